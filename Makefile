@@ -1,0 +1,89 @@
+# Everything a developer or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/finetune-operator
+UV_VERSION := 0.13.9
+UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
+PYTHON := .venv/bin/python
+PYTEST := .venv/bin/pytest
+T ?=
+export KUBECONFIG
+# Processes of several test runs share few cores: one thread each.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help
+help: ## Show this list.
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(UV):
+	@echo "Installing uv $(UV_VERSION)"
+	@python3 -m venv $(CACHE)/uv-$(UV_VERSION)
+	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
+
+.venv/.synced: pyproject.toml uv.lock | $(UV)
+	@echo "Installing Python packages (the first time downloads 3 GB)"
+	@$(UV) sync --frozen --all-extras --group dev --python 3.11 --quiet
+	@touch $@
+
+.PHONY: setup
+setup: .venv/.synced ## Make the Python environment.
+
+.PHONY: demo
+demo: setup ## Run the demo: cluster, chart, inputs, one FinetuneJob from start to published model.
+	@$(PYTHON) -m tests.demo up
+
+.PHONY: demo-down
+demo-down: setup ## Remove everything that the demo made.
+	@$(PYTHON) -m tests.demo down
+
+.PHONY: test
+test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-to-end tests.
+	@$(PYTHON) -m tests.run
+
+.PHONY: lint
+lint: setup ## Style, types, import contracts, spelling.
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache > /tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$; exit 1; }; rm -f /tmp/lint-imports.$$$$
+	@.venv/bin/yamllint --strict .
+	@.venv/bin/codespell $$(git ls-files '*.py' '*.md' '*.yaml' Makefile)
+
+.PHONY: unit
+unit: setup ## Unit tests: no cluster, no network. One of them: make unit T=name.
+	@$(PYTEST) -m "not api_server and not cluster and not e2e" -q $(if $(T),-k "$(T)")
+
+.PHONY: cluster
+cluster: setup ## Start the test cluster and build the images; keeps running.
+	@$(PYTHON) -m tests.cluster up
+	@$(PYTHON) -m tests.cluster images
+
+.PHONY: cluster-down
+cluster-down: setup ## Stop the test cluster.
+	@$(PYTHON) -m tests.cluster down
+
+.PHONY: api
+api: setup ## Tests against the real API server: schema, defaults, CEL rules.
+	@$(PYTEST) -m api_server -q $(if $(T),-k "$(T)")
+
+.PHONY: e2e
+e2e: setup ## FinetuneJobs on the real cluster. One of them: make e2e T=name.
+	@$(PYTEST) tests/e2e -m e2e -q $(if $(T),-k "$(T)")
+
+.PHONY: generate
+generate: setup ## Regenerate the committed files that say so in their first line.
+	@$(PYTHON) -m finetune_api.crd crds/finetunejobs.yaml
+	@$(PYTHON) -m finetune_api.reference docs
+	@.venv/bin/ruff format --quiet .
+
+.PHONY: format
+format: setup ## Format the code.
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+.PHONY: clean
+clean: ## Remove what was built in this checkout.
+	@rm -rf build .venv

@@ -1,0 +1,217 @@
+"""What operator and trainer tell each other: RunConfig in, Progress and RunResult out, exit codes.
+
+Operator to trainer: `RunConfig` as JSON in an immutable ConfigMap mounted at `workspace.RUN_CONFIG`. Trainer to
+operator: `Progress` over HTTP while it runs, `RunResult` (at most `RESULT_LIMIT_BYTES`) in the termination message.
+"""
+
+import hashlib
+import json
+from enum import IntEnum, StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from finetune_api.base import Contract
+from finetune_api.reasons import Reason
+from finetune_api.status import (
+    CheckpointStatus,
+    DatasetStatus,
+    EvaluationScore,
+    MetricsStatus,
+    ModelStatus,
+    ProgressStatus,
+    PublishedStatus,
+)
+from finetune_api.types import FinetuneJobSpec
+
+RESULT_LIMIT_BYTES = 4096
+MESSAGE_LIMIT = 1200
+
+
+class Role(StrEnum):
+    """What one container of the trainer image does; the first command-line argument."""
+
+    PREFLIGHT = "preflight"
+    PREPARE = "prepare"
+    TRAIN = "train"
+    PUBLISH = "publish"
+
+
+class Stage(StrEnum):
+    """What rank 0 is doing."""
+
+    LOADING = "Loading"
+    BASELINE = "Baseline"
+    TRAINING = "Training"
+    EVALUATING = "Evaluating"
+    SAVING = "Saving"
+    DONE = "Done"
+
+
+class ExitCode(IntEnum):
+    """How a trainer container ends. Anything else is a crash from outside (137 killed, 143 terminated)."""
+
+    SUCCESS = 0
+    INTERNAL_ERROR = 1
+    BAD_SPEC = 10
+    BAD_DATA = 11
+    UNSUPPORTED_MODEL = 12
+    ACCESS_REFUSED = 13
+    HUB_UNAVAILABLE = 14
+    NON_FINITE_LOSS = 15
+    OUT_OF_MEMORY = 16
+    PREEMPTED = 17
+    PEER_LOST = 18
+    TRAINER_ERROR = 19
+    STORAGE_FULL = 20
+
+
+EXIT_CODES: dict[Reason, ExitCode] = {
+    Reason.INVALID_SPEC: ExitCode.BAD_SPEC,
+    Reason.INVALID_ARGUMENT: ExitCode.BAD_SPEC,
+    Reason.MODEL_NOT_FOUND: ExitCode.BAD_DATA,
+    Reason.DATASET_NOT_FOUND: ExitCode.BAD_DATA,
+    Reason.SPLIT_NOT_FOUND: ExitCode.BAD_DATA,
+    Reason.COLUMN_NOT_FOUND: ExitCode.BAD_DATA,
+    Reason.EMPTY_DATASET: ExitCode.BAD_DATA,
+    Reason.BAD_SAMPLES: ExitCode.BAD_DATA,
+    Reason.UNSUPPORTED_MODALITY: ExitCode.UNSUPPORTED_MODEL,
+    Reason.UNSUPPORTED_MODEL: ExitCode.UNSUPPORTED_MODEL,
+    Reason.TOKEN_REFUSED: ExitCode.ACCESS_REFUSED,
+    Reason.WRITE_FORBIDDEN: ExitCode.ACCESS_REFUSED,
+    Reason.REPOSITORY_EXISTS: ExitCode.ACCESS_REFUSED,
+    Reason.HUB_UNAVAILABLE: ExitCode.HUB_UNAVAILABLE,
+    Reason.PUBLISH_CONFLICT: ExitCode.HUB_UNAVAILABLE,
+    Reason.NON_FINITE_LOSS: ExitCode.NON_FINITE_LOSS,
+    Reason.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
+    Reason.STORAGE_FULL: ExitCode.STORAGE_FULL,
+    Reason.PREEMPTED: ExitCode.PREEMPTED,
+    Reason.PEER_LOST: ExitCode.PEER_LOST,
+    Reason.TRAINER_ERROR: ExitCode.TRAINER_ERROR,
+    Reason.INTERNAL_ERROR: ExitCode.INTERNAL_ERROR,
+}
+
+#: Exit codes after which trying the same container again cannot help.
+FINAL_EXIT_CODES = (
+    ExitCode.BAD_SPEC,
+    ExitCode.BAD_DATA,
+    ExitCode.UNSUPPORTED_MODEL,
+    ExitCode.ACCESS_REFUSED,
+    ExitCode.NON_FINITE_LOSS,
+    ExitCode.STORAGE_FULL,
+)
+
+
+class JobIdentity(Contract):
+    """Which FinetuneJob a run belongs to."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class RunConfig(Contract):
+    """Everything a trainer container may know besides the workspace and its token file."""
+
+    version: int = 1
+    """Version of this format; the trainer refuses one it does not know."""
+    job: JobIdentity
+    """The job, for logs, the model card and the commit message."""
+    spec: FinetuneJobSpec
+    """The spec with every default filled in."""
+    simulated_accelerator: bool = False
+    """True where the cluster offers accelerators that are not there: train on CPU with gloo instead of failing."""
+
+    @property
+    def spec_hash(self) -> str:
+        """Return 12 hex digits that name what is trained; equal specs of one job give equal hashes."""
+        return spec_hash(self.spec, uid=self.job.uid)
+
+    @property
+    def processes_per_node(self) -> int:
+        """Return the training processes per node: one per accelerator, one on CPU."""
+        return max(1, self.spec.resources.accelerator.per_node)
+
+    @property
+    def world_size(self) -> int:
+        """Return the training processes over all nodes."""
+        return self.processes_per_node * self.spec.resources.nodes
+
+
+#: Fields that may change while a job runs: they decide how it is run, not what is trained.
+MUTABLE_FIELDS = ("suspend", "retry", "active_deadline_seconds", "stall_timeout_seconds", "ttl_seconds_after_finished")
+
+
+def spec_hash(spec: FinetuneJobSpec, *, uid: str) -> str:
+    """Return 12 hex digits over the immutable part of `spec` and the job's uid."""
+    content = spec.model_dump(mode="json", by_alias=True, exclude=set(MUTABLE_FIELDS))
+    canonical = json.dumps([uid, content], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class Progress(Contract):
+    """What rank 0 answers at `/progress`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    attempt: int
+    """Gang that answers; an answer of an older one is dropped."""
+    progress: ProgressStatus
+    """How far training is."""
+    metrics: MetricsStatus = Field(default_factory=MetricsStatus)
+    """Newest numbers."""
+    checkpoint: CheckpointStatus | None = None
+    """The newest verified checkpoint."""
+    nonfinite_steps: int = 0
+    """Steps whose loss was not a number; the run stops after a few in a row."""
+    last_step_time: str | None = None
+    """When the newest step ended or the newest evaluation batch was encoded, RFC 3339; for stall detection."""
+
+
+class RunResult(Contract):
+    """How a container ended and what it found out. Fits a termination message."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    role: Role
+    """What the container was to do."""
+    reason: Reason
+    """How it ended; `EXIT_CODES` maps failures to exit codes, good ends exit with 0."""
+    message: Annotated[str, Field(max_length=MESSAGE_LIMIT)] = ""
+    """What happened and what to do, for people. Never holds a secret or a row of data."""
+    attempt: int = 0
+    """Gang that ended; 0 outside train."""
+    failed_rank: int | None = None
+    """Rank that failed first."""
+    model: ModelStatus | None = None
+    """Found by prepare."""
+    datasets: list[DatasetStatus] = Field(default_factory=list)
+    """Found by prepare."""
+    progress: ProgressStatus | None = None
+    """Where training ended."""
+    metrics: MetricsStatus | None = None
+    """Final numbers."""
+    evaluations: list[EvaluationScore] = Field(default_factory=list)
+    """Metrics before and after."""
+    checkpoint: CheckpointStatus | None = None
+    """The newest verified checkpoint."""
+    published: PublishedStatus | None = None
+    """What publish did."""
+    warnings: list[str] = Field(default_factory=list)
+    """What did not stop the run but deserves a look."""
+
+    def to_termination_message(self) -> str:
+        """Return JSON of at most RESULT_LIMIT_BYTES; what does not fit is cut from the least important end."""
+        short: dict[str, object] = {"warnings": [], "message": self.message[:300]}
+        least = {**short, "evaluations": self.evaluations[:1], "datasets": self.datasets[:4]}
+        cuts: list[dict[str, object]] = [{}, {"warnings": self.warnings[:3]}, {"warnings": []}, short, least]
+        for cut in cuts:
+            text = self.model_copy(update=cut).model_dump_json(by_alias=True, exclude_none=True)
+            if len(text.encode()) <= RESULT_LIMIT_BYTES:
+                break
+        return text
+
+
+def round_significant(value: float, digits: int = 6) -> float:
+    """Return `value` with so many significant digits, as numbers appear in status."""
+    return float(f"{value:.{digits}g}")

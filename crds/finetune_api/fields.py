@@ -1,0 +1,33 @@
+"""Field types that several parts of the spec share, and the form of a CEL rule."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from finetune_api.quantities import QUANTITY_PATTERN
+from finetune_api.sources import CLAIM_SOURCE, HUB_SOURCE, SOURCE_FIX
+
+
+def rule(expression: str, message: str) -> dict[str, str]:
+    """Return one `x-kubernetes-validations` entry; messages are static because dynamic ones cost too much."""
+    return {"rule": expression, "message": message}
+
+
+def rules(*entries: dict[str, str]) -> dict[str, Any]:
+    """Return the schema extension that carries CEL rules."""
+    return {"x-kubernetes-validations": list(entries)}
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", min_length=1, max_length=63)]
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Quantity = Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, max_length=32)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Source = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256),
+    Field(json_schema_extra=rules(rule(f"self.matches('^({HUB_SOURCE}|{CLAIM_SOURCE})$')", SOURCE_FIX))),
+]
+#: Free-form arguments of a library, passed on as they are; checked by prepare, where the library is.
+Arguments = Annotated[
+    dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True, "maxProperties": 64})
+]

@@ -1,0 +1,143 @@
+"""Every reason a condition, an Event or a RunResult may carry: who is at fault, whether to retry, what to do next.
+
+The table is the public list: `docs/reasons.md` is generated from it, metrics and tests use the same names.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Whose move it is. Decides the retry budget that a failure is charged to."""
+
+    NOBODY = "Nobody"
+    USER = "User"
+    INFRASTRUCTURE = "Infrastructure"
+    OPERATOR = "Operator"
+
+
+class Reason(StrEnum):
+    """CamelCase reasons, stable names of the public surface."""
+
+    # On the way
+    ACCEPTED = "Accepted"
+    PREPARING = "Preparing"
+    VALIDATED = "Validated"
+    WAITING_FOR_GANG = "WaitingForGang"
+    UNSCHEDULABLE = "Unschedulable"
+    QUEUED = "Queued"
+    TRAINING = "Training"
+    RESTARTING = "Restarting"
+    TRAINED = "Trained"
+    PUBLISHING = "Publishing"
+    SUSPENDED = "Suspended"
+    # Good ends
+    PUBLISHED = "Published"
+    ALREADY_PUBLISHED = "AlreadyPublished"
+    COMPLETED = "Completed"
+    GATE_NOT_MET = "GateNotMet"
+    PUBLISH_SKIPPED = "PublishSkipped"
+    # The user's move
+    INVALID_SPEC = "InvalidSpec"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    DATASET_NOT_FOUND = "DatasetNotFound"
+    SPLIT_NOT_FOUND = "SplitNotFound"
+    COLUMN_NOT_FOUND = "ColumnNotFound"
+    EMPTY_DATASET = "EmptyDataset"
+    BAD_SAMPLES = "BadSamples"
+    UNSUPPORTED_MODEL = "UnsupportedModel"
+    UNSUPPORTED_MODALITY = "UnsupportedModality"
+    INVALID_ARGUMENT = "InvalidArgument"
+    TOKEN_REFUSED = "TokenRefused"  # noqa: S105 - a reason, not a token
+    WRITE_FORBIDDEN = "WriteForbidden"
+    REPOSITORY_EXISTS = "RepositoryExists"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
+    IMAGE_UNAVAILABLE = "ImageUnavailable"
+    NON_FINITE_LOSS = "NonFiniteLoss"
+    OUT_OF_MEMORY = "OutOfMemory"
+    STORAGE_FULL = "StorageFull"
+    TRAINER_ERROR = "TrainerError"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    # The platform's move
+    HUB_UNAVAILABLE = "HubUnavailable"
+    PUBLISH_CONFLICT = "PublishConflict"
+    RANK_KILLED = "RankKilled"
+    PEER_LOST = "PeerLost"
+    NODE_LOST = "NodeLost"
+    PREEMPTED = "Preempted"
+    PROGRESS_STALLED = "ProgressStalled"
+    RETRIES_EXHAUSTED = "RetriesExhausted"
+    # Ours
+    INTERNAL_ERROR = "InternalError"
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What a reason means for budgets and for the reader."""
+
+    fault: Fault
+    retried: bool
+    next_step: str
+
+
+def _user(next_step: str, *, retried: bool = False) -> Guidance:
+    return Guidance(fault=Fault.USER, retried=retried, next_step=next_step)
+
+
+def _infrastructure(next_step: str) -> Guidance:
+    return Guidance(fault=Fault.INFRASTRUCTURE, retried=True, next_step=next_step)
+
+
+def _nobody(next_step: str = "") -> Guidance:
+    return Guidance(fault=Fault.NOBODY, retried=False, next_step=next_step)
+
+
+GUIDANCE: dict[Reason, Guidance] = {
+    Reason.ACCEPTED: _nobody(),
+    Reason.PREPARING: _nobody(),
+    Reason.VALIDATED: _nobody(),
+    Reason.WAITING_FOR_GANG: _nobody("Wait: training starts when every pod of the gang runs."),
+    Reason.UNSCHEDULABLE: _nobody("Free accelerators, or change resources, nodeSelector or tolerations."),
+    Reason.QUEUED: _nobody("Wait for the queue to admit the training Job."),
+    Reason.TRAINING: _nobody(),
+    Reason.RESTARTING: _nobody(),
+    Reason.TRAINED: _nobody(),
+    Reason.PUBLISHING: _nobody(),
+    Reason.SUSPENDED: _nobody("Set spec.suspend to false to resume from the newest checkpoint."),
+    Reason.PUBLISHED: _nobody(),
+    Reason.ALREADY_PUBLISHED: _nobody(),
+    Reason.COMPLETED: _nobody(),
+    Reason.GATE_NOT_MET: _nobody("The model stays on the volume; lower publish.gate.minImprovement to publish it."),
+    Reason.PUBLISH_SKIPPED: _nobody("Set publish.ifExists to Update to add a commit."),
+    Reason.INVALID_SPEC: _user("Correct the named fields in a new FinetuneJob."),
+    Reason.MODEL_NOT_FOUND: _user("Check model.source and model.revision, and hub.tokenSecret for a private model."),
+    Reason.DATASET_NOT_FOUND: _user("Check the dataset's source and revision, and hub.tokenSecret for a private one."),
+    Reason.SPLIT_NOT_FOUND: _user("Name one of the splits that are there."),
+    Reason.COLUMN_NOT_FOUND: _user("Name columns that are there."),
+    Reason.EMPTY_DATASET: _user("Point the dataset at a split with rows."),
+    Reason.BAD_SAMPLES: _user("Mend the named rows, or raise data.maxBadSampleRatio."),
+    Reason.UNSUPPORTED_MODEL: _user("Use a model that Sentence Transformers can load."),
+    Reason.UNSUPPORTED_MODALITY: _user("Use a model that encodes images, or text columns."),
+    Reason.INVALID_ARGUMENT: _user("Correct the named argument in a new FinetuneJob."),
+    Reason.TOKEN_REFUSED: _user("Put a valid token into the Secret and create the job anew."),
+    Reason.WRITE_FORBIDDEN: _user("Use a token with write access to publish.repository, or a repository of your own."),
+    Reason.REPOSITORY_EXISTS: _user("Choose another publish.repository, or set publish.ifExists to Update."),
+    Reason.SECRET_NOT_FOUND: _user("Create the named Secret in the job's namespace."),
+    Reason.IMAGE_UNAVAILABLE: _user("Correct spec.image or its pull secret."),
+    Reason.NON_FINITE_LOSS: _user("Lower training.learningRate, or train in float32."),
+    Reason.OUT_OF_MEMORY: _user(
+        "Lower mini_batch_size, perDeviceTrainBatchSize or image size, or ask for more memory.", retried=True
+    ),
+    Reason.STORAGE_FULL: _user("Raise storage.size."),
+    Reason.TRAINER_ERROR: _user("Read the log of the named pod.", retried=True),
+    Reason.DEADLINE_EXCEEDED: _user("Raise activeDeadlineSeconds or make the job smaller."),
+    Reason.HUB_UNAVAILABLE: _infrastructure("Wait, or check that the cluster reaches the Hub."),
+    Reason.PUBLISH_CONFLICT: _infrastructure("Wait: another commit went in at the same time; it is tried again."),
+    Reason.RANK_KILLED: _infrastructure("Look at the node's events when it happens again."),
+    Reason.PEER_LOST: _infrastructure("Look at the other ranks and at the network between the nodes."),
+    Reason.NODE_LOST: _infrastructure("Look at the node."),
+    Reason.PREEMPTED: _infrastructure("Wait: the gang resumes where it stopped."),
+    Reason.PROGRESS_STALLED: _infrastructure("Read the log of rank 0, or raise stallTimeoutSeconds."),
+    Reason.RETRIES_EXHAUSTED: _user("Read the cause in the message; raise spec.retry if it was bad luck."),
+    Reason.INTERNAL_ERROR: Guidance(Fault.OPERATOR, retried=True, next_step="Please report this with the pod's log."),
+}

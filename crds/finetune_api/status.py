@@ -1,0 +1,220 @@
+"""FinetuneJob status: what the operator tells users. Numbers are rounded to 6 significant digits."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from finetune_api.base import Contract
+
+
+class Phase(StrEnum):
+    """Where the job is; for people. Machines should read the conditions."""
+
+    PENDING = "Pending"
+    PREPARING = "Preparing"
+    QUEUED = "Queued"
+    TRAINING = "Training"
+    RESTARTING = "Restarting"
+    PUBLISHING = "Publishing"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class ConditionType(StrEnum):
+    """Conditions of a FinetuneJob. `Succeeded` is the summary; `Finished` is True in both outcomes."""
+
+    VALIDATED = "Validated"
+    SCHEDULED = "Scheduled"
+    TRAINING = "Training"
+    PUBLISHED = "Published"
+    SUCCEEDED = "Succeeded"
+    FINISHED = "Finished"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Condition(Contract):
+    """One aspect of the job's state, as in the Kubernetes API conventions."""
+
+    type: str
+    """Name of the aspect."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    observed_generation: int = 0
+    """Generation of the spec it was derived from."""
+    last_transition_time: str
+    """When status last changed, RFC 3339."""
+    reason: str
+    """One word, stable, for machines."""
+    message: str = ""
+    """What happened and what to do, for people."""
+
+
+class RestartCounts(Contract):
+    """Gang restarts that were charged to a budget of spec.retry."""
+
+    user_errors: int = 0
+    """Restarts after errors of code or data."""
+    infrastructure: int = 0
+    """Restarts after lost nodes, evictions and crashes from outside."""
+
+
+class ProgressStatus(Contract):
+    """How far training is."""
+
+    stage: str = ""
+    """What rank 0 is doing: Loading, Baseline, Training, Evaluating, Saving or Done."""
+    step: int = 0
+    """Optimizer steps made."""
+    total_steps: int = 0
+    """Optimizer steps planned; 0 while unknown."""
+    percent: int = 0
+    """Share of the steps made."""
+    epoch: float = 0.0
+    """Epochs made."""
+    eta_seconds: int | None = None
+    """Seconds until training ends, at the current speed."""
+    last_update_time: str | None = None
+    """When rank 0 said so, RFC 3339."""
+
+
+class MetricsStatus(Contract):
+    """Newest numbers. `ndcg` and its kin carry the value of spec.evaluation.metric."""
+
+    train_loss: float | None = None
+    """Training loss of the newest log interval."""
+    learning_rate: float | None = None
+    """Learning rate of the newest log interval."""
+    ndcg: float | None = None
+    """spec.evaluation.metric at the newest evaluation."""
+    best_ndcg: float | None = None
+    """Its best value so far."""
+    best_step: int | None = None
+    """Step of the best value."""
+    baseline_ndcg: float | None = None
+    """Its value for the base model."""
+
+
+class DimensionScore(Contract):
+    """The metric with embeddings cut to one size."""
+
+    dimension: int
+    """Length of the cut embedding."""
+    baseline: float | None = None
+    """Value for the base model."""
+    final: float | None = None
+    """Value for the trained model."""
+
+
+class EvaluationScore(Contract):
+    """One metric on one evaluation set, before and after."""
+
+    name: str
+    """Name of the evaluation set."""
+    metric: str
+    """ndcg@10, mrr@10 and so on."""
+    baseline: float | None = None
+    """Value for the base model."""
+    final: float | None = None
+    """Value for the trained model."""
+    dimensions: Annotated[list[DimensionScore], Field(max_length=16)] = Field(default_factory=list)
+    """The same per Matryoshka dimension; only for spec.evaluation.metric."""
+
+
+class ModelStatus(Contract):
+    """The base model as it was loaded."""
+
+    revision: str | None = None
+    """Commit of the base model, or a content hash for a volume claim."""
+    modalities: list[str] = Field(default_factory=list)
+    """What the model can encode."""
+    embedding_dimension: int | None = None
+    """Length of its embeddings."""
+    attention: str | None = None
+    """Attention implementation that ran."""
+    dtype: str | None = None
+    """Precision of the weights that ran."""
+
+
+class DatasetStatus(Contract):
+    """One dataset as it was read."""
+
+    name: str
+    """Name in the spec."""
+    revision: str | None = None
+    """Commit of the dataset, or a content hash for a volume claim."""
+    rows: int = 0
+    """Rows that are used."""
+    skipped: int = 0
+    """Rows left out because they could not be read."""
+
+
+class CheckpointStatus(Contract):
+    """The newest verified checkpoint."""
+
+    step: int
+    """Optimizer step it was taken after."""
+    time: str | None = None
+    """When it was written, RFC 3339."""
+
+
+class PublishedStatus(Contract):
+    """What is on the Hub."""
+
+    repository: str
+    """OWNER/NAME."""
+    commit: str | None = None
+    """Commit that holds the model."""
+    tag: str | None = None
+    """Tag that names this run; publishing again finds it."""
+    url: str | None = None
+    """Address of the commit."""
+
+
+class FinetuneJobStatus(Contract):
+    """Observed state."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    observed_generation: int = -1
+    """Generation this status is about; -1 until the operator has seen the job, so that no tool takes it for healthy."""
+    phase: Phase | None = None
+    """Where the job is, for people."""
+    attempt: int = 0
+    """Number of the current gang, from 1."""
+    restarts: RestartCounts = Field(default_factory=RestartCounts)
+    """Restarts that were charged."""
+    world_size: int | None = None
+    """Training processes over all nodes."""
+    start_time: str | None = None
+    """When the operator first acted on the job, RFC 3339."""
+    completion_time: str | None = None
+    """When the job succeeded or failed, RFC 3339."""
+    phase_times: dict[str, str] = Field(default_factory=dict)
+    """When each phase was first entered, RFC 3339."""
+    progress: ProgressStatus | None = None
+    """How far training is."""
+    metrics: MetricsStatus | None = None
+    """Newest numbers."""
+    evaluations: list[EvaluationScore] = Field(default_factory=list)
+    """Metrics before and after."""
+    model: ModelStatus | None = None
+    """The base model as it was loaded."""
+    datasets: list[DatasetStatus] = Field(default_factory=list)
+    """The datasets as they were read."""
+    checkpoint: CheckpointStatus | None = None
+    """The newest verified checkpoint."""
+    published: PublishedStatus | None = None
+    """What is on the Hub."""
+    warnings: Annotated[list[str], Field(max_length=20)] = Field(default_factory=list)
+    """What did not stop the job but deserves a look."""
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = Field(default_factory=list)
+    """State in the form of the Kubernetes API conventions."""

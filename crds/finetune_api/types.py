@@ -1,0 +1,375 @@
+"""FinetuneJob as users write it: metadata and spec. The field docs become the CRD's descriptions.
+
+Single source of the CRD (`finetune_api.crd`). Defaults and limits live here; what spans fields is a CEL rule beside
+the type it belongs to; what no schema can state is in `finetune_api.problems`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from finetune_api.base import Contract
+from finetune_api.datasets import Data
+from finetune_api.fields import Arguments, Quantity, ShortText, Source, rule, rules
+from finetune_api.status import FinetuneJobStatus
+
+GROUP = "finetune.dev"
+VERSION = "v1alpha1"
+KIND = "FinetuneJob"
+PLURAL = "finetunejobs"
+
+METRIC_PATTERN = r"^(ndcg|mrr|recall|map)@[1-9][0-9]{0,2}$"
+MAX_DIMENSIONS = 16
+
+
+class SecretKey(Contract):
+    """One key of a Secret in the job's namespace. The operator never reads it; the kubelet mounts it as a file."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+    """Name of the Secret."""
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=253)] = "token"
+    """Key inside the Secret that holds the token."""
+
+
+class Hub(Contract):
+    """How prepare reads from the Hub."""
+
+    token_secret: SecretKey | None = None
+    """Read token for private or gated models and datasets. Mounted as a file into the prepare pod alone."""
+
+
+class Prompts(Contract):
+    """Instructions put before what is encoded."""
+
+    query: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    """Instruction for queries; the model's own if absent."""
+    document: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    """Instruction for documents; the model's own if absent."""
+
+
+class Model(Contract):
+    """The base model."""
+
+    kind: Literal["Embedding"] = "Embedding"
+    """What is trained: Embedding is a Sentence Transformers bi-encoder, one vector per text or image."""
+    source: Source
+    """hf://OWNER/NAME or pvc://CLAIM/PATH."""
+    revision: ShortText = "main"
+    """Branch, tag or commit; prepare resolves it to a commit, which is shown in status.model.revision."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the weights while training. float32 trains with bfloat16 autocast where the accelerator has it;
+    pure bfloat16 halves memory, but most weights do not move at learning rates below 1e-4."""
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
+    """Attention implementation. auto takes flash_attention_2 where it is installed and usable, else sdpa."""
+    max_seq_length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
+    """Longest input in tokens; the model's own limit if absent."""
+    prompts: Prompts = Field(default_factory=Prompts)
+    """Instructions put before queries and documents, in training, evaluation and the published model."""
+    model_kwargs: Arguments = Field(default_factory=dict)
+    """Passed to the model's from_pretrained as they are."""
+    processor_kwargs: Arguments = Field(default_factory=dict)
+    """Passed to the processor's from_pretrained as they are, for example the image size limits."""
+
+
+class Loss(Contract):
+    """The training objective, by the library's class name."""
+
+    name: Literal["CachedMultipleNegativesRankingLoss", "MultipleNegativesRankingLoss"] = (
+        "CachedMultipleNegativesRankingLoss"
+    )
+    """Class of sentence_transformers.sentence_transformer.losses."""
+    arguments: Arguments = Field(default_factory=dict)
+    """The class's own keyword arguments, for example scale or mini_batch_size."""
+    matryoshka_dimensions: Annotated[
+        list[Annotated[int, Field(ge=1, le=65_536)]],
+        Field(
+            max_length=MAX_DIMENSIONS,
+            json_schema_extra={
+                "x-kubernetes-list-type": "set",
+                **rules(
+                    rule(
+                        "self.map(dimension, -dimension).isSorted()",
+                        "matryoshkaDimensions must be descending and unique; "
+                        "write the largest first, for example [768, 256, 64]",
+                    )
+                ),
+            },
+        ),
+    ] = Field(default_factory=list)
+    """Embedding sizes that should work when the vector is cut, largest first. Empty: no MatryoshkaLoss."""
+
+
+class Training(Contract):
+    """How to train. Names are those of Hugging Face's training arguments."""
+
+    loss: Loss = Field(default_factory=Loss)
+    """The training objective."""
+    num_train_epochs: Annotated[float, Field(gt=0, le=1000)] = 1
+    """How often the training set is gone through."""
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Stop after so many steps, whatever numTrainEpochs says."""
+    per_device_train_batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
+    """Rows per process and step."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-5
+    """Peak learning rate of AdamW."""
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of all steps in which the learning rate rises."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    """Seed of data order and dropout."""
+
+
+class Evaluation(Contract):
+    """When and what to measure."""
+
+    metric: Annotated[str, StringConstraints(pattern=METRIC_PATTERN, max_length=16)] = "ndcg@10"
+    """ndcg@k, mrr@k, recall@k or map@k. Decides which checkpoint is best, and the gate."""
+    every: Annotated[
+        int | Annotated[str, StringConstraints(max_length=8)],
+        Field(
+            json_schema_extra={
+                "x-kubernetes-int-or-string": True,
+                **rules(
+                    rule(
+                        "type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
+                        "every must be a number of steps (at least 1) or a share of all steps, for example 10%",
+                    )
+                ),
+            }
+        ),
+    ] = "10%"
+    """Evaluate after so many steps, or after each such share of all steps."""
+    baseline: bool = True
+    """Measure the base model before training, so that the improvement is known."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Texts or images encoded at once."""
+
+
+class Accelerator(Contract):
+    """The accelerators of one node."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "nvidia.com/gpu"
+    """Extended resource that the device plugin offers."""
+    per_node: Annotated[int, Field(ge=0, le=16)] = 1
+    """Accelerators, and with them training processes, per node. 0 trains on CPU with one process per node."""
+
+
+class ComputeRequests(Contract):
+    """What one training pod asks for besides accelerators."""
+
+    cpu: Quantity = "4"
+    """CPUs; also decides the threads of each process."""
+    memory: Quantity = "16Gi"
+    """Memory, and its limit."""
+
+
+class Resources(Contract):
+    """Nodes and what each training pod gets."""
+
+    nodes: Annotated[int, Field(ge=1, le=256)] = 1
+    """Training pods; they start, fail and restart together."""
+    accelerator: Accelerator = Field(default_factory=Accelerator)
+    """Accelerators per node."""
+    requests: ComputeRequests = Field(default_factory=ComputeRequests)
+    """CPU and memory per node."""
+    shared_memory: Quantity = "2Gi"
+    """Size of /dev/shm, where data loader workers pass batches. Counts towards memory."""
+
+
+class Storage(Contract):
+    """The job's volume: inputs, checkpoints, model and report."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.subPath) || has(self.existingClaim)",
+                "subPath needs existingClaim; a volume of the job's own is used whole",
+            )
+        )
+    )
+
+    size: Quantity = "50Gi"
+    """Size of the volume claim: base model, dataset, checkpoints and the result have to fit."""
+    storage_class_name: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """StorageClass; the cluster's default one if absent."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
+    """More than one node needs ReadWriteMany."""
+    existing_claim: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
+    """Use this claim instead of making one; it is never deleted."""
+    sub_path: (
+        Annotated[
+            str,
+            StringConstraints(
+                pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", max_length=512
+            ),
+        ]
+        | None
+    ) = None
+    """Folder of the existing claim to use."""
+
+
+class Checkpoint(Contract):
+    """How often training can be resumed from."""
+
+    every_steps: Annotated[int, Field(ge=1)] = 100
+    """Steps between checkpoints: at most so much work is lost."""
+    keep: Annotated[int, Field(ge=1, le=100)] = 2
+    """Newest checkpoints kept; the best model is kept besides."""
+
+
+class Gate(Contract):
+    """Publish only what got better."""
+
+    min_improvement: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Least improvement of evaluation.metric over the base model. Below 0.01 NDCG@10 differences are noise."""
+
+
+class Publish(Contract):
+    """Where the result goes."""
+
+    repository: Annotated[
+        str,
+        StringConstraints(min_length=3, max_length=200),
+        Field(
+            json_schema_extra=rules(
+                rule(
+                    "self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
+                    "repository must be OWNER/NAME, for example acme/qwen3-vl-vdr",
+                )
+            )
+        ),
+    ]
+    """Hub model repository; created if missing."""
+    private: bool = True
+    """Visibility of a repository that is created."""
+    branch: ShortText = "main"
+    """Branch that gets the commit."""
+    if_exists: Literal["Fail", "Update", "Skip"] = "Update"
+    """What to do when the repository has commits already: fail before training, add one, or leave it alone."""
+    token_secret: SecretKey
+    """Write token. Mounted as a file into the publishing containers alone."""
+    gate: Gate | None = None
+    """Improvement that is required; without a gate every finished run is published."""
+
+
+class Schedule(Contract):
+    """Where the training pods may run."""
+
+    queue_name: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """Kueue LocalQueue of the training Job."""
+    priority_class_name: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """PriorityClass of the training pods."""
+    node_selector: Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=32)] = Field(
+        default_factory=dict
+    )
+    """Labels that a node must have."""
+    tolerations: Annotated[
+        list[Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]],
+        Field(max_length=32),
+    ] = Field(default_factory=list)
+    """Tolerations of the training pods."""
+
+
+class Retry(Contract):
+    """How often the gang is restarted; each restart resumes from the newest verified checkpoint."""
+
+    user_errors: Annotated[int, Field(ge=0, le=100)] = 1
+    """Restarts after errors of code or data. Bad specs, bad data and non-finite losses are never retried."""
+    infrastructure: Annotated[int, Field(ge=0, le=1000)] = 10
+    """Restarts after lost nodes, evictions and crashes from outside. Announced preemptions are free."""
+
+
+_IMMUTABLE = (
+    "model",
+    "hub",
+    "data",
+    "training",
+    "evaluation",
+    "resources",
+    "storage",
+    "checkpoint",
+    "publish",
+    "schedule",
+)
+
+
+def _immutable(field: str) -> dict[str, str]:
+    return rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"spec.{field} is immutable once the job exists; create a new FinetuneJob with the change",
+    )
+
+
+class FinetuneJobSpec(Contract):
+    """What to train, on what, where, and where the result goes."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.resources.nodes <= 1 || has(self.storage.existingClaim) "
+                "|| self.storage.accessMode == 'ReadWriteMany'",
+                "resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume",
+            ),
+            rule(
+                "!has(self.publish) || !has(self.publish.gate) || "
+                "(has(self.data.evaluation) && size(self.data.evaluation) > 0 && self.evaluation.baseline)",
+                "publish.gate compares with the base model; add data.evaluation and leave evaluation.baseline true",
+            ),
+            *[_immutable(field) for field in _IMMUTABLE],
+        )
+    )
+
+    model: Model
+    """The base model."""
+    hub: Hub = Field(default_factory=Hub)
+    """How prepare reads from the Hub."""
+    data: Data
+    """What to train and to evaluate on."""
+    training: Training = Field(default_factory=Training)
+    """How to train."""
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    """When and what to measure."""
+    resources: Resources = Field(default_factory=Resources)
+    """Nodes and what each training pod gets."""
+    storage: Storage = Field(default_factory=Storage)
+    """The job's volume."""
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint)
+    """How often training can be resumed from."""
+    publish: Publish | None = None
+    """Where the result goes; without it the model stays on the volume."""
+    schedule: Schedule = Field(default_factory=Schedule)
+    """Where the training pods may run."""
+    retry: Retry = Field(default_factory=Retry)
+    """How often the gang is restarted."""
+    suspend: bool = False
+    """True frees the accelerators; false again resumes from the newest checkpoint."""
+    active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    """The job fails when it is not done so many seconds after its start."""
+    stall_timeout_seconds: Annotated[int, Field(ge=30)] = 1800
+    """The gang is restarted when no step was made for so many seconds."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+    """Pods and volume are removed so many seconds after the end; the FinetuneJob stays."""
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    """Trainer image, instead of the operator's default."""
+
+
+class ObjectMeta(Contract):
+    """The part of Kubernetes metadata that the operator reads."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 1
+    resource_version: str = ""
+    deletion_timestamp: str | None = None
+
+
+class FinetuneJob(Contract):
+    """A finetuning job: fetch, measure, train, measure again, publish if better."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    metadata: ObjectMeta
+    spec: FinetuneJobSpec
+    status: FinetuneJobStatus = Field(default_factory=FinetuneJobStatus)

@@ -1,0 +1,106 @@
+import json
+from typing import Any
+
+import pytest
+
+from finetune_api.contract import (
+    EXIT_CODES,
+    RESULT_LIMIT_BYTES,
+    ExitCode,
+    JobIdentity,
+    Role,
+    RunConfig,
+    RunResult,
+    round_significant,
+    spec_hash,
+)
+from finetune_api.problems import parse_job
+from finetune_api.reasons import GUIDANCE, Fault, Reason
+from finetune_api.status import DimensionScore, EvaluationScore
+from finetune_api.types import FinetuneJob
+
+
+def job(manifest: dict[str, Any]) -> FinetuneJob:
+    parsed = parse_job(manifest)
+    assert isinstance(parsed, FinetuneJob)
+    return parsed
+
+
+def test_a_run_config_survives_the_config_map(minimal: dict[str, Any]) -> None:
+    config = RunConfig(job=JobIdentity(namespace="default", name="job", uid="0000-1111"), spec=job(minimal).spec)
+
+    again = RunConfig.model_validate_json(config.model_dump_json(by_alias=True))
+
+    assert again == config
+
+
+def test_the_world_size_counts_accelerators_and_cpu_nodes(minimal: dict[str, Any]) -> None:
+    identity = JobIdentity(namespace="default", name="job", uid="0000-1111")
+    sizes = {}
+    for per_node in (0, 1, 8):
+        minimal["spec"]["resources"] = {"nodes": 2, "accelerator": {"perNode": per_node}}
+        sizes[per_node] = RunConfig(job=identity, spec=job(minimal).spec).world_size
+
+    assert sizes == {0: 2, 1: 2, 8: 16}
+
+
+def test_the_spec_hash_ignores_what_may_change_while_a_job_runs(minimal: dict[str, Any]) -> None:
+    before = spec_hash(job(minimal).spec, uid="u")
+    minimal["spec"] |= {"suspend": True, "retry": {"userErrors": 9}, "activeDeadlineSeconds": 5}
+
+    after = spec_hash(job(minimal).spec, uid="u")
+
+    assert after == before
+
+
+def test_the_spec_hash_differs_for_another_spec_and_another_job(minimal: dict[str, Any]) -> None:
+    first = spec_hash(job(minimal).spec, uid="u")
+    other_job = spec_hash(job(minimal).spec, uid="v")
+    minimal["spec"]["training"] = {"seed": 43}
+
+    other_spec = spec_hash(job(minimal).spec, uid="u")
+
+    assert len({first, other_job, other_spec}) == 3
+
+
+def test_a_result_with_much_to_say_fits_the_termination_message_and_keeps_its_numbers() -> None:
+    dimensions = [DimensionScore(dimension=d, baseline=0.123456, final=0.654321) for d in range(16, 0, -1)]
+    scores = [EvaluationScore(name="pages", metric="ndcg@10", baseline=0.1, final=0.9, dimensions=dimensions)]
+    result = RunResult(
+        role=Role.TRAIN, reason=Reason.TRAINED, message="m" * 1200, evaluations=scores, warnings=["w" * 400] * 20
+    )
+
+    message = result.to_termination_message()
+
+    assert len(message.encode()) <= RESULT_LIMIT_BYTES
+    assert RunResult.model_validate_json(message).evaluations == scores
+
+
+def test_a_small_result_is_passed_on_whole() -> None:
+    result = RunResult(role=Role.PREPARE, reason=Reason.BAD_SAMPLES, message="3 of 10 rows", warnings=["w"])
+
+    again = RunResult.model_validate(json.loads(result.to_termination_message()))
+
+    assert again == result
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_says_whose_move_it_is(reason: Reason) -> None:
+    guidance = GUIDANCE[reason]
+
+    assert guidance.next_step or guidance.fault is Fault.NOBODY
+
+
+def test_reasons_of_one_exit_code_agree_on_retrying() -> None:
+    by_code: dict[ExitCode, set[bool]] = {}
+    for reason, code in EXIT_CODES.items():
+        by_code.setdefault(code, set()).add(GUIDANCE[reason].retried)
+
+    assert {code: values for code, values in by_code.items() if len(values) > 1} == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"), [(0.123456789, 0.123457), (1.8e-05, 1.8e-05), (123456789.0, 123457000.0)]
+)
+def test_numbers_keep_six_significant_digits(value: float, rounded: float) -> None:
+    assert round_significant(value) == rounded

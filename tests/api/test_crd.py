@@ -1,0 +1,75 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_api.crd import build_crd, render
+from finetune_api.reference import render_api, render_reasons
+
+ROOT = Path(__file__).parents[2]
+
+
+def version() -> dict[str, Any]:
+    (only,) = build_crd()["spec"]["versions"]
+    assert isinstance(only, dict)
+    return only
+
+
+def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, schema
+    for name, item in schema.get("properties", {}).items():
+        yield from nodes(item, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from nodes(schema[key], f"{path}[]")
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [("crds/finetunejobs.yaml", render()), ("docs/api.md", render_api()), ("docs/reasons.md", render_reasons())],
+    ids=["crd", "api", "reasons"],
+)
+def test_the_committed_file_is_what_the_types_generate(path: str, content: str) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == content, "run `make generate`"
+
+
+def test_every_field_of_the_spec_and_the_status_is_described() -> None:
+    schema = version()["schema"]["openAPIV3Schema"]["properties"]
+    undescribed = [
+        path
+        for part in ("spec", "status")
+        for path, node in nodes(schema[part], part)
+        if not path.endswith("[]") and not node.get("description")
+    ]
+
+    assert undescribed == []
+
+
+def test_no_part_of_the_schema_is_unknown_to_kubernetes() -> None:
+    known = {
+        "type", "description", "properties", "required", "items", "additionalProperties", "default", "enum", "pattern",
+        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems",
+        "maxProperties", "x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-int-or-string",
+        "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    }  # fmt: skip
+    found = {key for _, node in nodes(version()["schema"]["openAPIV3Schema"]) for key in node}
+
+    assert found - known == set()
+
+
+def test_the_status_of_a_new_object_is_not_mistaken_for_a_healthy_one() -> None:
+    status = version()["schema"]["openAPIV3Schema"]["properties"]["status"]
+
+    assert status["default"] == {"observedGeneration": -1}
+    assert version()["subresources"] == {"status": {}}
+
+
+def test_kubectl_get_shows_status_progress_loss_and_ndcg() -> None:
+    columns = [(column["name"], column["priority"]) for column in version()["additionalPrinterColumns"]]
+
+    assert columns == [
+        ("Status", 0), ("Progress", 0), ("Loss", 0), ("NDCG@10", 0), ("Restarts", 0), ("Age", 0),
+        ("Baseline", 1), ("ETA", 1), ("GPUs", 1), ("Model", 1), ("Commit", 1),
+    ]  # fmt: skip

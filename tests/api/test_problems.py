@@ -1,0 +1,83 @@
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from finetune_api.problems import Problem, check_spec, parse_job
+from finetune_api.quantities import parse_quantity
+from finetune_api.sources import ClaimSource, HubSource, parse_source
+from finetune_api.types import FinetuneJob
+
+
+def test_every_wrong_field_is_told_at_once_with_its_path_and_value(minimal: dict[str, Any]) -> None:
+    minimal["spec"]["training"] = {"learningRate": 7, "sed": 1}
+    minimal["spec"]["resources"] = {"nodes": 0}
+
+    problems = parse_job(minimal)
+
+    assert isinstance(problems, list)
+    assert [(problem.path, problem.value) for problem in problems] == [
+        ("spec.training.learningRate", 7),
+        ("spec.training.sed", 1),
+        ("spec.resources.nodes", 0),
+    ]
+
+
+def test_what_no_schema_can_state_is_told_at_once(minimal: dict[str, Any]) -> None:
+    minimal["spec"]["resources"] = {"sharedMemory": "8Gi", "requests": {"memory": "4Gi"}}
+    minimal["spec"]["data"]["train"][0]["columns"] = {"query": "text", "positive": "text"}
+    minimal["spec"]["data"]["evaluation"] = [{"name": "pages", "source": "hf://acme/pages", "columns": {}}]
+    job = parse_job(minimal)
+    assert isinstance(job, FinetuneJob)
+
+    problems = check_spec(job.spec)
+
+    assert [str(problem) for problem in problems] == [
+        "spec.data.evaluation[0].name: 'pages' is wrong because a training set has the same name; "
+        "give every dataset a name of its own",
+        "spec.resources.sharedMemory: '8Gi' is wrong because shared memory counts towards the pod's memory of 4Gi; "
+        "lower sharedMemory or raise resources.requests.memory",
+        "spec.data.train[0].columns: ['text', 'text'] is wrong because one column plays two parts; "
+        "name a different column for query, positive and each negative",
+    ]
+
+
+def test_a_sound_spec_has_no_problems(minimal: dict[str, Any]) -> None:
+    job = parse_job(minimal)
+    assert isinstance(job, FinetuneJob)
+
+    assert check_spec(job.spec) == []
+
+
+def test_a_problem_reads_as_a_sentence() -> None:
+    problem = Problem(path="spec.x", value=1, because="it is odd", fix="write 2")
+
+    assert str(problem) == "spec.x: 1 is wrong because it is odd; write 2"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("500m", Decimal("0.5")), ("4", Decimal(4)), ("16Gi", Decimal(17179869184)), ("1.5k", Decimal(1500))],
+)
+def test_quantities_are_read_as_kubernetes_reads_them(text: str, number: Decimal) -> None:
+    assert parse_quantity(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "16GB", "-1", "1e3", "Gi"])
+def test_other_quantities_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a quantity"):
+        parse_quantity(text)
+
+
+def test_sources_name_a_repository_or_a_folder_on_a_claim() -> None:
+    sources = [parse_source(text) for text in ("hf://acme/base", "pvc://claim", "pvc://claim/a/b")]
+
+    assert sources == [HubSource("acme/base"), ClaimSource("claim", ""), ClaimSource("claim", "a/b")]
+
+
+@pytest.mark.parametrize(
+    "text", ["acme/base", "hf://base", "s3://bucket/x", "pvc://claim/../other", "hf://a/b/c", "pvc://"]
+)
+def test_other_sources_are_refused_with_the_fix(text: str) -> None:
+    with pytest.raises(ValueError, match="write hf://OWNER/NAME"):
+        parse_source(text)

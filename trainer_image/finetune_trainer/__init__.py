@@ -1,0 +1,1 @@
+"""Everything inside the trainer image: prepare, train and publish. Knows nothing of Kubernetes."""

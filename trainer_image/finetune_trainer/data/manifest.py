@@ -1,0 +1,77 @@
+"""The manifest of prepared inputs: what prepare leaves for train and publish, with hashes. Written last.
+
+Tables are parquet. A text column holds the text. An image column holds the path of a content-addressed file relative
+to `inputs/images`; a column has one modality throughout.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from finetune_api.base import Contract
+from finetune_api.status import DatasetStatus, ModelStatus
+from pydantic import Field
+
+Modality = Literal["text", "image"]
+
+
+class Column(Contract):
+    """One column of a prepared table."""
+
+    name: str
+    """query, positive, negative_0, negative_1, ...; value in the tables of an evaluation set."""
+    modality: Modality
+
+
+class FileHash(Contract):
+    """One prepared file."""
+
+    path: str
+    """Relative to `inputs/`, with forward slashes."""
+    sha256: str
+    size_bytes: int
+
+
+class PreparedTrain(Contract):
+    """The training table: `inputs/data/train.parquet`."""
+
+    name: str
+    columns: list[Column]
+    """In the order that the loss expects: query, positive, negatives."""
+    rows: int
+
+
+class PreparedEvaluation(Contract):
+    """One evaluation set: queries.parquet, corpus.parquet and relevant.parquet in `inputs/data/NAME/`.
+
+    The corpus is deduplicated by content; every query has at least one relevant document.
+    """
+
+    name: str
+    query_modality: Modality
+    corpus_modality: Modality
+    queries: int
+    documents: int
+
+
+class InputsManifest(Contract):
+    """Everything under `inputs/`."""
+
+    spec_hash: str
+    model: ModelStatus
+    train: PreparedTrain
+    evaluations: list[PreparedEvaluation]
+    datasets: list[DatasetStatus]
+    warnings: list[str] = Field(default_factory=list)
+    files: list[FileHash]
+    """Tables and model files. Images are named by their own hash."""
+
+    @classmethod
+    def read(cls, path: Path) -> "InputsManifest":
+        """Return the manifest at `path`; raises FileNotFoundError before prepare has finished."""
+        return cls.model_validate_json(path.read_bytes())
+
+    def write(self, path: Path) -> None:
+        """Write atomically: a manifest that is there is whole."""
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(self.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        temporary.rename(path)
