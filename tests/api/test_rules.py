@@ -1,0 +1,238 @@
+"""Every rule of the CRD, accepted and rejected by the real API server."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.stack.jobs import change
+from tests.stack.kubectl import Kubectl, KubectlError, Manifest
+
+pytestmark = pytest.mark.api_server
+NAMESPACE = "finetune-rules"
+
+
+@pytest.fixture(scope="module")
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    yield NAMESPACE
+    kubectl.delete("namespace", NAMESPACE, namespace=NAMESPACE, wait=False)
+
+
+@pytest.fixture
+def job(minimal: Manifest, namespace: str) -> Manifest:
+    minimal["metadata"] = {"name": "job", "namespace": namespace}
+    return minimal
+
+
+def submit(kubectl: Kubectl, manifest: Manifest) -> Manifest:
+    """Return the object as the API server would store it, with its defaults."""
+    import json
+
+    import yaml
+
+    stored: Manifest = json.loads(
+        kubectl.run("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=yaml.safe_dump(manifest))
+    )
+    return stored
+
+
+EVALUATION = [{"name": "eval", "source": "hf://acme/pages", "columns": {}}]
+PUBLISH = {"repository": "acme/model", "tokenSecret": {"name": "hub-token"}}
+
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "a hub source": {"model__source": "hf://Qwen/Qwen3-VL-Embedding-2B"},
+    "a claim source": {"model__source": "pvc://models/qwen/2b"},
+    "descending dims": {"training__loss": {"matryoshkaDimensions": [768, 256, 64]}},
+    "two nodes with ReadWriteMany": {"resources": {"nodes": 2}, "storage": {"accessMode": "ReadWriteMany"}},
+    "two nodes with an existing claim": {"resources": {"nodes": 2}, "storage": {"existingClaim": "shared"}},
+    "a gate with an evaluation set": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}}},
+    "publish without a gate": {"publish": PUBLISH},
+    "an evaluation share": {"evaluation": {"every": "5%"}},
+    "evaluation steps": {"evaluation": {"every": 50}},
+    "a sub path of an existing claim": {"storage": {"existingClaim": "shared", "subPath": "team/a"}},
+    "three tables": {
+        "data__evaluation": [
+            {
+                "name": "eval",
+                "source": "hf://acme/pages",
+                "tables": {
+                    "queries": {"split": "test"},
+                    "corpus": {"split": "test"},
+                    "relevantDocuments": {"split": "test"},
+                },
+            }
+        ]
+    },
+}
+
+REJECTED: dict[str, tuple[dict[str, Any], str]] = {
+    "a source of no known form": (
+        {"model__source": "s3://bucket/model"},
+        'spec.model.source: Invalid value: "s3://bucket/model": write hf://OWNER/NAME for a Hub repository',
+    ),
+    "a dataset source without owner": (
+        {"data__train__0__source": "hf://pages"},
+        'spec.data.train[0].source: Invalid value: "hf://pages": write hf://OWNER/NAME',
+    ),
+    "ascending dims": (
+        {"training__loss": {"matryoshkaDimensions": [64, 256]}},
+        "spec.training.loss.matryoshkaDimensions: Invalid value: matryoshkaDimensions must be descending",
+    ),
+    "repeated dims": (
+        {"training__loss": {"matryoshkaDimensions": [64, 64]}},
+        "spec.training.loss.matryoshkaDimensions[1]: Duplicate value: 64",
+    ),
+    "two nodes with ReadWriteOnce": (
+        {"resources": {"nodes": 2}},
+        "resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume",
+    ),
+    "a gate without an evaluation set": (
+        {"publish": PUBLISH | {"gate": {}}},
+        "publish.gate compares with the base model; add data.evaluation and leave evaluation.baseline true",
+    ),
+    "a gate without a baseline": (
+        {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}}, "evaluation": {"baseline": False}},
+        "publish.gate compares with the base model",
+    ),
+    "an evaluation share above all": (
+        {"evaluation": {"every": "200%"}},
+        'spec.evaluation.every: Invalid value: "200%": every must be a number of steps (at least 1) or a share',
+    ),
+    "an evaluation every zero steps": (
+        {"evaluation": {"every": 0}},
+        "every must be a number of steps (at least 1) or a share",
+    ),
+    "an evaluation set in both forms": (
+        {
+            "data__evaluation": [
+                EVALUATION[0]
+                | {
+                    "tables": {
+                        "queries": {"split": "a"},
+                        "corpus": {"split": "a"},
+                        "relevantDocuments": {"split": "a"},
+                    }
+                }
+            ]
+        },
+        "give either columns (rows of query and documents) or tables",
+    ),
+    "an evaluation set in no form": (
+        {"data__evaluation": [{"name": "eval", "source": "hf://acme/pages"}]},
+        "give either columns (rows of query and documents) or tables",
+    ),
+    "a sub path without a claim": ({"storage": {"subPath": "a"}}, "subPath needs existingClaim"),
+    "a repository without owner": (
+        {"publish": PUBLISH | {"repository": "model"}},
+        'spec.publish.repository: Invalid value: "model": repository must be OWNER/NAME',
+    ),
+    "an unknown field": ({"training__epochs": 3}, 'unknown field "spec.training.epochs"'),
+    "a number out of range": (
+        {"training__learningRate": 2},
+        "spec.training.learningRate: Invalid value: 2: spec.training.learningRate in body should be less than or equal",
+    ),
+    "no training set": (
+        {"data__train": []},
+        "spec.data.train: Invalid value: 0: spec.data.train in body should have at",
+    ),
+    "a metric of no known form": ({"evaluation": {"metric": "accuracy"}}, "spec.evaluation.metric"),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_the_api_server_accepts(case: str, kubectl: Kubectl, job: Manifest) -> None:
+    stored = submit(kubectl, change(job, **ACCEPTED[case]))
+
+    assert stored["kind"] == "FinetuneJob"
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_the_api_server_rejects_with_path_value_and_fix(case: str, kubectl: Kubectl, job: Manifest) -> None:
+    changes, message = REJECTED[case]
+
+    with pytest.raises(KubectlError) as refused:
+        submit(kubectl, change(job, **changes))
+
+    assert message in str(refused.value)
+
+
+def test_fifteen_lines_are_a_whole_job_because_everything_else_has_a_default(kubectl: Kubectl, job: Manifest) -> None:
+    stored = submit(kubectl, job)
+
+    assert stored["status"] == {"observedGeneration": -1}
+    assert stored["spec"]["resources"] == {
+        "nodes": 1,
+        "accelerator": {"name": "nvidia.com/gpu", "perNode": 1},
+        "requests": {"cpu": "4", "memory": "16Gi"},
+        "sharedMemory": "2Gi",
+    }
+    assert stored["spec"]["training"] == {
+        "loss": {"name": "CachedMultipleNegativesRankingLoss"},
+        "numTrainEpochs": 1,
+        "perDeviceTrainBatchSize": 32,
+        "learningRate": 2e-5,
+        "warmupRatio": 0.1,
+        "seed": 42,
+    }
+
+
+def test_an_explicit_null_is_an_absent_field(kubectl: Kubectl, job: Manifest) -> None:
+    stored = submit(kubectl, change(job, schedule={"queueName": None, "priorityClassName": None}))
+
+    assert stored["spec"]["schedule"] == {}
+
+
+@pytest.fixture
+def existing(kubectl: Kubectl, job: Manifest) -> Iterator[Manifest]:
+    created = change(job, suspend=True, publish=PUBLISH, model__processorKwargs={"size": {"longest_edge": 4096}})
+    kubectl.apply(created)
+    yield created
+    kubectl.delete("finetunejob", "job", namespace=NAMESPACE)
+
+
+def replace(kubectl: Kubectl, manifest: Manifest) -> None:
+    import yaml
+
+    kubectl.run("replace", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("model", {"model__revision": "v2"}),
+        ("model", {"model__processorKwargs": {"size": {"longest_edge": 8192}}}),
+        ("hub", {"hub": {"tokenSecret": {"name": "other"}}}),
+        ("data", {"data__train__0__split": "other"}),
+        ("training", {"training__seed": 1}),
+        ("training", {"training__loss": {"arguments": {"scale": 30}}}),
+        ("evaluation", {"evaluation__metric": "mrr@10"}),
+        ("resources", {"resources__accelerator": {"perNode": 2}}),
+        ("storage", {"storage__size": "1Ti"}),
+        ("checkpoint", {"checkpoint__keep": 5}),
+        ("publish", {"publish": None}),
+        ("schedule", {"schedule__queueName": "q"}),
+    ],
+)
+def test_what_is_trained_is_immutable(
+    kubectl: Kubectl, existing: Manifest, field: str, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(KubectlError) as refused:
+        replace(kubectl, change(copy.deepcopy(existing), **changes))
+
+    assert f"spec.{field} is immutable once the job exists; create a new FinetuneJob" in str(refused.value)
+
+
+def test_how_a_job_is_run_may_change(kubectl: Kubectl, existing: Manifest) -> None:
+    replace(
+        kubectl,
+        change(
+            existing,
+            suspend=False,
+            retry={"userErrors": 3},
+            activeDeadlineSeconds=10,
+            stallTimeoutSeconds=60,
+            ttlSecondsAfterFinished=5,
+        ),
+    )

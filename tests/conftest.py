@@ -1,0 +1,25 @@
+"""What tests on a cluster share: one cluster for all of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.stack.kubectl import Kubectl
+from tests.stack.target import Target, find_kubectl, find_target
+
+CRD = Path(__file__).parents[1] / "crds" / "finetunejobs.yaml"
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    """A cluster that serves FinetuneJobs; started if it does not run."""
+    found = find_kubectl()
+    found.run("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+    found.run("wait", "--for=condition=Established", "crd/finetunejobs.finetune.dev", "--timeout=30s")
+    return found
+
+
+@pytest.fixture(scope="session")
+def target() -> Target:
+    """A cluster with the images of this checkout."""
+    return find_target()

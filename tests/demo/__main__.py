@@ -1,0 +1,99 @@
+"""`python -m tests.demo up|down`: the demo from an empty machine to the closing table."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from tests.demo.reloading import evaluate_published
+from tests.demo.summary import show, summarise
+from tests.demo.view import follow
+from tests.stack import jobs
+from tests.stack.inputs import push_inputs
+from tests.stack.install import ROOT, install, uninstall
+from tests.stack.kubectl import Manifest
+from tests.stack.target import Target, find_target
+
+NAMESPACE = "finetune-demo"
+LIMIT_SECONDS = 1800
+SUMMARY = ROOT / "build" / "demo" / "summary.json"
+
+
+def main() -> int:
+    """Run the demo or remove it; returns the exit code."""
+    console = Console(highlight=False)
+    if sys.argv[1:] == ["down"]:
+        return _down(console)
+    return _up(console)
+
+
+def _up(console: Console) -> int:
+    started = time.monotonic()
+    with _step("Cluster and images", console):
+        target = find_target()
+    with _step("Operator and Hub", console):
+        install(target).namespace(NAMESPACE)
+    with _step("Inputs: a tiny Qwen3-VL and pages, pushed to the Hub", console):
+        push_inputs(target.kubectl, "pages")
+    manifest = _manifest(target, console)
+    job = _run(target, manifest, console)
+    if job["status"]["phase"] != "Succeeded":
+        console.print(f"[red]The job failed.[/] kubectl describe finetunejob -n {NAMESPACE} says more.")
+        return 1
+    with _step("The published model, loaded back from the Hub and evaluated", console):
+        dataset = manifest["spec"]["data"]["train"][0]["source"].removeprefix("hf://")
+        repository = job["status"]["published"]["repository"]
+        reloaded = evaluate_published(target.kubectl, repository, dataset, layout="ROWS")
+    summary = summarise(job, reloaded=reloaded, wall_seconds=time.monotonic() - started)
+    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
+    SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
+    show(summary, console)
+    console.print(f"Written to {SUMMARY.relative_to(ROOT)}. `make demo-down` removes all of it.")
+    return 0
+
+
+def _manifest(target: Target, console: Console) -> Manifest:
+    manifest = jobs.load_example("demo", namespace=NAMESPACE)
+    if target.has_accelerators:
+        return manifest
+    console.print("  No node offers nvidia.com/gpu: the job trains on CPU (resources.accelerator.perNode: 0).")
+    return jobs.change(manifest, resources__accelerator__perNode=0)
+
+
+def _run(target: Target, manifest: Manifest, console: Console) -> Manifest:
+    name = manifest["metadata"]["name"]
+    console.print(f"kubectl apply -f examples/demo.yaml    (finetunejob/{name} in namespace {NAMESPACE})", style="bold")
+    target.kubectl.delete(jobs.KIND, name, namespace=NAMESPACE)
+    target.kubectl.apply(manifest)
+    return follow(jobs.watch(target.kubectl, manifest, seconds=LIMIT_SECONDS), console)
+
+
+def _down(console: Console) -> int:
+    with _step("Removing the demo", console):
+        _remove()
+    return 0
+
+
+def _remove() -> None:
+    if os.environ.get("KUBECONFIG"):
+        uninstall(find_target(), NAMESPACE)
+        return
+    from tests.cluster import cluster
+
+    cluster.down()
+
+
+@contextmanager
+def _step(title: str, console: Console) -> Iterator[None]:
+    started = time.monotonic()
+    console.print(f"[bold]{title}[/]")
+    yield
+    console.print(f"  done in {time.monotonic() - started:.0f} s", style="dim")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

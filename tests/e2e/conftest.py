@@ -1,0 +1,67 @@
+"""The installed product for end-to-end tests: operator, Hub and inputs on the cluster, one namespace for the jobs."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.hub.running import RunningHub
+from tests.stack import jobs
+from tests.stack.inputs import push_inputs, reach_hub
+from tests.stack.install import Stack, install
+from tests.stack.kubectl import Kubectl, Manifest
+from tests.stack.target import Target
+
+NAMESPACE = "finetune-e2e"
+
+
+@pytest.fixture(scope="session")
+def stack(target: Target) -> Stack:
+    installed = install(target)
+    installed.namespace(NAMESPACE)
+    target.kubectl.run("delete", "finetunejob", "--all", "-n", NAMESPACE)
+    push_inputs(target.kubectl, "all")
+    return installed
+
+
+@pytest.fixture(scope="session")
+def kube(stack: Stack) -> Kubectl:
+    return stack.target.kubectl
+
+
+@pytest.fixture
+def hub(kube: Kubectl) -> Iterator[RunningHub]:
+    """The Hub in the cluster, without faults before and after."""
+    with reach_hub(kube) as endpoint:
+        running = RunningHub(endpoint)
+        running.clear()
+        yield running
+        running.clear()
+
+
+@pytest.fixture
+def submit(kube: Kubectl) -> Iterator[Callable[[Manifest], Manifest]]:
+    """Apply a job; it is deleted after the test."""
+    submitted: list[Manifest] = []
+
+    def apply(manifest: Manifest) -> Manifest:
+        submitted.append(manifest)
+        kube.apply(manifest)
+        return manifest
+
+    yield apply
+    for manifest in submitted:
+        kube.delete(jobs.KIND, manifest["metadata"]["name"], namespace=NAMESPACE)
+
+
+def quick_job(name: str, **changes: object) -> Manifest:
+    """Return the demo's job made short: a few dozen steps, a checkpoint every few of them."""
+    short = {
+        "training__maxSteps": 30,
+        "training__numTrainEpochs": 10,
+        "checkpoint__everySteps": 5,
+        "evaluation__every": 15,
+        "publish__repository": f"demo/{name}",
+        "publish__gate": None,
+    }
+    manifest = jobs.load_example("demo", namespace=NAMESPACE, **(short | changes))
+    return jobs.named(manifest, name)

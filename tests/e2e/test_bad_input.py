@@ -1,0 +1,61 @@
+"""Bad input gets a clear answer before any training pod exists."""
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.bad_inputs import push_bad_datasets
+from tests.e2e.conftest import NAMESPACE, quick_job
+from tests.e2e.gang import children
+from tests.stack import jobs
+from tests.stack.inputs import reach_hub
+from tests.stack.kubectl import Kubectl, Manifest
+
+pytestmark = pytest.mark.e2e
+
+TRAIN = "data__train__0__"
+#: What is changed, the reason that must be given, and words that the message must hold.
+CASES: dict[str, tuple[dict[str, object], str, list[str]]] = {
+    "missing-model": ({"model__source": "hf://demo/nowhere"}, "ModelNotFound", ["demo/nowhere"]),
+    "missing-dataset": ({TRAIN + "source": "hf://demo/nowhere"}, "DatasetNotFound", ["demo/nowhere"]),
+    "missing-revision": ({"model__revision": "v9"}, "ModelNotFound", ["v9"]),
+    "missing-split": ({TRAIN + "split": "tran"}, "SplitNotFound", ["tran", "train", "eval"]),
+    "missing-column": ({TRAIN + "columns__query": "question"}, "ColumnNotFound", ["question", "query", "image"]),
+    "no-rows": ({TRAIN + "source": "hf://demo/no-rows"}, "EmptyDataset", ["pages"]),
+    "broken-images": ({TRAIN + "source": "hf://demo/broken-images"}, "BadSamples", ["6 of 20", "0, 1, 2"]),
+    "text-only-model": ({"model__source": "hf://demo/all-minilm-l6-v2"}, "UnsupportedModality", ["image"]),
+    "large-dims": ({"training__loss__matryoshkaDimensions": [4096, 64]}, "InvalidArgument", ["4096", "64"]),
+    "wrong-argument": ({"training__loss__arguments": {"scal": 30}}, "InvalidArgument", ["scal", "scale"]),
+    "wrong-token": ({"publish__tokenSecret__name": "wrong-token"}, "TokenRefused", ["wrong-token"]),
+    "read-only-token": ({"publish__tokenSecret__name": "hub-read-token"}, "WriteForbidden", ["demo/read-only-token"]),
+    "foreign-repository": ({"publish__repository": "other/model"}, "WriteForbidden", ["other/model"]),
+    "missing-secret": ({"publish__tokenSecret__name": "nowhere"}, "SecretNotFound", ["nowhere"]),
+    "one-column-twice": ({TRAIN + "columns__positive": "query"}, "InvalidSpec", ["spec.data.train[0].columns"]),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(kube: Kubectl) -> dict[str, Manifest]:
+    """Every bad job, submitted together, at its end."""
+    with reach_hub(kube) as endpoint:
+        push_bad_datasets(endpoint)
+    metadata = {"name": "wrong-token", "namespace": NAMESPACE}
+    kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": "hf_wrong"}})
+    submitted = {name: quick_job(name, **changes) for name, (changes, _, _) in CASES.items()}
+    kube.apply(*submitted.values())
+    return {name: jobs.wait_until_finished(kube, job, seconds=600) for name, job in submitted.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_answered_with_its_reason_before_any_training_pod_exists(
+    case: str, finished: dict[str, Manifest], kube: Kubectl
+) -> None:
+    _, reason, words = CASES[case]
+    job = finished[case]
+
+    validated: dict[str, Any] = jobs.condition(job, "Validated")
+
+    assert (validated["status"], validated["reason"]) == ("False", reason), validated
+    assert [word for word in words if word not in validated["message"]] == [], validated["message"]
+    assert job["status"]["phase"] == "Failed"
+    assert children(kube, "jobs", job, "train") == []

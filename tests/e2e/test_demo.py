@@ -1,0 +1,163 @@
+"""`make demo` as a newcomer runs it, looked at from outside while it runs."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from tests.demo.__main__ import NAMESPACE, SUMMARY
+from tests.e2e.gang import children, rank_pod
+from tests.hub.running import RunningHub
+from tests.stack import jobs
+from tests.stack.install import ROOT, SYSTEM_NAMESPACE, Stack
+from tests.stack.kubectl import Kubectl, Manifest
+
+pytestmark = pytest.mark.e2e
+
+
+class Run:
+    """One `make demo` and what was seen while it ran."""
+
+    def __init__(self) -> None:
+        self.printed = ""
+        self.summary: dict[str, Any] = {}
+        self.states: list[Manifest] = []
+        self.nodes: set[str] = set()
+        self.rank_metrics = ""
+        self.operator_metrics = ""
+        self.commits: dict[str, Any] = {}
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack) -> Run:
+    seen = Run()
+    kube = stack.target.kubectl
+    job = jobs.load_example("demo", namespace=NAMESPACE)
+    stack.namespace(NAMESPACE)
+    kube.delete(jobs.KIND, "demo", namespace=NAMESPACE)
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "tests.demo", "up"], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, text=True
+    )
+    for state in kube.watch(jobs.KIND, "demo", namespace=NAMESPACE, seconds=1500):
+        seen.states.append(state)
+        metrics = state.get("status", {}).get("metrics") or {}
+        if metrics.get("ndcg") is not None and not seen.rank_metrics:
+            _look_inside(kube, job, seen)
+        if jobs.is_finished(state):
+            break
+    seen.printed, _ = demo.communicate(timeout=300)
+    assert demo.returncode == 0, seen.printed
+    seen.summary = json.loads(SUMMARY.read_text())
+    return seen
+
+
+def _look_inside(kube: Kubectl, job: Manifest, seen: Run) -> None:
+    seen.nodes = {pod["spec"]["nodeName"] for pod in children(kube, "pods", job, "train")}
+    pod = rank_pod(kube, job, 0)
+    with kube.port_forward(f"pod/{pod}", 9400, namespace=NAMESPACE) as address:
+        seen.rank_metrics = _read(f"{address}/metrics")
+    with kube.port_forward("deploy/finetune-operator", 8080, namespace=SYSTEM_NAMESPACE) as address:
+        seen.operator_metrics = _read(f"{address}/metrics")
+
+
+def _read(address: str) -> str:
+    with urlopen(address, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_the_job_raises_ndcg_from_below_0_2_to_above_0_7_with_two_ranks(run: Run) -> None:
+    summary = run.summary
+
+    assert summary["phase"] == "Succeeded"
+    assert summary["worldSize"] == 2
+    assert summary["baselineNdcg10"] < 0.2
+    assert summary["ndcg10"] > 0.7
+
+
+def test_the_two_ranks_sit_on_two_nodes(run: Run) -> None:
+    assert len(run.nodes) == 2
+
+
+def test_the_published_model_scores_the_same_when_it_is_loaded_back_from_the_hub(run: Run) -> None:
+    assert round(run.summary["reloadedNdcg10"], 4) == round(run.summary["ndcg10"], 4)
+
+
+def test_the_summary_has_every_part(run: Run) -> None:
+    assert set(run.summary) >= {
+        "phase",
+        "worldSize",
+        "baselineNdcg10",
+        "ndcg10",
+        "reloadedNdcg10",
+        "dimensions",
+        "repository",
+        "commit",
+        "secondsByPhase",
+        "wallSeconds",
+    }
+    assert set(run.summary["secondsByPhase"]) >= {"Preparing", "Training", "Publishing"}
+    assert set(run.summary["metrics"]) >= {"ndcg@10", "mrr@10", "recall@10"}
+
+
+def test_every_matryoshka_dimension_is_measured_before_and_after(run: Run) -> None:
+    spec = run.states[-1]["spec"]
+    dimensions = run.summary["dimensions"]
+
+    assert [entry["dimension"] for entry in dimensions] == spec["training"]["loss"]["matryoshkaDimensions"]
+    assert all(entry["final"] > entry["baseline"] for entry in dimensions)
+
+
+def test_loss_ndcg_and_progress_are_in_the_status_while_it_trains(run: Run) -> None:
+    training = [state["status"] for state in run.states if state.get("status", {}).get("phase") == "Training"]
+    metrics = [status.get("metrics") or {} for status in training]
+
+    assert any("trainLoss" in entry and "ndcg" in entry and "baselineNdcg" in entry for entry in metrics)
+    assert any(0 < (status.get("progress") or {}).get("percent", 0) < 100 for status in training)
+
+
+def test_the_phases_come_in_order(run: Run) -> None:
+    phases = [state["status"]["phase"] for state in run.states if state.get("status", {}).get("phase")]
+    order = ["Pending", "Preparing", "Queued", "Training", "Publishing", "Succeeded"]
+
+    assert [phase for phase in order if phase in phases][-4:] == ["Queued", "Training", "Publishing", "Succeeded"]
+    assert phases == sorted(phases, key=order.index)
+
+
+def test_rank_0_and_the_operator_export_loss_and_ndcg_under_different_names(run: Run) -> None:
+    for name in ("finetune_train_loss", "finetune_train_learning_rate", "finetune_train_grad_norm"):
+        assert f"\n{name}" in run.rank_metrics
+    job = f'name="demo",namespace="{NAMESPACE}"'
+    for name in (
+        "finetunejob_train_loss",
+        "finetunejob_eval_ndcg",
+        "finetunejob_base_ndcg",
+        "finetunejob_progress_ratio",
+    ):
+        assert any(line.startswith(name) and job in line for line in run.operator_metrics.splitlines()), name
+
+
+def test_the_hub_got_one_commit_with_a_card_and_no_data(run: Run, kube: Kubectl, hub: RunningHub) -> None:
+    repository = hub.commits(run.summary["repository"])
+    newest = repository["commits"][0]
+
+    assert newest["sha"] == run.summary["commit"]
+    assert {"README.md", "modules.json"} <= set(newest["files"])
+    assert not [name for name in newest["files"] if name.endswith((".png", ".parquet", ".jpg"))]
+
+
+def test_the_conditions_are_those_of_a_finished_success(run: Run) -> None:
+    job = run.states[-1]
+    found = {entry["type"]: entry["status"] for entry in job["status"]["conditions"]}
+
+    assert found["Succeeded"] == found["Finished"] == found["Validated"] == found["Published"] == "True"
+    assert found.get("Stalled", "False") == found.get("Reconciling", "False") == "False"
+    assert job["status"]["observedGeneration"] == job["metadata"]["generation"]
+
+
+def test_the_terminal_shows_before_and_after(run: Run) -> None:
+    for words in ("Held-out queries", "NDCG@10 by embedding size", run.summary["commit"], "Loaded back from the Hub"):
+        assert words in run.printed

@@ -1,0 +1,161 @@
+"""What may go wrong while a job runs, and how it ends all the same: invariants D, W, P, C and G."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.conftest import NAMESPACE, quick_job
+from tests.e2e.gang import children, events, kill_operator, kill_rank, names
+from tests.hub.running import RunningHub
+from tests.stack import jobs
+from tests.stack.kubectl import Kubectl, Manifest
+from tests.stack.target import Target
+
+pytestmark = pytest.mark.e2e
+Submit = Callable[[Manifest], Manifest]
+
+
+def has_checkpoint(job: Manifest) -> bool:
+    status = job.get("status", {})
+    return bool(status.get("phase") == "Training" and (status.get("checkpoint") or {}).get("step", 0) > 0)
+
+
+def in_phase(phase: str) -> Callable[[Manifest], bool]:
+    return lambda job: job.get("status", {}).get("phase") == phase
+
+
+def published_commits(hub: RunningHub, repository: str) -> list[str]:
+    """Return the titles of the commits that a run made, newest first."""
+    commits = hub.commits(repository)["commits"]
+    return [commit["title"] for commit in commits if commit["title"].startswith("Finetune")]
+
+
+def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
+    kube: Kubectl, hub: RunningHub, submit: Submit
+) -> None:
+    job = submit(quick_job("killed-rank", training__maxSteps=60))
+    before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
+
+    kill_rank(kube, job, 1)
+    restarted = jobs.wait_until(kube, job, lambda state: state["status"]["attempt"] == 2, seconds=120)
+    resumed = jobs.wait_until(kube, job, in_phase("Training"), seconds=120)
+    finished = jobs.wait_until_finished(kube, job, seconds=300)
+
+    assert restarted["status"]["restarts"] == {"userErrors": 0, "infrastructure": 1}
+    assert resumed["status"]["checkpoint"]["step"] >= before
+    assert finished["status"]["phase"] == "Succeeded", finished["status"]
+    assert finished["status"]["progress"]["step"] == 60
+    assert len(published_commits(hub, "demo/killed-rank")) == 1
+    assert "RankKilled" in events(kube, job)
+
+
+def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
+    job = submit(quick_job("killed-operator"))
+
+    for phase in ("Preparing", "Training", "Publishing"):
+        jobs.wait_until(kube, job, in_phase(phase), seconds=300)
+        kill_operator(kube)
+    finished = jobs.wait_until_finished(kube, job, seconds=300)
+
+    status = finished["status"]
+    assert status["phase"] == "Succeeded", status
+    assert (status["attempt"], status["restarts"]) == (1, {"userErrors": 0, "infrastructure": 0})
+    roles = sorted(child["metadata"]["labels"]["finetune.dev/role"] for child in children(kube, "jobs", job))
+    assert roles == ["prepare", "publish", "train"]
+    assert len(published_commits(hub, "demo/killed-operator")) == 1
+
+
+def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, submit: Submit) -> None:
+    job = submit(quick_job("deleted", training__maxSteps=500))
+    jobs.wait_until(kube, job, has_checkpoint, seconds=300)
+
+    deleted_at = time.monotonic()
+    kube.delete(jobs.KIND, "deleted", namespace=NAMESPACE)
+    for pod in names(children(kube, "pods", job)):
+        kube.run("wait", "--for=delete", f"pod/{pod}", "-n", NAMESPACE, "--timeout=60s")
+    seconds = time.monotonic() - deleted_at
+
+    assert seconds < 60
+    for kind in ("jobs", "services", "configmaps", "persistentvolumeclaims"):
+        for name in names(children(kube, kind, job)):
+            kube.run("wait", "--for=delete", f"{kind}/{name}", "-n", NAMESPACE, "--timeout=60s")
+        assert children(kube, kind, job) == []
+
+
+def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, submit: Submit) -> None:
+    job = submit(quick_job("suspended", training__maxSteps=60))
+    jobs.wait_until(kube, job, has_checkpoint, seconds=300)
+
+    kube.apply(jobs.change(job, suspend=True))
+    suspended = jobs.wait_until(kube, job, in_phase("Suspended"), seconds=90)
+    for pod in names(children(kube, "pods", job, "train")):
+        kube.run("wait", "--for=delete", f"pod/{pod}", "-n", NAMESPACE, "--timeout=60s")
+    kube.apply(jobs.change(job, suspend=False))
+    finished = jobs.wait_until_finished(kube, job, seconds=300)
+
+    assert finished["status"]["phase"] == "Succeeded", finished["status"]
+    assert finished["status"]["restarts"] == {"userErrors": 0, "infrastructure": 0}
+    assert finished["status"]["checkpoint"]["step"] >= suspended["status"]["checkpoint"]["step"]
+
+
+def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
+    kube: Kubectl, hub: RunningHub, submit: Submit
+) -> None:
+    hub.fail("lose-answer", method="POST", path="/api/models/demo/lost-answer/commit/")
+
+    job = submit(quick_job("lost-answer"))
+    finished = jobs.wait_until_finished(kube, job, seconds=400)
+
+    assert finished["status"]["phase"] == "Succeeded", finished["status"]
+    assert len(published_commits(hub, "demo/lost-answer")) == 1
+    newest = hub.commits("demo/lost-answer")["commits"][0]
+    assert finished["status"]["published"]["commit"] == newest["sha"]
+
+
+def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warning(
+    kube: Kubectl, hub: RunningHub, submit: Submit
+) -> None:
+    hub.features(whoami=False, settings=False)
+
+    job = submit(quick_job("plain-hub"))
+    finished = jobs.wait_until_finished(kube, job, seconds=400)
+
+    assert finished["status"]["phase"] == "Succeeded", finished["status"]
+    assert any("whoami" in warning for warning in finished["status"]["warnings"])
+    assert len(published_commits(hub, "demo/plain-hub")) == 1
+
+
+def test_a_gate_that_is_not_met_publishes_nothing_and_says_so(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
+    job = submit(quick_job("gate", publish__gate={"minImprovement": 0.99}))
+
+    finished = jobs.wait_until_finished(kube, job, seconds=400)
+
+    assert finished["status"]["phase"] == "Succeeded", finished["status"]
+    published = jobs.condition(finished, "Published")
+    assert (published["status"], published["reason"]) == ("False", "GateNotMet")
+    assert published_commits(hub, "demo/gate") == []
+
+
+def test_a_lost_node_moves_the_gang_to_the_others(
+    kube: Kubectl, hub: RunningHub, submit: Submit, target: Target
+) -> None:
+    if not target.is_ours:
+        pytest.skip("nodes can be stopped on the project's own cluster only")
+    from tests.cluster import cluster
+
+    job = submit(quick_job("lost-node", training__maxSteps=60))
+    before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
+    hub_pod = kube.find("pods", namespace="finetune-hub", selector="app.kubernetes.io/name=hub")[0]
+    (lost,) = {"node-1", "node-2"} - {hub_pod["spec"]["nodeName"]}
+
+    cluster.stop_node(lost)
+    try:
+        finished = jobs.wait_until_finished(kube, job, seconds=600)
+    finally:
+        cluster.start_node(lost)
+
+    assert finished["status"]["phase"] == "Succeeded", finished["status"]
+    assert finished["status"]["restarts"]["infrastructure"] == 1
+    assert finished["status"]["checkpoint"]["step"] >= before
+    assert len(published_commits(hub, "demo/lost-node")) == 1

@@ -1,0 +1,111 @@
+"""Installs the chart and puts a Hub with its inputs beside it; repeating it changes nothing."""
+
+import json
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.stack.kubectl import Manifest
+from tests.stack.target import Target
+
+ROOT = Path(__file__).parents[2]
+RELEASE = "finetune-operator"
+SYSTEM_NAMESPACE = "finetune-system"
+HUB_NAMESPACE = "finetune-hub"
+#: Test accounts of the Hub in tests/hub; they open nothing else.
+WRITE_TOKEN = "hf_demo_write"
+READ_TOKEN = "hf_demo_read"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An installed operator and a Hub with inputs."""
+
+    target: Target
+
+    def namespace(self, name: str) -> None:
+        """Have a namespace that enforces Pod Security "restricted" and holds the Hub tokens."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.target.kubectl.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
+            _secret("hub-token", WRITE_TOKEN, namespace=name),
+            _secret("hub-read-token", READ_TOKEN, namespace=name),
+        )
+
+
+def _secret(name: str, token: str, *, namespace: str) -> Manifest:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": token}}
+
+
+def install(target: Target) -> Stack:
+    """Have the operator and the Hub running; returns when both are ready."""
+    stack = Stack(target=target)
+    stack.namespace(HUB_NAMESPACE)
+    _start_hub(target)
+    _install_chart(target)
+    return stack
+
+
+def _install_chart(target: Target) -> None:
+    values = {
+        "image": _image(target.images["operator"]),
+        "trainerImage": _image(target.images["trainer"]),
+        "hub": {"endpoint": f"http://hub.{HUB_NAMESPACE}.svc"},
+        "simulatedAccelerator": target.is_ours,
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump(values, file)
+        file.flush()
+        chart = str(ROOT / "charts" / "finetune-operator")
+        where = ["--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
+        subprocess.run(
+            [
+                target.helm,
+                "upgrade",
+                "--install",
+                RELEASE,
+                chart,
+                *where,
+                "--values",
+                file.name,
+                "--wait",
+                "--timeout",
+                "5m",
+            ],
+            env=target.kubectl.environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+
+def _image(reference: str) -> dict[str, str]:
+    repository, _, tag = reference.rpartition(":")
+    return {"repository": repository, "tag": tag}
+
+
+def _start_hub(target: Target) -> None:
+    text = (ROOT / "tests" / "hub" / "manifest.yaml").read_text().replace("HUB_IMAGE", target.images["hub"])
+    manifests = [
+        manifest | {"metadata": manifest["metadata"] | {"namespace": HUB_NAMESPACE}}
+        for manifest in yaml.safe_load_all(text)
+    ]
+    target.kubectl.apply(*manifests)
+    target.kubectl.run("rollout", "status", "deployment/hub", "-n", HUB_NAMESPACE, "--timeout=5m")
+
+
+def uninstall(target: Target, *namespaces: str) -> None:
+    """Remove the chart, the CRD with all its objects, the Hub and the given namespaces."""
+    kubectl = target.kubectl
+    kubectl.run("delete", "namespace", *namespaces, HUB_NAMESPACE, "--ignore-not-found")
+    subprocess.run(
+        [target.helm, "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait"],
+        env=kubectl.environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    kubectl.run("delete", "crd", "finetunejobs.finetune.dev", "--ignore-not-found")
+    kubectl.run("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found")

@@ -1,0 +1,65 @@
+"""Which cluster to use: the one that KUBECONFIG names, else one that is built and started on this machine."""
+
+import os
+import shutil
+from dataclasses import dataclass
+
+from tests.stack.kubectl import Kubectl
+
+IMAGE_VARIABLES = {"operator": "OPERATOR_IMAGE", "trainer": "TRAINER_IMAGE", "hub": "HUB_IMAGE"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cluster and the images it can pull."""
+
+    kubectl: Kubectl
+    helm: str
+    images: dict[str, str]
+    is_ours: bool
+    """True for the cluster that this project starts itself."""
+
+    @property
+    def has_accelerators(self) -> bool:
+        """Return whether nodes offer nvidia.com/gpu; on our own cluster they are advertised, not real."""
+        path = "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}"
+        return bool(self.kubectl.run("get", "nodes", "-o", path).strip())
+
+
+def find_kubectl() -> Kubectl:
+    """Return kubectl for a running cluster; starts ours if no other one is given."""
+    given = os.environ.get("KUBECONFIG", "")
+    if given:
+        return Kubectl(program="kubectl", kubeconfig=given)
+    from tests.cluster import cluster
+
+    cluster.up()
+    return Kubectl(program=str(cluster.program("kubectl")), kubeconfig=str(cluster.kubeconfig()))
+
+
+def find_target() -> Target:
+    """Return a running cluster with the images of this checkout; starts and builds what is missing."""
+    given = os.environ.get("KUBECONFIG", "")
+    return _given(given) if given else _ours()
+
+
+def _ours() -> Target:
+    from tests.cluster import cluster, images
+
+    return Target(kubectl=find_kubectl(), helm=str(cluster.program("helm")), images=images.ensure(), is_ours=True)
+
+
+def _given(kubeconfig: str) -> Target:
+    missing = [tool for tool in ("kubectl", "helm") if shutil.which(tool) is None]
+    missing += [name for name in IMAGE_VARIABLES.values() if not os.environ.get(name)]
+    if missing:
+        raise SystemExit(
+            f"KUBECONFIG={kubeconfig} is used, but these are missing: {', '.join(missing)}; install the programs, and "
+            "set the variables to images that your cluster can pull (docs/images.md says how to build them)"
+        )
+    return Target(
+        kubectl=Kubectl(program="kubectl", kubeconfig=kubeconfig),
+        helm="helm",
+        images={name: os.environ[variable] for name, variable in IMAGE_VARIABLES.items()},
+        is_ours=False,
+    )
