@@ -9,7 +9,7 @@ UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 PYTHON := .venv/bin/python
 PYTEST := .venv/bin/pytest
 T ?=
-export KUBECONFIG
+export KUBECONFIG OPERATOR_IMAGE TRAINER_IMAGE HUB_IMAGE
 # Processes of several test runs share few cores: one thread each.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false

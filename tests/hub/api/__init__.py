@@ -1,0 +1,1 @@
+"""The Hub's HTTP calls, one module per subject; each has its `routes`."""
