@@ -1,1 +1,1 @@
-"""The operator: decides about FinetuneJobs and keeps the cluster in step. Knows nothing of models."""
+"""The operator: watches FinetuneJobs and makes them true. `core` decides, `shell` acts."""

@@ -62,20 +62,10 @@ def _install_chart(target: Target) -> None:
         file.flush()
         chart = str(ROOT / "charts" / "finetune-operator")
         where = ["--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
+        wait = ["--wait", "--timeout", "5m"]
+        adopt_crd = ["--take-ownership", "--force-conflicts"]  # tests may have applied it before
         subprocess.run(
-            [
-                target.helm,
-                "upgrade",
-                "--install",
-                RELEASE,
-                chart,
-                *where,
-                "--values",
-                file.name,
-                "--wait",
-                "--timeout",
-                "5m",
-            ],
+            [target.helm, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd, *wait],
             env=target.kubectl.environment,
             check=True,
             stdout=subprocess.DEVNULL,

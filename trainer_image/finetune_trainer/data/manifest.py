@@ -7,9 +7,10 @@ to `inputs/images`; a column has one modality throughout.
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from finetune_api.base import Contract
 from finetune_api.status import DatasetStatus, ModelStatus
-from pydantic import Field
 
 Modality = Literal["text", "image"]
 

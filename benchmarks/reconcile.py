@@ -1,0 +1,112 @@
+"""What the operator costs on a real cluster: `python -m benchmarks.reconcile [JOBS]`.
+
+Creates FinetuneJobs one after another in a namespace whose quota allows no pods, so that only the operator works, and
+prints the time from create to the prepare Job, the operator's memory, and its writes in a quiet minute.
+"""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from urllib.request import urlopen
+
+from benchmarks.figures import report
+from tests.stack import jobs
+from tests.stack.install import SYSTEM_NAMESPACE, install
+from tests.stack.kubectl import Kubectl
+from tests.stack.target import find_target
+
+NAMESPACE = "finetune-benchmark"
+QUIET_SECONDS = 60
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+def main() -> None:
+    """Run the benchmark and print its figures."""
+    num_jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    target = find_target()
+    stack = install(target)
+    kube = target.kubectl
+    kube.delete("namespace", NAMESPACE, namespace=NAMESPACE)
+    stack.namespace(NAMESPACE)
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "no-pods", "namespace": NAMESPACE},
+            "spec": {"hard": {"pods": "0"}},
+        }
+    )
+    seconds = measure_latency(kube, num_jobs)
+    memory, writes = measure_quiet(kube)
+    kube.delete("namespace", NAMESPACE, namespace=NAMESPACE, wait=False)
+    ordered = sorted(seconds)
+    report(
+        "reconcile",
+        [
+            ("jobs", num_jobs, "", ""),
+            ("create to prepare Job, median", statistics.median(ordered), "s", ""),
+            ("create to prepare Job, p95", ordered[int(0.95 * (len(ordered) - 1))], "s", "under 1"),
+            ("create to prepare Job, max", ordered[-1], "s", ""),
+            ("resident memory", memory / 1e6, "MB", "under 150"),
+            (f"writes in {QUIET_SECONDS} quiet seconds", writes, "", "0"),
+        ],
+    )
+
+
+def measure_latency(kube: Kubectl, num_jobs: int) -> list[float]:
+    """Return the seconds from each FinetuneJob's creation to the sight of its prepare Job."""
+    template = jobs.load_example("demo", namespace=NAMESPACE)
+    seen: dict[str, float] = {}
+    watcher = subprocess.Popen(
+        [kube.program, "get", "jobs", "-n", NAMESPACE, "--watch", "-o", "json", "--output-watch-events"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=kube.environment,
+    )
+    thread = threading.Thread(target=_note_jobs, args=(watcher, seen), daemon=True)
+    thread.start()
+    created: dict[str, float] = {}
+    for index in range(num_jobs):
+        name = f"job-{index:04d}"
+        manifest = json.dumps(jobs.named(template, name))
+        created[name] = time.monotonic()
+        kube.run("create", "-f", "-", stdin=manifest)
+    while len(seen) < num_jobs and time.monotonic() - created[f"job-{num_jobs - 1:04d}"] < QUIET_SECONDS:
+        thread.join(timeout=0.1)
+    watcher.kill()
+    return [seen[name] - created[name] for name in created]
+
+
+def _note_jobs(watcher: "subprocess.Popen[str]", seen: dict[str, float]) -> None:
+    for line in watcher.stdout or ():
+        if found := re.search(r'"finetune.dev/job": "(job-\d+)"', line):
+            seen.setdefault(found[1], time.monotonic())
+
+
+def measure_quiet(kube: Kubectl) -> tuple[float, float]:
+    """Return the operator's resident bytes and its writes to the API server while nothing happens."""
+    with kube.port_forward("deploy/finetune-operator", 8080, namespace=SYSTEM_NAMESPACE) as address:
+        time.sleep(QUIET_SECONDS / 2)  # what the last jobs set off has ended
+        before = _writes(_read(address))
+        time.sleep(QUIET_SECONDS)
+        text = _read(address)
+    (memory,) = re.findall(r"^process_resident_memory_bytes (\S+)", text, flags=re.MULTILINE)
+    return float(memory), _writes(text) - before
+
+
+def _read(address: str) -> str:
+    with urlopen(f"{address}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def _writes(text: str) -> float:
+    series = re.findall(r"^finetune_operator_api_requests_total\{(.*)\} (\S+)", text, flags=re.MULTILINE)
+    return sum(float(value) for labels, value in series if any(f'"{verb}"' in labels for verb in WRITES))
+
+
+if __name__ == "__main__":
+    main()

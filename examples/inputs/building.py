@@ -1,0 +1,56 @@
+"""The list of inputs, and how a folder of them is made."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from .cache import ensure_built
+
+
+@dataclass(frozen=True)
+class Input:
+    """A Hub repository that an example reads, and the module whose `build(folder)` makes its files."""
+
+    path: str
+    example: str
+    module: str
+    cached: bool = True
+
+    def build(self, folder: Path) -> None:
+        """Make the files; the import waits until here, because it takes longer than reading them from the cache."""
+        build: Callable[[Path], None] = import_module(f".{self.module}", __package__).build
+        build(folder)
+
+
+INPUTS = (
+    Input(path="models/demo/tiny-qwen3-vl", example="pages", module="tiny_qwen3_vl"),
+    Input(path="datasets/demo/pages", example="pages", module="pages"),
+    Input(path="models/demo/all-minilm-l6-v2", example="manuals", module="minilm", cached=False),
+    Input(path="datasets/demo/manuals", example="manuals", module="manuals"),
+)
+
+
+def choose_inputs(example: str) -> tuple[Input, ...]:
+    """Return the inputs of one example, or of `all`."""
+    return tuple(entry for entry in INPUTS if example in {entry.example, "all"})
+
+
+def build_input(entry: Input, *, folder: Path) -> Path:
+    """Put the files of one input below `folder`, from the cache where it has them; return where they are."""
+    target = folder / entry.path
+    if target.exists():
+        shutil.rmtree(target)
+    if entry.cached:
+        shutil.copytree(ensure_built(entry.module, entry.build), target)
+    else:
+        entry.build(target)
+    return target
+
+
+def find_repositories(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yield kind (`model` or `dataset`), OWNER/NAME and folder of every repository that was built below `folder`."""
+    for kind in ("model", "dataset"):
+        for path in sorted(folder.glob(f"{kind}s/*/*")):
+            yield kind, f"{path.parent.name}/{path.name}", path

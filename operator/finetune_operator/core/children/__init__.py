@@ -1,0 +1,1 @@
+"""Manifests of a FinetuneJob's children, one file per child. Equal arguments give equal manifests."""

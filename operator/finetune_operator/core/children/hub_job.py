@@ -1,0 +1,67 @@
+"""What prepare and publish share: Jobs of one pod on CPU that may reach the Hub and repeat what may pass by itself."""
+
+from typing import Any
+
+from finetune_api import keys, workspace
+from finetune_api.contract import FINAL_EXIT_CODES, Role
+from finetune_api.types import FinetuneJob, Publish
+from finetune_operator.core import names
+from finetune_operator.core.children import pod
+from finetune_operator.core.platform import Platform
+
+
+def build_hub_job(
+    job: FinetuneJob, name: str, *, role: Role, backoff_limit: int, template: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a Job that repeats failures of the moment, and gives up at once on those that repeating cannot mend."""
+    containers = [*template.get("initContainers", ()), *template["containers"]]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": names.metadata(job, name, role=role),
+        "spec": {
+            "backoffLimit": backoff_limit,
+            "completions": 1,
+            "parallelism": 1,
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    *[_give_up(item["name"]) for item in containers],
+                ]
+            },
+            "template": {"metadata": {"labels": names.labels(job, role=role)}, "spec": template},
+        },
+    }
+
+
+def _give_up(container: str) -> dict[str, Any]:
+    codes = {"containerName": container, "operator": "In", "values": sorted(int(code) for code in FINAL_EXIT_CODES)}
+    return {"action": "FailJob", "onExitCodes": codes}
+
+
+def hub_container(job: FinetuneJob, role: Role, *, platform: Platform, env: dict[str, str]) -> dict[str, Any]:
+    """Return a container that may reach the Hub."""
+    endpoint = {"HF_ENDPOINT": platform.hub_endpoint} if platform.hub_endpoint else {}
+    container = pod.container(job, role.value, platform=platform, env={**endpoint, **env})
+    container["resources"] = _resources(platform)
+    return container
+
+
+def _resources(platform: Platform) -> dict[str, Any]:
+    resources = {"requests": {"cpu": platform.hub_job_cpu_request, "memory": platform.hub_job_memory_request}}
+    if platform.hub_job_memory_limit:
+        resources["limits"] = {"memory": platform.hub_job_memory_limit}
+    return resources
+
+
+def writing_container(job: FinetuneJob, role: Role, *, platform: Platform, env: dict[str, str]) -> dict[str, Any]:
+    """Return a container that sees the write token."""
+    token = {keys.ENV_WRITE_TOKEN_FILE: workspace.WRITE_TOKEN}
+    container = hub_container(job, role, platform=platform, env={**token, **env})
+    container["volumeMounts"].append(pod.token_mount(pod.WRITE_TOKEN_VOLUME, workspace.WRITE_TOKEN))
+    return container
+
+
+def write_token_volume(publish: Publish) -> dict[str, Any]:
+    """Return the volume with the write token."""
+    return pod.token_volume(pod.WRITE_TOKEN_VOLUME, publish.token_secret, workspace.WRITE_TOKEN)

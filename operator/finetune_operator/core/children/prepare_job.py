@@ -1,0 +1,61 @@
+"""The Job that checks the publishing rights, fetches model and data, and validates them. No accelerator."""
+
+from typing import Any
+
+from finetune_api import keys, workspace
+from finetune_api.contract import Role
+from finetune_api.sources import ClaimSource, parse_source
+from finetune_api.types import FinetuneJob
+from finetune_operator.core import names
+from finetune_operator.core.children import hub_job, pod
+from finetune_operator.core.platform import Platform
+
+BACKOFF_LIMIT = 4
+
+
+def build_prepare_job(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
+    """Return the prepare Job. Its pod alone holds the read token; only its first container sees the write token."""
+    spec = pod.pod_spec(platform=platform)
+    if job.spec.publish is not None:
+        spec["initContainers"] = [hub_job.writing_container(job, Role.PREFLIGHT, platform=platform, env={})]
+    spec["containers"] = [_prepare_container(job, platform=platform)]
+    spec["volumes"] = _volumes(job)
+    return hub_job.build_hub_job(
+        job, names.prepare_job(job), role=Role.PREPARE, backoff_limit=BACKOFF_LIMIT, template=spec
+    )
+
+
+def _prepare_container(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
+    env = {keys.ENV_WORKSPACE: workspace.WORKSPACE, keys.ENV_CLAIM_SOURCES: workspace.CLAIM_SOURCES}
+    mounts = [pod.workspace_mount(job)]
+    if job.spec.hub.token_secret is not None:
+        env[keys.ENV_READ_TOKEN_FILE] = workspace.READ_TOKEN
+        mounts.append(pod.token_mount(pod.READ_TOKEN_VOLUME, workspace.READ_TOKEN))
+    mounts += [
+        {"name": f"source-{index}", "mountPath": workspace.claim_mount(claim), "readOnly": True}
+        for index, claim in enumerate(source_claims(job))
+    ]
+    container = hub_job.hub_container(job, Role.PREPARE, platform=platform, env=env)
+    container["volumeMounts"] += mounts
+    return container
+
+
+def _volumes(job: FinetuneJob) -> list[dict[str, Any]]:
+    volumes = [*pod.common_volumes(job), pod.workspace_volume(job)]
+    if job.spec.hub.token_secret is not None:
+        volumes.append(pod.token_volume(pod.READ_TOKEN_VOLUME, job.spec.hub.token_secret, workspace.READ_TOKEN))
+    if job.spec.publish is not None:
+        volumes.append(hub_job.write_token_volume(job.spec.publish))
+    volumes += [
+        {"name": f"source-{index}", "persistentVolumeClaim": {"claimName": claim}}
+        for index, claim in enumerate(source_claims(job))
+    ]
+    return volumes
+
+
+def source_claims(job: FinetuneJob) -> list[str]:
+    """Return the claims that `pvc://` sources name, each once, in the order of the spec."""
+    spec = job.spec
+    data = [*(dataset.source for dataset in spec.data.train), *(dataset.source for dataset in spec.data.evaluation)]
+    parsed = [parse_source(source) for source in (spec.model.source, *data)]
+    return list(dict.fromkeys(source.claim for source in parsed if isinstance(source, ClaimSource)))

@@ -1,0 +1,26 @@
+"""The Job that puts the model on the Hub. It alone holds the write token besides the preflight check."""
+
+from typing import Any
+
+from finetune_api import keys, workspace
+from finetune_api.contract import Role
+from finetune_api.types import FinetuneJob, Publish
+from finetune_operator.core import names
+from finetune_operator.core.children import hub_job, pod
+from finetune_operator.core.platform import Platform
+
+BACKOFF_LIMIT = 6
+
+
+def build_publish_job(job: FinetuneJob, publish: Publish, *, platform: Platform) -> dict[str, Any]:
+    """Return the publish Job; a repeated pod finds its own commit by the tag and makes no second one."""
+    container = hub_job.writing_container(
+        job, Role.PUBLISH, platform=platform, env={keys.ENV_WORKSPACE: workspace.WORKSPACE}
+    )
+    container["volumeMounts"].append(pod.workspace_mount(job))
+    spec = pod.pod_spec(platform=platform)
+    spec["containers"] = [container]
+    spec["volumes"] = [*pod.common_volumes(job), pod.workspace_volume(job), hub_job.write_token_volume(publish)]
+    return hub_job.build_hub_job(
+        job, names.publish_job(job), role=Role.PUBLISH, backoff_limit=BACKOFF_LIMIT, template=spec
+    )

@@ -1,0 +1,130 @@
+"""The Indexed Job of one gang: as many pods as nodes, which start, fail and restart together."""
+
+from typing import Any
+
+from finetune_api import keys, workspace
+from finetune_api.contract import Role, RunConfig
+from finetune_api.quantities import parse_quantity
+from finetune_api.types import FinetuneJob
+from finetune_operator.core import names
+from finetune_operator.core.children import pod
+from finetune_operator.core.children.config_map import run_config
+from finetune_operator.core.platform import Platform
+
+#: A pod on a node that went silent is given up after so long; Kubernetes' default is five minutes.
+LOST_NODE_SECONDS = 60
+LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def build_train_job(job: FinetuneJob, *, attempt: int, platform: Platform) -> dict[str, Any]:
+    """Return the Indexed Job of one attempt. A lost pod fails it whole: ranks cannot be replaced one by one."""
+    config = run_config(job, platform=platform)
+    metadata = names.metadata(job, names.train_job(job, attempt), role=Role.TRAIN, attempt=attempt)
+    if job.spec.schedule.queue_name is not None:
+        metadata["labels"][keys.LABEL_KUEUE_QUEUE] = job.spec.schedule.queue_name
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": 0,  # core/failures.py decides about retrying, not the Job
+            "completionMode": "Indexed",
+            "completions": job.spec.resources.nodes,
+            "parallelism": job.spec.resources.nodes,
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "template": {
+                "metadata": {
+                    "labels": names.labels(job, role=Role.TRAIN, attempt=attempt),
+                    "annotations": {keys.ANNOTATION_SPEC_HASH: config.spec_hash},
+                },
+                "spec": _pod_spec(job, config=config, attempt=attempt, platform=platform),
+            },
+        },
+    }
+
+
+def _pod_spec(job: FinetuneJob, *, config: RunConfig, attempt: int, platform: Platform) -> dict[str, Any]:
+    schedule = job.spec.schedule
+    spec = {
+        **pod.pod_spec(platform=platform),
+        "subdomain": names.ranks_service(job),
+        "affinity": _apart(job),
+        "tolerations": [*_until_node_is_lost(), *schedule.tolerations],
+        "containers": [_train_container(job, config=config, attempt=attempt, platform=platform)],
+        "volumes": [*pod.common_volumes(job), pod.workspace_volume(job), _shared_memory(job)],
+    }
+    if schedule.node_selector:
+        spec["nodeSelector"] = schedule.node_selector
+    if schedule.priority_class_name is not None:
+        spec["priorityClassName"] = schedule.priority_class_name
+    return spec
+
+
+def _apart(job: FinetuneJob) -> dict[str, Any]:
+    labels = {keys.LABEL_JOB_UID: job.metadata.uid, keys.LABEL_ROLE: Role.TRAIN.value}
+    term = {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}
+    preference = {"weight": 100, "podAffinityTerm": term}
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preference]}}
+
+
+def _until_node_is_lost() -> list[dict[str, Any]]:
+    common = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_NODE_SECONDS}
+    return [{"key": key, **common} for key in LOST_NODE_TAINTS]
+
+
+def _shared_memory(job: FinetuneJob) -> dict[str, Any]:
+    return {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": job.spec.resources.shared_memory}}
+
+
+def _train_container(job: FinetuneJob, *, config: RunConfig, attempt: int, platform: Platform) -> dict[str, Any]:
+    env = {**_environment(config, attempt=attempt), **_rendezvous(job, config=config, attempt=attempt)}
+    container = pod.container(job, Role.TRAIN.value, platform=platform, env=env)
+    container["env"].append(_node_rank())
+    container["ports"] = [
+        {"name": "telemetry", "containerPort": keys.TELEMETRY_PORT},
+        {"name": "rendezvous", "containerPort": keys.RENDEZVOUS_PORT},
+    ]
+    container["resources"] = _resources(job)
+    container["volumeMounts"] += [
+        pod.workspace_mount(job),
+        {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - a volume of the pod's own
+    ]
+    return container
+
+
+def _environment(config: RunConfig, *, attempt: int) -> dict[str, str]:
+    threads = int(parse_quantity(config.spec.resources.requests.cpu)) // config.processes_per_node
+    return {
+        keys.ENV_WORKSPACE: workspace.WORKSPACE,
+        keys.ENV_ATTEMPT: str(attempt),
+        keys.ENV_TELEMETRY_PORT: str(keys.TELEMETRY_PORT),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "OMP_NUM_THREADS": str(max(1, threads)),
+    }
+
+
+def _rendezvous(job: FinetuneJob, *, config: RunConfig, attempt: int) -> dict[str, str]:
+    """Return torchrun's options as environment; rank 0's address is known before any pod exists."""
+    return {
+        "PET_NNODES": str(config.spec.resources.nodes),
+        "PET_NPROC_PER_NODE": str(config.processes_per_node),
+        "PET_MASTER_ADDR": f"{names.train_job(job, attempt)}-0.{names.ranks_service(job)}",
+        "PET_MASTER_PORT": str(keys.RENDEZVOUS_PORT),
+    }
+
+
+def _node_rank() -> dict[str, Any]:
+    field = f"metadata.labels['{keys.LABEL_COMPLETION_INDEX}']"
+    return {"name": "PET_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": field}}}
+
+
+def _resources(job: FinetuneJob) -> dict[str, Any]:
+    resources = job.spec.resources
+    limits = {"memory": resources.requests.memory}
+    if resources.accelerator.per_node > 0:
+        limits[resources.accelerator.name] = str(resources.accelerator.per_node)
+    return {"requests": {"cpu": resources.requests.cpu, "memory": resources.requests.memory}, "limits": limits}

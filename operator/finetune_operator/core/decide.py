@@ -1,0 +1,97 @@
+"""The one decision: what should be done about a FinetuneJob now.
+
+Pure and level-based: it looks at the whole situation each time, never at what has changed, so that lost, repeated or
+reordered events and a crash at any point lead to the same end.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from finetune_api.problems import Problem, check_spec
+from finetune_api.reasons import GUIDANCE, Reason
+from finetune_api.status import ConditionType, FinetuneJobStatus
+from finetune_api.types import FinetuneJob
+from finetune_operator.core.conditions import is_true
+from finetune_operator.core.decision import Decision, Situation
+from finetune_operator.core.ending import clean_up, fail, soonest
+from finetune_operator.core.failures import Failure
+from finetune_operator.core.observed import Observed
+from finetune_operator.core.phases import begin, is_finished
+from finetune_operator.core.platform import Platform
+from finetune_operator.core.preparing import is_prepared, prepare
+from finetune_operator.core.publishing import publish
+from finetune_operator.core.times import parse_time
+from finetune_operator.core.training import is_trained, train
+from finetune_operator.core.transitions import find_transitions
+
+
+def decide(job: FinetuneJob, observed: Observed, now: datetime, *, platform: Platform) -> Decision:
+    """Return what to do now. Equal arguments give equal decisions; acting on one twice does no harm."""
+    situation = Situation(job=job, observed=observed, now=now, platform=platform)
+    decision = _decide(situation)
+    return replace(decision, events=find_transitions(job.status, decision.status))
+
+
+def _decide(situation: Situation) -> Decision:
+    job = situation.job
+    if is_finished(job.status):
+        return clean_up(_seen(situation), situation)
+    status = begin(situation)
+    if failure := _refusal(status, situation):
+        return fail(status, situation, failure, ConditionType.VALIDATED)
+    remaining = _seconds_to_deadline(status, situation)
+    if remaining is not None and remaining <= 0:
+        return fail(status, situation, _too_late(situation))
+    decision = _next_step(status, situation)
+    return replace(decision, requeue_after=soonest(decision.requeue_after, remaining))
+
+
+def _next_step(status: FinetuneJobStatus, situation: Situation) -> Decision:
+    """Walk the stages; each returns a decision while it is under way, and the status to go on with once it is done."""
+    if not is_prepared(status, situation):
+        step = prepare(status, situation)
+        if isinstance(step, Decision):
+            return step
+        status = step
+    if not is_trained(status):
+        step = train(status, situation)
+        if isinstance(step, Decision):
+            return step
+        status = step
+    return publish(status, situation)
+
+
+def _seen(situation: Situation) -> FinetuneJobStatus:
+    generation = situation.job.metadata.generation
+    return situation.job.status.model_copy(update={"observed_generation": generation})
+
+
+def _refusal(status: FinetuneJobStatus, situation: Situation) -> Failure | None:
+    """Return what is wrong with the spec; a job that has once been found good is left to run."""
+    if situation.observed.rejection:
+        text = f"the API server refused a child of the job: {situation.observed.rejection}"
+        return Failure(reason=Reason.INVALID_SPEC, message=text)
+    if is_true(status, ConditionType.VALIDATED):
+        return None
+    problems = check_spec(situation.job.spec)
+    return invalid_spec(problems) if problems else None
+
+
+def invalid_spec(problems: list[Problem]) -> Failure:
+    """Return the failure of a spec with these problems."""
+    text = ". ".join(str(problem) for problem in problems)
+    return Failure(reason=Reason.INVALID_SPEC, message=f"{text}. {GUIDANCE[Reason.INVALID_SPEC].next_step}")
+
+
+def _seconds_to_deadline(status: FinetuneJobStatus, situation: Situation) -> float | None:
+    spec, start = situation.job.spec, parse_time(status.start_time)
+    if spec.active_deadline_seconds is None or start is None or spec.suspend:
+        return None
+    return (start + timedelta(seconds=spec.active_deadline_seconds) - situation.now).total_seconds()
+
+
+def _too_late(situation: Situation) -> Failure:
+    seconds = situation.job.spec.active_deadline_seconds
+    next_step = GUIDANCE[Reason.DEADLINE_EXCEEDED].next_step
+    text = f"the job was not done {seconds} s after its start. {next_step}"
+    return Failure(reason=Reason.DEADLINE_EXCEEDED, message=text)

@@ -1,0 +1,63 @@
+"""What a decision is: what to write, to make, to remove and to say, and when to look again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from finetune_api.status import FinetuneJobStatus
+from finetune_api.types import FinetuneJob
+from finetune_operator.core.observed import Observed
+from finetune_operator.core.platform import Platform
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """All that a decision may depend on."""
+
+    job: FinetuneJob
+    observed: Observed
+    now: datetime
+    platform: Platform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    """One object to remove, with all that belongs to it."""
+
+    kind: str
+    name: str
+    uid: str = ""
+    """Remove only the object of this uid; empty: whatever has the name."""
+    is_forced: bool = False
+    """Do not wait for the kubelet: its node is silent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One transition, for `kubectl describe`."""
+
+    kind: str
+    """Normal or Warning."""
+    reason: str
+    action: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What to do now, in this order: write the status, delete, rehearse, apply, post events.
+
+    The status comes first because it carries the intent (number of the attempt, budgets): whoever is killed after
+    writing it finds it again and goes on; whoever is killed before has done nothing.
+    """
+
+    status: FinetuneJobStatus
+    delete: tuple[Deletion, ...] = ()
+    rehearse: tuple[Manifest, ...] = ()
+    """Children of later, shown to the API server now so that it can refuse them before anything is spent on them."""
+    apply: tuple[Manifest, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+    """Seconds until something is due that no event announces."""

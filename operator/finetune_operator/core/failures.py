@@ -1,0 +1,189 @@
+"""What went wrong, from what is left of the pods: which failure came first, whose fault it is, which budget pays.
+
+When one rank fails, the others lose their peer and the Job controller terminates them. Those are consequences: they
+never hide the cause, and the cause is the failure that ended first. See the table in `tests/operator`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from finetune_api.contract import EXIT_CODES, ExitCode, Role
+from finetune_api.reasons import GUIDANCE, Fault, Reason
+from finetune_api.status import RestartCounts
+from finetune_api.types import Retry
+from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
+
+SIGKILL_EXIT = 137
+SIGTERM_EXIT = 143
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+#: Reasons of the DisruptionTarget condition. A node that is gone is a fault; the rest is announced and free.
+# https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
+_LOST_NODE = ("DeletionByTaintManager", "DeletionByPodGC")
+_KUBELET = "TerminationByKubelet"
+
+_REASON_BY_CODE = {
+    **{code: reason for reason, code in reversed(EXIT_CODES.items())},
+    ExitCode.BAD_DATA: Reason.BAD_SAMPLES,
+}
+
+
+class Budget(StrEnum):
+    """What a restart is charged to."""
+
+    USER_ERRORS = "userErrors"
+    INFRASTRUCTURE = "infrastructure"
+    FREE = "free"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One failure, ready for status."""
+
+    reason: Reason
+    message: str
+    is_consequence: bool = False
+    """True when something else must have happened before, be it unseen."""
+    finished_at: datetime | None = None
+
+    @property
+    def is_retried(self) -> bool:
+        """Tell whether another attempt may help."""
+        return GUIDANCE[self.reason].retried
+
+    @property
+    def budget(self) -> Budget:
+        """Return what a restart after this failure is charged to; announced preemptions are free."""
+        if self.reason == Reason.PREEMPTED:
+            return Budget.FREE
+        is_infrastructure = GUIDANCE[self.reason].fault == Fault.INFRASTRUCTURE
+        return Budget.INFRASTRUCTURE if is_infrastructure else Budget.USER_ERRORS
+
+
+def is_affordable(failure: Failure, *, spent: RestartCounts, retry: Retry) -> bool:
+    """Tell whether the budget that pays for this failure has something left."""
+    match failure.budget:
+        case Budget.FREE:
+            return True
+        case Budget.INFRASTRUCTURE:
+            return spent.infrastructure < retry.infrastructure
+        case Budget.USER_ERRORS:
+            return spent.user_errors < retry.user_errors
+
+
+def charge(failure: Failure, spent: RestartCounts) -> RestartCounts:
+    """Return the counts with one restart after this failure."""
+    match failure.budget:
+        case Budget.FREE:
+            return spent
+        case Budget.INFRASTRUCTURE:
+            return spent.model_copy(update={"infrastructure": spent.infrastructure + 1})
+        case Budget.USER_ERRORS:
+            return spent.model_copy(update={"user_errors": spent.user_errors + 1})
+
+
+def find_failure(pods: Iterable[PodView], job: JobView | None) -> Failure | None:
+    """Return the first cause among the pods of one Job, or None if all is well with them and with the Job."""
+    found = [failure for pod in pods if (failure := pod_failure(pod)) is not None]
+    if found:
+        return min(found, key=lambda failure: (_weight(failure), failure.finished_at or NEVER))
+    if job is not None and job.is_failed:
+        return _unexplained(job)
+    return None
+
+
+def _weight(failure: Failure) -> int:
+    if failure.reason == Reason.PEER_LOST:
+        return 2
+    return 1 if failure.is_consequence else 0
+
+
+def _unexplained(job: JobView) -> Failure:
+    reason = Reason.RANK_KILLED if job.role == Role.TRAIN else Reason.INTERNAL_ERROR
+    return _failure(reason, f"Job {job.name} failed and left no pod to ask ({job.failure})", is_consequence=True)
+
+
+def pod_failure(pod: PodView) -> Failure | None:
+    """Return why a pod failed or is about to be lost; None while it is well."""
+    if pod.phase == "Succeeded":
+        return None
+    ended = next((c for c in pod.containers if c.termination is not None and c.termination.exit_code != 0), None)
+    if pod.disruption and not _is_final(ended):
+        return _disrupted(pod, ended)
+    if ended is not None and ended.termination is not None:
+        return _container_failure(pod, ended.termination)
+    if pod.phase == "Failed":
+        return _failure(Reason.RANK_KILLED, f"{_place(pod)} ended without running ({pod.note or 'no reason given'})")
+    if pod.gone_at is not None:
+        return _failure(Reason.RANK_KILLED, f"{_place(pod)} was deleted", is_consequence=True)
+    return None
+
+
+def _is_final(container: ContainerView | None) -> bool:
+    """Tell whether the container itself gave a reason that repeating cannot mend."""
+    result = container.termination.result if container and container.termination else None
+    return result is not None and result.reason in EXIT_CODES and not GUIDANCE[result.reason].retried
+
+
+def _disrupted(pod: PodView, ended: ContainerView | None) -> Failure:
+    if pod.disruption in _LOST_NODE:
+        reason = Reason.NODE_LOST
+    elif pod.disruption == _KUBELET and "shutdown" not in pod.disruption_message.lower():
+        reason = Reason.RANK_KILLED  # the node ran out of something: announced, but not for free
+    else:
+        reason = Reason.PREEMPTED
+    text = f"{_place(pod)} was taken away ({pod.disruption}: {pod.disruption_message})"
+    finished_at = ended.termination.finished_at if ended and ended.termination else None
+    return _failure(reason, text, finished_at=finished_at)
+
+
+def _container_failure(pod: PodView, termination: Termination) -> Failure:
+    result = termination.result
+    if termination.reason == "OOMKilled":
+        text = f"{_place(pod)} went over its memory limit and was killed"
+        return _failure(Reason.OUT_OF_MEMORY, text, finished_at=termination.finished_at)
+    if result is not None and result.reason in EXIT_CODES:
+        return Failure(
+            reason=result.reason,
+            message=_told(pod, result.message or f"ended with {result.reason}. {GUIDANCE[result.reason].next_step}"),
+            is_consequence=result.reason in (Reason.PEER_LOST, Reason.PREEMPTED),
+            finished_at=termination.finished_at,
+        )
+    return _by_exit_code(pod, termination)
+
+
+def _by_exit_code(pod: PodView, termination: Termination) -> Failure:
+    code = termination.exit_code
+    if code == SIGKILL_EXIT:
+        text, reason = "was killed from outside", Reason.RANK_KILLED
+    elif code == SIGTERM_EXIT:
+        text, reason = "was terminated from outside", Reason.PREEMPTED
+    elif code in set(ExitCode):
+        text, reason = "left no message", _REASON_BY_CODE[ExitCode(code)]
+    else:
+        text, reason = "crashed", Reason.TRAINER_ERROR
+    is_signalled_by_us = pod.gone_at is not None and code in (SIGKILL_EXIT, SIGTERM_EXIT)
+    return _failure(
+        reason,
+        f"{_place(pod)} {text} with exit code {code}",
+        is_consequence=is_signalled_by_us or reason in (Reason.PREEMPTED, Reason.PEER_LOST),
+        finished_at=termination.finished_at,
+    )
+
+
+def _failure(
+    reason: Reason, text: str, *, is_consequence: bool = False, finished_at: datetime | None = None
+) -> Failure:
+    message = f"{text}. {GUIDANCE[reason].next_step}".strip()
+    return Failure(reason=reason, message=message, is_consequence=is_consequence, finished_at=finished_at)
+
+
+def _told(pod: PodView, text: str) -> str:
+    return f"rank {pod.index}: {text}" if pod.role == Role.TRAIN else text
+
+
+def _place(pod: PodView) -> str:
+    who = f"rank {pod.index}" if pod.role == Role.TRAIN else str(pod.role)
+    return f"{who} (pod {pod.name}{f' on {pod.node}' if pod.node else ''})"

@@ -1,0 +1,92 @@
+"""Names, labels and owner of children. Deterministic: the same job and attempt give the same name after any restart."""
+
+import hashlib
+import re
+from typing import Any
+
+from finetune_api import keys
+from finetune_api.contract import Role
+from finetune_api.types import GROUP, KIND, VERSION, FinetuneJob, ObjectMeta
+
+# The longest name is a rank's host name: BASE-HASH-train-NNNN-III, and a host name ends at 63 characters.
+BASE_LENGTH = 36
+LABEL_LENGTH = 63
+
+
+def base(metadata: ObjectMeta) -> str:
+    """Return what every child's name starts with: a valid DNS label of at most 45 characters, unique to the object."""
+    digest = hashlib.sha256(metadata.uid.encode()).hexdigest()[:8]
+    words = re.sub(r"[^a-z0-9-]+", "-", metadata.name).strip("-")
+    lettered = words if words[:1].isalpha() else f"ft-{words}"
+    return f"{lettered[:BASE_LENGTH].rstrip('-')}-{digest}"
+
+
+def run_config(job: FinetuneJob) -> str:
+    """Return the name of the ConfigMap."""
+    return f"{base(job.metadata)}-config"
+
+
+def workspace(job: FinetuneJob) -> str:
+    """Return the name of the volume claim: the user's own, or the one made for the job."""
+    return job.spec.storage.existing_claim or own_workspace(job)
+
+
+def own_workspace(job: FinetuneJob) -> str:
+    """Return the name of the volume claim that is made for the job."""
+    return f"{base(job.metadata)}-workspace"
+
+
+def ranks_service(job: FinetuneJob) -> str:
+    """Return the name of the headless Service of the training pods."""
+    return f"{base(job.metadata)}-ranks"
+
+
+def prepare_job(job: FinetuneJob) -> str:
+    """Return the name of the Job that fetches and validates."""
+    return f"{base(job.metadata)}-prepare"
+
+
+def train_job(job: FinetuneJob, attempt: int) -> str:
+    """Return the name of the Job of one gang."""
+    return f"{base(job.metadata)}-train-{attempt}"
+
+
+def publish_job(job: FinetuneJob) -> str:
+    """Return the name of the Job that publishes."""
+    return f"{base(job.metadata)}-publish"
+
+
+def labels(job: FinetuneJob, *, role: Role | None = None, attempt: int | None = None) -> dict[str, str]:
+    """Return the labels of a child. None are taken over from the job: a copied instance label would confuse GitOps."""
+    labels = {
+        keys.LABEL_NAME: "finetunejob",
+        keys.LABEL_MANAGED_BY: keys.FIELD_MANAGER,
+        keys.LABEL_JOB: re.sub(r"[^A-Za-z0-9]+$", "", job.metadata.name[:LABEL_LENGTH]),
+        keys.LABEL_JOB_UID: job.metadata.uid,
+    }
+    if role is not None:
+        labels[keys.LABEL_ROLE] = role.value
+    if attempt is not None:
+        labels[keys.LABEL_ATTEMPT] = str(attempt)
+    return labels
+
+
+def owner(job: FinetuneJob) -> dict[str, Any]:
+    """Return the owner reference; without blockOwnerDeletion, which would need rights on finalizers."""
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "name": job.metadata.name,
+        "uid": job.metadata.uid,
+        "controller": True,
+    }
+
+
+def metadata(job: FinetuneJob, name: str, *, role: Role | None = None, attempt: int | None = None) -> dict[str, Any]:
+    """Return the metadata of a child."""
+    return {
+        "name": name,
+        "namespace": job.metadata.namespace,
+        "labels": labels(job, role=role, attempt=attempt),
+        "ownerReferences": [owner(job)],
+    }

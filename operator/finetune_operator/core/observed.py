@@ -1,0 +1,129 @@
+"""What the shell saw of one FinetuneJob's children, frozen. `core/views.py` makes it from manifests."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from finetune_api.contract import Progress, Role, RunResult
+from finetune_api.reasons import Reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Termination:
+    """How a container ended."""
+
+    exit_code: int
+    reason: str = ""
+    """The runtime's word: Completed, Error, OOMKilled."""
+    finished_at: datetime | None = None
+    result: RunResult | None = None
+    """What the trainer said about it, if its termination message could be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerView:
+    """One container of a pod."""
+
+    name: str
+    running: bool = False
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    termination: Termination | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodView:
+    """One pod of a child Job."""
+
+    name: str
+    uid: str
+    resource_version: int = 0
+    role: Role
+    attempt: int = 0
+    index: int = 0
+    """Completion index; the node rank of a training pod."""
+    phase: str = "Pending"
+    address: str = ""
+    node: str = ""
+    gone_at: datetime | None = None
+    """Set once it is being deleted: the end of its grace period."""
+    scheduled_at: datetime | None = None
+    unscheduled: str = ""
+    """Why the scheduler has found no node yet, in its own words."""
+    disruption: str = ""
+    """Reason of the DisruptionTarget condition: the cluster takes the pod away."""
+    disruption_message: str = ""
+    note: str = ""
+    """Why the kubelet refused or evicted the pod, in its own words."""
+    containers: tuple[ContainerView, ...] = ()
+    """Init containers first."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether all its containers have ended for good."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """One child Job."""
+
+    name: str
+    uid: str
+    resource_version: int = 0
+    role: Role
+    attempt: int = 0
+    is_deleting: bool = False
+    is_suspended: bool = False
+    is_complete: bool = False
+    is_failed: bool = False
+    failure: str = ""
+    """The Job controller's words."""
+    finished_at: datetime | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether the Job ended, well or not."""
+        return self.is_complete or self.is_failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressReport:
+    """What rank 0 answered last. All times are the operator's own: clocks of nodes may differ."""
+
+    attempt: int
+    progress: Progress | None = None
+    advanced_at: datetime
+    """When the answer last showed a new step or stage; at first, when asking began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Why a pod does not start, and since when the operator has seen it so."""
+
+    pod_uid: str
+    reason: Reason
+    message: str
+    since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Everything a decision may know besides the job itself and the time."""
+
+    jobs: tuple[JobView, ...] = ()
+    pods: tuple[PodView, ...] = ()
+    progress: ProgressReport | None = None
+    troubles: tuple[Trouble, ...] = ()
+    rejection: str = ""
+    """What the API server said when it refused a child for good."""
+    progress_written_at: datetime | None = None
+    """When this operator last wrote progress into the status."""
+
+    def job(self, role: Role, *, attempt: int = 0) -> JobView | None:
+        """Return the Job of a role (and gang), or None."""
+        return next((job for job in self.jobs if job.role == role and job.attempt == attempt), None)
+
+    def pods_of(self, role: Role, *, attempt: int = 0) -> tuple[PodView, ...]:
+        """Return the pods of a role (and gang) by index."""
+        found = [pod for pod in self.pods if pod.role == role and pod.attempt == attempt]
+        return tuple(sorted(found, key=lambda pod: (pod.index, pod.name)))

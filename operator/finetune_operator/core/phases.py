@@ -1,0 +1,66 @@
+"""Phases: entering one sets the phase, its time and the summary conditions together."""
+
+from finetune_api.reasons import Reason
+from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core.conditions import ConditionValue, Finding, set_conditions
+from finetune_operator.core.decision import Situation
+from finetune_operator.core.times import format_time
+
+FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
+#: While in these, GitOps tools should wait; later the job is on its way by itself.
+RECONCILING = (Phase.PENDING, Phase.PREPARING, Phase.QUEUED, Phase.RESTARTING)
+
+
+def is_finished(status: FinetuneJobStatus) -> bool:
+    """Tell whether the job ended, well or not; such a job is never started again."""
+    return status.phase in FINISHED
+
+
+def begin(situation: Situation) -> FinetuneJobStatus:
+    """Return the status to go on from: as it was written, with what is known from the first visit on."""
+    job, status = situation.job, situation.job.status
+    if status.phase is None:
+        status = enter(status, situation, Phase.PENDING, Reason.ACCEPTED, "the operator has taken the job up")
+        status = update_conditions(
+            status,
+            situation,
+            Finding(ConditionType.VALIDATED, "Unknown", Reason.ACCEPTED),
+            Finding(ConditionType.SCHEDULED, "Unknown", Reason.ACCEPTED),
+            Finding(ConditionType.TRAINING, "Unknown", Reason.ACCEPTED),
+            Finding(ConditionType.PUBLISHED, "Unknown", Reason.ACCEPTED),
+        )
+    update = {
+        "observed_generation": job.metadata.generation,
+        "start_time": status.start_time or format_time(situation.now),
+        "world_size": job.spec.resources.nodes * max(1, job.spec.resources.accelerator.per_node),
+    }
+    return status.model_copy(update=update)
+
+
+def enter(
+    status: FinetuneJobStatus, situation: Situation, phase: Phase, reason: Reason, message: str
+) -> FinetuneJobStatus:
+    """Return the status in a phase on the way (not a final one), with summary conditions to match."""
+    is_reconciling: ConditionValue = "True" if phase in RECONCILING else "False"
+    status = in_phase(status, situation, phase)
+    return update_conditions(
+        status,
+        situation,
+        Finding(ConditionType.SUCCEEDED, "Unknown", reason, message),
+        Finding(ConditionType.FINISHED, "False", reason),
+        Finding(ConditionType.RECONCILING, is_reconciling, reason),
+        Finding(ConditionType.STALLED, "False", reason),
+    )
+
+
+def in_phase(status: FinetuneJobStatus, situation: Situation, phase: Phase) -> FinetuneJobStatus:
+    """Return the status with the phase, and the time it was first entered."""
+    times = {phase.value: format_time(situation.now), **status.phase_times}
+    return status.model_copy(update={"phase": phase, "phase_times": times})
+
+
+def update_conditions(status: FinetuneJobStatus, situation: Situation, *findings: Finding) -> FinetuneJobStatus:
+    """Return the status with these conditions set."""
+    generation = situation.job.metadata.generation
+    conditions = set_conditions(status.conditions, *findings, now=situation.now, generation=generation)
+    return status.model_copy(update={"conditions": conditions})

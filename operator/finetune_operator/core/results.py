@@ -1,0 +1,75 @@
+"""What trainer containers found out, merged into status."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from finetune_api.contract import Progress, RunResult, Stage, round_significant
+from finetune_api.status import (
+    EvaluationScore,
+    FinetuneJobStatus,
+    MetricsStatus,
+    ProgressStatus,
+)
+
+MAX_WARNINGS = 20
+
+
+def with_result(status: FinetuneJobStatus, result: RunResult | None) -> FinetuneJobStatus:
+    """Return the status with everything that a container's result says; what it does not say stays."""
+    if result is None:
+        return status
+    update: dict[str, Any] = {
+        "model": result.model or status.model,
+        "datasets": result.datasets or status.datasets,
+        "metrics": merge_metrics(status.metrics, result.metrics),
+        "evaluations": [_rounded(score) for score in result.evaluations] or status.evaluations,
+        "progress": result.progress or status.progress,
+        "checkpoint": result.checkpoint or status.checkpoint,
+        "published": result.published or status.published,
+        "warnings": merge_warnings(status.warnings, result.warnings),
+    }
+    return status.model_copy(update=update)
+
+
+def with_progress(status: FinetuneJobStatus, progress: Progress) -> FinetuneJobStatus:
+    """Return the status with what rank 0 answered."""
+    return status.model_copy(
+        update={
+            "progress": progress.progress,
+            "metrics": merge_metrics(status.metrics, progress.metrics),
+            "checkpoint": progress.checkpoint or status.checkpoint,
+        }
+    )
+
+
+def with_training_done(status: FinetuneJobStatus) -> FinetuneJobStatus:
+    """Return the status with progress at its end."""
+    progress = status.progress or ProgressStatus()
+    end = {"stage": Stage.DONE.value, "percent": 100, "eta_seconds": None}
+    return status.model_copy(update={"progress": progress.model_copy(update=end)})
+
+
+def merge_metrics(old: MetricsStatus | None, new: MetricsStatus | None) -> MetricsStatus | None:
+    """Return the newest known value of each metric, rounded; a number that is not reported any more stays."""
+    if new is None:
+        return old
+    values = {**(old.model_dump(exclude_none=True) if old else {}), **new.model_dump(exclude_none=True)}
+    return MetricsStatus(**{name: _round(value) for name, value in values.items()})
+
+
+def merge_warnings(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Return each warning once, oldest first."""
+    return list(dict.fromkeys([*old, *new]))[:MAX_WARNINGS]
+
+
+def _rounded(score: EvaluationScore) -> EvaluationScore:
+    dimensions = [
+        item.model_copy(update={"baseline": _round(item.baseline), "final": _round(item.final)})
+        for item in score.dimensions
+    ]
+    update = {"baseline": _round(score.baseline), "final": _round(score.final), "dimensions": dimensions}
+    return score.model_copy(update=update)
+
+
+def _round(value: float | None) -> float | None:
+    return round_significant(value) if isinstance(value, float) else value

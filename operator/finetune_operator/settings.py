@@ -1,0 +1,121 @@
+"""What the administrator sets, from the environment. The chart's values end up here and nowhere else."""
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from finetune_operator.core.platform import Platform
+
+
+class SettingsError(ValueError):
+    """The environment cannot be used; the message lists every problem."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings; each is the environment variable of the same name in capitals."""
+
+    trainer_image: str = ""
+    """Image of prepare, train and publish; required. spec.image overrides it per job."""
+    trainer_image_pull_policy: str = "IfNotPresent"
+    """imagePullPolicy of trainer containers."""
+    trainer_image_pull_secrets: tuple[str, ...] = ()
+    """Comma separated names of pull Secrets in the jobs' namespaces."""
+    hf_endpoint: str = ""
+    """Address of the Hub that prepare and publish talk to; empty for the public one."""
+    simulated_accelerator: bool = False
+    """True where the cluster offers accelerators that are not there: training runs on CPU."""
+    hub_job_cpu_request: str = "250m"
+    """CPU request of prepare and publish pods."""
+    hub_job_memory_request: str = "1Gi"
+    """Memory request of prepare and publish pods."""
+    hub_job_memory_limit: str = ""
+    """Memory limit of prepare and publish pods; empty for none."""
+    watch_namespace: str = ""
+    """Serve this namespace only; empty for all of them."""
+    progress_poll_seconds: float = 5.0
+    """How often rank 0 of each training job is asked for progress."""
+    progress_status_seconds: float = 10.0
+    """Least time between two writes of progress into one status."""
+    resync_seconds: float = 600.0
+    """How often everything is listed anew and looked at again."""
+    workers: int = 4
+    """Jobs that are looked at at the same time."""
+    http_port: int = 8080
+    """Port of /healthz, /readyz and /metrics."""
+    log_format: str = "auto"
+    """json, plain, or auto: plain on a terminal, else json."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    pod_name: str = field(default_factory=socket.gethostname)
+    """Name of this pod, for Events."""
+
+    @property
+    def platform(self) -> Platform:
+        """Return the part that decisions depend on."""
+        return Platform(
+            trainer_image=self.trainer_image,
+            image_pull_policy=self.trainer_image_pull_policy,
+            image_pull_secrets=self.trainer_image_pull_secrets,
+            hub_endpoint=self.hf_endpoint,
+            simulated_accelerator=self.simulated_accelerator,
+            hub_job_cpu_request=self.hub_job_cpu_request,
+            hub_job_memory_request=self.hub_job_memory_request,
+            hub_job_memory_limit=self.hub_job_memory_limit,
+            progress_status_seconds=self.progress_status_seconds,
+        )
+
+
+CHOICES = {
+    "trainer_image_pull_policy": ("Always", "IfNotPresent", "Never"),
+    "log_format": ("json", "plain", "auto"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings; raises SettingsError with everything that is wrong."""
+    values: dict[str, Any] = {}
+    problems = []
+    for item in fields(Settings):
+        text = environment.get(item.name.upper(), "").strip()
+        if not text:
+            continue
+        try:
+            values[item.name] = _read(item.name, text, str(item.type))
+        except ValueError as error:
+            problems.append(f"{item.name.upper()}: {text!r} is wrong because {error}")
+    if not values.get("trainer_image"):
+        problems.append("TRAINER_IMAGE: '' is wrong because jobs need an image; give the trainer image's reference")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Settings(**values)
+
+
+def _read(name: str, text: str, kind: str) -> Any:  # noqa: ANN401 - one of the types of Settings
+    if name in CHOICES and text not in CHOICES[name]:
+        raise ValueError(f"it is none of {', '.join(CHOICES[name])}")
+    if "bool" in kind:
+        return _read_flag(text)
+    if "tuple" in kind:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if "float" in kind or "int" in kind:
+        return _read_number(text, int if "int" in kind else float)
+    return text
+
+
+def _read_flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("it is neither true nor false")
+    return text.lower() == "true"
+
+
+def _read_number(text: str, kind: type[int] | type[float]) -> float:
+    try:
+        number = kind(text)
+    except ValueError:
+        raise ValueError("it is no number") from None
+    if not number > 0:
+        raise ValueError("it is not above zero")
+    return number

@@ -1,0 +1,1 @@
+"""Acting: the cluster, the clock, the network. Holds no rule about FinetuneJobs."""

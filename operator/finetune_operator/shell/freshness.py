@@ -1,0 +1,40 @@
+"""Whether the watches still tell us what happens: what is known to have been written must come over a watch.
+
+A watch can go silent without an error. So the version of each object that a write or a list has shown is expected on
+the watch of its kind. Versions of one kind only grow there, so anything newer shows as well that the watch is alive.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+PATIENCE_SECONDS = 90.0
+
+
+@dataclass
+class Freshness:
+    """Expectations by kind; `clock` is monotonic."""
+
+    clock: Callable[[], float]
+    _seen: dict[str, int] = field(default_factory=dict)
+    _expected: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    def expect(self, kind: str, version: int) -> None:
+        """Note that the watch of `kind` should show this version or a newer one, unless it has done so already."""
+        if version > self._seen.get(kind, 0):
+            self._expected.setdefault(kind, []).append((version, self.clock()))
+
+    def saw(self, kind: str, version: int) -> None:
+        """Note that the watch of `kind` showed this version."""
+        newest = max(version, self._seen.get(kind, 0))
+        self._seen[kind] = newest
+        self._expected[kind] = [entry for entry in self._expected.get(kind, ()) if entry[0] > newest]
+
+    def overdue_seconds(self) -> float:
+        """Return for how long the oldest expectation has been waiting."""
+        waiting = [since for entries in self._expected.values() for _, since in entries]
+        return max((self.clock() - since for since in waiting), default=0.0)
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the watches are believed to work."""
+        return self.overdue_seconds() < PATIENCE_SECONDS

@@ -1,0 +1,142 @@
+"""Gauges of each FinetuneJob, built from the cache at scrape time: a deleted job leaves nothing behind.
+
+Labels are the job's namespace and name, and values from short fixed lists. A number that is not known is not exported.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from finetune_api.status import Phase
+from finetune_operator.core.decision import Manifest
+
+JOB = ("namespace", "name")
+#: Name, help and where in the status the number is.
+NUMBERS = (
+    ("finetunejob_train_loss", "Training loss of the newest log interval.", ("metrics", "trainLoss"), 1.0),
+    ("finetunejob_learning_rate", "Learning rate of the newest log interval.", ("metrics", "learningRate"), 1.0),
+    ("finetunejob_progress_ratio", "Share of the planned steps made.", ("progress", "percent"), 0.01),
+    ("finetunejob_step", "Optimizer steps made.", ("progress", "step"), 1.0),
+    ("finetunejob_attempt", "Number of the gang that trains or trained last.", ("attempt",), 1.0),
+)
+METRICS = (
+    ("finetunejob_eval_ndcg", "spec.evaluation.metric at the newest evaluation.", ("metrics", "ndcg")),
+    ("finetunejob_best_ndcg", "Best value of spec.evaluation.metric so far.", ("metrics", "bestNdcg")),
+    ("finetunejob_base_ndcg", "spec.evaluation.metric of the base model.", ("metrics", "baselineNdcg")),
+)
+TIMES = (
+    ("finetunejob_start_timestamp_seconds", "When the operator took the job up.", ("startTime",)),
+    ("finetunejob_completion_timestamp_seconds", "When the job ended.", ("completionTime",)),
+    (
+        "finetunejob_last_checkpoint_timestamp_seconds",
+        "When the checkpoint was written.",
+        ("checkpoint", "time"),
+    ),
+)
+RESTARTS = (("user_errors", "userErrors"), ("infrastructure", "infrastructure"))
+
+
+class JobCollector(Collector):
+    """Reads the jobs anew at each scrape."""
+
+    def __init__(self, jobs: Callable[[], list[Manifest]]) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterator[Metric]:
+        """Return all families; a family without a job is left out."""
+        jobs = [_Reading(manifest) for manifest in self._jobs()]
+        for family in [*_numbers(jobs), *_times(jobs), *_states(jobs), _restarts(jobs), _info(jobs), _totals(jobs)]:
+            if family.samples:
+                yield family
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: the registry need not collect to know the names."""
+        return []
+
+
+class _Reading:
+    """One job's manifest, read with care: its status may be empty."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.labels = [str(manifest["metadata"][label]) for label in JOB]
+        self.spec: dict[str, Any] = manifest.get("spec") or {}
+        self.status: dict[str, Any] = manifest.get("status") or {}
+
+    def at(self, *path: str) -> Any:  # noqa: ANN401 - JSON
+        return _at(self.status, path)
+
+    @property
+    def phase(self) -> str:
+        return str(self.status.get("phase") or Phase.PENDING.value)
+
+
+def _at(node: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _numbers(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
+    for name, text, path, factor in NUMBERS:
+        family = GaugeMetricFamily(name, text, labels=JOB)
+        for job in jobs:
+            if (value := job.at(*path)) is not None:
+                family.add_metric(job.labels, value * factor)
+        yield family
+    for name, text, path in METRICS:
+        family = GaugeMetricFamily(name, text, labels=[*JOB, "metric"])
+        for job in jobs:
+            if (value := job.at(*path)) is not None:
+                metric = _at(job.spec, ("evaluation", "metric")) or "ndcg@10"
+                family.add_metric([*job.labels, str(metric)], value)
+        yield family
+
+
+def _times(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
+    for name, text, path in TIMES:
+        family = GaugeMetricFamily(name, text, labels=JOB)
+        for job in jobs:
+            if (value := job.at(*path)) is not None:
+                family.add_metric(job.labels, datetime.fromisoformat(value).timestamp())
+        yield family
+
+
+def _states(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
+    phases = GaugeMetricFamily("finetunejob_phase", "1 for the phase the job is in.", labels=[*JOB, "phase"])
+    conditions = GaugeMetricFamily(
+        "finetunejob_condition", "1 for the status each condition has.", labels=[*JOB, "type", "status"]
+    )
+    for job in jobs:
+        phases.add_metric([*job.labels, job.phase], 1)
+        for condition in job.at("conditions") or ():
+            conditions.add_metric([*job.labels, condition["type"], condition["status"]], 1)
+    yield phases
+    yield conditions
+
+
+def _restarts(jobs: list[_Reading]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily("finetunejob_restarts", "Charged restarts of the gang.", labels=[*JOB, "kind"])
+    for job in jobs:
+        for label, key in RESTARTS:
+            family.add_metric([*job.labels, label], job.at("restarts", key) or 0)
+    return family
+
+
+def _info(jobs: list[_Reading]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily("finetunejob_info", "What the job trains.", labels=[*JOB, "model", "kind", "processes"])
+    for job in jobs:
+        model = job.spec.get("model") or {}
+        processes = job.at("worldSize") or 0
+        family.add_metric([*job.labels, str(model.get("source")), str(model.get("kind")), str(processes)], 1)
+    return family
+
+
+def _totals(jobs: list[_Reading]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily("finetune_jobs", "FinetuneJobs by namespace and phase.", labels=["namespace", "phase"])
+    for (namespace, phase), count in sorted(Counter((job.labels[0], job.phase) for job in jobs).items()):
+        family.add_metric([namespace, phase], count)
+    return family

@@ -1,0 +1,42 @@
+"""Where the API server keeps each kind that the operator touches."""
+
+from dataclasses import dataclass
+
+from finetune_api import keys
+from finetune_api.types import GROUP, KIND, PLURAL, VERSION
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One resource of the API."""
+
+    name: str
+    api_version: str
+    plural: str
+    selector: str = ""
+    """Which of them concern the operator."""
+
+    def path(self, namespace: str = "", name: str = "", *, subresource: str = "") -> str:
+        """Return the path of one object, of all in a namespace, or of all."""
+        root = "/api" if "/" not in self.api_version else "/apis"
+        scope = f"/namespaces/{namespace}" if namespace else ""
+        tail = "".join(f"/{part}" for part in (name, subresource) if part)
+        return f"{root}/{self.api_version}{scope}/{self.plural}{tail}"
+
+
+FINETUNE_JOB = Kind(KIND, f"{GROUP}/{VERSION}", PLURAL)
+JOB = Kind("Job", "batch/v1", "jobs", selector=keys.LABEL_JOB)
+POD = Kind("Pod", "v1", "pods", selector=keys.LABEL_JOB)
+CORE_EVENT = Kind("Event", "v1", "events")
+EVENT = Kind("Event", "events.k8s.io/v1", "events")
+CHILDREN = {
+    kind.name: kind
+    for kind in (
+        JOB,
+        POD,
+        Kind("ConfigMap", "v1", "configmaps"),
+        Kind("Service", "v1", "services"),
+        Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
+    )
+}
+WATCHED = (FINETUNE_JOB, JOB, POD)

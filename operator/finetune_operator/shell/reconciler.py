@@ -1,0 +1,207 @@
+"""One look at one job: observe, decide, act. Never run twice at once for the same job."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from finetune_api import keys
+from finetune_api.contract import Role
+from finetune_api.problems import Problem, parse_job
+from finetune_api.status import FinetuneJobStatus
+from finetune_api.types import FinetuneJob
+from finetune_operator.core.decide import decide
+from finetune_operator.core.decision import Decision, Event, Manifest
+from finetune_operator.core.evidence import lacks_evidence
+from finetune_operator.core.phases import is_finished
+from finetune_operator.core.platform import Platform
+from finetune_operator.core.refusing import refuse, without_spec
+from finetune_operator.core.times import parse_time, seconds_since
+from finetune_operator.core.waiting import explain_events, is_stuck
+from finetune_operator.shell.cache import Cache
+from finetune_operator.shell.cluster import NOT_FOUND, ApiError, Cluster, NameTakenError
+from finetune_operator.shell.freshness import Freshness
+from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, Kind
+from finetune_operator.shell.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+BUSY_NAME_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciler:
+    """Acts on decisions, in the order that `Decision` demands."""
+
+    cache: Cache
+    cluster: Cluster
+    freshness: Freshness
+    telemetry: Telemetry
+    platform: Platform
+    instance: str
+    """Name of this pod, for Events."""
+    now: Callable[[], datetime]
+
+    async def reconcile(self, uid: str) -> float | None:
+        """Look at the job once; return the seconds after which to look again, None for no time of its own.
+
+        Raises ApiError if the API server did not do as asked; trying again later is then right.
+        """
+        manifest = self.cache.job(uid)
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            return None  # children go by their owner references
+        parsed = parse_job(manifest)
+        if isinstance(parsed, list):
+            job, decision = self._refuse(manifest, parsed)
+        else:
+            job = parsed
+            await self._fetch_late_pods(job)
+            await self._ask_stuck_pods(job)
+            decision = decide(job, self.cache.observe(uid), self.now(), platform=self.platform)
+        return await self._act(job, decision)
+
+    def _refuse(self, manifest: Manifest, problems: list[Problem]) -> tuple[FinetuneJob, Decision]:
+        job = without_spec(manifest)
+        logger.warning(
+            "a job cannot be read",
+            extra={**_fields(job), "problems": "; ".join(str(problem) for problem in problems)},
+        )
+        return job, refuse(job, problems, self.now(), platform=self.platform)
+
+    async def _fetch_late_pods(self, job: FinetuneJob) -> None:
+        """Look for pods that ended before their Job did, when the watch of pods is behind the watch of Jobs."""
+        uid = job.metadata.uid
+        if not is_finished(job.status) and lacks_evidence(self.cache.observe(uid)):
+            selector = f"{keys.LABEL_JOB_UID}={uid}"
+            pods, _ = await self.cluster.list_all(POD, job.metadata.namespace, selector=selector)
+            for pod in pods:
+                self.cache.put(POD, pod)
+
+    async def _ask_stuck_pods(self, job: FinetuneJob) -> None:
+        uid = job.metadata.uid
+        for pod in self.cache.observe(uid).pods:
+            if is_stuck(pod, self.now()):
+                messages = await self.cluster.pod_events(job.metadata.namespace, pod.uid)
+                self.cache.note_events(uid, pod, explain_events(pod, messages))
+
+    async def _act(self, job: FinetuneJob, decision: Decision) -> float | None:
+        has_new_status = decision.status != job.status
+        if has_new_status and not await self._write_status(job, decision.status):
+            return None
+        for deletion in decision.delete:
+            await self.cluster.delete(job.metadata.namespace, deletion)
+        if not await self._rehearse(job, decision.rehearse):
+            return 0.0
+        made = [await self._make(job, manifest) for manifest in decision.apply]
+        for event in decision.events:
+            await self._post(job, event)
+        is_changed = has_new_status or bool(decision.delete) or any(made)
+        self.telemetry.reconciles.labels("changed" if is_changed else "unchanged").inc()
+        if is_changed:
+            self._report(job, decision)
+        if not all(made_one is not None for made_one in made):
+            return BUSY_NAME_SECONDS
+        return decision.requeue_after
+
+    async def _write_status(self, job: FinetuneJob, status: FinetuneJobStatus) -> bool:
+        """Write the status; False if the job is gone."""
+        try:
+            written = await self.cluster.apply_status(job, status)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        self.telemetry.status_writes.inc()
+        self.cache.put(FINETUNE_JOB, written)
+        self._expect(FINETUNE_JOB, written)
+        if status.progress != job.status.progress:
+            self.cache.note_progress_written(job.metadata.uid)
+        self._count(job, status)
+        return True
+
+    def _count(self, job: FinetuneJob, status: FinetuneJobStatus) -> None:
+        if status.attempt > job.status.attempt > 0:
+            reason = next((c.reason for c in status.conditions if c.type == "Training"), "")
+            self.telemetry.attempts.labels(job.metadata.namespace, reason).inc()
+        if is_finished(status) and not is_finished(job.status) and status.phase is not None:
+            seconds = seconds_since(parse_time(status.start_time), self.now())
+            self.telemetry.job_seconds.labels(status.phase.value).observe(seconds)
+
+    async def _make(self, job: FinetuneJob, manifest: Manifest) -> bool | None:
+        """Create a child unless it is there; True if it was created, None if its name is not free yet."""
+        kind, metadata = CHILDREN[manifest["kind"]], manifest["metadata"]
+        # A live read: the cache may lag behind our own writes.
+        found = await self.cluster.read(kind, metadata["namespace"], metadata["name"])
+        if found is not None:
+            return self._adopt(job, found)
+        if metadata["labels"].get(keys.LABEL_ROLE) == Role.TRAIN and await self._older_ranks(job, metadata):
+            return None
+        try:
+            made = await self.cluster.apply(manifest)
+        except ApiError as error:
+            self._note_rejection(job, manifest, error)
+            return None
+        if kind in (JOB, POD):
+            self.cache.put(kind, made)
+            self._expect(kind, made)
+        return True
+
+    async def _rehearse(self, job: FinetuneJob, manifests: tuple[Manifest, ...]) -> bool:
+        """Show later children to the API server; False if it refuses one for good."""
+        for manifest in manifests:
+            try:
+                await self.cluster.apply(manifest, is_rehearsal=True)
+            except ApiError as error:
+                self._note_rejection(job, manifest, error)
+                return False
+        return True
+
+    def _note_rejection(self, job: FinetuneJob, manifest: Manifest, error: ApiError) -> None:
+        if not error.is_rejection:
+            raise error
+        self.cache.note_rejection(
+            job.metadata.uid, f"{manifest['kind']} {manifest['metadata']['name']}: {error.message}"
+        )
+
+    def _adopt(self, job: FinetuneJob, found: Manifest) -> bool | None:
+        owners = [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()]
+        if job.metadata.uid not in owners:
+            raise NameTakenError(f"{found['kind']} {found['metadata']['name']} belongs to somebody else; remove it")
+        return None if found["metadata"].get("deletionTimestamp") else False
+
+    async def _older_ranks(self, job: FinetuneJob, metadata: dict[str, Any]) -> bool:
+        """Tell whether pods of another attempt live, by a live list: two gangs must never share a volume."""
+        selector = f"{keys.LABEL_JOB_UID}={job.metadata.uid},{keys.LABEL_ROLE}={Role.TRAIN.value}"
+        pods, _ = await self.cluster.list_all(POD, job.metadata.namespace, selector=selector)
+        for pod in pods:
+            self.cache.put(POD, pod)
+        attempt = metadata["labels"][keys.LABEL_ATTEMPT]
+        return any(pod["metadata"]["labels"].get(keys.LABEL_ATTEMPT) != attempt for pod in pods)
+
+    def _expect(self, kind: Kind, manifest: Manifest) -> None:
+        self.freshness.expect(kind.name, int(manifest["metadata"].get("resourceVersion") or 0))
+
+    async def _post(self, job: FinetuneJob, event: Event) -> None:
+        """Post an Event; one that cannot be posted is no reason to do anything again."""
+        try:
+            await self.cluster.post_event(job, event, instance=self.instance, now=self.now())
+        except ApiError as error:
+            logger.warning("an Event was not posted", extra={**_fields(job), "error": str(error)})
+
+    def _report(self, job: FinetuneJob, decision: Decision) -> None:
+        status = decision.status
+        logger.info(
+            "reconciled",
+            extra={
+                **_fields(job),
+                "phase": status.phase.value if status.phase else "",
+                "attempt": status.attempt,
+                "applied": [f"{item['kind']}/{item['metadata']['name']}" for item in decision.apply],
+                "deleted": [f"{item.kind}/{item.name}" for item in decision.delete],
+                "events": [event.reason for event in decision.events],
+            },
+        )
+
+
+def _fields(job: FinetuneJob) -> dict[str, str]:
+    return {"namespace": job.metadata.namespace, "job": job.metadata.name, "uid": job.metadata.uid}

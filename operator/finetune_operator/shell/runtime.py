@@ -1,0 +1,196 @@
+"""Everything that runs in the process besides kopf, put together, started and stopped."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from finetune_operator.core.decision import Manifest
+from finetune_operator.settings import Settings
+from finetune_operator.shell.cache import Cache
+from finetune_operator.shell.cluster import CONFLICT, ApiError, Cluster, NameTakenError, connect
+from finetune_operator.shell.freshness import Freshness
+from finetune_operator.shell.health import build_app, serve
+from finetune_operator.shell.job_metrics import JobCollector
+from finetune_operator.shell.kinds import WATCHED, Kind
+from finetune_operator.shell.progress import ProgressPoller
+from finetune_operator.shell.queue import KeyedQueue
+from finetune_operator.shell.reconciler import Reconciler
+from finetune_operator.shell.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+STUCK_WORKER_SECONDS = 300
+START_RETRY_SECONDS = 2.0
+
+
+def utc_now() -> datetime:
+    """Return the time; the only clock of the operator besides the monotonic one."""
+    return datetime.now(tz=UTC)
+
+
+class Runtime:
+    """One operator process. `stop_flag` is set when it cannot go on."""
+
+    def __init__(self, settings: Settings, *, stop_flag: asyncio.Event) -> None:
+        self.settings = settings
+        self._stop_flag = stop_flag
+        self.failure = ""
+        self.cache = Cache(now=utc_now)
+        self.freshness = Freshness(clock=time.monotonic)
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        self.telemetry = Telemetry(registry, version=version("finetune-operator"))
+        registry.register(JobCollector(self.cache.jobs))
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        loop = asyncio.get_running_loop()
+        self.queue = KeyedQueue(call_later=loop.call_later, jitter=random.random, clock=time.monotonic)
+        self._cluster: Cluster | None = None
+        self._server: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_ready = False
+
+    async def start(self) -> None:
+        """Answer probes, fill the caches, then work. Returns once work has begun."""
+        app = build_app(self, self.telemetry.registry, before_scrape=self._refresh_gauges)
+        self._server = await serve(app, port=self.settings.http_port)
+        self._cluster = cluster = Cluster(await connect(), on_answer=self._count_answer)
+        await self._first_list(cluster)
+        self._is_ready = True
+        poller = ProgressPoller(self.cache, enqueue=self.queue.add, seconds=self.settings.progress_poll_seconds)
+        reconciler = self._reconciler(cluster)
+        for number in range(self.settings.workers):
+            self._spawn(self._work(reconciler), f"worker-{number}")
+        self._spawn(poller.run(), "progress")
+        self._spawn(self._resync(cluster), "resync")
+
+    def _reconciler(self, cluster: Cluster) -> Reconciler:
+        return Reconciler(
+            cache=self.cache,
+            cluster=cluster,
+            freshness=self.freshness,
+            telemetry=self.telemetry,
+            platform=self.settings.platform,
+            instance=self.settings.pod_name,
+            now=utc_now,
+        )
+
+    async def stop(self) -> None:
+        """End all work; what was under way is found again at the next start."""
+        for task in self._tasks:
+            task.remove_done_callback(self._on_end)
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._cluster is not None:
+            await self._cluster.close()
+        if self._server is not None:
+            await self._server.cleanup()
+
+    def on_event(self, kind: Kind, change: str | None, manifest: Manifest) -> None:
+        """Take over what a watch shows, and have the job that it concerns looked at."""
+        metadata = manifest["metadata"]
+        self.telemetry.watch_events.labels(kind.plural).inc()
+        self.telemetry.watch_last_event.labels(kind.plural).set(time.time())
+        self.freshness.saw(kind.name, int(metadata.get("resourceVersion") or 0))
+        uid = self.cache.drop(kind, manifest) if change == "DELETED" else self.cache.put(kind, manifest)
+        if uid and self.cache.job(uid) is not None:
+            self.queue.add(uid)
+        elif uid:
+            self.queue.forget(uid)
+
+    def illnesses(self) -> list[str]:
+        """Return why the process should be restarted."""
+        found = [f"task {task.get_name()} ended" for task in self._tasks if task.done()]
+        if not self.freshness.is_alive:
+            found.append(f"a change has not come over the watch for {self.freshness.overdue_seconds():.0f} s")
+        if (seconds := self.queue.oldest_busy_seconds()) > STUCK_WORKER_SECONDS:
+            found.append(f"a worker has been at one job for {seconds:.0f} s")
+        return found
+
+    def is_ready(self) -> bool:
+        """Tell whether the first full list is in the cache."""
+        return self._is_ready
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._on_end)
+        self._tasks.append(task)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """Stop the process: none of the tasks ever ends by itself."""
+        self.failure = f"{task.get_name()}: {task.exception() if not task.cancelled() else 'cancelled'}"
+        self._stop_flag.set()
+
+    def _count_answer(self, verb: str, status: int) -> None:
+        self.telemetry.api_requests.labels(verb, str(status)).inc()
+
+    def _refresh_gauges(self) -> None:
+        self.telemetry.queue_depth.set(len(self.queue))
+        self.telemetry.watch_overdue_seconds.set(self.freshness.overdue_seconds())
+
+    async def _work(self, reconciler: Reconciler) -> None:
+        while True:
+            uid, waited = await self.queue.get()
+            self.telemetry.queue_wait_seconds.observe(waited)
+            try:
+                with self.telemetry.reconcile_seconds.time():
+                    again = await reconciler.reconcile(uid)
+                self.queue.succeeded(uid)
+                if again is not None:
+                    self.queue.add_after(uid, again)
+            except ApiError as error:
+                self._retry(uid, str(error), is_expected=error.status == CONFLICT)
+            except NameTakenError as error:
+                self._retry(uid, str(error), is_expected=False)
+            except Exception as error:
+                logger.exception("a look at a job failed", extra={"uid": uid})
+                self._retry(uid, repr(error), is_expected=False)
+            finally:
+                self.queue.done(uid)
+
+    def _retry(self, uid: str, error: str, *, is_expected: bool) -> None:
+        self.telemetry.reconciles.labels("error").inc()
+        delay = self.queue.retry(uid)
+        level = logging.DEBUG if is_expected else logging.WARNING
+        logger.log(level, "a job is looked at again", extra={"uid": uid, "seconds": round(delay, 1), "error": error})
+
+    async def _first_list(self, cluster: Cluster) -> None:
+        while True:
+            try:
+                await self._list_everything(cluster)
+            except ApiError as error:
+                logger.warning("the cluster cannot be listed yet", extra={"error": str(error)})
+                await asyncio.sleep(START_RETRY_SECONDS)
+            else:
+                return
+
+    async def _resync(self, cluster: Cluster) -> None:
+        while True:
+            await asyncio.sleep(self.settings.resync_seconds)
+            try:
+                await self._list_everything(cluster)
+            except ApiError as error:
+                logger.warning("the cluster cannot be listed", extra={"error": str(error)})
+
+    async def _list_everything(self, cluster: Cluster) -> None:
+        for kind in WATCHED:
+            manifests, listed_at = await cluster.list_all(kind, self.settings.watch_namespace)
+            self.cache.replace_all(kind, manifests, version=listed_at)
+            if self._is_ready:  # before that no watch has begun that could be behind
+                newest = max((int(item["metadata"]["resourceVersion"]) for item in manifests), default=0)
+                self.freshness.expect(kind.name, newest)
+        for manifest in self.cache.jobs():
+            self.queue.add(str(manifest["metadata"]["uid"]))

@@ -1,0 +1,1 @@
+"""Tests of the Helm chart, rendered and installed by real Helm."""

@@ -1,0 +1,97 @@
+import pytest
+
+from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, of_kind, only
+
+Grant = tuple[str, str]
+
+# What the operator may do, as (group/resource, verbs). Nothing is added here without a call that needs it.
+OPERATOR = {
+    ("finetune.dev/finetunejobs", "get list watch"),
+    ("finetune.dev/finetunejobs/status", "patch"),
+    ("batch/jobs", "create delete get list patch watch"),
+    ("/pods", "delete list watch"),
+    ("/configmaps", "create delete get patch"),
+    ("/services", "create delete get patch"),
+    ("/persistentvolumeclaims", "create delete get patch"),
+    ("/events", "list"),
+    ("events.k8s.io/events", "create"),
+}
+EDITOR = {
+    ("finetune.dev/finetunejobs", "create delete deletecollection get list patch update watch"),
+    ("finetune.dev/finetunejobs/status", "get"),
+}
+VIEWER = {
+    ("finetune.dev/finetunejobs", "get list watch"),
+    ("finetune.dev/finetunejobs/status", "get"),
+}
+
+
+def grants(role: Manifest) -> set[Grant]:
+    return {
+        (f"{group}/{resource}", " ".join(sorted(rule["verbs"])))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_the_operator_is_granted_exactly_what_it_uses(defaults: list[Manifest]) -> None:
+    roles = {role["metadata"]["name"]: grants(role) for role in of_kind(defaults, "ClusterRole")}
+
+    assert roles == {
+        RELEASE: OPERATOR,
+        f"{RELEASE}-finetunejob-editor": EDITOR,
+        f"{RELEASE}-finetunejob-viewer": VIEWER,
+    }
+
+
+def test_no_role_has_a_wildcard_or_secrets(everything: list[Manifest]) -> None:
+    roles = [*of_kind(everything, "ClusterRole"), *of_kind(everything, "Role")]
+
+    granted = {word for role in roles for rule in role["rules"] for words in rule.values() for word in words}
+
+    assert granted.isdisjoint({"*", "secrets", "pods/exec", "impersonate", "escalate", "bind"})
+
+
+def test_users_with_view_and_edit_get_finetunejobs(defaults: list[Manifest]) -> None:
+    aggregated = {
+        role["metadata"]["name"].removeprefix(f"{RELEASE}-"): {
+            label.removeprefix("rbac.authorization.k8s.io/aggregate-to-")
+            for label, value in role["metadata"]["labels"].items()
+            if label.startswith("rbac.authorization.k8s.io/") and value == "true"
+        }
+        for role in of_kind(defaults, "ClusterRole")
+    }
+
+    assert aggregated == {
+        RELEASE: set(),
+        "finetunejob-editor": {"edit", "admin"},
+        "finetunejob-viewer": {"view"},
+    }
+
+
+def test_one_watched_namespace_needs_a_role_there_and_no_cluster_role(helm: Helm, defaults: list[Manifest]) -> None:
+    manifests = helm.render({"watchNamespace": "search", "rbac": {"aggregateToUserRoles": False}})
+
+    role, binding = only(manifests, "Role"), only(manifests, "RoleBinding")
+    assert role["rules"] == of_kind(defaults, "ClusterRole")[0]["rules"]
+    assert role["metadata"]["namespace"] == "search"
+    assert binding["metadata"]["namespace"] == "search"
+    assert binding["roleRef"]["kind"] == "Role"
+    assert of_kind(manifests, "ClusterRole") == of_kind(manifests, "ClusterRoleBinding") == []
+
+
+@pytest.mark.parametrize("values", [{}, {"serviceAccount": {"create": False, "name": "given"}}])
+def test_pod_and_binding_name_the_same_service_account(helm: Helm, values: dict[str, dict[str, object]]) -> None:
+    manifests = helm.render(values)
+
+    pod = only(manifests, "Deployment")["spec"]["template"]["spec"]
+    (subject,) = only(manifests, "ClusterRoleBinding")["subjects"]
+    assert subject == {"kind": "ServiceAccount", "name": pod["serviceAccountName"], "namespace": NAMESPACE}
+
+
+def test_without_rbac_no_role_is_created(helm: Helm) -> None:
+    manifests = helm.render({"rbac": {"create": False, "aggregateToUserRoles": False}})
+
+    kinds = {manifest["kind"] for manifest in manifests}
+    assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Service", "Deployment"}

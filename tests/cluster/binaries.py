@@ -1,0 +1,92 @@
+"""Builds Kubernetes, etcd, CoreDNS, the registry and helm from Go modules, once per content of `go/`."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.cluster.content import key_of, prune
+from tests.cluster.paths import BINARIES, GO_SOURCES
+from tests.cluster.progress import Counter, say
+
+PACKAGES = ("./kubernetes", "./coredns", "./registry", "./volumes", "./pause", "helm.sh/helm/v4/cmd/helm")
+# One file serves all of these names: see go/kubernetes/main.go.
+KUBERNETES_NAMES = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "kubelet",
+    "kubectl",
+    "sync-images",
+)
+# What the programs say they are, which Kubernetes' own build sets too: charts and clients ask for the version.
+VERSIONS = {
+    "k8s.io/kubernetes": "k8s.io/component-base/version.gitVersion",
+    "helm.sh/helm/v4": "helm.sh/helm/v4/internal/version.version",
+}
+
+
+def folder() -> Path:
+    """Return the folder of the binaries that belong to the sources of this checkout, built or not."""
+    return BINARIES / key_of(GO_SOURCES)
+
+
+def ensure() -> Path:
+    """Return the folder of the binaries, building them if this content was never built here."""
+    target = folder()
+    if not target.is_dir():
+        _build(target)
+    prune(BINARIES, keep=target.name)
+    return target
+
+
+def _build(target: Path) -> None:
+    if shutil.which("go") is None:
+        message = "go: not found on PATH, and Kubernetes is built from Go modules; install Go 1.26 or newer"
+        raise SystemExit(message)
+    BINARIES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BINARIES, prefix=".building-") as temporary:
+        output = Path(temporary) / "bin"
+        output.mkdir()
+        _compile(output)
+        for name in KUBERNETES_NAMES:
+            (output / name).symlink_to("kubernetes")
+        output.rename(target)
+
+
+def _compile(output: Path) -> None:
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=readonly", "GOWORK": "off"}
+    say("Building Kubernetes from Go modules (about 15 minutes on 2 cores, once):")
+    packages = _go_list("-deps", *PACKAGES, environment=environment)
+    versions = _go_list("-m", "-f", "{{.Version}}", *VERSIONS, environment=environment)
+    flags = " ".join(
+        ["-s -w", *(f"-X {name}={value}" for name, value in zip(VERSIONS.values(), versions, strict=True))]
+    )
+    command = ["go", "build", "-v", "-trimpath", f"-ldflags={flags}", "-o", f"{output}/", *PACKAGES]
+    with subprocess.Popen(command, cwd=GO_SOURCES, env=environment, stderr=subprocess.PIPE, text=True) as build:
+        printed = _show_progress(build.stderr or (), Counter("packages", total=len(packages)))
+    if build.returncode != 0:
+        message = "\n".join(["go build failed; its last words:", *printed[-20:]])
+        raise SystemExit(message)
+
+
+def _go_list(*arguments: str, environment: dict[str, str]) -> list[str]:
+    command = ["go", "list", *arguments]
+    done = subprocess.run(command, cwd=GO_SOURCES, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        message = "\n".join(["go list failed; its last words:", *done.stderr.splitlines()[-20:]])
+        raise SystemExit(message)
+    return done.stdout.split()
+
+
+def _show_progress(lines: Iterable[str], counter: Counter) -> list[str]:
+    printed = []
+    for line in lines:
+        printed.append(line.strip())
+        counter.advance(printed[-1])
+    counter.finish()
+    return printed

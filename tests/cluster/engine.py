@@ -1,0 +1,73 @@
+"""What builds and pushes images: a Docker engine where one answers, else buildah, which needs none."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.paths import CACHE, IMAGES, REPOSITORY, RUN
+
+# A machine behind a proxy of its own has the proxy's certificate in here; the build needs it, the image does not.
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The program that builds, with the arguments that differ between the two."""
+
+    name: str
+    command: tuple[str, ...]
+    build_options: tuple[str, ...] = ()
+    push_options: tuple[str, ...] = ()
+    inspect_options: tuple[str, ...] = ()
+
+    def run(self, *arguments: str | Path) -> str:
+        """Run a subcommand and return what it prints on standard output; the rest goes to the terminal."""
+        command = [*self.command, *map(str, arguments)]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY).stdout.strip()
+
+    def has(self, image: str) -> bool:
+        """Whether the image is in the engine's store."""
+        command = [*self.command, "inspect", *self.inspect_options, image]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    def build(self, dockerfile: str, *, image: str, base: str) -> None:
+        """Build `dockerfile` on `base`, with the checkout as its context; layers whose inputs are the same are reused.
+
+        Raises:
+            SystemExit: a step failed; what it said is on standard error.
+        """
+        secret = f"id=certificates,src={CERTIFICATES}"
+        inputs = ["--build-arg", f"BASE_IMAGE={base}", "--secret", secret, "--file", dockerfile, "--tag", image, "."]
+        # What the steps print goes to standard error: standard output is the driver's own.
+        command = [*self.command, "build", *self.build_options, *inputs]
+        if subprocess.run(command, check=False, cwd=REPOSITORY, stdout=sys.stderr).returncode != 0:
+            raise SystemExit(f"{dockerfile}: could not be built; the lines above say why")
+
+    def push(self, image: str) -> None:
+        """Push to the registry that the image's name begins with: one on loopback, over plain HTTP."""
+        self.run("push", *self.push_options, "--quiet", image)
+
+
+def find() -> Engine:
+    """Return Docker if its engine answers, else buildah with a store under the cache folder."""
+    try:
+        answered = subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        answered = False
+    return Engine("docker", ("docker",)) if answered else _buildah()
+
+
+def _buildah() -> Engine:
+    # The machine's own cache of Python packages holds most of what an image needs already.
+    uv_cache = Path(os.environ.get("UV_CACHE_DIR") or CACHE.parent / "uv")
+    uv_cache.mkdir(parents=True, exist_ok=True)
+    return Engine(
+        "buildah",
+        ("buildah", "--root", str(IMAGES / "buildah"), "--runroot", str(RUN / "buildah")),
+        build_options=("--isolation", "chroot", "--layers", f"--volume={uv_cache}:/var/cache/uv"),
+        # zstd at its quickest: packing gigabytes takes longer than moving them within one machine.
+        push_options=("--tls-verify=false", "--compression-format", "zstd", "--compression-level", "1"),
+        inspect_options=("--type", "image"),
+    )

@@ -1,0 +1,115 @@
+"""One worker node: a containerd and a kubelet of its own, with their configuration, start and end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import api, cgroups, mounts, network, node_configuration, processes, runtime
+from tests.cluster.paths import CLUSTER, RUN
+
+NUM_GPUS = 8
+GPU = "nvidia.com/gpu"
+READY_SECONDS = 90
+PATCH = "application/strategic-merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A worker node of the cluster; `index` counts from 0 and gives it its ports and addresses."""
+
+    name: str
+    index: int
+
+    @property
+    def folder(self) -> Path:
+        """Where its image store and kubelet's files are; the image store outlives the cluster."""
+        return CLUSTER / self.name
+
+    @property
+    def run(self) -> Path:
+        """Where its sockets and its containers' mounts are."""
+        return RUN / self.name
+
+
+NODES = (Node("node-1", 0), Node("node-2", 1))
+
+
+def named(name: str) -> Node:
+    """Return the node of that name.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    for node in NODES:
+        if node.name == name:
+            return node
+    message = f"node: {name!r} is not a node of this cluster; take one of {', '.join(node.name for node in NODES)}"
+    raise SystemExit(message)
+
+
+def start(node: Node, binaries: Path) -> None:
+    """Start what of the node does not run; does not wait until it is ready."""
+    if is_running(node):
+        return
+    stop(node)
+    cgroup = cgroups.create(node.name)
+    node_configuration.write(node.name, index=node.index, folder=node.folder, run=node.run, binaries=binaries)
+    runtime.start(node.name, folder=node.folder, run=node.run, cgroup=cgroup)
+    kubelet: list[str | Path] = [
+        binaries / "kubelet",
+        f"--config={node.folder / 'kubelet.yaml'}",
+        f"--kubeconfig={node_configuration.kubeconfig(node.name)}",
+        f"--hostname-override={node.name}",
+        f"--node-ip={node_configuration.ADDRESS}",
+        f"--root-dir={node.folder / 'kubelet'}",
+    ]
+    _mark_unknown(node)
+    processes.start(f"{node.name}-kubelet", kubelet, cgroup=cgroup)
+
+
+def wait_until_ready(node: Node) -> None:
+    """Wait until the node is Ready, and give it its GPUs, which a starting kubelet resets to none."""
+    try:
+        api.wait_until(lambda: is_ready(node), seconds=READY_SECONDS, what=f"{node.name} ready")
+    except TimeoutError as error:
+        message = f"{error}; the end of its kubelet's log:\n{processes.tail(f'{node.name}-kubelet')}"
+        raise SystemExit(message) from error
+    patch = {"status": {"capacity": {GPU: str(NUM_GPUS)}, "allocatable": {GPU: str(NUM_GPUS)}}}
+    api.request("PATCH", _status_path(node), body=patch, content_type=PATCH)
+
+
+def _mark_unknown(node: Node) -> None:
+    """Take back the Ready of the node's earlier life, so that the next one is the word of its new kubelet."""
+    condition = {"type": "Ready", "status": "Unknown", "reason": "NodeRestarted"}
+    try:
+        api.request("PATCH", _status_path(node), body={"status": {"conditions": [condition]}}, content_type=PATCH)
+    except OSError:
+        return  # it never joined
+
+
+def _status_path(node: Node) -> str:
+    return f"/api/v1/nodes/{node.name}/status"
+
+
+def is_running(node: Node) -> bool:
+    """Whether both of its daemons live."""
+    return all(processes.is_running(f"{node.name}-{daemon}") for daemon in ("containerd", "kubelet"))
+
+
+def is_ready(node: Node) -> bool:
+    """Whether the API server holds the node to be Ready, by word of the kubelet that runs now."""
+    try:
+        status = api.request("GET", f"/api/v1/nodes/{node.name}")["status"]
+    except OSError:
+        return False
+    ready = [condition["status"] for condition in status.get("conditions", []) if condition["type"] == "Ready"]
+    return ready == ["True"]
+
+
+def stop(node: Node) -> None:
+    """End the node as a power cut would: every process at once, nothing said to the API server."""
+    cgroups.remove(node.name)
+    for daemon in ("kubelet", "containerd"):
+        processes.stop(f"{node.name}-{daemon}")
+    mounts.delete(node.run)
+    mounts.delete(node.folder / "kubelet")
+    network.remove_device(network.bridge_of(node.name))

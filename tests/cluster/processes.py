@@ -1,0 +1,117 @@
+"""Starts processes that outlive the driver, and finds and stops them again by what was recorded of them."""
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.cluster.paths import LOGS, RUN
+
+RECORDS = RUN / "processes"
+
+
+def start(
+    name: str, argv: Sequence[str | Path], *, environment: dict[str, str] | None = None, cgroup: str = ""
+) -> None:
+    """Start `argv` in a session of its own, logging to `name`.log; does nothing if it runs already.
+
+    `cgroup` is a folder that the process joins before it becomes `argv`, so that its children are in there too.
+    """
+    if is_running(name):
+        return
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    join = ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', cgroup] if cgroup else []
+    command = [*join, *map(str, argv)]
+    log = LOGS / f"{name}.log"
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    # No subprocess.Popen: that one warns when it is forgotten while its process lives, which is what is wanted here.
+    environment = os.environ | (environment or {})
+    pid = os.posix_spawnp(command[0], command, environment, file_actions=files, setsid=True)
+    _write_record(name, pid)
+
+
+def is_running(name: str) -> bool:
+    """Whether the recorded process of that name lives: same number, same start, no zombie."""
+    return _running_pid(name) is not None
+
+
+def stop(name: str, *, grace_seconds: float = 10) -> None:
+    """End the process: politely, then after `grace_seconds` for certain."""
+    pid = _running_pid(name)
+    if pid is not None:
+        kill([pid], first=signal.SIGTERM, grace_seconds=grace_seconds)
+    (RECORDS / f"{name}.json").unlink(missing_ok=True)
+
+
+def kill(pids: Sequence[int], *, first: signal.Signals = signal.SIGKILL, grace_seconds: float = 10) -> None:
+    """Signal all and wait until they are gone, with SIGKILL to those left after `grace_seconds`."""
+    for sent in (first, signal.SIGKILL):
+        handles = [handle for pid in pids if (handle := _open(pid)) is not None]
+        for handle in handles:
+            _send(handle, sent)
+        all_ended = _wait(handles, seconds=grace_seconds)
+        for handle in handles:
+            os.close(handle)
+        if all_ended:
+            return
+
+
+def tail(name: str, *, lines: int = 15) -> str:
+    """Return the end of the log of that name, for an error message."""
+    log = LOGS / f"{name}.log"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+
+
+def _write_record(name: str, pid: int) -> None:
+    record = {"pid": pid, "startTicks": _start_ticks(pid)}
+    (RECORDS / f"{name}.json").write_text(json.dumps(record))
+
+
+def _running_pid(name: str) -> int | None:
+    path = RECORDS / f"{name}.json"
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text())
+    pid = int(record["pid"])
+    return pid if record["startTicks"] is not None and _start_ticks(pid) == record["startTicks"] else None
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *fields = stat.rpartition(")")[2].split()  # the program's name before it may hold spaces
+    return None if state == "Z" else int(fields[18])
+
+
+def _open(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _send(handle: int, sent: signal.Signals) -> None:
+    try:
+        signal.pidfd_send_signal(handle, sent)
+    except ProcessLookupError:
+        return
+
+
+def _wait(handles: Sequence[int], *, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    for handle in handles:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return False
+    return True

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from finetune_api.problems import check_spec, parse_job
+from finetune_api.types import FinetuneJob
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def manifests_in(text: str) -> list[str]:
+    """Return the YAML blocks of a Markdown text that are FinetuneJobs."""
+    blocks = [block.partition("```")[0] for block in text.split("```yaml\n")[1:]]
+    return [block for block in blocks if "kind: FinetuneJob" in block]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_a_valid_job_without_problems(path: Path) -> None:
+    manifest = yaml.safe_load(path.read_text())
+    manifest["metadata"] |= {"namespace": "default", "uid": "0"}
+
+    job = parse_job(manifest)
+
+    assert isinstance(job, FinetuneJob), job
+    assert check_spec(job.spec) == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_listed_in_the_readme(path: Path) -> None:
+    assert f"(examples/{path.name})" in (ROOT / "README.md").read_text()
+
+
+def test_the_manifest_in_the_readme_is_a_valid_job() -> None:
+    (block,) = manifests_in((ROOT / "README.md").read_text())
+    manifest = yaml.safe_load(block)
+    manifest["metadata"] |= {"uid": "0"}
+
+    job = parse_job(manifest)
+
+    assert isinstance(job, FinetuneJob), job
+    assert check_spec(job.spec) == []

@@ -1,0 +1,125 @@
+# ruff: noqa: ANN401 - fields pass through to the models that check them
+"""What tests of the operator begin with: a job, its children as they would be observed, and a moment in time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from finetune_api import keys
+from finetune_api.contract import Progress, Role, RunResult
+from finetune_api.reasons import Reason
+from finetune_api.status import FinetuneJobStatus, ProgressStatus
+from finetune_api.types import FinetuneJob
+from finetune_operator.core.decide import decide
+from finetune_operator.core.decision import Decision
+from finetune_operator.core.observed import ContainerView, JobView, Observed, PodView, ProgressReport, Termination
+from finetune_operator.core.platform import Platform
+
+T0 = datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC)
+PLATFORM = Platform(trainer_image="registry.example/trainer:1")
+UID = "11111111-2222-3333-4444-555555555555"
+NAME = "qwen"
+BASE = "qwen-666ff6cc"
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def manifest(name: str = NAME, *, status: FinetuneJobStatus | None = None, **spec: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "apiVersion": "finetune.dev/v1alpha1",
+        "kind": "FinetuneJob",
+        "metadata": {"name": name, "namespace": "search", "uid": UID, "generation": 1, "resourceVersion": "7"},
+        "spec": {
+            "model": {"source": "hf://acme/base"},
+            "data": {"train": [{"name": "vdr", "source": "hf://acme/vdr"}]},
+            "publish": {"repository": "acme/better", "tokenSecret": {"name": "hub-token"}},
+            "resources": {"nodes": 2},
+            "storage": {"accessMode": "ReadWriteMany"},
+            **spec,
+        },
+    }
+    if status is not None:
+        found["status"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return found
+
+
+def a_job(name: str = NAME, *, status: FinetuneJobStatus | None = None, **spec: Any) -> FinetuneJob:
+    return FinetuneJob.model_validate(manifest(name, status=status, **spec))
+
+
+def a_child(role: Role, *, attempt: int = 0, **fields: Any) -> JobView:
+    name = f"{BASE}-{role.value}" + (f"-{attempt}" if role == Role.TRAIN else "")
+    return JobView(name=name, uid=f"uid-{name}", role=role, attempt=attempt, **fields)
+
+
+def a_pod(role: Role, *, index: int = 0, attempt: int = 0, **fields: Any) -> PodView:
+    name = f"{role.value}-{attempt}-{index}"
+    return PodView(name=name, uid=f"uid-{name}", role=role, attempt=attempt, index=index, node="node-1", **fields)
+
+
+def ended(code: int, result: RunResult | None = None, *, seconds: float = 0, reason: str = "") -> tuple[ContainerView]:
+    end = Termination(exit_code=code, result=result, finished_at=at(seconds), reason=reason)
+    return (ContainerView(name="main", termination=end),)
+
+
+def a_result(role: Role, reason: Reason, message: str = "", **fields: Any) -> RunResult:
+    return RunResult(role=role, reason=reason, message=message, **fields)
+
+
+def ranks(phase: str = "Running", *, attempt: int = 1, num: int = 2, **fields: Any) -> tuple[PodView, ...]:
+    return tuple(a_pod(Role.TRAIN, index=index, attempt=attempt, phase=phase, **fields) for index in range(num))
+
+
+def a_report(step: int, *, attempt: int = 1, advanced_at: datetime = T0) -> ProgressReport:
+    progress = ProgressStatus(stage="Training", step=step, total_steps=100, percent=step)
+    return ProgressReport(
+        attempt=attempt, progress=Progress(attempt=attempt, progress=progress), advanced_at=advanced_at
+    )
+
+
+def look(job: FinetuneJob, observed: Observed | None = None, *, now: datetime = T0) -> Decision:
+    return decide(job, observed or Observed(), now, platform=PLATFORM)
+
+
+def with_status(job: FinetuneJob, status: FinetuneJobStatus) -> FinetuneJob:
+    return job.model_copy(update={"status": status})
+
+
+PREPARED = Observed(
+    jobs=(a_child(Role.PREPARE, is_complete=True),),
+    pods=(a_pod(Role.PREPARE, phase="Succeeded", containers=ended(0, a_result(Role.PREPARE, Reason.VALIDATED))),),
+)
+
+
+def while_training(**spec: Any) -> FinetuneJob:
+    """Return the job once both ranks of its first attempt run."""
+    job = a_job(**spec)
+    queued = with_status(job, look(job, PREPARED).status)
+    running = Observed(jobs=(*PREPARED.jobs, a_child(Role.TRAIN, attempt=1)), pods=(*PREPARED.pods, *ranks()))
+    return with_status(job, look(queued, running).status)
+
+
+def conditions(status: FinetuneJobStatus) -> dict[str, tuple[str, str]]:
+    return {condition.type: (condition.status, condition.reason) for condition in status.conditions}
+
+
+def kinds(decision: Decision) -> list[str]:
+    return [f"{item['kind']}/{item['metadata']['name']}" for item in decision.apply]
+
+
+def raw_pod(role: Role, *, attempt: int = 0, index: int = 0, **status: Any) -> dict[str, Any]:
+    """Return a Pod as the API server shows it."""
+    labels = {
+        keys.LABEL_JOB_UID: UID,
+        keys.LABEL_ROLE: role.value,
+        keys.LABEL_ATTEMPT: str(attempt),
+        keys.LABEL_COMPLETION_INDEX: str(index),
+    }
+    metadata = {"name": f"{role.value}-{index}", "uid": f"pod-{role.value}-{attempt}-{index}", "namespace": "search"}
+    return {
+        "kind": "Pod",
+        "metadata": {**metadata, "labels": labels, "resourceVersion": "9"},
+        "spec": {"nodeName": "node-1"},
+        "status": {"phase": "Running", "podIP": "127.0.0.1", **status},
+    }

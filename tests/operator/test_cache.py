@@ -1,0 +1,184 @@
+"""The cache: newest wins, deleted stays deleted, what this process alone knows is kept."""
+
+from datetime import timedelta
+from typing import Any
+
+from finetune_api.contract import Progress, Role
+from finetune_api.reasons import Reason
+from finetune_api.status import ProgressStatus
+from finetune_operator.core.observed import Observed, Trouble
+from finetune_operator.shell.cache import Cache, Target
+from finetune_operator.shell.kinds import FINETUNE_JOB, POD
+from tests.operator.given import T0, UID, at, manifest, raw_pod, while_training
+
+WAITING = {"containerStatuses": [{"name": "train", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}]}
+
+
+class Clock:
+    """A clock that stands still unless moved."""
+
+    def __init__(self) -> None:
+        self.now = T0
+
+    def __call__(self) -> Any:
+        return self.now
+
+
+def versioned(found: dict[str, Any], version: int, **status: Any) -> dict[str, Any]:
+    metadata = {**found["metadata"], "resourceVersion": str(version)}
+    return {**found, "metadata": metadata, "status": {**found.get("status", {}), **status}}
+
+
+def phases(cache: Cache) -> list[str]:
+    return [pod.phase for pod in cache.observe(UID).pods]
+
+
+def answer(step: int, *, attempt: int = 1) -> Progress:
+    return Progress(attempt=attempt, progress=ProgressStatus(stage="Training", step=step), last_step_time=str(step))
+
+
+def test_an_older_version_never_replaces_a_newer_one() -> None:
+    cache = Cache(now=Clock())
+    cache.put(POD, versioned(raw_pod(Role.TRAIN), 20, phase="Running"))
+
+    cache.put(POD, versioned(raw_pod(Role.TRAIN), 10, phase="Pending"))
+
+    assert phases(cache) == ["Running"]
+
+
+def test_a_late_list_does_not_bring_back_what_the_watch_saw_deleted() -> None:
+    cache = Cache(now=Clock())
+    pod = raw_pod(Role.TRAIN)
+    cache.put(POD, pod)
+    cache.drop(POD, pod)
+
+    cache.replace_all(POD, [pod], version=50)
+
+    assert cache.observe(UID) == Observed()
+
+
+def test_what_a_list_lacks_is_dropped_unless_it_is_newer_than_the_list() -> None:
+    cache = Cache(now=Clock())
+    cache.put(POD, versioned(raw_pod(Role.TRAIN, index=0), 10))
+    cache.put(POD, versioned(raw_pod(Role.TRAIN, index=1), 60))
+
+    cache.replace_all(POD, [], version=50)
+
+    assert [pod.index for pod in cache.observe(UID).pods] == [1]
+
+
+def test_children_that_come_before_their_job_are_kept_for_it() -> None:
+    cache = Cache(now=Clock())
+
+    child = cache.put(POD, raw_pod(Role.TRAIN))
+    job = cache.put(FINETUNE_JOB, manifest())
+
+    assert child == job == UID
+    assert len(cache.observe(UID).pods) == 1
+
+
+def test_a_deleted_job_leaves_nothing_once_its_children_are_gone() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest())
+    cache.put(POD, raw_pod(Role.TRAIN))
+
+    cache.drop(FINETUNE_JOB, manifest())
+    cache.drop(POD, raw_pod(Role.TRAIN))
+
+    assert (cache.jobs(), cache._families) == ([], {})
+
+
+def test_pods_of_strangers_are_nobodys_children() -> None:
+    stranger = {"kind": "Pod", "metadata": {"name": "x", "uid": "y", "labels": {"app": "z"}}}
+
+    assert Cache(now=Clock()).put(POD, stranger) == ""
+
+
+def test_a_complaint_of_a_pod_is_dated_from_when_it_was_first_seen() -> None:
+    clock = Clock()
+    cache = Cache(now=clock)
+    cache.put(POD, versioned(raw_pod(Role.TRAIN), 10, **WAITING))
+    clock.now = at(30)
+    cache.put(POD, versioned(raw_pod(Role.TRAIN), 11, **WAITING))
+
+    (trouble,) = cache.observe(UID).troubles
+
+    message = "pod train-0: no"
+    assert trouble == Trouble(pod_uid="pod-train-0-0", reason=Reason.IMAGE_UNAVAILABLE, message=message, since=T0)
+
+
+def test_a_complaint_that_passed_is_forgotten() -> None:
+    cache = Cache(now=Clock())
+    cache.put(POD, versioned(raw_pod(Role.TRAIN), 10, **WAITING))
+
+    cache.put(POD, versioned(raw_pod(Role.TRAIN), 11))
+
+    assert cache.observe(UID).troubles == ()
+
+
+def test_only_rank_0_of_the_gang_that_trains_is_asked_for_progress() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest(status=while_training().status))
+    for attempt, index in ((1, 0), (1, 1), (2, 0)):
+        cache.put(POD, raw_pod(Role.TRAIN, attempt=attempt, index=index))
+
+    assert cache.targets() == [Target(uid=UID, attempt=1, address="127.0.0.1")]
+
+
+def test_nobody_is_asked_while_nothing_trains() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest())
+    cache.put(POD, raw_pod(Role.TRAIN, attempt=1))
+
+    assert cache.targets() == []
+
+
+def test_progress_counts_as_advanced_only_when_a_step_or_stage_is_new() -> None:
+    clock = Clock()
+    cache = Cache(now=clock)
+    cache.put(FINETUNE_JOB, manifest())
+    target = Target(uid=UID, attempt=1, address="")
+    cache.note_polled(target, answer(5))
+    clock.now += timedelta(seconds=60)
+
+    cache.note_polled(target, answer(5))
+    same = cache.observe(UID).progress
+    cache.note_polled(target, answer(6))
+    moved = cache.observe(UID).progress
+
+    assert same is not None
+    assert moved is not None
+    assert (same.advanced_at, moved.advanced_at) == (T0, at(60))
+
+
+def test_silence_of_rank_0_is_dated_from_the_first_question_and_keeps_the_last_answer() -> None:
+    clock = Clock()
+    cache = Cache(now=clock)
+    cache.put(FINETUNE_JOB, manifest())
+    target = Target(uid=UID, attempt=1, address="")
+
+    first, second = cache.note_polled(target, None), cache.note_polled(target, None)
+    silent = cache.observe(UID).progress
+    cache.note_polled(target, answer(3))
+    cache.note_polled(target, None)
+    after = cache.observe(UID).progress
+
+    assert (first, second) == (True, False)
+    assert silent is not None
+    assert (silent.progress, silent.advanced_at) == (None, T0)
+    assert after is not None
+    assert after.progress == answer(3)
+
+
+def test_a_new_gang_starts_its_own_count() -> None:
+    clock = Clock()
+    cache = Cache(now=clock)
+    cache.put(FINETUNE_JOB, manifest())
+    cache.note_polled(Target(uid=UID, attempt=1, address=""), answer(90))
+    clock.now = at(500)
+
+    cache.note_polled(Target(uid=UID, attempt=2, address=""), None)
+
+    report = cache.observe(UID).progress
+    assert report is not None
+    assert (report.attempt, report.progress, report.advanced_at) == (2, None, at(500))

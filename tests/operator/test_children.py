@@ -1,0 +1,128 @@
+"""Children as whole manifests; `REGENERATE_GOLDEN=1 pytest tests/operator/test_children.py` rewrites the golden files."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune_api.contract import RunConfig
+from finetune_api.types import FinetuneJob
+from finetune_operator.core.children.config_map import build_config_map
+from finetune_operator.core.children.prepare_job import build_prepare_job
+from finetune_operator.core.children.publish_job import build_publish_job
+from finetune_operator.core.children.service import build_service
+from finetune_operator.core.children.train_job import build_train_job
+from finetune_operator.core.children.volume_claim import build_volume_claim
+from finetune_operator.core.platform import Platform
+from tests.operator.given import PLATFORM, a_job
+
+GOLDEN = Path(__file__).parent / "golden"
+
+PLAIN = a_job(publish=None, resources={}, storage={})
+FULL = a_job(
+    model={"source": "pvc://models/qwen"},
+    hub={"tokenSecret": {"name": "hub-read"}},
+    data={
+        "train": [{"name": "vdr", "source": "pvc://pages/train"}],
+        "evaluation": [{"name": "held-out", "source": "pvc://pages/test", "columns": {}}],
+    },
+    resources={
+        "nodes": 4,
+        "accelerator": {"name": "nvidia.com/gpu", "perNode": 8},
+        "requests": {"cpu": "90", "memory": "900Gi"},
+        "sharedMemory": "64Gi",
+    },
+    storage={"existingClaim": "scratch", "subPath": "team/qwen"},
+    schedule={
+        "queueName": "gpu-queue",
+        "priorityClassName": "low",
+        "nodeSelector": {"pool": "h200"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    },
+    image="registry.example/mine:2",
+)
+ADMINISTERED = Platform(
+    trainer_image="registry.example/trainer:1",
+    image_pull_policy="Always",
+    image_pull_secrets=("pull",),
+    hub_endpoint="http://hub.example",
+    simulated_accelerator=True,
+    hub_job_memory_limit="4Gi",
+)
+
+
+class WholeDumper(yaml.SafeDumper):
+    """Writes shared parts out each time: people read these files."""
+
+    def ignore_aliases(self, _: object) -> bool:
+        return True
+
+
+def children(job: FinetuneJob, platform: Platform) -> list[dict[str, Any]]:
+    built = [
+        build_config_map(job, platform=platform),
+        build_volume_claim(job),
+        build_service(job),
+        build_prepare_job(job, platform=platform),
+        build_train_job(job, attempt=2, platform=platform),
+    ]
+    return built if job.spec.publish is None else [*built, build_publish_job(job, job.spec.publish, platform=platform)]
+
+
+@pytest.mark.parametrize(("name", "job", "platform"), [("plain", PLAIN, PLATFORM), ("full", FULL, ADMINISTERED)])
+def test_children_are_as_in_the_golden_file(name: str, job: FinetuneJob, platform: Platform) -> None:
+    text = yaml.dump_all(children(job, platform), Dumper=WholeDumper, sort_keys=False, width=120)
+    file = GOLDEN / f"{name}.yaml"
+
+    if os.environ.get("REGENERATE_GOLDEN"):
+        file.write_text(text)
+
+    assert text == file.read_text()
+
+
+def test_the_config_map_carries_what_the_trainer_reads_back() -> None:
+    found = RunConfig.model_validate_json(build_config_map(FULL, platform=ADMINISTERED)["data"]["run.json"])
+
+    assert (found.spec, found.simulated_accelerator, found.job.name) == (FULL.spec, True, "qwen")
+
+
+@pytest.mark.parametrize("job", [PLAIN, FULL])
+def test_no_token_is_in_any_environment_and_none_is_near_the_training_pods(job: FinetuneJob) -> None:
+    for child in children(job, ADMINISTERED):
+        if child["kind"] == "Job":
+            spec = child["spec"]["template"]["spec"]
+            containers = [*spec.get("initContainers", ()), *spec["containers"]]
+            assert not any("secretKeyRef" in str(container["env"]) for container in containers)
+
+    training = next(child for child in children(job, ADMINISTERED) if "-train-" in child["metadata"]["name"])
+    assert "secret" not in {kind for volume in training["spec"]["template"]["spec"]["volumes"] for kind in volume}
+
+
+@pytest.mark.parametrize("cpu", ["500m", "1", "8", "9"])
+def test_threads_are_shared_among_the_processes_of_a_node(cpu: str) -> None:
+    job = a_job(resources={"accelerator": {"perNode": 4}, "requests": {"cpu": cpu}})
+
+    (container,) = build_train_job(job, attempt=1, platform=PLATFORM)["spec"]["template"]["spec"]["containers"]
+
+    threads = next(entry["value"] for entry in container["env"] if entry["name"] == "OMP_NUM_THREADS")
+    assert threads == {"500m": "1", "1": "1", "8": "2", "9": "2"}[cpu]
+
+
+def test_training_without_accelerators_asks_for_none() -> None:
+    job = a_job(resources={"accelerator": {"perNode": 0}})
+
+    (container,) = build_train_job(job, attempt=1, platform=PLATFORM)["spec"]["template"]["spec"]["containers"]
+
+    assert container["resources"] == {"requests": {"cpu": "4", "memory": "16Gi"}, "limits": {"memory": "16Gi"}}
+
+
+def test_only_the_train_job_waits_in_the_queue() -> None:
+    queued = [
+        child["metadata"]["name"].rpartition("-")[0]
+        for child in children(FULL, PLATFORM)
+        if "kueue.x-k8s.io/queue-name" in child["metadata"]["labels"]
+    ]
+
+    assert queued == ["qwen-666ff6cc-train"]

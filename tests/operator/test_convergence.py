@@ -1,0 +1,161 @@
+"""Whatever is lost, repeated, late or killed in between: the same end, one gang at a time, budgets respected."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finetune_api.status import Phase
+from finetune_operator.shell.kinds import WATCHED
+from tests.operator.world import Operator, World, run_to_the_end
+
+Action = tuple[str, int]
+
+DISTURBANCES = st.lists(
+    st.tuples(
+        st.sampled_from(["look", "look", "crash", "hear", "hear", "miss", "restart", "jobs", "pods", "pods", "wait"]),
+        st.integers(0, 7),
+    ),
+    max_size=60,
+)
+MEDDLING = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["look", "crash", "hear", "restart", "jobs", "pods", "wait", "pod", "job", "suspend", "resume"]
+        ),
+        st.integers(0, 7),
+    ),
+    max_size=60,
+)
+ENDS = st.lists(st.sampled_from(["ok", "user", "killed", "nan", "preempted"]), min_size=1, max_size=4)
+
+
+class Play:
+    """A world with an operator that can be disturbed; checks after each action what must always hold."""
+
+    def __init__(self, script: list[str]) -> None:
+        self.world = World(script=(*script, "ok"), spec={"retry": {"userErrors": 1, "infrastructure": 2}})
+        self.operator = Operator(self.world)
+        self.highest = 0
+        self.end: Phase | None = None
+
+    def act(self, action: Action) -> None:
+        name, number = action
+        self._actions()[name](number)
+        self.check()
+
+    def _actions(self) -> dict[str, Callable[[int], object]]:
+        world = self.world
+        return {
+            "look": lambda _: self.operator.look(),
+            "crash": self._crash,
+            "hear": lambda number: self.operator.hear(WATCHED[number % 3], num=1 + number),
+            "miss": lambda number: self.operator.miss(WATCHED[number % 3]),
+            "restart": lambda _: self._restart(),
+            "jobs": lambda _: world.control_jobs(),
+            "pods": lambda _: world.run_pods(),
+            "wait": self._wait,
+            "pod": world.delete_a_pod,
+            "job": world.delete_a_job,
+            "suspend": lambda _: world.suspend(value=True),
+            "resume": lambda _: world.suspend(value=False),
+        }
+
+    def _crash(self, number: int) -> None:
+        self.world.dies_at = self.world.writes + number
+        if not self.operator.look():
+            self._restart()
+        self.world.dies_at = None
+
+    def _restart(self) -> None:
+        self.operator = Operator(self.world)
+
+    def _wait(self, number: int) -> None:
+        self.world.now += timedelta(seconds=number)
+
+    def check(self) -> None:
+        status, retry = self.world.status, self.world.job.spec.retry
+        gangs = [name for name in self.world.made if "-train-" in name]
+        assert len(self.world.living_attempts()) <= 1, "two gangs are alive"
+        assert len(gangs) == len(set(gangs)), "a gang was made twice"
+        assert status.attempt >= self.highest, "an attempt came back"
+        assert status.restarts.user_errors <= retry.user_errors
+        assert status.restarts.infrastructure <= retry.infrastructure
+        assert self.end in (None, status.phase), "a finished job did not stay finished"
+        self.highest = status.attempt
+        if status.phase in (Phase.SUCCEEDED, Phase.FAILED):
+            self.end = status.phase
+
+    def run_until_killed(self) -> None:
+        while self.operator.look():
+            self.world.control_jobs()
+            self.world.run_pods()
+            self.world.now += timedelta(seconds=5)
+            for kind in WATCHED:
+                self.operator.resync(kind)
+
+    def finish(self) -> None:
+        self._restart()
+        run_to_the_end(self.world, self.operator)
+        self.check()
+
+    def outcome(self) -> tuple[object, ...]:
+        status = self.world.status
+        reasons = {condition.type: (condition.status, condition.reason) for condition in status.conditions}
+        return (status.phase, status.attempt, status.restarts, reasons, sorted(self.world.made))
+
+
+@settings(max_examples=50, deadline=None)
+@given(ENDS, DISTURBANCES)
+def test_disturbances_of_the_operator_never_change_the_end(script: list[str], disturbances: list[Action]) -> None:
+    calm, disturbed = Play(script), Play(script)
+    calm.finish()
+
+    for action in disturbances:
+        disturbed.act(action)
+    disturbed.finish()
+
+    assert disturbed.outcome() == calm.outcome()
+
+
+@settings(max_examples=50, deadline=None)
+@given(ENDS, MEDDLING)
+def test_people_who_delete_and_suspend_never_get_two_gangs_or_an_endless_job(
+    script: list[str], meddling: list[Action]
+) -> None:
+    play = Play(script)
+
+    for action in meddling:
+        play.act(action)
+    play.world.suspend(value=False)
+    play.finish()
+
+    assert play.world.status.phase in (Phase.SUCCEEDED, Phase.FAILED)
+
+
+@pytest.mark.parametrize("script", [["ok"], ["user", "ok"], ["killed", "preempted", "ok"], ["nan"]])
+def test_a_crash_before_any_write_leads_to_the_same_end(script: list[str]) -> None:
+    calm = Play(script)
+    calm.finish()
+
+    for point in range(calm.world.writes):
+        play = Play(script)
+        play.world.dies_at = point
+        play.run_until_killed()
+        play.finish()
+
+        assert play.outcome() == calm.outcome(), f"killed before write {point}"
+
+
+def test_a_quiet_job_is_not_written_to() -> None:
+    play = Play(["ok"])
+    play.finish()
+    before = play.world.version
+
+    for _ in range(20):
+        play.operator.look()
+        play.world.now += timedelta(seconds=60)
+
+    assert play.world.version == before

@@ -1,0 +1,185 @@
+"""decide, from the first visit until inputs are validated."""
+
+import pytest
+
+from finetune_api.contract import Role
+from finetune_api.reasons import Reason
+from finetune_api.status import DatasetStatus, ModelStatus, Phase
+from finetune_operator.core.decision import Deletion, Event
+from finetune_operator.core.observed import ContainerView, Observed, Trouble
+from tests.operator.given import (
+    BASE,
+    PREPARED,
+    T0,
+    a_child,
+    a_job,
+    a_pod,
+    a_result,
+    at,
+    conditions,
+    ended,
+    kinds,
+    look,
+    with_status,
+)
+
+
+def test_a_new_job_gets_its_volume_and_prepare_job_and_nothing_that_costs_an_accelerator() -> None:
+    decision = look(a_job())
+
+    assert kinds(decision) == [
+        f"ConfigMap/{BASE}-config",
+        f"PersistentVolumeClaim/{BASE}-workspace",
+        f"Job/{BASE}-prepare",
+    ]
+    assert [item["metadata"]["name"] for item in decision.rehearse] == [f"{BASE}-train-1"]
+
+
+def test_the_first_status_is_complete_and_no_gitops_tool_takes_it_for_healthy() -> None:
+    status = look(a_job()).status
+
+    assert (status.phase, status.observed_generation, status.world_size) == (Phase.PREPARING, 1, 2)
+    assert status.phase_times == {"Pending": "2026-11-23T09:00:00Z", "Preparing": "2026-11-23T09:00:00Z"}
+    assert conditions(status) == {
+        "Validated": ("Unknown", "Accepted"),
+        "Scheduled": ("Unknown", "Accepted"),
+        "Training": ("Unknown", "Accepted"),
+        "Published": ("Unknown", "Accepted"),
+        "Succeeded": ("Unknown", "Preparing"),
+        "Finished": ("False", "Preparing"),
+        "Reconciling": ("True", "Preparing"),
+        "Stalled": ("False", "Preparing"),
+    }
+
+
+def test_the_first_visit_posts_one_event() -> None:
+    (event,) = look(a_job()).events
+
+    note = "model and data are fetched and checked before an accelerator is asked for"
+    assert event == Event(kind="Normal", reason="Preparing", action="Preparing", note=note)
+
+
+def test_a_claim_of_the_users_own_is_used_and_none_is_made() -> None:
+    decision = look(a_job(storage={"existingClaim": "mine"}))
+
+    assert kinds(decision) == [f"ConfigMap/{BASE}-config", f"Job/{BASE}-prepare"]
+
+
+def test_looking_again_while_prepare_runs_changes_nothing() -> None:
+    job = with_status(a_job(), look(a_job()).status)
+    observed = Observed(jobs=(a_child(Role.PREPARE),), pods=(a_pod(Role.PREPARE, phase="Running"),))
+
+    decision = look(job, observed, now=at(300))
+
+    assert decision.status == job.status
+    assert (decision.apply, decision.delete, decision.events) == ((), (), ())
+
+
+def test_the_schedulers_words_about_the_prepare_pod_are_shown() -> None:
+    pod = a_pod(Role.PREPARE, unscheduled="0/2 nodes are available: 2 Insufficient cpu.")
+
+    status = look(a_job(), Observed(jobs=(a_child(Role.PREPARE),), pods=(pod,))).status
+
+    summary = next(condition for condition in status.conditions if condition.type == "Succeeded")
+    assert summary.reason == "Unschedulable"
+    assert summary.message == "the prepare pod has no node yet: 0/2 nodes are available: 2 Insufficient cpu."
+
+
+def test_what_prepare_found_goes_into_the_status_with_the_warnings_of_preflight() -> None:
+    model, data = ModelStatus(revision="abc", modalities=["text"]), DatasetStatus(name="vdr", revision="d", rows=9)
+    preflight = ended(0, a_result(Role.PREFLIGHT, Reason.VALIDATED, warnings=["whoami is missing"]))
+    prepare = ended(0, a_result(Role.PREPARE, Reason.VALIDATED, model=model, datasets=[data], warnings=["alias"]))
+    pod = a_pod(Role.PREPARE, phase="Succeeded", containers=(*preflight, *prepare))
+
+    status = look(a_job(), Observed(jobs=(a_child(Role.PREPARE, is_complete=True),), pods=(pod,))).status
+
+    assert (status.model, status.datasets, status.warnings) == (model, [data], ["whoami is missing", "alias"])
+    assert conditions(status)["Validated"] == ("True", "Validated")
+
+
+def test_validated_inputs_lead_to_the_first_gang_in_the_same_decision() -> None:
+    decision = look(a_job(), PREPARED)
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.QUEUED, 1)
+    assert kinds(decision) == [f"ConfigMap/{BASE}-config", f"Service/{BASE}-ranks", f"Job/{BASE}-train-1"]
+
+
+@pytest.mark.parametrize("reason", [Reason.COLUMN_NOT_FOUND, Reason.TOKEN_REFUSED, Reason.HUB_UNAVAILABLE])
+def test_a_failed_prepare_fails_the_job_with_its_reason_and_words(reason: Reason) -> None:
+    pod = a_pod(Role.PREPARE, phase="Failed", containers=ended(11, a_result(Role.PREPARE, reason, "what to do")))
+
+    decision = look(a_job(), Observed(jobs=(a_child(Role.PREPARE, is_failed=True),), pods=(pod,)))
+
+    found = conditions(decision.status)
+    assert decision.status.phase == Phase.FAILED
+    assert found["Validated"] == found["Succeeded"] == ("False", reason.value)
+    assert found["Finished"] == found["Stalled"] == ("True", reason.value)
+    assert found["Reconciling"] == ("False", reason.value)
+    assert decision.events[0].kind == "Warning"
+    assert decision.events[0].note == "what to do"
+
+
+def test_the_last_try_of_prepare_tells_the_reason() -> None:
+    first = a_pod(Role.PREPARE, phase="Failed", containers=ended(14, a_result(Role.PREPARE, Reason.HUB_UNAVAILABLE)))
+    last = ended(13, a_result(Role.PREPARE, Reason.TOKEN_REFUSED), seconds=60)
+    second = a_pod(Role.PREPARE, index=1, phase="Failed", containers=last)
+
+    decision = look(a_job(), Observed(jobs=(a_child(Role.PREPARE, is_failed=True),), pods=(first, second)))
+
+    assert conditions(decision.status)["Validated"] == ("False", "TokenRefused")
+
+
+def test_a_finished_prepare_job_waits_a_moment_for_its_pods_words() -> None:
+    job = with_status(a_job(), look(a_job()).status)
+    observed = Observed(jobs=(a_child(Role.PREPARE, is_complete=True, finished_at=T0),))
+
+    soon, late = look(job, observed, now=at(2)), look(job, observed, now=at(20))
+
+    assert (soon.status.phase, soon.requeue_after, soon.apply) == (Phase.PREPARING, 1.0, ())
+    assert late.status.phase == Phase.QUEUED
+
+
+def test_everything_wrong_with_the_spec_is_told_at_once() -> None:
+    job = a_job(resources={"nodes": 1, "requests": {"memory": "2Gi"}, "sharedMemory": "2Gi"})
+
+    decision = look(job)
+
+    summary = next(condition for condition in decision.status.conditions if condition.type == "Validated")
+    assert (summary.status, summary.reason) == ("False", "InvalidSpec")
+    assert "spec.resources.sharedMemory: '2Gi' is wrong because" in summary.message
+    assert (decision.status.phase, decision.apply) == (Phase.FAILED, ())
+
+
+def test_a_child_that_the_api_server_refuses_fails_the_job_with_the_servers_words() -> None:
+    decision = look(a_job(), Observed(rejection="Job x: tolerations[0].operator: Unsupported value"))
+
+    summary = next(condition for condition in decision.status.conditions if condition.type == "Succeeded")
+    assert summary.reason == "InvalidSpec"
+    assert "tolerations[0].operator: Unsupported value" in summary.message
+
+
+@pytest.mark.parametrize("reason", [Reason.IMAGE_UNAVAILABLE, Reason.SECRET_NOT_FOUND])
+def test_a_pod_that_cannot_start_fails_the_job_after_a_minute_and_not_before(reason: Reason) -> None:
+    pod = a_pod(Role.PREPARE, containers=(ContainerView(name="prepare", waiting_reason="ErrImagePull"),))
+    trouble = Trouble(pod_uid=pod.uid, reason=reason, message="the kubelet's words", since=T0)
+    observed = Observed(jobs=(a_child(Role.PREPARE),), pods=(pod,), troubles=(trouble,))
+
+    before, after = look(a_job(), observed, now=at(50)), look(a_job(), observed, now=at(60))
+
+    assert (before.status.phase, before.requeue_after) == (Phase.PREPARING, 10)
+    assert conditions(after.status)["Validated"] == ("False", reason.value)
+    assert after.delete == (Deletion(kind="Job", name=f"{BASE}-prepare", uid=f"uid-{BASE}-prepare"),)
+
+
+def test_a_suspended_new_job_makes_nothing() -> None:
+    decision = look(a_job(suspend=True))
+
+    assert (decision.status.phase, decision.apply) == (Phase.SUSPENDED, ())
+
+
+def test_a_prepare_job_that_somebody_deletes_is_made_again_once_its_name_is_free() -> None:
+    going = look(a_job(), Observed(jobs=(a_child(Role.PREPARE, is_deleting=True),)))
+    gone = look(a_job())
+
+    assert (going.apply, going.requeue_after) == ((), 2.0)
+    assert kinds(gone)[-1] == f"Job/{BASE}-prepare"

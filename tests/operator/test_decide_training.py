@@ -1,0 +1,303 @@
+"""decide, while gangs wait, run, are lost and are replaced."""
+
+from dataclasses import replace
+
+import pytest
+
+from finetune_api.contract import Role
+from finetune_api.reasons import Reason
+from finetune_api.status import CheckpointStatus, MetricsStatus, Phase
+from finetune_operator.core.decision import Deletion
+from finetune_operator.core.observed import Observed
+from tests.operator.given import (
+    BASE,
+    PREPARED,
+    T0,
+    a_child,
+    a_job,
+    a_pod,
+    a_report,
+    a_result,
+    at,
+    conditions,
+    ended,
+    kinds,
+    look,
+    ranks,
+    while_training,
+    with_status,
+)
+
+GANG = a_child(Role.TRAIN, attempt=1)
+DELETE_GANG = Deletion(kind="Job", name=f"{BASE}-train-1", uid=f"uid-{BASE}-train-1")
+
+
+def test_unschedulable_pods_show_the_schedulers_words() -> None:
+    job = with_status(a_job(), look(a_job(), PREPARED).status)
+    pods = (*ranks(num=1), a_pod(Role.TRAIN, index=1, attempt=1, unscheduled="0/2 nodes are available"))
+
+    decision = look(job, Observed(jobs=(GANG,), pods=pods))
+
+    scheduled = next(condition for condition in decision.status.conditions if condition.type == "Scheduled")
+    assert (scheduled.status, scheduled.reason) == ("False", "Unschedulable")
+    assert scheduled.message == "1 of 2 pods have no node: 0/2 nodes are available"
+    assert [(event.kind, event.reason) for event in decision.events] == [("Warning", "Unschedulable")]
+
+
+def test_a_gang_that_a_queue_holds_back_is_queued_and_its_leaving_pods_are_no_failure() -> None:
+    job = while_training()
+    held = replace(GANG, is_suspended=True)
+
+    decision = look(job, Observed(jobs=(held,), pods=ranks(gone_at=at(60))))
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.QUEUED, 1)
+    assert conditions(decision.status)["Scheduled"] == ("False", "Queued")
+
+
+def test_training_begins_when_every_rank_runs() -> None:
+    job = with_status(a_job(), look(a_job(), PREPARED).status)
+
+    half = look(job, Observed(jobs=(GANG,), pods=ranks(num=1)))
+    whole = look(job, Observed(jobs=(GANG,), pods=ranks(num=2)))
+
+    assert (half.status.phase, conditions(half.status)["Scheduled"]) == (Phase.QUEUED, ("False", "WaitingForGang"))
+    assert (whole.status.phase, conditions(whole.status)["Training"]) == (Phase.TRAINING, ("True", "Training"))
+    assert conditions(whole.status)["Reconciling"] == ("False", "Training")
+
+
+def test_a_rank_that_ends_before_the_others_does_not_end_training() -> None:
+    job = while_training()
+
+    decision = look(
+        job, Observed(jobs=(GANG,), pods=(*ranks(num=1), a_pod(Role.TRAIN, index=1, attempt=1, phase="Succeeded")))
+    )
+
+    assert decision.status == job.status
+
+
+def test_progress_is_written_when_it_is_due_and_not_sooner() -> None:
+    job = while_training()
+    observed = Observed(jobs=(GANG,), pods=ranks(), progress=a_report(7), progress_written_at=T0)
+
+    soon, due = look(job, observed, now=at(9)), look(job, observed, now=at(10))
+
+    assert soon.status == job.status
+    assert due.status.progress is not None
+    assert due.status.progress.step == 7
+
+
+def test_progress_of_an_older_gang_is_not_shown() -> None:
+    job = while_training()
+
+    decision = look(job, Observed(jobs=(GANG,), pods=ranks(), progress=a_report(7, attempt=9)))
+
+    assert decision.status == job.status
+
+
+def test_a_gang_that_stands_still_for_too_long_is_restarted() -> None:
+    job = while_training(stallTimeoutSeconds=60)
+    observed = Observed(jobs=(GANG,), pods=ranks(), progress=a_report(7, advanced_at=T0), progress_written_at=at(50))
+
+    before, after = look(job, observed, now=at(59)), look(job, observed, now=at(60))
+
+    assert (before.status.attempt, before.requeue_after) == (1, 1.0)
+    assert (after.status.attempt, after.status.phase) == (2, Phase.RESTARTING)
+    assert conditions(after.status)["Training"] == ("False", "ProgressStalled")
+
+
+def test_a_lost_rank_raises_the_attempt_and_charges_the_budget_in_one_write() -> None:
+    job = while_training()
+    pods = (*ranks(num=1), a_pod(Role.TRAIN, index=1, attempt=1, phase="Failed", containers=ended(137)))
+
+    decision = look(job, Observed(jobs=(GANG,), pods=pods), now=at(60))
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.RESTARTING, 2)
+    assert (decision.status.restarts.infrastructure, decision.status.restarts.user_errors) == (1, 0)
+    assert decision.delete == (DELETE_GANG,)
+    assert decision.apply == ()
+    assert [(event.kind, event.reason) for event in decision.events] == [("Warning", "RankKilled")]
+
+
+def test_a_restart_names_the_step_it_goes_on_from() -> None:
+    job = while_training()
+    status = job.status.model_copy(update={"checkpoint": CheckpointStatus(step=300)})
+    failed = a_pod(Role.TRAIN, index=1, attempt=1, phase="Failed", containers=ended(137))
+
+    decision = look(with_status(job, status), Observed(jobs=(GANG,), pods=(*ranks(num=1), failed)), now=at(60))
+
+    assert decision.events[0].note.startswith(
+        "attempt 2 begins from step 300, because rank 1 (pod train-1-1 on node-1)"
+    )
+
+
+def test_a_failure_is_not_acted_on_before_an_earlier_one_had_time_to_show() -> None:
+    job = while_training()
+    lonely = a_pod(Role.TRAIN, attempt=1, phase="Failed", containers=ended(18, a_result(Role.TRAIN, Reason.PEER_LOST)))
+    first = Observed(jobs=(GANG,), pods=(lonely, a_pod(Role.TRAIN, index=1, attempt=1, phase="Running")))
+    cause = a_pod(Role.TRAIN, index=1, attempt=1, phase="Failed", containers=ended(137, reason="OOMKilled"))
+
+    early = look(job, first, now=at(5))
+    later = look(job, Observed(jobs=(GANG,), pods=(lonely, cause)), now=at(6))
+
+    assert (early.status, early.requeue_after) == (job.status, 10)
+    assert conditions(later.status)["Training"] == ("False", "OutOfMemory")
+
+
+def test_the_next_gang_waits_until_the_last_pod_of_the_one_before_is_gone() -> None:
+    job = while_training()
+    lost = Observed(jobs=(GANG,), pods=ranks("Failed", containers=ended(137)))
+    job = with_status(job, look(job, lost, now=at(60)).status)
+
+    going = look(job, Observed(pods=ranks(gone_at=at(90), num=1)), now=at(61))
+    gone = look(job, Observed(), now=at(62))
+
+    assert (going.apply, going.delete, going.status.phase) == ((), (), Phase.RESTARTING)
+    assert kinds(gone)[-1] == f"Job/{BASE}-train-2"
+    assert gone.status.attempt == 2
+
+
+def test_the_reason_of_the_last_restart_is_shown_until_the_next_gang_runs() -> None:
+    job = while_training()
+    lost = Observed(jobs=(GANG,), pods=ranks("Failed", containers=ended(137)))
+    job = with_status(job, look(job, lost, now=at(60)).status)
+
+    queued = look(job, Observed(), now=at(62))
+
+    assert conditions(queued.status)["Training"] == ("False", "RankKilled")
+
+
+def test_a_pod_on_a_silent_node_is_removed_by_force_thirty_seconds_after_its_grace_period() -> None:
+    job = while_training()
+    lost = Observed(jobs=(GANG,), pods=ranks(gone_at=at(60), disruption="DeletionByTaintManager"))
+    job = with_status(job, look(job, lost, now=at(0)).status)
+    stuck = ranks(gone_at=at(60), num=1)
+    going = replace(GANG, is_deleting=True)
+
+    waiting = look(job, Observed(jobs=(going,), pods=stuck), now=at(70))
+    forcing = look(job, Observed(jobs=(going,), pods=stuck), now=at(90))
+
+    assert (waiting.delete, waiting.requeue_after) == ((), 20)
+    assert forcing.delete == (Deletion(kind="Pod", name="train-1-0", uid="uid-train-1-0", is_forced=True),)
+
+
+@pytest.mark.parametrize("reason", [Reason.NON_FINITE_LOSS, Reason.STORAGE_FULL, Reason.BAD_SAMPLES])
+def test_what_another_attempt_cannot_mend_fails_at_once(reason: Reason) -> None:
+    job = while_training()
+    pods = ranks("Failed", containers=ended(15, a_result(Role.TRAIN, reason, "words")))
+
+    decision = look(job, Observed(jobs=(GANG,), pods=pods), now=at(60))
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.FAILED, 1)
+    assert conditions(decision.status)["Training"] == ("False", reason.value)
+
+
+def test_a_used_up_budget_fails_the_job_with_the_last_cause() -> None:
+    job = while_training(retry={"userErrors": 0})
+    pods = ranks("Failed", containers=ended(19, a_result(Role.TRAIN, Reason.TRAINER_ERROR, "ValueError: boom")))
+
+    decision = look(job, Observed(jobs=(GANG,), pods=pods), now=at(60))
+
+    summary = next(condition for condition in decision.status.conditions if condition.type == "Succeeded")
+    assert (decision.status.phase, summary.reason) == (Phase.FAILED, "TrainerError")
+    assert summary.message == "spec.retry.userErrors is used up; the last cause was: rank 0: ValueError: boom"
+
+
+def test_an_announced_preemption_costs_no_budget() -> None:
+    job = while_training(retry={"userErrors": 0, "infrastructure": 0})
+    pods = ranks("Failed", disruption="PreemptionByScheduler", containers=ended(143))
+
+    decision = look(job, Observed(jobs=(GANG,), pods=pods), now=at(60))
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.RESTARTING, 2)
+    assert decision.status.restarts == job.status.restarts
+
+
+def test_a_deleted_train_job_is_a_lost_gang_and_not_one_to_make_again() -> None:
+    job = while_training()
+
+    decision = look(job, Observed(), now=at(60))
+
+    assert (decision.status.attempt, decision.status.restarts.infrastructure) == (2, 1)
+
+
+def test_a_gang_that_was_decided_on_but_never_made_is_made_after_a_crash() -> None:
+    job = with_status(a_job(), look(a_job(), PREPARED).status)
+
+    decision = look(job, PREPARED)
+
+    assert kinds(decision)[-1] == f"Job/{BASE}-train-1"
+    assert decision.status == job.status
+
+
+def test_a_lost_status_is_found_again_in_the_children() -> None:
+    observed = Observed(jobs=(*PREPARED.jobs, a_child(Role.TRAIN, attempt=3)), pods=ranks(attempt=3))
+
+    decision = look(a_job(), observed)
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.TRAINING, 3)
+    assert (decision.apply, decision.delete) == ((), ())
+
+
+def test_suspending_removes_the_gang_and_charges_nothing() -> None:
+    job = while_training()
+    job = with_status(a_job(suspend=True), job.status)
+
+    decision = look(job, Observed(jobs=(GANG,), pods=ranks()), now=at(60))
+
+    assert (decision.status.phase, decision.delete) == (Phase.SUSPENDED, (DELETE_GANG,))
+    assert decision.status.restarts == job.status.restarts
+    assert conditions(decision.status)["Training"] == ("False", "Suspended")
+
+
+def test_a_suspended_job_stays_as_it_is() -> None:
+    job = with_status(a_job(suspend=True), while_training().status)
+    first = look(job, Observed(jobs=(GANG,), pods=ranks()), now=at(60))
+
+    again = look(with_status(job, first.status), Observed(), now=at(600))
+
+    assert again.status == first.status
+    assert (again.apply, again.delete) == ((), ())
+
+
+def test_resuming_goes_on_with_the_next_attempt() -> None:
+    suspended = with_status(a_job(suspend=True), while_training().status)
+    status = look(suspended, Observed(jobs=(GANG,), pods=ranks()), now=at(60)).status
+
+    decision = look(with_status(a_job(), status), Observed(), now=at(600))
+
+    assert kinds(decision)[-1] == f"Job/{BASE}-train-2"
+    assert decision.status.phase == Phase.QUEUED
+
+
+def test_the_deadline_fails_the_job_and_frees_its_accelerators() -> None:
+    job = while_training(activeDeadlineSeconds=100)
+    observed = Observed(jobs=(GANG,), pods=ranks())
+
+    before, after = look(job, observed, now=at(99)), look(job, observed, now=at(100))
+
+    assert (before.status, before.requeue_after) == (job.status, 1.0)
+    assert (after.status.phase, after.delete) == (Phase.FAILED, (DELETE_GANG,))
+    assert conditions(after.status)["Succeeded"] == ("False", "DeadlineExceeded")
+    assert conditions(after.status)["Training"] == ("False", "DeadlineExceeded")
+
+
+def test_a_trained_model_is_published_with_its_final_numbers_in_the_status() -> None:
+    job = while_training()
+    result = a_result(Role.TRAIN, Reason.TRAINED, metrics=MetricsStatus(ndcg=0.912345678, baseline_ndcg=0.5))
+    pods = ranks("Succeeded", containers=ended(0, result))
+
+    decision = look(job, Observed(jobs=(replace(GANG, is_complete=True),), pods=pods), now=at(60))
+
+    assert (decision.status.phase, kinds(decision)[-1]) == (Phase.PUBLISHING, f"Job/{BASE}-publish")
+    assert decision.status.metrics == MetricsStatus(ndcg=0.912346, baseline_ndcg=0.5)
+    assert decision.status.progress is not None
+    assert (decision.status.progress.percent, decision.status.progress.stage) == (100, "Done")
+    assert conditions(decision.status)["Training"] == ("False", "Trained")
+
+
+def test_all_ranks_having_succeeded_counts_before_the_job_says_so() -> None:
+    job = while_training()
+
+    decision = look(job, Observed(jobs=(GANG,), pods=ranks("Succeeded", containers=ended(0))), now=at(60))
+
+    assert decision.status.phase == Phase.PUBLISHING

@@ -1,0 +1,193 @@
+"""Acting on decisions: what is read live, what is never done twice, and what the API server's refusals lead to."""
+
+from copy import deepcopy
+
+import pytest
+
+from finetune_api import keys
+from finetune_api.contract import Role
+from finetune_api.status import Phase
+from finetune_operator.core.decision import Deletion, Manifest
+from finetune_operator.shell.cluster import NOT_FOUND, UNTYPED, ApiError, Call, NameTakenError
+from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, WATCHED
+from tests.operator.given import BASE, UID, conditions, manifest
+from tests.operator.world import Operator, World, run_now
+
+GANG_2 = f"{BASE}-train-2"
+
+
+class Refusing(World):
+    """A world whose API server refuses every training Job."""
+
+    async def apply(self, wanted: Manifest, *, is_rehearsal: bool = False) -> Manifest:
+        if is_rehearsal:
+            raise ApiError(Call(method="PATCH", path="jobs"), 500, f"{UNTYPED}: .tolerations[2].nonsense")
+        return await super().apply(wanted)
+
+
+class Overloaded(World):
+    """A world whose API server has no time for Jobs."""
+
+    async def apply(self, wanted: Manifest, *, is_rehearsal: bool = False) -> Manifest:
+        if wanted["kind"] == "Job":
+            raise ApiError(Call(method="PATCH", path="jobs"), 429, "too many requests")
+        return await super().apply(wanted)
+
+
+def advance(world: World, operator: Operator, *, rounds: int) -> None:
+    for _ in range(rounds):
+        operator.look()
+        world.control_jobs()
+        world.run_pods()
+        for kind in WATCHED:
+            operator.resync(kind)
+
+
+def test_a_child_that_the_cache_does_not_show_yet_is_not_made_again() -> None:
+    world = World(script=("ok",))
+    operator = Operator(world)
+    operator.look()
+    made = list(world.made)
+
+    operator.cache.replace_all(JOB, [], version=world.version)
+    operator.look()
+
+    assert world.made == made
+
+
+def test_no_gang_is_made_while_a_rank_of_an_older_one_lives_that_the_cache_has_lost() -> None:
+    world = World(script=("killed", "ok"))
+    operator = Operator(world)
+    while world.status.phase != Phase.RESTARTING:
+        advance(world, operator, rounds=1)
+        world.now = world.now.replace(minute=world.now.minute + 1)
+    orphan = deepcopy(world.all(POD)[-1])
+    for job in world.all(JOB):
+        if "-train-" in job["metadata"]["name"]:
+            run_now(world.delete("search", Deletion(kind="Job", name=job["metadata"]["name"])))
+            del world.objects[("Job", job["metadata"]["name"])]
+    operator.resync(JOB)
+    for pod in world.all(POD):
+        operator.cache.drop(POD, pod)
+
+    operator.look()
+
+    assert orphan["metadata"]["labels"][keys.LABEL_ROLE] == Role.TRAIN
+    assert f"Job/{GANG_2}" not in world.made
+
+
+def test_the_words_of_a_pod_that_the_watch_has_not_shown_yet_are_fetched() -> None:
+    world = World(script=("nan",))
+    operator = Operator(world)
+    advance(world, operator, rounds=5)
+    world.control_jobs()
+    world.run_pods()
+    world.control_jobs()
+    operator.resync(JOB)
+
+    operator.look()
+
+    assert conditions(world.status)["Training"] == ("False", "NonFiniteLoss")
+
+
+def test_what_the_api_server_refuses_in_rehearsal_fails_the_job_before_anything_is_made() -> None:
+    world = Refusing(script=("ok",))
+    operator = Operator(world)
+
+    operator.look()
+    operator.look()
+
+    assert conditions(world.status)["Validated"] == ("False", "InvalidSpec")
+    assert world.made == []
+
+
+def test_a_busy_api_server_is_no_reason_to_fail_a_job() -> None:
+    world = Overloaded(script=("ok",))
+    operator = Operator(world)
+
+    with pytest.raises(ApiError, match="too many requests"):
+        operator.look()
+
+    assert world.status.phase == Phase.PREPARING
+
+
+def test_an_object_of_somebody_else_is_never_adopted() -> None:
+    world = World(script=("ok",))
+    foreign = {"kind": "ConfigMap", "metadata": {"name": f"{BASE}-config", "uid": "foreign"}}
+    world.objects[("ConfigMap", f"{BASE}-config")] = foreign
+
+    with pytest.raises(NameTakenError, match=f"ConfigMap {BASE}-config belongs to somebody else"):
+        Operator(world).look()
+
+
+def test_a_status_that_changed_meanwhile_is_not_overwritten_and_nothing_is_made() -> None:
+    world = World(script=("ok",))
+    operator = Operator(world)
+    world.suspend(value=True)
+
+    operator.look()
+
+    assert (world.status.phase, world.made) == (None, [])
+
+
+def test_a_job_that_is_gone_when_its_status_is_written_is_left_alone() -> None:
+    class Emptied(World):
+        async def apply_status(self, *_: object) -> Manifest:
+            raise ApiError(Call(method="PATCH", path="status"), NOT_FOUND, "not found")
+
+    world = Emptied(script=("ok",))
+
+    Operator(world).look()
+
+    assert world.made == []
+
+
+def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
+    world = World(script=("ok",))
+    world.all(FINETUNE_JOB)[0]["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:00Z"
+
+    Operator(world).look()
+
+    assert (world.made, world.status.phase) == ([], None)
+
+
+def test_a_manifest_that_cannot_be_read_is_refused_with_its_field_paths() -> None:
+    world = World(script=("ok",))
+    operator = Operator(world)
+    broken = manifest()
+    broken["spec"] |= {"nonsense": 1, "resources": {"nodes": 0}}
+    broken["metadata"]["resourceVersion"] = "101"
+    operator.cache.put(FINETUNE_JOB, broken)
+
+    operator.look()
+
+    validated = next(condition for condition in world.status.conditions if condition.type == "Validated")
+    assert (world.status.phase, validated.reason) == (Phase.FAILED, "InvalidSpec")
+    assert "spec.nonsense: 1 is wrong because" in validated.message
+    assert "spec.resources.nodes: 0 is wrong because" in validated.message
+
+
+def test_a_running_job_that_this_version_cannot_read_is_left_alone() -> None:
+    world = World(script=("ok",))
+    operator = Operator(world)
+    advance(world, operator, rounds=4)
+    before = world.status
+    newer = deepcopy(world.all(FINETUNE_JOB)[0])
+    newer["spec"]["fieldOfTheFuture"] = True
+    operator.cache.put(FINETUNE_JOB, newer)
+
+    operator.look()
+
+    assert before.phase is not None
+    assert world.status == before
+
+
+def test_progress_in_the_status_is_remembered_so_that_the_next_write_waits() -> None:
+    world = World(script=("ok",))
+    operator = Operator(world)
+
+    advance(world, operator, rounds=3)
+    operator.look()
+    operator.look()
+
+    assert operator.cache.observe(UID).progress_written_at == world.now

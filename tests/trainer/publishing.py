@@ -1,0 +1,92 @@
+"""A job that has finished training, for tests of publish and the card: workspace filled as prepare and train do."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from finetune_api.status import (
+    DatasetStatus,
+    DimensionScore,
+    EvaluationScore,
+    MetricsStatus,
+    ModelStatus,
+)
+from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
+from finetune_trainer.report.schema import CurvePoint, Report
+from tests.trainer.conftest import MakeRun, Run
+
+REPOSITORY = "demo/finetuned"
+
+DATASETS = [
+    DatasetStatus(name="pages", revision="d" * 40, rows=4),
+    DatasetStatus(name="held-out", revision="d" * 40, rows=2),
+]
+MODEL = ModelStatus(revision="b" * 40, modalities=["text", "image"], embedding_dimension=64)
+
+
+def scores(*, baseline: float = 0.1, final: float = 0.8) -> list[EvaluationScore]:
+    sizes = [DimensionScore(dimension=64, baseline=baseline, final=final), DimensionScore(dimension=32, final=0.6)]
+    return [
+        EvaluationScore(name="held-out", metric="ndcg@10", baseline=baseline, final=final, dimensions=sizes),
+        EvaluationScore(name="held-out", metric="mrr@10", baseline=0.05, final=0.7),
+        EvaluationScore(name="held-out", metric="recall@10", baseline=0.2, final=0.9),
+    ]
+
+
+def finished_run(
+    make_run: MakeRun,
+    model: Path,
+    *,
+    evaluations: list[EvaluationScore] | None = None,
+    **publish: Any,  # noqa: ANN401 - fields of spec.publish as YAML has them
+) -> Run:
+    """Return a run whose training has ended with `model` and these scores."""
+    columns = {"query": "query", "positive": "image"}
+    run = make_run(
+        model={"source": "hf://demo/tiny", "prompts": {"query": "Find the page: "}},
+        data={
+            "train": [{"name": "pages", "source": "hf://demo/pages", "columns": columns}],
+            "evaluation": [{"name": "held-out", "source": "hf://demo/pages", "columns": columns}],
+        },
+        training={"loss": {"matryoshkaDimensions": [64, 32]}},
+        publish={"repository": REPOSITORY, "tokenSecret": {"name": "hub-token-of-search"}, **publish},
+    )
+    write_manifest(run)
+    shutil.copytree(model, run.workspace.model)
+    write_report(run, scores() if evaluations is None else evaluations)
+    return run
+
+
+def write_manifest(run: Run) -> None:
+    run.workspace.base_model.mkdir(parents=True)
+    (run.workspace.base_model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
+    InputsManifest(
+        spec_hash=run.config.spec_hash,
+        model=MODEL,
+        train=PreparedTrain(
+            name="pages",
+            columns=[Column(name="query", modality="text"), Column(name="positive", modality="image")],
+            rows=4,
+        ),
+        evaluations=[
+            PreparedEvaluation(name="held-out", query_modality="text", corpus_modality="image", queries=2, documents=2)
+        ],
+        datasets=DATASETS,
+        files=[],
+    ).write(run.workspace.manifest)
+
+
+def write_report(run: Run, evaluations: list[EvaluationScore]) -> None:
+    Report(
+        spec_hash=run.config.spec_hash,
+        model=MODEL,
+        datasets=DATASETS,
+        evaluations=evaluations,
+        metrics=MetricsStatus(train_loss=0.5, ndcg=0.8, baseline_ndcg=0.1),
+        steps=20,
+        total_steps=20,
+        seconds={"Baseline": 1.5, "Training": 20.25},
+        curve=[CurvePoint(step=step, loss=2.0 / step, learning_rate=1e-5) for step in range(1, 21)],
+        world_size=2,
+        versions={"torch": "2.15.0", "sentence-transformers": "6.2.0"},
+    ).write(run.workspace.report)

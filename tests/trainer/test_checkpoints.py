@@ -1,0 +1,204 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from finetune_api.reasons import Reason
+from finetune_trainer.checkpoints.best import BestModel
+from finetune_trainer.checkpoints.fence import Fence
+from finetune_trainer.checkpoints.folder import whole_folder
+from finetune_trainer.checkpoints.store import CheckpointStore
+from finetune_trainer.evaluation.evaluate import Scores
+from finetune_trainer.failures import RunFailure
+
+
+@pytest.fixture
+def fence(tmp_path: Path) -> Fence:
+    fence = Fence(tmp_path / "attempt", attempt=1)
+    fence.take()
+    return fence
+
+
+def open_store(
+    fence: Fence, *, keep: int = 2, world_size: int = 2, warnings: list[str] | None = None
+) -> CheckpointStore:
+    folder = fence.path.parent / "checkpoints"
+    warn = (warnings if warnings is not None else []).append
+    return CheckpointStore(folder, fence=fence, keep=keep, spec_hash="abc", world_size=world_size, warn=warn)
+
+
+def fill(store: CheckpointStore, step: int) -> Path:
+    with store.write(step) as folder:
+        (folder / "model.safetensors").write_bytes(b"weights of step %d" % step)
+        (folder / "optimizer.pt").write_bytes(b"moments")
+    return store.folder / f"step-{step:06}"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_newest_checkpoint_is_found_and_older_ones_than_kept_are_gone(fence: Fence) -> None:
+    store = open_store(fence, keep=2)
+
+    for step in (2, 4, 100):
+        fill(store, step)
+
+    newest = store.newest()
+    assert newest is not None
+    assert (newest.path.name, newest.status.step) == ("step-000100", 100)
+    assert names(store.folder) == ["step-000004", "step-000100"]
+    assert names(newest.path) == ["manifest.json", "model.safetensors", "optimizer.pt"]
+
+
+def truncate(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+
+
+def flip_a_bit(checkpoint: Path) -> None:
+    file = checkpoint / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[3] ^= 1
+    file.write_bytes(content)
+
+
+def lose_a_file(checkpoint: Path) -> None:
+    (checkpoint / "optimizer.pt").unlink()
+
+
+def lose_the_manifest(checkpoint: Path) -> None:
+    (checkpoint / "manifest.json").unlink()
+
+
+def halve_the_manifest(checkpoint: Path) -> None:
+    manifest = checkpoint / "manifest.json"
+    manifest.write_text(manifest.read_text()[:50])
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (truncate, "model.safetensors has 7 bytes instead of 17"),
+        (flip_a_bit, "model.safetensors has changed since it was written"),
+        (lose_a_file, "optimizer.pt is missing"),
+        (lose_the_manifest, "its manifest is missing or damaged"),
+        (halve_the_manifest, "its manifest is missing or damaged"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(
+    fence: Fence, damage: Callable[[Path], None], problem: str
+) -> None:
+    warnings: list[str] = []
+    store = open_store(fence, warnings=warnings)
+    fill(store, 2)
+    damage(fill(store, 4))
+
+    newest = store.newest()
+
+    assert newest is not None
+    assert newest.status.step == 2
+    assert warnings == [f"checkpoint step-000004 was skipped: {problem}"]
+
+
+def test_a_checkpoint_of_another_number_of_ranks_is_skipped(fence: Fence) -> None:
+    fill(open_store(fence, world_size=4), 2)
+
+    assert open_store(fence, world_size=2).newest() is None
+
+
+def write_half(store: CheckpointStore) -> None:
+    with store.write(4) as folder:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise OSError("the disk is full")
+
+
+def test_a_write_that_fails_leaves_the_older_checkpoints_and_nothing_else(fence: Fence) -> None:
+    store = open_store(fence)
+    fill(store, 2)
+
+    with pytest.raises(OSError, match="full"):
+        write_half(store)
+
+    assert names(store.folder) == ["step-000002"]
+
+
+def test_what_a_killed_writer_left_is_never_resumed_from_and_is_removed(fence: Fence) -> None:
+    store = open_store(fence)
+    fill(store, 2)
+    (store.folder / ".unfinished-step-000004").mkdir()
+
+    newest = store.newest()
+
+    assert newest is not None
+    assert newest.status.step == 2
+    assert names(store.folder) == ["step-000002"]
+
+
+def test_an_older_gang_that_lives_on_cannot_add_a_checkpoint(fence: Fence) -> None:
+    store = open_store(fence)
+    fill(store, 2)
+    Fence(fence.path, attempt=2).take()
+
+    with pytest.raises(RunFailure, match="attempt 2 writes to the workspace now; attempt 1 ends") as caught:
+        fill(store, 4)
+
+    assert caught.value.reason is Reason.PEER_LOST
+    assert names(store.folder) == ["step-000002"]
+
+
+def test_an_older_gang_cannot_take_the_workspace_back(fence: Fence) -> None:
+    Fence(fence.path, attempt=2).take()
+
+    with pytest.raises(RunFailure):
+        fence.take()
+
+    assert fence.path.read_text() == "2\n"
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with whole_folder(tmp_path / "model") as folder:
+            (folder / content).write_text(content)
+
+    assert names(tmp_path) == ["model"]
+    assert names(tmp_path / "model") == ["new"]
+
+
+def scores(value: float) -> Scores:
+    return Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": value}, dimensions={64: value})
+
+
+def save_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"3")
+
+
+def test_the_best_model_carries_its_scores_and_the_result_does_not(fence: Fence, tmp_path: Path) -> None:
+    best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
+    best.write(scores(0.5), step=3, save=save_weights)
+
+    record = best.read()
+    with whole_folder(tmp_path / "model") as folder:
+        best.copy_into(folder)
+
+    assert record is not None
+    assert (record.step, record.scores) == (3, scores(0.5))
+    assert names(tmp_path / "model") == ["model.safetensors"]
+    assert BestModel(tmp_path / "best", fence=fence, spec_hash="other").read() is None
+
+
+def test_a_best_model_that_cannot_be_written_leaves_the_one_before(fence: Fence, tmp_path: Path) -> None:
+    best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
+    best.write(scores(0.5), step=3, save=save_weights)
+
+    def fail(folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"6")
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        best.write(scores(0.6), step=6, save=fail)
+
+    assert (tmp_path / "best" / "model.safetensors").read_bytes() == b"3"
+    record = best.read()
+    assert record is not None
+    assert record.step == 3

@@ -1,0 +1,238 @@
+"""prepare as a whole: what a good job gets, and what its model cannot do."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_api.contract import ExitCode
+from finetune_api.reasons import Reason
+from finetune_api.status import DatasetStatus, ModelStatus
+from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
+from finetune_trainer.failures import RunFailure
+from finetune_trainer.hub.client import connect
+from finetune_trainer.prepare import prepare
+from tests.hub import RunningHub
+from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
+from tests.trainer.laying_out import read
+
+COLORS = ["red", "green", "blue", "orange", "purple", "black"]
+COLUMNS = {"query": "query", "positive": "image"}
+
+
+def push(hub: RunningHub, folder: Path, repository: str, *, kind: str = "dataset", private: bool = False) -> str:
+    """Put a folder on the Hub and return its commit."""
+    api = connect(hub.endpoint, token=hub.write_token)
+    api.create_repo(repository, repo_type=kind, private=private)
+    return api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder).oid
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    """A dataset of pages, on the claim `inputs`."""
+    folder = tmp_path / "claims" / "inputs" / "pages"
+    write_pages(
+        folder,
+        train=[{"query": f"a {color} page", "image": png(color)} for color in COLORS[:4]],
+        test=[{"query": f"one {color} page", "image": png(color)} for color in COLORS[4:]],
+    )
+    return folder
+
+
+def claim_run(make_run: MakeRun, tmp_path: Path, model: Path, **spec: Any) -> Run:  # noqa: ANN401 - fields of a spec
+    """Return a run on the pages, with `model` on the same claim."""
+    shutil.copytree(model, tmp_path / "claims" / "inputs" / "model", ignore=shutil.ignore_patterns("*.bin"))
+    train = [{"name": "pages", "source": "pvc://inputs/pages", "columns": COLUMNS}]
+    return make_run(model={"source": "pvc://inputs/model"}, data={"train": train}, **spec)
+
+
+def failure_of(run: Run) -> RunFailure:
+    with pytest.raises(RunFailure) as failure:
+        prepare(run.config, run.settings)
+    return failure.value
+
+
+def test_model_and_dataset_of_the_hub_are_laid_out_at_their_commits(
+    make_run: MakeRun, hub: RunningHub, pages: Path, tiny_model: Path
+) -> None:
+    model_commit = push(hub, tiny_model, "demo/tiny", kind="model")
+    data_commit = push(hub, pages, "demo/pages", private=True)
+    run = make_run(
+        model={"source": "hf://demo/tiny"},
+        data={
+            "train": [{"name": "pages", "source": "hf://demo/pages", "columns": COLUMNS}],
+            "evaluation": [{"name": "held-out", "source": "hf://demo/pages", "columns": COLUMNS}],
+        },
+    )
+    run = run.at(hub.endpoint).with_token(read=hub.read_token)
+    hub.clear()
+
+    result = prepare(run.config, run.settings)
+
+    manifest = InputsManifest.read(run.workspace.manifest)
+    model = ModelStatus(revision=model_commit, modalities=["text", "image", "video", "message"], embedding_dimension=64)
+    datasets = [
+        DatasetStatus(name="pages", revision=data_commit, rows=4),
+        DatasetStatus(name="held-out", revision=data_commit, rows=2),
+    ]
+    assert (result.reason, result.warnings) == (Reason.VALIDATED, [])
+    assert (result.model, result.datasets) == (model, datasets)
+    assert (manifest.model, manifest.datasets, manifest.spec_hash) == (model, datasets, run.config.spec_hash)
+    assert manifest.train == PreparedTrain(
+        name="pages",
+        columns=[Column(name="query", modality="text"), Column(name="positive", modality="image")],
+        rows=4,
+    )
+    assert manifest.evaluations == [
+        PreparedEvaluation(name="held-out", query_modality="text", corpus_modality="image", queries=2, documents=2)
+    ]
+    rows = read(run.workspace.train_table)
+    assert [row["query"] for row in rows] == [f"a {color} page" for color in COLORS[:4]]
+    assert [(run.workspace.images / row["positive"]).read_bytes() for row in rows] == [png(c) for c in COLORS[:4]]
+    assert sorted(path.name for path in run.workspace.inputs.iterdir()) == ["data", "images", "manifest.json", "model"]
+    assert {user["user"] for user in hub.requests()} == {"demo"}
+
+
+def test_prepared_inputs_are_not_fetched_again(
+    make_run: MakeRun, hub: RunningHub, pages: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    run = claim_run(make_run, tmp_path, tiny_model)
+    first = prepare(run.config, run.settings)
+    shutil.rmtree(tmp_path / "claims")
+
+    second = prepare(run.config, run.settings)
+
+    assert second == first
+
+
+def test_a_half_finished_attempt_is_done_again_on_top_of_what_is_there(
+    make_run: MakeRun, pages: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    run = claim_run(make_run, tmp_path, tiny_model)
+    first = prepare(run.config, run.settings)
+    whole = InputsManifest.read(run.workspace.manifest)
+    (run.workspace.base_model / "model.safetensors").write_bytes(b"cut")
+    (run.workspace.base_model / "left-over.json").write_text("{}")
+    run.workspace.train_table.with_suffix(".partial").write_bytes(b"cut")
+    next(run.workspace.images.rglob("*.png")).write_bytes(b"")
+
+    second = prepare(run.config, run.settings)
+
+    assert second == first
+    assert InputsManifest.read(run.workspace.manifest) == whole
+    assert all(path.stat().st_size > 0 for path in run.workspace.images.rglob("*.png"))
+    assert not (run.workspace.base_model / "left-over.json").exists()
+
+
+def test_a_download_that_is_cut_is_taken_up_again(
+    make_run: MakeRun, hub: RunningHub, pages: Path, tiny_model: Path
+) -> None:
+    push(hub, tiny_model, "demo/tiny", kind="model")
+    push(hub, pages, "demo/pages")
+    train = [{"name": "pages", "source": "hf://demo/pages", "columns": COLUMNS}]
+    run = make_run(model={"source": "hf://demo/tiny"}, data={"train": train}).at(hub.endpoint)
+    hub.fail({"cutAfterBytes": 1000}, path="/model.safetensors")
+
+    result = prepare(run.config, run.settings)
+
+    weights = run.workspace.base_model / "model.safetensors"
+    assert result.reason is Reason.VALIDATED
+    assert weights.read_bytes() == (tiny_model / "model.safetensors").read_bytes()
+
+
+def test_a_hub_that_is_down_is_told_as_such_and_not_as_missing(make_run: MakeRun, hub: RunningHub) -> None:
+    train = [{"name": "pages", "source": "hf://demo/pages"}]
+    run = make_run(model={"source": "hf://demo/tiny"}, data={"train": train}).at(hub.endpoint)
+    hub.fail({"status": 503}, path="/api/", times=None)
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.exit_code) == (Reason.HUB_UNAVAILABLE, ExitCode.HUB_UNAVAILABLE)
+
+
+def test_a_read_token_that_nobody_has_is_refused(make_run: MakeRun, hub: RunningHub) -> None:
+    train = [{"name": "pages", "source": "hf://demo/pages"}]
+    run = make_run(model={"source": "hf://demo/tiny"}, data={"train": train}).at(hub.endpoint)
+
+    failure = failure_of(run.with_token(read="hf_nobodys"))
+
+    assert failure.reason is Reason.TOKEN_REFUSED
+    assert "hf_nobodys" not in failure.message
+
+
+def test_images_for_a_text_model_are_refused(make_run: MakeRun, pages: Path, text_model: Path, tmp_path: Path) -> None:
+    failure = failure_of(claim_run(make_run, tmp_path, text_model))
+
+    assert (failure.reason, failure.exit_code) == (Reason.UNSUPPORTED_MODALITY, ExitCode.UNSUPPORTED_MODEL)
+    assert failure.message == (
+        "spec.data.train[0]: column image of dataset pages holds images, but pvc://inputs/model encodes text only"
+    )
+
+
+def test_wrong_loss_arguments_and_dimensions_are_told_at_once(
+    make_run: MakeRun, pages: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    arguments = {"mini_batchsize": 8, "temperature": 0.1}
+    loss = {"arguments": arguments, "matryoshkaDimensions": [128, 64]}
+
+    failure = failure_of(claim_run(make_run, tmp_path, tiny_model, training={"loss": loss}))
+
+    where = "spec.training.loss.arguments"
+    assert failure.reason is Reason.INVALID_ARGUMENT
+    assert failure.message.startswith("3 problems. ")
+    assert (
+        f"{where}.mini_batchsize: CachedMultipleNegativesRankingLoss has no such argument that can be set; "
+        "did you mean mini_batch_size?"
+    ) in failure.message
+    assert f"{where}.temperature: CachedMultipleNegativesRankingLoss has no such argument" in failure.message
+    assert "[128] is wrong because the model's embeddings have 64 dimensions" in failure.message
+
+
+def test_good_loss_arguments_pass(make_run: MakeRun, pages: Path, tiny_model: Path, tmp_path: Path) -> None:
+    loss = {"arguments": {"mini_batch_size": "auto", "scale": 30}, "matryoshkaDimensions": [64, 32]}
+    run = claim_run(make_run, tmp_path, tiny_model, training={"loss": loss})
+
+    result = prepare(run.config, run.settings)
+
+    assert result.reason is Reason.VALIDATED
+
+
+def test_a_folder_that_is_no_model_is_refused(make_run: MakeRun, pages: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "no-model"
+    write_jsonl(folder / "notes.jsonl", [{"a": 1}])
+
+    failure = failure_of(claim_run(make_run, tmp_path, folder))
+
+    assert failure.reason is Reason.UNSUPPORTED_MODEL
+    assert "neither modules.json nor config.json" in failure.message
+
+
+def test_a_model_that_the_library_cannot_load_is_refused_in_its_words(
+    make_run: MakeRun, pages: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_model, folder)
+    (folder / "1_Pooling" / "config.json").write_text("{")
+
+    failure = failure_of(claim_run(make_run, tmp_path, folder))
+
+    assert failure.reason is Reason.UNSUPPORTED_MODEL
+    assert failure.message.startswith("spec.model.source: Sentence Transformers cannot load pvc://inputs/model: ")
+    assert "\n" not in failure.message
+
+
+def test_a_model_with_code_of_its_own_is_refused_and_its_code_is_not_even_fetched(
+    make_run: MakeRun, hub: RunningHub, pages: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "own-code"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoModel": "mine.Model"}}')
+    (folder / "mine.py").write_text("raise SystemExit('code of a model was run')")
+    run = claim_run(make_run, tmp_path, folder)
+
+    failure = failure_of(run)
+
+    assert failure.reason is Reason.UNSUPPORTED_MODEL
+    assert "needs code of its own, which is never run" in failure.message
+    assert [path.name for path in run.workspace.base_model.iterdir()] == ["config.json"]

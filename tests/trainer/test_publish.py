@@ -1,0 +1,298 @@
+"""publish: gate, one commit, one tag, and nothing twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetune_api.contract import ExitCode
+from finetune_api.reasons import Reason
+from finetune_api.status import PublishedStatus
+from finetune_trainer.failures import RunFailure
+from finetune_trainer.hub import commit as hub_commit
+from finetune_trainer.hub.client import connect
+from finetune_trainer.publish import publish
+from tests.hub import RunningHub
+from tests.trainer.conftest import MakeRun, Run
+from tests.trainer.publishing import REPOSITORY, finished_run, scores
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_commit, "PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture
+def run(make_run: MakeRun, small_model: Path, hub: RunningHub) -> Run:
+    return finished_run(make_run, small_model).at(hub.endpoint).with_token(write=hub.write_token)
+
+
+MODEL_PATHS = [
+    "1_Pooling/config.json",
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "modules.json",
+    "tokenizer.json",
+]
+
+CARD = b"---\nlicense: mit\n---\n# Mine\n"
+
+
+def paths(hub: RunningHub) -> list[str]:
+    """Return the files of the newest commit."""
+    return sorted(hub.commits(REPOSITORY)["commits"][0]["files"])
+
+
+def fill(hub: RunningHub) -> None:
+    """Put content of someone's into the repository."""
+    api = connect(hub.endpoint, token=hub.write_token)
+    api.create_repo(REPOSITORY)
+    api.upload_file(repo_id=REPOSITORY, path_in_repo="README.md", path_or_fileobj=CARD)
+
+
+def history(hub: RunningHub) -> list[str]:
+    """Return the titles of the commits, newest first."""
+    return [commit["title"] for commit in hub.commits(REPOSITORY)["commits"]]
+
+
+def test_a_better_model_is_published_in_one_tagged_commit(run: Run, hub: RunningHub) -> None:
+    result = publish(run.config, run.settings)
+
+    repository = hub.commits(REPOSITORY)
+    commit = repository["branches"]["main"]
+    tag = f"finetunejob-{run.config.spec_hash}"
+    url = f"{hub.endpoint}/{REPOSITORY}/commit/{commit}"
+    expected = PublishedStatus(repository=REPOSITORY, commit=commit, tag=tag, url=url)
+    assert (result.reason, result.published) == (Reason.PUBLISHED, expected)
+    assert repository["tags"] == {tag: commit}
+    assert history(hub) == ["Finetune with FinetuneJob search/pages", "initial commit"]
+    assert repository["commits"][0]["description"].splitlines() == [
+        f"FinetuneJob-Spec-Hash: {run.config.spec_hash}",
+        f"FinetuneJob-Uid: {run.config.job.uid}",
+    ]
+    assert paths(hub) == [".gitattributes", *MODEL_PATHS]
+    assert result.evaluations == scores()
+    assert result.warnings == []
+    assert PublishedStatus.model_validate_json(run.workspace.receipt.read_bytes()) == expected
+
+
+def test_a_model_that_did_not_improve_enough_is_not_published(
+    make_run: MakeRun, small_model: Path, hub: RunningHub
+) -> None:
+    before_after = scores(baseline=0.80, final=0.81)
+    run = finished_run(make_run, small_model, evaluations=before_after, gate={"minImprovement": 0.02}).at(hub.endpoint)
+
+    result = publish(run.config, run.settings)
+
+    assert result.reason is Reason.GATE_NOT_MET
+    assert result.message == (
+        "publish.gate: ndcg@10 on held-out went from 0.8000 to 0.8100, an improvement of 0.0100 where 0.02 is asked "
+        "for; nothing is published"
+    )
+    assert result.published is None
+    assert result.evaluations == before_after
+    assert hub.calls() == []
+
+
+def test_an_improvement_of_just_the_required_size_is_published(
+    make_run: MakeRun, small_model: Path, hub: RunningHub
+) -> None:
+    run = finished_run(make_run, small_model, evaluations=scores(baseline=0.7, final=0.9), gate={"minImprovement": 0.2})
+
+    result = publish(run.config, run.at(hub.endpoint).with_token(write=hub.write_token).settings)
+
+    assert result.reason is Reason.PUBLISHED
+
+
+def test_a_second_run_finds_the_tag_and_commits_nothing(run: Run, hub: RunningHub) -> None:
+    first = publish(run.config, run.settings)
+    run.workspace.receipt.unlink()
+
+    second = publish(run.config, run.settings)
+
+    assert (second.reason, second.published) == (Reason.ALREADY_PUBLISHED, first.published)
+    assert len(history(hub)) == 2
+    assert run.workspace.receipt.exists()
+
+
+def test_a_lost_answer_to_the_commit_makes_no_second_commit(run: Run, hub: RunningHub) -> None:
+    hub.fail("lose-answer", method="POST", path="/commit/main")
+
+    result = publish(run.config, run.settings)
+
+    assert result.reason is Reason.PUBLISHED
+    assert history(hub) == ["Finetune with FinetuneJob search/pages", "initial commit"]
+    assert result.published is not None
+    assert hub.commits(REPOSITORY)["tags"] == {result.published.tag: result.published.commit}
+
+
+def test_a_run_stopped_between_commit_and_tag_is_finished_without_a_second_commit(run: Run, hub: RunningHub) -> None:
+    hub.fail({"status": 503}, method="POST", path="/tag/", times=None)
+    with pytest.raises(RunFailure) as stopped:
+        publish(run.config, run.settings)
+    hub.clear()
+    (run.workspace.receipt.with_name("README.md")).unlink()
+
+    result = publish(run.config, run.settings)
+
+    assert stopped.value.reason is Reason.HUB_UNAVAILABLE
+    assert result.reason is Reason.PUBLISHED
+    assert history(hub) == ["Finetune with FinetuneJob search/pages", "initial commit"]
+    assert list(hub.commits(REPOSITORY)["tags"]) == [f"finetunejob-{run.config.spec_hash}"]
+
+
+def test_a_commit_of_someone_else_meanwhile_stays_and_ours_goes_on_top(run: Run, hub: RunningHub) -> None:
+    hub.fail({"status": 412}, method="POST", path="/commit/main")
+
+    result = publish(run.config, run.settings)
+
+    assert result.reason is Reason.PUBLISHED
+    assert result.warnings == ["another commit came in while publishing; this run's commit is on top of it"]
+    assert len(history(hub)) == 2
+
+
+def test_endless_conflicts_end_as_a_conflict(run: Run, hub: RunningHub) -> None:
+    hub.fail({"status": 412}, method="POST", path="/commit/main", times=None)
+
+    with pytest.raises(RunFailure) as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.PUBLISH_CONFLICT
+    assert history(hub) == ["initial commit"]
+
+
+@pytest.mark.parametrize("action", ["cut", {"status": 503}, {"status": 500}])
+def test_a_commit_that_fails_once_is_sent_again(run: Run, hub: RunningHub, action: object) -> None:
+    hub.fail(action, method="POST", path="/commit/main")  # type: ignore[arg-type]
+
+    result = publish(run.config, run.settings)
+
+    assert result.reason is Reason.PUBLISHED
+    assert len(history(hub)) == 2
+
+
+def test_a_hub_that_stays_down_is_told_as_such(run: Run, hub: RunningHub) -> None:
+    hub.fail("cut", method="POST", path="/commit/main", times=None)
+
+    with pytest.raises(RunFailure) as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.HUB_UNAVAILABLE
+    assert failure.value.exit_code is ExitCode.HUB_UNAVAILABLE
+
+
+def test_files_of_an_earlier_model_are_removed_and_told(run: Run, hub: RunningHub) -> None:
+    api = connect(hub.endpoint, token=hub.write_token)
+    api.create_repo(REPOSITORY)
+    for name in ("model.bin", "LICENSE", "README.md", ".gitignore"):
+        api.upload_file(
+            repo_id=REPOSITORY, path_in_repo=name, path_or_fileobj=CARD if name == "README.md" else b"*.json\n"
+        )
+
+    result = publish(run.config, run.settings)
+
+    assert paths(hub) == sorted([".gitattributes", "LICENSE", *MODEL_PATHS])
+    assert result.warnings == ["2 files of earlier content were removed: .gitignore, model.bin"]
+
+
+def test_a_repository_with_content_is_left_alone_if_asked(
+    make_run: MakeRun, small_model: Path, hub: RunningHub
+) -> None:
+    fill(hub)
+    run = finished_run(make_run, small_model, ifExists="Skip").at(hub.endpoint).with_token(write=hub.write_token)
+
+    result = publish(run.config, run.settings)
+
+    assert result.reason is Reason.PUBLISH_SKIPPED
+    assert paths(hub) == [".gitattributes", "README.md"]
+
+
+def test_content_that_appeared_after_preflight_fails_if_asked(
+    make_run: MakeRun, small_model: Path, hub: RunningHub
+) -> None:
+    fill(hub)
+    run = finished_run(make_run, small_model, ifExists="Fail").at(hub.endpoint).with_token(write=hub.write_token)
+
+    with pytest.raises(RunFailure) as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.REPOSITORY_EXISTS
+    assert paths(hub) == [".gitattributes", "README.md"]
+
+
+def test_a_branch_that_is_missing_is_made(make_run: MakeRun, small_model: Path, hub: RunningHub) -> None:
+    run = finished_run(make_run, small_model, branch="vdr").at(hub.endpoint).with_token(write=hub.write_token)
+
+    result = publish(run.config, run.settings)
+
+    branches = hub.commits(REPOSITORY)["branches"]
+    assert result.published is not None
+    assert branches["vdr"] == result.published.commit
+    assert branches["main"] != branches["vdr"]
+
+
+def test_a_hub_without_optional_calls_gets_the_model_all_the_same(run: Run, hub: RunningHub) -> None:
+    features = ("whoami", "settings", "validateYaml", "authCheck", "tags", "refs", "commits")
+    hub.features(**dict.fromkeys(features, False))
+
+    first, second = publish(run.config, run.settings), publish(run.config, run.settings)
+
+    assert first.reason is Reason.PUBLISHED
+    assert first.published is not None
+    assert first.published.tag is None
+    assert first.warnings == ["the Hub has no tags: a repeated run finds the commit by its message"]
+    assert second.published == first.published
+    assert len(history(hub)) == 2
+
+
+def test_what_is_no_part_of_a_model_stays_on_the_volume(run: Run, hub: RunningHub) -> None:
+    for name in ("training_args.bin", "notes.py", ".env"):
+        (run.workspace.model / name).write_text("secret")
+
+    result = publish(run.config, run.settings)
+
+    assert paths(hub) == [".gitattributes", *MODEL_PATHS]
+    assert result.warnings == [
+        "3 files of train/model are no part of a model and stay there: .env, notes.py, training_args.bin"
+    ]
+
+
+def test_a_token_in_a_file_of_the_model_is_never_published(run: Run, hub: RunningHub) -> None:
+    (run.workspace.model / "config.json").write_text(json.dumps({"token": "hf_" + "a" * 34}))
+
+    with pytest.raises(RunFailure) as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.TRAINER_ERROR
+    assert "a" * 34 not in failure.value.message
+    assert hub.calls() == []
+
+
+def test_half_a_model_is_never_published(run: Run, hub: RunningHub) -> None:
+    weights = run.workspace.model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+
+    with pytest.raises(RunFailure) as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.TRAINER_ERROR
+    assert hub.calls() == []
+
+
+def test_a_report_of_another_run_is_refused(run: Run, hub: RunningHub) -> None:
+    report = json.loads(run.workspace.report.read_bytes())
+    run.workspace.report.write_text(json.dumps(report | {"specHash": "0" * 12}))
+
+    with pytest.raises(RunFailure, match="of run 000000000000"):
+        publish(run.config, run.settings)
+
+
+def test_a_read_token_is_refused_by_name(make_run: MakeRun, small_model: Path, hub: RunningHub) -> None:
+    run = finished_run(make_run, small_model).at(hub.endpoint).with_token(write=hub.read_token)
+
+    with pytest.raises(RunFailure) as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.WRITE_FORBIDDEN
+    assert hub.read_token not in failure.value.message

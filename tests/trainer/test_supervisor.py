@@ -1,0 +1,162 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_api.contract import RunConfig, RunResult
+from finetune_api.reasons import Reason
+from finetune_api.workspace import Workspace
+from finetune_trainer.supervisor import threads_per_process, torchrun_arguments
+from tests.trainer.gang import free_port
+from tests.trainer.train_inputs import prepare_pages, run_config
+
+PATIENCE_SECONDS = 240
+SUPERVISE = """
+import sys
+from pathlib import Path
+from typing import Any
+from finetune_api.contract import RunConfig
+from finetune_api.workspace import Workspace
+from finetune_trainer.supervisor import supervise
+config, root, attempt, result = sys.argv[1:]
+ended = supervise(RunConfig.model_validate_json(Path(config).read_bytes()), Workspace(Path(root)), int(attempt))
+Path(result).write_text(ended.model_dump_json(by_alias=True))
+"""
+TWO_NODES: dict[str, Any] = {
+    "resources": {"nodes": 2, "accelerator": {"perNode": 1}},
+    "storage": {"accessMode": "ReadWriteMany"},
+}
+ENDLESS = {"perDeviceTrainBatchSize": 8, "maxSteps": 100_000}
+
+
+@dataclass
+class Pod:
+    """A supervisor in a process of its own, as in a training pod."""
+
+    process: subprocess.Popen[bytes]
+    result_file: Path
+    log: Path
+
+    def result(self) -> RunResult:
+        self.process.wait(PATIENCE_SECONDS)
+        assert self.result_file.exists(), self.log.read_text()
+        return RunResult.model_validate_json(self.result_file.read_bytes())
+
+
+@contextlib.contextmanager
+def pod(config: RunConfig, workspace: Workspace, folder: Path, *, node: int = 0, **environment: str) -> Iterator[Pod]:
+    config_file, result_file, log = (folder / f"{name}-{node}" for name in ("config", "result", "log"))
+    config_file.write_text(config.model_dump_json(by_alias=True))
+    arguments = [sys.executable, "-c", SUPERVISE, str(config_file), str(workspace.root), "1", str(result_file)]
+    own = {"OMP_NUM_THREADS": "1", "FINETUNE_TELEMETRY_PORT": "0", **environment}
+    with log.open("wb") as output:
+        process = subprocess.Popen(arguments, env=os.environ | own, stdout=output, stderr=output)
+    try:
+        yield Pod(process, result_file, log)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+@contextlib.contextmanager
+def two_pods(config: RunConfig, workspace: Workspace, folder: Path) -> Iterator[list[Pod]]:
+    static = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "localhost"}
+    static["PET_MASTER_PORT"] = str(free_port())
+    with (
+        pod(config, workspace, folder, node=0, PET_NODE_RANK="0", **static) as first,
+        pod(config, workspace, folder, node=1, PET_NODE_RANK="1", **static) as second,
+    ):
+        yield [first, second]
+
+
+def wait_for(path: Path, pods: list[Pod]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not path.exists():
+        assert all(one.process.poll() is None for one in pods), [one.log.read_text() for one in pods]
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.05)
+
+
+def rank_processes(supervisor: int) -> list[int]:
+    """Return the processes that train under a supervisor, by their start."""
+    parents = {int(path.name): parent_of(path) for path in Path("/proc").glob("[0-9]*")}
+    agents = [process for process, parent in parents.items() if parent == supervisor]
+    return sorted(process for process, parent in parents.items() if parent in agents)
+
+
+def parent_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def test_sigterm_at_one_of_two_nodes_saves_and_ends_both_as_preempted(tmp_path: Path) -> None:
+    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, checkpoint={"everySteps": 50_000}, **TWO_NODES)
+    workspace = prepare_pages(tmp_path / "workspace", config)
+
+    with two_pods(config, workspace, tmp_path) as pods:
+        wait_for(workspace.baseline, pods)
+        pods[1].process.send_signal(signal.SIGTERM)
+        results = [one.result() for one in pods]
+
+    (saved,) = workspace.checkpoints.iterdir()
+    message = f"asked to end; checkpoint of step {int(saved.name.removeprefix('step-'))} saved"
+    assert [(result.reason, result.message) for result in results] == [(Reason.PREEMPTED, message)] * 2
+    assert not workspace.report.exists()
+
+
+def test_a_killed_rank_ends_the_pod_of_the_others_within_seconds(tmp_path: Path) -> None:
+    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, **TWO_NODES)
+    workspace = prepare_pages(tmp_path / "workspace", config)
+
+    with two_pods(config, workspace, tmp_path) as pods:
+        wait_for(workspace.checkpoints / "step-000002", pods)
+        (rank_1,) = rank_processes(pods[1].process.pid)
+        os.kill(rank_1, signal.SIGKILL)
+        killed = time.monotonic()
+        survivor, victim = (one.result() for one in pods)
+        seconds = time.monotonic() - killed
+
+    assert (victim.reason, victim.failed_rank) == (Reason.RANK_KILLED, 1)
+    assert victim.message == "rank 1 was ended from outside by SIGKILL"
+    assert (survivor.reason, survivor.failed_rank) == (Reason.PEER_LOST, 0)
+    assert seconds < 20
+
+
+def test_accelerators_that_are_not_there_fail_the_run_instead_of_training_on_cpu(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has an accelerator")
+    config = run_config().model_copy(update={"simulated_accelerator": False})
+    workspace = prepare_pages(tmp_path / "workspace", config)
+
+    with pod(config, workspace, tmp_path) as one:
+        result = one.result()
+
+    assert result.reason is Reason.TRAINER_ERROR
+    assert "2 were asked for, but 0 are visible in this pod" in result.message
+    assert result.attempt == 1
+
+
+def test_torchrun_takes_the_gang_from_the_environment_or_is_a_gang_of_its_own() -> None:
+    fixed = ["--max-restarts=0", "--shutdown-timeout=10", "--module", "finetune_trainer.train"]
+
+    assert torchrun_arguments(run_config(), {"PET_NNODES": "2"}) == fixed
+    assert torchrun_arguments(run_config(), {}) == ["--standalone", "--nnodes=1", "--nproc-per-node=2", *fixed]
+
+
+@pytest.mark.parametrize(("cpu", "threads"), [("8", 4), ("3", 1), ("500m", 1)])
+def test_the_processes_of_a_pod_share_its_cpus(cpu: str, threads: int) -> None:
+    config = run_config(resources={"accelerator": {"perNode": 2}, "requests": {"cpu": cpu}})
+
+    assert threads_per_process(config) == threads

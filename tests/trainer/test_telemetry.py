@@ -1,0 +1,114 @@
+import json
+import math
+import urllib.request
+from http import HTTPStatus
+from urllib.error import HTTPError
+
+import pytest
+
+from finetune_api.contract import Progress, Stage
+from finetune_api.status import CheckpointStatus
+from finetune_trainer.evaluation.evaluate import Scores
+from finetune_trainer.report.history import History
+from finetune_trainer.report.telemetry import serve_telemetry
+from finetune_trainer.report.tracker import Step, Tracker
+
+SCORES = Scores(
+    name="held-out", metric="ndcg@10", values={"ndcg@10": 0.123456789, "mrr@10": 0.5}, dimensions={16: 0.25}
+)
+
+
+def step(number: int, *, loss: float = 1.5) -> Step:
+    return Step(number=number, epoch=0.5, loss=loss, learning_rate=0.001, grad_norm=2.0, rows=16, seconds=0.2)
+
+
+def get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def test_progress_answers_from_the_very_beginning() -> None:
+    with serve_telemetry(Tracker(attempt=3), port=0) as port:
+        answer = Progress.model_validate(json.loads(get(port, "/progress")))
+
+    assert (answer.attempt, answer.progress.stage, answer.progress.step) == (3, "Loading", 0)
+    assert answer.progress.last_update_time is not None
+    assert answer.last_step_time is None
+
+
+def test_progress_and_metrics_tell_of_steps_scores_and_checkpoints() -> None:
+    tracker = Tracker(attempt=1)
+    tracker.measured_baseline(SCORES)
+    tracker.begin(step=0, total_steps=8)
+    tracker.enter(Stage.TRAINING)
+    tracker.made(step(2), in_curve=True)
+    tracker.measured(SCORES, step=2)
+    tracker.improved(SCORES, step=2)
+    tracker.saved(CheckpointStatus(step=2, time="2026-01-01T00:00:00Z"))
+    tracker.left_out()
+
+    with serve_telemetry(tracker, port=0) as port:
+        answer = Progress.model_validate(json.loads(get(port, "/progress")))
+        series = dict(line.rsplit(" ", 1) for line in get(port, "/metrics").splitlines() if not line.startswith("#"))
+
+    assert (answer.progress.stage, answer.progress.step, answer.progress.total_steps) == ("Training", 2, 8)
+    assert (answer.progress.percent, answer.progress.epoch, answer.progress.eta_seconds) == (25, 0.5, 0)
+    assert answer.metrics.model_dump() == {
+        "train_loss": 1.5,
+        "learning_rate": 0.001,
+        "ndcg": 0.123457,
+        "best_ndcg": 0.123457,
+        "best_step": 2,
+        "baseline_ndcg": 0.123457,
+    }
+    assert answer.checkpoint == CheckpointStatus(step=2, time="2026-01-01T00:00:00Z")
+    assert answer.nonfinite_steps == 1
+    assert answer.last_step_time is not None
+    expected = {
+        "finetune_train_loss": 1.5,
+        "finetune_train_step": 2.0,
+        "finetune_train_total_steps": 8.0,
+        "finetune_train_learning_rate": 0.001,
+        "finetune_train_grad_norm": 2.0,
+        "finetune_train_samples_total": 16.0,
+        "finetune_train_step_duration_seconds_count": 1.0,
+        "finetune_train_nonfinite_steps_total": 1.0,
+        "finetune_train_checkpoint_step": 2.0,
+        'finetune_eval_score{dataset="held-out",metric="ndcg@10"}': 0.123456789,
+        'finetune_eval_dimension_score{dataset="held-out",dimension="16",metric="ndcg@10"}': 0.25,
+    }
+    assert {name: float(series[name]) for name in expected} == expected
+    assert float(series['finetune_train_memory_bytes{kind="resident"}']) > 1e6
+
+
+def test_any_other_path_is_not_found() -> None:
+    with serve_telemetry(Tracker(attempt=1), port=0) as port, pytest.raises(HTTPError) as caught:
+        get(port, "/")
+
+    caught.value.close()
+    assert caught.value.code == HTTPStatus.NOT_FOUND
+
+
+def test_a_loss_that_is_no_number_is_absent_from_progress_as_json_knows_none() -> None:
+    tracker = Tracker(attempt=1)
+
+    tracker.made(step(1, loss=math.nan), in_curve=True)
+
+    assert tracker.read().metrics.train_loss is None
+    assert tracker.history.curve[0].loss is None
+
+
+def test_a_resumed_run_goes_on_with_curve_seconds_and_warnings() -> None:
+    tracker = Tracker(attempt=2)
+    tracker.warn("checkpoint step-000004 was skipped: it is damaged")
+    tracker.enter(Stage.TRAINING)
+    earlier = History(seconds={"Loading": 10.0, "Training": 5.0}, nonfinite_steps=1, warnings=["few rows"])
+
+    tracker.resume(earlier, CheckpointStatus(step=2))
+
+    assert tracker.history.seconds["Loading"] == pytest.approx(10.0, abs=1)
+    assert tracker.history.seconds["Training"] == 5.0
+    assert tracker.history.warnings == ["few rows", "checkpoint step-000004 was skipped: it is damaged"]
+    assert tracker.read().nonfinite_steps == 1
+    assert tracker.read().checkpoint == CheckpointStatus(step=2)

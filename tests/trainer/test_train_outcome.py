@@ -1,0 +1,127 @@
+import errno
+import signal
+
+import pytest
+
+from finetune_api.contract import Role, RunResult
+from finetune_api.reasons import Reason
+from finetune_trainer.distributed.outcome import conclude
+from finetune_trainer.distributed.records import RankRecord
+from finetune_trainer.failures import RunFailure
+
+
+def record(rank: int, reason: Reason, *, at: float = 0.0) -> RankRecord:
+    result = RunResult(role=Role.TRAIN, reason=reason, message=f"message of rank {rank}")
+    return RankRecord(rank=rank, time=at, result=result)
+
+
+def outcome(
+    *records: RankRecord, exits: dict[int, int] | None = None, stop_requested: bool = False, memory_kills: int = 0
+) -> tuple[Reason, int | None, str]:
+    result = conclude(
+        list(records),
+        exits=exits or {},
+        exit_code=1 if exits else 0,
+        stop_requested=stop_requested,
+        memory_kills=memory_kills,
+    )
+    return result.reason, result.failed_rank, result.message
+
+
+def test_a_pod_whose_ranks_all_succeed_has_the_result_of_its_first() -> None:
+    ended = outcome(record(2, Reason.TRAINED), record(3, Reason.TRAINED))
+
+    assert ended == (Reason.TRAINED, None, "message of rank 2")
+
+
+def test_a_cause_wins_over_consequences_that_were_noticed_earlier() -> None:
+    ended = outcome(record(0, Reason.PEER_LOST, at=1), record(1, Reason.OUT_OF_MEMORY, at=2), exits={0: 1, 1: 1})
+
+    assert ended == (Reason.OUT_OF_MEMORY, 1, "message of rank 1")
+
+
+def test_of_two_causes_the_first_by_time_wins() -> None:
+    ended = outcome(record(0, Reason.TRAINER_ERROR, at=2), record(1, Reason.STORAGE_FULL, at=1), exits={0: 1, 1: 1})
+
+    assert ended == (Reason.STORAGE_FULL, 1, "message of rank 1")
+
+
+def test_a_rank_that_was_killed_is_the_cause_of_lost_peers() -> None:
+    ended = outcome(record(0, Reason.PEER_LOST), exits={0: 1, 1: -signal.SIGKILL})
+
+    assert ended == (Reason.RANK_KILLED, 1, "rank 1 was ended from outside by SIGKILL")
+
+
+def test_a_rank_that_torchrun_killed_after_a_peer_was_lost_is_no_cause() -> None:
+    ended = outcome(record(0, Reason.PEER_LOST), exits={0: 1})
+
+    assert ended == (Reason.PEER_LOST, 0, "message of rank 0")
+
+
+@pytest.mark.parametrize(
+    ("code", "memory_kills", "reason"),
+    [
+        (-signal.SIGKILL, 1, Reason.OUT_OF_MEMORY),
+        (-signal.SIGBUS, 0, Reason.OUT_OF_MEMORY),
+        (-signal.SIGSEGV, 0, Reason.TRAINER_ERROR),
+        (1, 0, Reason.TRAINER_ERROR),
+    ],
+)
+def test_a_silent_end_is_told_by_its_exit_code(code: int, memory_kills: int, reason: Reason) -> None:
+    ended = outcome(exits={1: code}, memory_kills=memory_kills)
+
+    assert ended[:2] == (reason, 1)
+
+
+def test_a_pod_that_was_asked_to_end_was_preempted_whatever_its_peers_do() -> None:
+    assert outcome(record(0, Reason.PREEMPTED), stop_requested=True)[0] is Reason.PREEMPTED
+    assert outcome(record(0, Reason.PEER_LOST), exits={0: 1}, stop_requested=True)[0] is Reason.PREEMPTED
+    assert outcome(stop_requested=True)[0] is Reason.PREEMPTED
+
+
+def test_a_pod_that_says_nothing_is_an_error() -> None:
+    assert outcome()[0] is Reason.TRAINER_ERROR
+
+
+def wrapped(cause: BaseException) -> RuntimeError:
+    error = RuntimeError("in the data loader")
+    error.__cause__ = cause
+    return error
+
+
+def test_foreign_exceptions_are_told_as_reasons() -> None:
+    import torch
+    from torch import distributed
+
+    from finetune_trainer.distributed.errors import explain
+
+    expected = {
+        RunFailure(Reason.NON_FINITE_LOSS, "no number"): Reason.NON_FINITE_LOSS,
+        wrapped(RunFailure(Reason.PREEMPTED, "asked to end")): Reason.PREEMPTED,
+        MemoryError(): Reason.OUT_OF_MEMORY,
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"): Reason.OUT_OF_MEMORY,
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"): Reason.OUT_OF_MEMORY,
+        wrapped(OSError(errno.ENOSPC, "No space left on device")): Reason.STORAGE_FULL,
+        RuntimeError("I/O error: No space left on device (os error 28)"): Reason.STORAGE_FULL,
+        distributed.DistBackendError("NCCL error: remote process exited"): Reason.PEER_LOST,
+        RuntimeError("[gloo/transport/tcp/pair.cc:554] Connection closed by peer [127.0.0.1]"): Reason.PEER_LOST,
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"): Reason.PEER_LOST,
+        ValueError("not what was expected"): Reason.TRAINER_ERROR,
+    }
+
+    assert {error: explain(error).reason for error in expected} == expected
+
+
+def test_an_unknown_exception_is_told_with_its_place_and_without_its_details() -> None:
+    from finetune_trainer.distributed.errors import explain
+
+    with pytest.raises(ValueError, match="first line") as caught:
+        fail()
+
+    message = explain(caught.value).message
+    assert message.startswith("ValueError: first line (at test_train_outcome.py:")
+    assert "secret" not in message
+
+
+def fail() -> None:
+    raise ValueError("first line\nrow 7: a secret text")

@@ -1,0 +1,263 @@
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_api.contract import RunConfig, RunResult
+from finetune_api.reasons import Reason
+from finetune_api.workspace import Workspace
+from finetune_trainer.distributed.records import Records
+from finetune_trainer.report.schema import Report
+from tests.trainer.gang import start_gang, train_gang, train_rank
+from tests.trainer.train_inputs import prepare_pages, prepare_texts, run_config
+
+PATIENCE_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return prepare_pages(tmp_path_factory.mktemp("prepared"), run_config())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[RunResult]]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    workspace = copy_inputs(prepared, folder / "workspace")
+    return workspace, train_gang(run_config(), workspace, folder / "records")
+
+
+def copy_inputs(prepared: Workspace, root: Path) -> Workspace:
+    shutil.copytree(prepared.inputs, root / "inputs")
+    return Workspace(root)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.02)
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    from safetensors.torch import load_file
+
+    return {name: tensor.numpy().tobytes() for name, tensor in load_file(folder / "model.safetensors").items()}
+
+
+def test_two_ranks_train_to_the_end(undisturbed: tuple[Workspace, list[RunResult]]) -> None:
+    workspace, results = undisturbed
+
+    report = Report.read(workspace.report)
+
+    assert [result.reason for result in results] == [Reason.TRAINED, Reason.TRAINED]
+    assert (report.steps, report.total_steps, report.world_size) == (8, 8, 2)
+    assert results[0].progress is not None
+    assert results[0].progress.model_dump(exclude={"last_update_time"}) == {
+        "stage": "Done",
+        "step": 8,
+        "total_steps": 8,
+        "percent": 100,
+        "epoch": 2.0,
+        "eta_seconds": 0,
+    }
+    assert results[0].checkpoint is not None
+    assert results[0].checkpoint.step == 8
+    assert [point.step for point in report.curve if point.loss is not None] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [point.step for point in report.curve if point.score is not None] == [3, 6, 8]
+    assert [score.metric for score in report.evaluations] == ["ndcg@10", "mrr@10", "recall@10"]
+    assert [one.dimension for one in report.evaluations[0].dimensions] == [64, 32, 16]
+    assert sorted(path.name for path in workspace.checkpoints.iterdir()) == ["step-000006", "step-000008"]
+    assert {"Loading", "Baseline", "Training", "Evaluating", "Saving"} <= set(report.seconds)
+
+
+def test_the_result_is_the_model_whose_score_is_reported(undisturbed: tuple[Workspace, list[RunResult]]) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    from finetune_trainer.data.manifest import InputsManifest
+    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.evaluation.dataset import load_retrieval_set
+    from finetune_trainer.evaluation.encode import Encoder
+    from finetune_trainer.evaluation.evaluate import Evaluation
+    from finetune_trainer.model.inputs import InputReader
+
+    workspace, results = undisturbed
+    model = SentenceTransformer(str(workspace.model), device="cpu")
+    held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
+
+    encoder = Encoder(model, InputReader(workspace.images, model.modalities), Ranks(), batch_size=16)
+    scores = Evaluation(held_out, "ndcg@10").run(encoder)
+
+    assert scores.value == pytest.approx(results[0].evaluations[0].final, abs=1e-5)
+
+
+def test_no_row_of_data_gets_into_the_model_folder(undisturbed: tuple[Workspace, list[RunResult]]) -> None:
+    workspace, _ = undisturbed
+
+    names = {path.suffix for path in workspace.model.rglob("*") if path.is_file()}
+
+    assert names == {".json", ".jinja", ".safetensors"}
+
+
+def test_a_killed_gang_resumes_to_the_very_same_weights(
+    prepared: Workspace, undisturbed: tuple[Workspace, list[RunResult]], tmp_path: Path
+) -> None:
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    (tmp_path / "first").mkdir()
+    gang = start_gang(train_rank, run_config(), workspace.root, tmp_path / "first", 1)
+    wait_for(workspace.checkpoints / "step-000002")
+    gang.kill()
+    resumed_from = max(workspace.checkpoints.glob("step-*")).name
+
+    results = train_gang(run_config(), workspace, tmp_path / "second", attempt=2)
+
+    assert [result.reason for result in results] == [Reason.TRAINED, Reason.TRAINED]
+    assert resumed_from in ("step-000002", "step-000004", "step-000006"), "the kill came too late to show anything"
+    assert weights(workspace.checkpoints / "step-000008") == weights(undisturbed[0].checkpoints / "step-000008")
+    assert losses(workspace) == losses(undisturbed[0])
+    assert results[0].evaluations == undisturbed[1][0].evaluations
+
+
+def losses(workspace: Workspace) -> dict[int, float | None]:
+    return {point.step: point.loss for point in Report.read(workspace.report).curve if point.loss is not None}
+
+
+@pytest.mark.parametrize("step", [3, 6, 8], ids=["first epoch", "second epoch", "at the end"])
+def test_a_gang_that_is_asked_to_end_during_an_evaluation_makes_up_for_it(
+    prepared: Workspace, undisturbed: tuple[Workspace, list[RunResult]], tmp_path: Path, step: int
+) -> None:
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    (tmp_path / "first").mkdir()
+    start_gang(train_rank_until_evaluation, step, run_config(), workspace.root, tmp_path / "first").results()
+    ended = [record.result.reason for record in Records(tmp_path / "first").read()]
+    saved = max(path.name for path in workspace.checkpoints.iterdir())
+
+    results = train_gang(run_config(), workspace, tmp_path / "second", attempt=2)
+
+    assert (ended, saved) == ([Reason.PREEMPTED] * 2, f"step-{step:06}")
+    assert [result.reason for result in results] == [Reason.TRAINED] * 2
+    assert results[0].evaluations == undisturbed[1][0].evaluations
+    assert Report.read(workspace.report).curve == Report.read(undisturbed[0].report).curve
+    assert weights(workspace.checkpoints / "step-000008") == weights(undisturbed[0].checkpoints / "step-000008")
+
+
+def train_rank_until_evaluation(step: int, config: RunConfig, root: Path, folder: Path) -> int:
+    """Train, and get the wish to end when the evaluation after `step` begins: at one rank, the other must follow."""
+    import os
+
+    from finetune_trainer.evaluation.judge import Judge
+
+    measure = Judge.measure
+
+    def measure_and_be_asked(self: Judge, at: int) -> None:
+        if at == step and os.environ["RANK"] == "1":
+            self.session.stop._signalled = True
+        measure(self, at)
+
+    Judge.measure = measure_and_be_asked  # type: ignore[method-assign,assignment]
+    return train_rank(config, root, folder)
+
+
+def test_without_an_evaluation_set_the_last_model_is_the_result(text_model: Path, tmp_path: Path) -> None:
+    config = run_config(training={"loss": {"name": "MultipleNegativesRankingLoss"}, "maxSteps": 2}, evaluation={})
+    workspace = prepare_texts(tmp_path / "workspace", config, model=text_model)
+    (tmp_path / "records").mkdir()
+
+    start_gang(train_rank, config, workspace.root, tmp_path / "records", world_size=1).results()
+
+    (record,) = Records(tmp_path / "records").read()
+    assert (record.result.reason, record.result.message) == (Reason.TRAINED, "2 steps made")
+    assert record.result.evaluations == []
+    assert weights(workspace.model) == {
+        name.removeprefix("0.model."): content
+        for name, content in weights(workspace.checkpoints / "step-000002").items()
+    }
+    assert record.result.warnings == ["batches of 12 rows: 12 rows do not fill larger ones"]
+
+
+def test_every_epoch_has_its_own_order_and_the_ranks_share_its_rows(prepared: Workspace, tmp_path: Path) -> None:
+    config = run_config(training={"perDeviceTrainBatchSize": 8, "maxSteps": 8}, evaluation={"every": "100%"})
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    (tmp_path / "records").mkdir()
+
+    by_rank = start_gang(train_rank_and_tell_rows, config, workspace.root, tmp_path / "records").results()
+
+    first, second = ([batches[epoch * 4 : epoch * 4 + 4] for batches in by_rank] for epoch in (0, 1))
+    for epoch in (first, second):
+        pages = [page for batches in epoch for batch in batches for page in batch]
+        assert len(pages) == len(set(pages)) == 64
+    assert first != second
+
+
+def train_rank_and_tell_rows(config: RunConfig, root: Path, folder: Path) -> list[list[str]]:
+    """Train; return the pages of each batch."""
+    from finetune_trainer.training.rows import RowCollator
+
+    seen: list[list[str]] = []
+    collate = RowCollator.__call__
+
+    def collate_and_tell(self: RowCollator, features: list[dict[str, str]]) -> dict[str, Any]:
+        seen.append([row["positive"] for row in features])
+        return collate(self, features)
+
+    RowCollator.__call__ = collate_and_tell  # type: ignore[method-assign]
+    train_rank(config, root, folder)
+    return seen
+
+
+def test_a_finished_training_ends_at_once_when_it_is_started_again(
+    undisturbed: tuple[Workspace, list[RunResult]], tmp_path: Path
+) -> None:
+    workspace, first = undisturbed
+    before = workspace.report.stat().st_mtime_ns
+
+    again = train_gang(run_config(), workspace, tmp_path / "again", attempt=2)
+
+    assert [result.model_dump(exclude={"attempt", "checkpoint", "progress"}) for result in again] == [
+        first[0].model_dump(exclude={"attempt", "checkpoint", "progress"})
+    ] * 2
+    assert workspace.report.stat().st_mtime_ns == before
+
+
+def test_only_rank_0_writes(prepared: Workspace, tmp_path: Path) -> None:
+    config = run_config()
+    roots = [copy_inputs(prepared, tmp_path / name).root for name in ("rank-0", "rank-1")]
+    (tmp_path / "records").mkdir()
+
+    start_gang(train_in_own_workspace, config, roots, tmp_path / "records").results()
+
+    assert [record.result.reason for record in Records(tmp_path / "records").read()] == [Reason.TRAINED] * 2
+    assert Workspace(roots[0]).report.exists()
+    assert [path.name for path in roots[1].iterdir()] == ["inputs"]
+
+
+def train_in_own_workspace(config: RunConfig, roots: list[Path], folder: Path) -> int:
+    import os
+
+    return train_rank(config, roots[int(os.environ["RANK"])], folder)
+
+
+def test_a_loss_that_is_no_number_stops_every_rank_and_leaves_no_model(prepared: Workspace, tmp_path: Path) -> None:
+    training = {"loss": {"arguments": {"scale": 1e39}}, "perDeviceTrainBatchSize": 8, "maxSteps": 6}
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+
+    results = train_gang(run_config(training=training), workspace, tmp_path / "records")
+
+    message = (
+        "the loss or its gradient was not a number in 3 steps in a row, the last of them step 3; nothing is published"
+    )
+    assert [(result.reason, result.message) for result in results] == [(Reason.NON_FINITE_LOSS, message)] * 2
+    assert not workspace.model.exists()
+    assert not workspace.report.exists()
+
+
+def test_an_older_gang_may_not_write(prepared: Workspace, tmp_path: Path) -> None:
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    workspace.train.mkdir()
+    workspace.attempt.write_text("7\n")
+
+    results = train_gang(run_config(), workspace, tmp_path / "records", attempt=6)
+
+    assert {result.reason for result in results} == {Reason.PEER_LOST}
+    assert [path.name for path in workspace.train.iterdir()] == ["attempt"]

@@ -1,0 +1,116 @@
+"""Prepared inputs for training tests: a tiny model and a few rows, as prepare would leave them."""
+
+import hashlib
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from examples.inputs.page_drawing import draw_page, encode_png
+from examples.inputs.pages import QUESTIONS, split_pages
+from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl
+from finetune_api.contract import JobIdentity, RunConfig
+from finetune_api.status import DatasetStatus, ModelStatus
+from finetune_api.types import FinetuneJobSpec
+from finetune_api.workspace import Workspace
+from finetune_trainer.data.manifest import Column, InputsManifest, Modality, PreparedEvaluation, PreparedTrain
+
+COLUMNS = [Column(name="query", modality="text"), Column(name="positive", modality="image")]
+
+
+def run_config(*, uid: str = "uid", **sections: Any) -> RunConfig:  # noqa: ANN401 - parts of a manifest
+    """Return a config of small steps on two CPU processes of one node; `sections` replace parts of the spec."""
+    spec: dict[str, Any] = {
+        "model": {"source": "hf://demo/tiny"},
+        "data": {"train": [{"name": "pages", "source": "hf://demo/pages"}]},
+        "training": {
+            "loss": {"matryoshkaDimensions": [64, 32, 16]},
+            "perDeviceTrainBatchSize": 8,
+            "learningRate": 1e-3,
+            "maxSteps": 8,
+        },
+        "evaluation": {"every": 3},
+        "resources": {"accelerator": {"perNode": 2}, "requests": {"cpu": "2"}},
+        "checkpoint": {"everySteps": 2},
+    } | sections
+    return RunConfig(
+        job=JobIdentity(namespace="default", name="pages", uid=uid),
+        spec=FinetuneJobSpec.model_validate(spec),
+        simulated_accelerator=True,
+    )
+
+
+def prepare_pages(root: Path, config: RunConfig, *, rows: int = 64, held_out: int = 12) -> Workspace:
+    """Write a workspace of page images, the tiny Qwen3-VL and an evaluation set, as prepare does."""
+    workspace = Workspace(root)
+    pages = split_pages(num_held_out=held_out)
+    rng = random.Random(0)
+    questions = [rng.choice(QUESTIONS).format(**page._asdict()) for page in (*pages.held_out, *pages.train[:rows])]
+    images = [
+        write_image(workspace, encode_png(draw_page(page, rng=rng))) for page in (*pages.held_out, *pages.train[:rows])
+    ]
+    build_tiny_qwen3_vl(workspace.base_model, sentences=questions)
+    write_train_table(workspace, {"query": questions[held_out:], "positive": images[held_out:]})
+    write_evaluation(workspace, queries=questions[:held_out], documents=images[:held_out])
+    write_manifest(workspace, config, rows=rows, documents=held_out, modality="image")
+    return workspace
+
+
+def prepare_texts(root: Path, config: RunConfig, *, model: Path, rows: int = 12) -> Workspace:
+    """Write a workspace of texts alone, without an evaluation set."""
+    workspace = Workspace(root)
+    shutil.copytree(model, workspace.base_model)
+    queries, texts = ([f"{kind} number {number}" for number in range(rows)] for kind in ("question", "answer"))
+    write_train_table(workspace, {"query": queries, "positive": texts})
+    write_manifest(workspace, config, rows=rows, documents=0, modality="text")
+    return workspace
+
+
+def write_image(workspace: Workspace, content: bytes) -> str:
+    """Store one image under its hash; return its path below the images."""
+    digest = hashlib.sha256(content).hexdigest()
+    path = workspace.images / digest[:2] / f"{digest}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path.relative_to(workspace.images).as_posix()
+
+
+def write_train_table(workspace: Workspace, columns: dict[str, list[str]]) -> None:
+    """Write `train.parquet`."""
+    workspace.train_table.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), workspace.train_table)
+
+
+def write_evaluation(workspace: Workspace, *, queries: list[str], documents: list[str]) -> None:
+    """Write an evaluation set in which the document of each query has its number."""
+    folder = workspace.evaluation_folder("held-out")
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = [str(number) for number in range(len(queries))]
+    pq.write_table(pa.table({"id": ids, "value": queries}), folder / "queries.parquet")
+    pq.write_table(pa.table({"id": ids, "value": documents}), folder / "corpus.parquet")
+    pq.write_table(pa.table({"query_id": ids, "corpus_id": ids}), folder / "relevant.parquet")
+
+
+def write_manifest(workspace: Workspace, config: RunConfig, *, rows: int, documents: int, modality: Modality) -> None:
+    """Write the manifest of a set with as many queries as documents."""
+    InputsManifest(
+        spec_hash=config.spec_hash,
+        model=ModelStatus(revision="0" * 40),
+        train=PreparedTrain(
+            name="pages",
+            columns=[Column(name="query", modality="text"), Column(name="positive", modality=modality)],
+            rows=rows,
+        ),
+        evaluations=[
+            PreparedEvaluation(
+                name="held-out", query_modality="text", corpus_modality=modality, queries=documents, documents=documents
+            )
+        ]
+        if documents
+        else [],
+        datasets=[DatasetStatus(name="pages", rows=rows)],
+        files=[],
+    ).write(workspace.manifest)

@@ -1,0 +1,125 @@
+"""`python -m finetune_trainer preflight|prepare|train|publish`: run one role, say how it ended, exit accordingly."""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from finetune_api.contract import EXIT_CODES, MESSAGE_LIMIT, ExitCode, Role, RunConfig, RunResult
+from finetune_api.reasons import Reason
+from finetune_trainer import logs
+from finetune_trainer.causes import is_storage_full, one_line
+from finetune_trainer.failures import RunFailure
+from finetune_trainer.settings import Settings, read_token
+
+VERSION = 1
+USAGE = f"usage: python -m finetune_trainer {'|'.join(Role)}"
+_USAGE_ERROR = 2
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the role named in `arguments` and return the exit code."""
+    if len(arguments) != 1 or arguments[0] not in list(Role):
+        sys.stderr.write(USAGE + "\n")
+        return _USAGE_ERROR
+    role = Role(arguments[0])
+    settings = Settings.from_environment(environment)
+    redact = logs.redaction([read_token(settings.read_token_file), read_token(settings.write_token_file)])
+    logs.configure(role, redact)
+    result = run(role, settings)
+    result = result.model_copy(
+        update={"message": redact(result.message), "warnings": [redact(warning) for warning in result.warnings]}
+    )
+    tell(result, settings.termination_message)
+    return int(EXIT_CODES.get(result.reason, ExitCode.SUCCESS))
+
+
+def run(role: Role, settings: Settings) -> RunResult:
+    """Return how `role` ended; whatever it raises becomes a reason and a sentence."""
+    try:
+        return _run_role(role, read_config(settings.run_config), settings)
+    except RunFailure as failure:
+        _log.error("run failed", extra={"reason": failure.reason, "detail": failure.message})
+        return RunResult(role=role, reason=failure.reason, message=failure.message[:MESSAGE_LIMIT])
+    except Exception as error:  # noqa: BLE001 - the outermost edge
+        _log.exception("run crashed")
+        return RunResult(
+            role=role, reason=_reason(role, error), message=one_line(error)[:MESSAGE_LIMIT], attempt=settings.attempt
+        )
+
+
+def read_config(path: Path) -> RunConfig:
+    """Return the RunConfig at `path`; refuses one that cannot be read or is of another version."""
+    try:
+        config = RunConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        message = (
+            f"run config {path} cannot be read: {one_line(error)}; operator and trainer image must be of one release"
+        )
+        raise RunFailure(Reason.INTERNAL_ERROR, message) from error
+    if config.version != VERSION:
+        message = (
+            f"run config has version {config.version}, this trainer image knows {VERSION}; "
+            "use the trainer image of the operator's release"
+        )
+        raise RunFailure(Reason.INTERNAL_ERROR, message)
+    return config
+
+
+def tell(result: RunResult, path: Path) -> None:
+    """Write the termination message and log the result; a message that cannot be written does not fail the run."""
+    text = result.to_termination_message()
+    _log.info("run ended", extra={"result": result.model_dump(mode="json", by_alias=True, exclude_none=True)})
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        _log.warning("termination message not written", extra={"path": str(path), "error": str(error)})
+
+
+def _run_role(role: Role, config: RunConfig, settings: Settings) -> RunResult:
+    # Imported here so that a role loads only what it needs: torch takes seconds, and only prepare and train need it.
+    match role:
+        case Role.PREFLIGHT:
+            from finetune_trainer.preflight import preflight  # noqa: PLC0415
+
+            return preflight(config, settings)
+        case Role.PREPARE:
+            from finetune_trainer.prepare import prepare  # noqa: PLC0415
+
+            return prepare(config, settings)
+        case Role.TRAIN:
+            from finetune_trainer.supervisor import supervise  # noqa: PLC0415
+
+            return supervise(config, settings.workspace, settings.attempt)
+        case Role.PUBLISH:
+            from finetune_trainer.publish import publish  # noqa: PLC0415
+
+            return publish(config, settings)
+
+
+def _reason(role: Role, error: BaseException) -> Reason:
+    if is_storage_full(error):
+        return Reason.STORAGE_FULL
+    return Reason.TRAINER_ERROR if role is Role.TRAIN else Reason.INTERNAL_ERROR
+
+
+def quiet_libraries(environment: dict[str, str]) -> None:
+    """Set what the Hugging Face libraries read when they are imported; what is set already stands."""
+    environment.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    environment.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+    environment.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "huggingface"))
+    environment.setdefault("HF_DATASETS_OFFLINE", "1")  # rows come from fetched folders, whatever their cards link to
+    environment.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        environment.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+if __name__ == "__main__":
+    quiet_libraries(os.environ)  # type: ignore[arg-type]  # os.environ is a dict in all that matters here
+    sys.exit(main(sys.argv[1:], os.environ))

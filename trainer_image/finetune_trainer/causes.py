@@ -1,0 +1,24 @@
+"""What an exception came from."""
+
+import errno
+from collections.abc import Iterator
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and what it came from, outermost first."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def is_storage_full(error: BaseException) -> bool:
+    """Say whether a volume or a quota is used up."""
+    return any(isinstance(cause, OSError) and cause.errno in _NO_SPACE for cause in causes(error))
+
+
+def one_line(error: BaseException) -> str:
+    """Return type and message without line breaks."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

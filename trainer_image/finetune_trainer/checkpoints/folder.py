@@ -1,0 +1,59 @@
+"""Folders that are either whole or not there: written aside, pushed to the disk, then renamed."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Prefix of folders that are being written, or that a killed process left behind.
+UNFINISHED = ".unfinished-"
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` at the end, replacing it; on an error nothing changes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f"{UNFINISHED}{target.name}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+        push_to_disk(aside)
+        replace(aside, target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename `source` to `target`; an old `target` is moved away first, as folders cannot be exchanged."""
+    old = target.parent / f"{UNFINISHED}{target.name}-old"
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    source.rename(target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def push_to_disk(folder: Path) -> None:
+    """Wait until every file below `folder` is on the disk, and the folders that name them."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's entries are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(parent: Path) -> None:
+    """Remove what killed processes left half-written."""
+    for path in parent.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path, ignore_errors=True)

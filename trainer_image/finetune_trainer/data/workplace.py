@@ -1,0 +1,14 @@
+"""The folders and stores that reading tables needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_trainer.data.images import ImageStore
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where images go, and where the datasets library may put what it unpacks."""
+
+    images: ImageStore
+    cache: Path

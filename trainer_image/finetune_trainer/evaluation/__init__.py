@@ -1,0 +1,1 @@
+"""Retrieval quality: encode once over all ranks, score every Matryoshka dimension."""

@@ -1,0 +1,1 @@
+"""Training objectives of the spec, built from the library's classes."""

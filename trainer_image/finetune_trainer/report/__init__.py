@@ -1,0 +1,1 @@
+"""What training tells: progress while it runs, the report afterwards."""

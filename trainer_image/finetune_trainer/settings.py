@@ -1,0 +1,46 @@
+"""Where a trainer container finds its inputs: environment variables with the paths of the workspace as defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_api import keys, workspace
+from finetune_api.workspace import Workspace
+
+DEFAULT_HUB = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Wiring of one container. What is trained is stated by RunConfig alone."""
+
+    run_config: Path
+    workspace: Workspace
+    claim_sources: Path
+    read_token_file: Path
+    write_token_file: Path
+    termination_message: Path
+    hub_endpoint: str
+    attempt: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Return the settings that `environment` states; raises ValueError if the attempt is no number."""
+        return cls(
+            run_config=Path(environment.get(keys.ENV_RUN_CONFIG, workspace.RUN_CONFIG)),
+            workspace=Workspace(Path(environment.get(keys.ENV_WORKSPACE, workspace.WORKSPACE))),
+            claim_sources=Path(environment.get(keys.ENV_CLAIM_SOURCES, workspace.CLAIM_SOURCES)),
+            read_token_file=Path(environment.get(keys.ENV_READ_TOKEN_FILE, workspace.READ_TOKEN)),
+            write_token_file=Path(environment.get(keys.ENV_WRITE_TOKEN_FILE, workspace.WRITE_TOKEN)),
+            termination_message=Path(environment.get(keys.ENV_TERMINATION_MESSAGE, workspace.TERMINATION_MESSAGE)),
+            hub_endpoint=environment.get("HF_ENDPOINT", DEFAULT_HUB).rstrip("/"),
+            attempt=int(environment.get(keys.ENV_ATTEMPT, "0")),
+        )
+
+
+def read_token(file: Path) -> str | None:
+    """Return the token in `file`, None where nothing is mounted or the file is empty."""
+    try:
+        return file.read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None

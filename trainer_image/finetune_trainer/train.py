@@ -1,0 +1,157 @@
+"""The training of one gang, as each of its processes runs it: load, evaluate, train, evaluate, save.
+
+Started by torchrun, which the supervisor starts. Every rank walks through the same story; rank 0 writes and tells.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers.utils.logging import disable_progress_bar
+
+from finetune_api import keys
+from finetune_api.contract import Role, RunConfig, RunResult, Stage
+from finetune_api.reasons import Reason
+from finetune_api.workspace import Workspace
+from finetune_trainer import logs
+from finetune_trainer.checkpoints.folder import whole_folder
+from finetune_trainer.data.manifest import InputsManifest
+from finetune_trainer.distributed.errors import explain
+from finetune_trainer.distributed.ranks import WRITER, join, leave
+from finetune_trainer.distributed.records import RankRecord, Records
+from finetune_trainer.distributed.stop import StopRequest
+from finetune_trainer.evaluation.judge import Judge, appoint_judge
+from finetune_trainer.model.inputs import InputReader
+from finetune_trainer.model.load import describe, load_model
+from finetune_trainer.report.build import compare, result_of, versions
+from finetune_trainer.report.schema import Report
+from finetune_trainer.report.telemetry import serve_telemetry
+from finetune_trainer.report.tracker import Tracker
+from finetune_trainer.training.fit import fit
+from finetune_trainer.training.schedule import Schedule
+from finetune_trainer.training.session import Session
+
+logger = logging.getLogger(__name__)
+
+
+def train(session: Session) -> RunResult:
+    """Train the job's model and leave the best one in the workspace; a training that is done already ends at once."""
+    report = read_finished_report(session)
+    if report is None:
+        if session.ranks.is_writer:
+            session.fence.take()
+        inputs = InputsManifest.read(session.workspace.manifest)
+        model = load_model(session.spec.model, session.workspace, device=session.ranks.device)
+        reader = InputReader(session.workspace.images, modalities=model.modalities)
+        judge = appoint_judge(session, inputs, model, reader)
+
+        judge.measure_baseline()
+        schedule = fit(session, inputs, model, reader, judge)
+        if session.tracker.history.evaluated_step != schedule.total_steps:
+            judge.measure(schedule.total_steps)
+        save_result(session, judge)
+        report = write_report(session, inputs, model, judge, schedule)
+    return result_of(report, session.tracker.read())
+
+
+def read_finished_report(session: Session) -> Report | None:
+    """Return the report of an earlier attempt that came to the end under the same spec, or None."""
+    report = None
+    if session.ranks.is_writer and session.workspace.report.exists():
+        report = Report.read(session.workspace.report)
+    shared: Report | None = session.ranks.share(report)
+    return shared if shared is not None and shared.spec_hash == session.config.spec_hash else None
+
+
+def save_result(session: Session, judge: Judge) -> None:
+    """Leave the best of all evaluated models as the result, or the last one if nothing was evaluated."""
+    if not session.ranks.is_writer:
+        return
+    with session.tracker.stage(Stage.SAVING), whole_folder(session.workspace.model) as folder:
+        if judge.best is not None:
+            session.best.copy_into(folder)
+        else:
+            judge.save_model(folder)
+        session.fence.check()
+
+
+def write_report(
+    session: Session, inputs: InputsManifest, model: SentenceTransformer, judge: Judge, schedule: Schedule
+) -> Report:
+    """Write the report, last of all: where it is, training is over."""
+    tracker = session.tracker
+    tracker.enter(Stage.DONE)
+    report = Report(
+        spec_hash=session.config.spec_hash,
+        model=describe(model, revision=inputs.model.revision),
+        datasets=inputs.datasets,
+        evaluations=compare(judge.baseline, judge.best.scores if judge.best else None),
+        metrics=tracker.metrics,
+        steps=schedule.total_steps,
+        total_steps=schedule.total_steps,
+        seconds={stage: round(seconds, 3) for stage, seconds in tracker.history.seconds.items()},
+        curve=tracker.history.curve,
+        world_size=session.ranks.world_size,
+        versions=versions(),
+        warnings=tracker.history.warnings,
+    )
+    if session.ranks.is_writer:
+        session.fence.check()
+        report.write(session.workspace.report)
+    return report
+
+
+def main() -> int:
+    """Train as the environment says; leave a record of the end for the supervisor and return the exit code."""
+    rank, attempt = int(os.environ.get("RANK", "0")), int(os.environ[keys.ENV_ATTEMPT])
+    configure_logs(rank=rank)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    records = Records.of_environment()
+    stop = StopRequest(records.stop_file if records else None)
+    stop.listen()
+    try:
+        result = run(rank=rank, attempt=attempt, stop=stop)
+    except Exception as error:
+        failure = explain(error)
+        logger.exception("rank failed", extra={"rank": rank, "reason": failure.reason, "detail": failure.message})
+        result = RunResult(role=Role.TRAIN, reason=failure.reason, message=failure.message, attempt=attempt)
+    if records is not None:
+        records.write(RankRecord(rank=rank, time=time.time(), result=result))
+    # A preempted rank has done its part; a failure code would make torchrun end the other ranks before theirs.
+    return 0 if result.reason in (Reason.TRAINED, Reason.PREEMPTED) else 1
+
+
+def configure_logs(*, rank: int) -> None:
+    """Log JSON lines; ranks other than the writer only what went wrong, as all of them do the same."""
+    logs.configure(Role.TRAIN, logs.redaction([]))
+    logging.getLogger().setLevel(logging.INFO if rank == WRITER else logging.ERROR)
+    for library in ("sentence_transformers", "transformers", "accelerate", "datasets", "torch", "py.warnings"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+
+
+def run(*, rank: int, attempt: int, stop: StopRequest) -> RunResult:
+    """Meet the gang, serve telemetry on the writer, and train."""
+    config = RunConfig.model_validate_json(Path(os.environ[keys.ENV_RUN_CONFIG]).read_bytes())
+    workspace = Workspace(Path(os.environ[keys.ENV_WORKSPACE]))
+    tracker = Tracker(attempt=attempt)
+    port = int(os.environ.get(keys.ENV_TELEMETRY_PORT, str(keys.TELEMETRY_PORT)))
+    with serve_telemetry(tracker, port=port) if rank == WRITER else contextlib.nullcontext():
+        ranks = join(config)
+        session = Session(config, workspace, attempt, ranks, tracker, stop)
+        result = train(session)
+        leave(ranks)
+    return result
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a process group whose peers are gone would wait for them while Python takes it down

@@ -1,0 +1,73 @@
+"""How many steps, and what happens after which. Pure."""
+
+import math
+from dataclasses import dataclass
+
+from finetune_api.reasons import Reason
+from finetune_api.types import FinetuneJobSpec
+from finetune_trainer.failures import RunFailure
+
+#: Points of the loss curve over a whole training.
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps are optimizer steps, counted from 1."""
+
+    batch_size: int
+    """Rows per rank and step."""
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    evaluate_every: int
+    save_every: int
+    log_every: int
+
+    def evaluates_after(self, step: int) -> bool:
+        """Return whether an evaluation follows this step; one always follows the last."""
+        return step % self.evaluate_every == 0 or step == self.total_steps
+
+    def saves_after(self, step: int) -> bool:
+        """Return whether a checkpoint follows this step; one always follows the last."""
+        return step % self.save_every == 0 or step == self.total_steps
+
+    def logs_after(self, step: int) -> bool:
+        """Return whether this step is a point of the loss curve."""
+        return step % self.log_every == 0 or step in (1, self.total_steps)
+
+
+def plan(spec: FinetuneJobSpec, *, rows: int, world_size: int) -> Schedule:
+    """Return the schedule for so many training rows.
+
+    Every rank makes the same number of full batches; the rows that fill none wait for another epoch's order. With
+    fewer rows than one batch per rank, the batches shrink.
+
+    Raises:
+        RunFailure: fewer rows than ranks.
+
+    """
+    if rows < world_size:
+        raise RunFailure(
+            Reason.EMPTY_DATASET, f"data.train: {rows} rows cannot be split over {world_size} processes; add rows"
+        )
+    training = spec.training
+    batch_size = min(training.per_device_train_batch_size, rows // world_size)
+    steps_per_epoch = rows // (batch_size * world_size)
+    total_steps = training.max_steps or max(1, math.ceil(training.num_train_epochs * steps_per_epoch))
+    return Schedule(
+        batch_size=batch_size,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total_steps,
+        warmup_steps=math.ceil(training.warmup_ratio * total_steps),
+        evaluate_every=steps_between(spec.evaluation.every, total_steps=total_steps),
+        save_every=spec.checkpoint.every_steps,
+        log_every=max(1, total_steps // CURVE_POINTS),
+    )
+
+
+def steps_between(every: int | str, *, total_steps: int) -> int:
+    """Return `every` (steps, or a share like `10%`) in steps, at least 1."""
+    if isinstance(every, int):
+        return every
+    return max(1, math.ceil(total_steps * int(every.removesuffix("%")) / 100))

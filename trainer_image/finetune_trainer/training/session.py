@@ -1,0 +1,51 @@
+"""What one process knows about the run it takes part in."""
+
+from dataclasses import dataclass
+
+from finetune_api.contract import RunConfig
+from finetune_api.types import FinetuneJobSpec
+from finetune_api.workspace import Workspace
+from finetune_trainer.checkpoints.best import BestModel
+from finetune_trainer.checkpoints.fence import Fence
+from finetune_trainer.checkpoints.store import CheckpointStore
+from finetune_trainer.distributed.ranks import Ranks
+from finetune_trainer.distributed.stop import StopRequest
+from finetune_trainer.report.tracker import Tracker
+
+
+@dataclass(frozen=True)
+class Session:
+    """The job, the volume, the gang, and who is told about it."""
+
+    config: RunConfig
+    workspace: Workspace
+    attempt: int
+    ranks: Ranks
+    tracker: Tracker
+    stop: StopRequest
+
+    @property
+    def spec(self) -> FinetuneJobSpec:
+        """Return what is to be trained."""
+        return self.config.spec
+
+    @property
+    def fence(self) -> Fence:
+        """Return the guard against an older gang's writes."""
+        return Fence(self.workspace.attempt, attempt=self.attempt)
+
+    @property
+    def best(self) -> BestModel:
+        """Return the best model's folder."""
+        return BestModel(self.workspace.best_model, fence=self.fence, spec_hash=self.config.spec_hash)
+
+    def open_checkpoints(self) -> CheckpointStore:
+        """Return the checkpoints of this job."""
+        return CheckpointStore(
+            self.workspace.checkpoints,
+            fence=self.fence,
+            keep=self.spec.checkpoint.keep,
+            spec_hash=self.config.spec_hash,
+            world_size=self.ranks.world_size,
+            warn=self.tracker.warn,
+        )
