@@ -83,7 +83,7 @@ def measure_latency(kube: Kubectl, num_jobs: int) -> list[float]:
 
 def _note_jobs(watcher: "subprocess.Popen[str]", seen: dict[str, float]) -> None:
     for line in watcher.stdout or ():
-        if found := re.search(r'"finetune.dev/job": "(job-\d+)"', line):
+        if found := re.search(r'"finetune.dev/job":"(job-\d+)"', line):
             seen.setdefault(found[1], time.monotonic())
 
 

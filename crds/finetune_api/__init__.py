@@ -2,3 +2,5 @@
 
 Imported by `finetune_operator` and `finetune_trainer`, which never import one another.
 """
+
+__version__ = "0.1.0"

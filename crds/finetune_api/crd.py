@@ -84,7 +84,9 @@ def build_crd() -> dict[str, Any]:
 
 
 def _column(name: str, kind: str, path: str, priority: int) -> dict[str, Any]:
-    return {"name": name, "type": kind, "jsonPath": path, "priority": priority}
+    # Helm drops a priority of 0; equal CRDs then belong to kubectl and Helm alike without a conflict.
+    wide = {"priority": priority} if priority else {}
+    return {"name": name, "type": kind, "jsonPath": path, **wide}
 
 
 def structural(schema: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +165,7 @@ def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
 
 def render() -> str:
     """Return the CRD as YAML with a line that says where it comes from."""
-    return HEADER + yaml.safe_dump(build_crd(), sort_keys=False, width=120, allow_unicode=True)
+    return HEADER + yaml.safe_dump(build_crd(), sort_keys=False, width=110, allow_unicode=True)
 
 
 def main() -> None:

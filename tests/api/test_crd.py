@@ -67,7 +67,7 @@ def test_the_status_of_a_new_object_is_not_mistaken_for_a_healthy_one() -> None:
 
 
 def test_kubectl_get_shows_status_progress_loss_and_ndcg() -> None:
-    columns = [(column["name"], column["priority"]) for column in version()["additionalPrinterColumns"]]
+    columns = [(column["name"], column.get("priority", 0)) for column in version()["additionalPrinterColumns"]]
 
     assert columns == [
         ("Status", 0), ("Progress", 0), ("Loss", 0), ("NDCG@10", 0), ("Restarts", 0), ("Age", 0),

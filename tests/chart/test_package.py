@@ -1,10 +1,10 @@
-import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.chart.helm import CHART, NAMESPACE, RELEASE, REQUIRED, ROOT, Helm, HelmError, of_kind
+import finetune_api
+from tests.chart.helm import CHART, NAMESPACE, RELEASE, REQUIRED, Helm, HelmError, of_kind
 
 
 def test_the_chart_passes_strict_lint(helm: Helm) -> None:
@@ -14,11 +14,10 @@ def test_the_chart_passes_strict_lint(helm: Helm) -> None:
 
 
 def test_the_chart_has_the_version_of_the_project() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
 
-    assert (chart["version"], chart["appVersion"]) == (version, version)
+    assert (chart["version"], chart["appVersion"]) == (finetune_api.__version__, finetune_api.__version__)
 
 
 def test_the_package_renders_what_the_folder_renders(helm: Helm, package: Path) -> None:

@@ -1,9 +1,9 @@
 """The image that ours start from where none can be pulled: Debian with its Python, made from Debian's packages."""
 
 import subprocess
-import tempfile
 from pathlib import Path
 
+from tests.cluster import mounts
 from tests.cluster.content import key_of
 from tests.cluster.engine import Engine
 from tests.cluster.paths import IMAGES
@@ -32,14 +32,16 @@ def ensure(engine: Engine) -> str:
 
 
 def _make(engine: Engine, name: str) -> None:
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=IMAGES, prefix=".base-") as temporary:
-        root, archive = Path(temporary) / "root", Path(temporary) / "base.tar"
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        excluded = [f"--exclude=./{path}/*" for path in (*UNWANTED, "dev", "proc", "sys")]
-        subprocess.run(["tar", "--create", "--file", archive, "--directory", root, *excluded, "."], check=True)
-        _load(engine, archive, name)
+    folder = IMAGES / "base"
+    mounts.delete(folder)  # of a driver that was killed: debootstrap mounts /proc in there
+    folder.mkdir(parents=True)
+    root, archive = folder / "root", folder / "base.tar"
+    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    excluded = [f"--exclude=./{path}/*" for path in (*UNWANTED, "dev", "proc", "sys")]
+    subprocess.run(["tar", "--create", "--file", archive, "--directory", root, *excluded, "."], check=True)
+    _load(engine, archive, name)
+    mounts.delete(folder)
 
 
 def _load(engine: Engine, archive: Path, name: str) -> None:

@@ -1,9 +1,9 @@
-"""The control groups that hold a node's processes: how its kubelet is kept apart, and how a node is ended."""
+"""The control groups that hold the cluster's processes: how kubelets are kept apart, and how all is found and ended."""
 
 import time
 from pathlib import Path
 
-from tests.cluster import processes
+from tests.cluster.ending import kill
 
 MOUNT = Path("/sys/fs/cgroup")
 PARENT = "finetune-operator"
@@ -40,7 +40,7 @@ def remove(node: str) -> None:
     root = _tracking_hierarchy() / group_of(node)
     deadline = time.monotonic() + END_SECONDS
     while pids := _pids_below(root):
-        processes.kill(pids)
+        kill(pids)
         if time.monotonic() > deadline:
             message = f"{node}: processes {pids} could not be killed within {END_SECONDS} s"
             raise TimeoutError(message)

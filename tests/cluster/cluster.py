@@ -11,6 +11,7 @@ from tests.cluster import (
     apt,
     binaries,
     certificates,
+    cgroups,
     content,
     control_plane,
     dns,
@@ -146,6 +147,7 @@ def _clear() -> None:
     dns.stop()
     registry.stop()
     control_plane.stop()
+    cgroups.remove(processes.GROUP)
     network.down()
     mounts.delete(paths.CLUSTER / "etcd")
     mounts.delete(paths.LOGS)

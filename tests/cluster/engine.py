@@ -25,7 +25,7 @@ class Engine:
     def run(self, *arguments: str | Path) -> str:
         """Run a subcommand and return what it prints on standard output; the rest goes to the terminal."""
         command = [*self.command, *map(str, arguments)]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY).stdout.strip()
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **_surroundings()).stdout.strip()
 
     def has(self, image: str) -> bool:
         """Whether the image is in the engine's store."""
@@ -42,7 +42,7 @@ class Engine:
         inputs = ["--build-arg", f"BASE_IMAGE={base}", "--secret", secret, "--file", dockerfile, "--tag", image, "."]
         # What the steps print goes to standard error: standard output is the driver's own.
         command = [*self.command, "build", *self.build_options, *inputs]
-        if subprocess.run(command, check=False, cwd=REPOSITORY, stdout=sys.stderr).returncode != 0:
+        if subprocess.run(command, check=False, stdout=sys.stderr, **_surroundings()).returncode != 0:
             raise SystemExit(f"{dockerfile}: could not be built; the lines above say why")
 
     def push(self, image: str) -> None:

@@ -51,9 +51,8 @@ def start(node: Node, binaries: Path) -> None:
     if is_running(node):
         return
     stop(node)
-    cgroup = cgroups.create(node.name)
     node_configuration.write(node.name, index=node.index, folder=node.folder, run=node.run, binaries=binaries)
-    runtime.start(node.name, folder=node.folder, run=node.run, cgroup=cgroup)
+    runtime.start(node.name, folder=node.folder, run=node.run)
     kubelet: list[str | Path] = [
         binaries / "kubelet",
         f"--config={node.folder / 'kubelet.yaml'}",
@@ -63,7 +62,7 @@ def start(node: Node, binaries: Path) -> None:
         f"--root-dir={node.folder / 'kubelet'}",
     ]
     _mark_unknown(node)
-    processes.start(f"{node.name}-kubelet", kubelet, cgroup=cgroup)
+    processes.start(f"{node.name}-kubelet", kubelet, group=node.name)
 
 
 def wait_until_ready(node: Node) -> None:

@@ -2,30 +2,33 @@
 
 import json
 import os
-import select
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.cluster import cgroups
+from tests.cluster.ending import kill
 from tests.cluster.paths import LOGS, RUN
 
 RECORDS = RUN / "processes"
+# The group of every process that belongs to no node.
+GROUP = "control-plane"
+JOIN = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 
 def start(
-    name: str, argv: Sequence[str | Path], *, environment: dict[str, str] | None = None, cgroup: str = ""
+    name: str, argv: Sequence[str | Path], *, environment: dict[str, str] | None = None, group: str = GROUP
 ) -> None:
     """Start `argv` in a session of its own, logging to `name`.log; does nothing if it runs already.
 
-    `cgroup` is a folder that the process joins before it becomes `argv`, so that its children are in there too.
+    It joins its control group before it becomes `argv`: whatever happens to the driver or its records, it and its
+    children can be found and ended by their group.
     """
     if is_running(name):
         return
     RECORDS.mkdir(parents=True, exist_ok=True)
     LOGS.mkdir(parents=True, exist_ok=True)
-    join = ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', cgroup] if cgroup else []
-    command = [*join, *map(str, argv)]
+    command = ["/bin/sh", "-c", JOIN, cgroups.create(group), *map(str, argv)]
     log = LOGS / f"{name}.log"
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -33,8 +36,7 @@ def start(
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     # No subprocess.Popen: that one warns when it is forgotten while its process lives, which is what is wanted here.
-    environment = os.environ | (environment or {})
-    pid = os.posix_spawnp(command[0], command, environment, file_actions=files, setsid=True)
+    pid = os.posix_spawn(command[0], command, os.environ | (environment or {}), file_actions=files, setsid=True)
     _write_record(name, pid)
 
 
@@ -51,19 +53,6 @@ def stop(name: str, *, grace_seconds: float = 10) -> None:
     (RECORDS / f"{name}.json").unlink(missing_ok=True)
 
 
-def kill(pids: Sequence[int], *, first: signal.Signals = signal.SIGKILL, grace_seconds: float = 10) -> None:
-    """Signal all and wait until they are gone, with SIGKILL to those left after `grace_seconds`."""
-    for sent in (first, signal.SIGKILL):
-        handles = [handle for pid in pids if (handle := _open(pid)) is not None]
-        for handle in handles:
-            _send(handle, sent)
-        all_ended = _wait(handles, seconds=grace_seconds)
-        for handle in handles:
-            os.close(handle)
-        if all_ended:
-            return
-
-
 def tail(name: str, *, lines: int = 15) -> str:
     """Return the end of the log of that name, for an error message."""
     log = LOGS / f"{name}.log"
@@ -72,7 +61,9 @@ def tail(name: str, *, lines: int = 15) -> str:
 
 def _write_record(name: str, pid: int) -> None:
     record = {"pid": pid, "startTicks": _start_ticks(pid)}
-    (RECORDS / f"{name}.json").write_text(json.dumps(record))
+    unfinished = RECORDS / f"{name}.unfinished"
+    unfinished.write_text(json.dumps(record))
+    unfinished.rename(RECORDS / f"{name}.json")
 
 
 def _running_pid(name: str) -> int | None:
@@ -91,27 +82,3 @@ def _start_ticks(pid: int) -> int | None:
         return None
     state, *fields = stat.rpartition(")")[2].split()  # the program's name before it may hold spaces
     return None if state == "Z" else int(fields[18])
-
-
-def _open(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-
-
-def _send(handle: int, sent: signal.Signals) -> None:
-    try:
-        signal.pidfd_send_signal(handle, sent)
-    except ProcessLookupError:
-        return
-
-
-def _wait(handles: Sequence[int], *, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    for handle in handles:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            return False
-    return True

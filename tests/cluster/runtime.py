@@ -10,15 +10,15 @@ NAMESPACE = "k8s.io"
 START_SECONDS = 60
 
 
-def start(node: str, *, folder: Path, run: Path, cgroup: str) -> None:
+def start(node: str, *, folder: Path, run: Path) -> None:
     """Start the node's containerd; containers of which it still knows are forgotten first."""
     name = f"{node}-containerd"
     command: list[str | Path] = ["containerd", "--config", folder / "containerd.toml"]
-    processes.start(name, command, cgroup=cgroup)
+    processes.start(name, command, group=node)
     _wait(name, run)
     if _forget_containers(run):
         processes.stop(name)  # its CRI part holds in memory what it read at its start
-        processes.start(name, command, cgroup=cgroup)
+        processes.start(name, command, group=node)
         _wait(name, run)
     if not _list(run, "images", "name~=pause"):
         import_archive(run, folder.parent / "system-images.tar")

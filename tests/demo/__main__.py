@@ -66,7 +66,11 @@ def _manifest(target: Target, console: Console) -> Manifest:
 
 def _run(target: Target, manifest: Manifest, console: Console) -> Manifest:
     name = manifest["metadata"]["name"]
-    console.print(f"kubectl apply -f examples/demo.yaml    (finetunejob/{name} in namespace {NAMESPACE})", style="bold")
+    console.print(
+        f"kubectl apply -f examples/demo.yaml    (finetunejob/{name} in namespace {NAMESPACE})",
+        style="bold",
+        soft_wrap=True,
+    )
     target.kubectl.delete(jobs.KIND, name, namespace=NAMESPACE)
     target.kubectl.apply(manifest)
     return follow(jobs.watch(target.kubectl, manifest, seconds=LIMIT_SECONDS), console)

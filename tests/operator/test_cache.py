@@ -1,6 +1,6 @@
 """The cache: newest wins, deleted stays deleted, what this process alone knows is kept."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from finetune_api.contract import Progress, Role
@@ -20,11 +20,11 @@ class Clock:
     def __init__(self) -> None:
         self.now = T0
 
-    def __call__(self) -> Any:
+    def __call__(self) -> datetime:
         return self.now
 
 
-def versioned(found: dict[str, Any], version: int, **status: Any) -> dict[str, Any]:
+def versioned(found: dict[str, Any], version: int, **status: object) -> dict[str, Any]:
     metadata = {**found["metadata"], "resourceVersion": str(version)}
     return {**found, "metadata": metadata, "status": {**found.get("status", {}), **status}}
 

@@ -1,4 +1,4 @@
-"""Children as whole manifests; `REGENERATE_GOLDEN=1 pytest tests/operator/test_children.py` rewrites the golden files."""
+"""Children as whole manifests. With REGENERATE_GOLDEN=1 in the environment the golden files are written anew."""
 
 import os
 from pathlib import Path

@@ -62,14 +62,16 @@ def _install_chart(target: Target) -> None:
         file.flush()
         chart = str(ROOT / "charts" / "finetune-operator")
         where = ["--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
-        wait = ["--wait", "--timeout", "5m"]
         adopt_crd = ["--take-ownership", "--force-conflicts"]  # tests may have applied it before
         subprocess.run(
-            [target.helm, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd, *wait],
+            [target.helm, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd],
             env=target.kubectl.environment,
             check=True,
             stdout=subprocess.DEVNULL,
         )
+    # Not Helm's --wait: it takes a rollout that failed before for the one that has just begun.
+    rollout = ["rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=5m"]
+    target.kubectl.run(*rollout)
 
 
 def _image(reference: str) -> dict[str, str]:

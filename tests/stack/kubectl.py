@@ -99,12 +99,8 @@ class Kubectl:
 
 
 def _objects(process: "subprocess.Popen[str]") -> Iterator[Manifest]:
-    """Yield the objects of a stream of watch events, each a JSON document over several lines."""
-    buffer: list[str] = []
+    """Yield the objects of a stream of watch events, one JSON document a line."""
     for line in process.stdout or ():
-        buffer.append(line)
-        if line == "}\n":
-            event = json.loads("".join(buffer))
-            buffer.clear()
-            if event["type"] != "DELETED":
-                yield event["object"]
+        event = json.loads(line)
+        if event["type"] != "DELETED":
+            yield event["object"]

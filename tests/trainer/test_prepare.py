@@ -161,6 +161,37 @@ def test_a_read_token_that_nobody_has_is_refused(make_run: MakeRun, hub: Running
     assert "hf_nobodys" not in failure.message
 
 
+def test_a_gated_model_is_told_as_such(make_run: MakeRun, hub: RunningHub, small_model: Path, pages: Path) -> None:
+    push(hub, small_model, "demo/gated", kind="model")
+    push(hub, pages, "demo/pages")
+    connect(hub.endpoint, token=hub.write_token).update_repo_settings("demo/gated", gated="manual")
+    train = [{"name": "pages", "source": "hf://demo/pages", "columns": COLUMNS}]
+    run = make_run(model={"source": "hf://demo/gated"}, data={"train": train}).at(hub.endpoint)
+
+    anonymous, stranger = failure_of(run), failure_of(run.with_token(read="hf_other_read"))
+
+    for failure in (anonymous, stranger):
+        assert failure.reason is Reason.MODEL_NOT_FOUND
+        assert "is gated and not open to this token" in failure.message
+        assert "ask for access on its page and set hub.tokenSecret" in failure.message
+
+
+def test_a_revision_that_is_missing_is_named(
+    make_run: MakeRun, hub: RunningHub, small_model: Path, pages: Path
+) -> None:
+    push(hub, small_model, "demo/model", kind="model")
+    push(hub, pages, "demo/pages")
+    train = [{"name": "pages", "source": "hf://demo/pages", "columns": COLUMNS}]
+    run = make_run(model={"source": "hf://demo/model", "revision": "v9"}, data={"train": train}).at(hub.endpoint)
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.message) == (
+        Reason.MODEL_NOT_FOUND,
+        "spec.model.source: model demo/model has no revision 'v9'; name one that is there",
+    )
+
+
 def test_images_for_a_text_model_are_refused(make_run: MakeRun, pages: Path, text_model: Path, tmp_path: Path) -> None:
     failure = failure_of(claim_run(make_run, tmp_path, text_model))
 

@@ -10,6 +10,7 @@ from finetune_api.contract import Progress, Stage
 from finetune_api.status import CheckpointStatus
 from finetune_trainer.evaluation.evaluate import Scores
 from finetune_trainer.report.history import History
+from finetune_trainer.report.schema import CurvePoint
 from finetune_trainer.report.telemetry import serve_telemetry
 from finetune_trainer.report.tracker import Step, Tracker
 
@@ -103,7 +104,13 @@ def test_a_resumed_run_goes_on_with_curve_seconds_and_warnings() -> None:
     tracker = Tracker(attempt=2)
     tracker.warn("checkpoint step-000004 was skipped: it is damaged")
     tracker.enter(Stage.TRAINING)
-    earlier = History(seconds={"Loading": 10.0, "Training": 5.0}, nonfinite_steps=1, warnings=["few rows"])
+    earlier = History(
+        curve=[CurvePoint(step=1, loss=2.0, learning_rate=0.1), CurvePoint(step=1, score=0.1)],
+        latest=SCORES,
+        seconds={"Loading": 10.0, "Training": 5.0},
+        nonfinite_steps=1,
+        warnings=["few rows"],
+    )
 
     tracker.resume(earlier, CheckpointStatus(step=2))
 
@@ -111,4 +118,6 @@ def test_a_resumed_run_goes_on_with_curve_seconds_and_warnings() -> None:
     assert tracker.history.seconds["Training"] == 5.0
     assert tracker.history.warnings == ["few rows", "checkpoint step-000004 was skipped: it is damaged"]
     assert tracker.read().nonfinite_steps == 1
+    newest = tracker.read().metrics
+    assert (newest.train_loss, newest.learning_rate, newest.ndcg) == (2.0, 0.1, 0.123457)
     assert tracker.read().checkpoint == CheckpointStatus(step=2)

@@ -5,7 +5,6 @@ import logging
 import re
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -57,6 +56,5 @@ def configure(role: str, redact: Redact) -> None:
     handler.setFormatter(JsonLines(role, redact))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    warnings.simplefilter("once")
     for chatty in ("httpx", "httpx2", "httpcore", "urllib3", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -52,7 +52,7 @@ def train(session: Session) -> RunResult:
 
         judge.measure_baseline()
         schedule = fit(session, inputs, model, reader, judge)
-        if session.tracker.history.evaluated_step != schedule.total_steps:
+        if judge.best is None or session.tracker.history.evaluated_step != schedule.total_steps:
             judge.measure(schedule.total_steps)
         save_result(session, judge)
         report = write_report(session, inputs, model, judge, schedule)

@@ -70,7 +70,7 @@ def _refusal(status: FinetuneJobStatus, situation: Situation) -> Failure | None:
     """Return what is wrong with the spec; a job that has once been found good is left to run."""
     if situation.observed.rejection:
         text = f"the API server refused a child of the job: {situation.observed.rejection}"
-        return Failure(reason=Reason.INVALID_SPEC, message=text)
+        return Failure(reason=Reason.INVALID_SPEC, message=f"{text}. {GUIDANCE[Reason.INVALID_SPEC].next_step}")
     if is_true(status, ConditionType.VALIDATED):
         return None
     problems = check_spec(situation.job.spec)

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+import finetune_api
 from finetune_operator.core.decision import Manifest
 from finetune_operator.settings import Settings
 from finetune_operator.shell.cache import Cache
@@ -52,7 +52,7 @@ class Runtime:
         self.freshness = Freshness(clock=time.monotonic)
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
-        self.telemetry = Telemetry(registry, version=version("finetune-operator"))
+        self.telemetry = Telemetry(registry, version=finetune_api.__version__)
         registry.register(JobCollector(self.cache.jobs))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)

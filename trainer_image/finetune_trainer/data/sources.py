@@ -1,7 +1,7 @@
 """`hf://` and `pvc://` sources as local folders at a pinned revision."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune_api.reasons import Reason
@@ -11,7 +11,7 @@ from finetune_trainer.data.hashes import content_hash
 from finetune_trainer.data.selection import select_dataset_files, select_model_files
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import Api
-from finetune_trainer.hub.snapshot import Pinned, fetch_snapshot, resolve_commit
+from finetune_trainer.hub.snapshot import Wanted, fetch_snapshot, resolve_commit
 
 _log = logging.getLogger(__name__)
 
@@ -43,9 +43,10 @@ class Sources:
             paths = select_model_files(list_files(origin, mount=self.mounts / parsed.claim, missing=missing))
             copy_files(origin, paths, target=folder)
             return Fetched(folder, content_hash(folder, paths))
-        commit = resolve_commit(self.api, parsed.repository, revision=revision, kind="model", missing=missing)
+        wanted = Wanted(parsed.repository, "model", revision, missing)
+        commit = resolve_commit(self.api, wanted)
         _log.info("model found", extra={"source": source, "commit": commit})
-        fetch_snapshot(self.api, Pinned(parsed.repository, "model", commit), folder=folder, select=select_model_files)
+        fetch_snapshot(self.api, replace(wanted, revision=commit), folder=folder, select=select_model_files)
         return Fetched(folder, commit)
 
     def fetch_dataset(self, source: str, *, revision: str) -> Fetched:
@@ -56,13 +57,12 @@ class Sources:
             origin = find_claim_folder(parsed, mounts=self.mounts, missing=missing)
             paths = list_files(origin, mount=self.mounts / parsed.claim, missing=missing)
             return Fetched(origin, content_hash(origin, paths))
-        commit = resolve_commit(self.api, parsed.repository, revision=revision, kind="dataset", missing=missing)
+        wanted = Wanted(parsed.repository, "dataset", revision, missing)
+        commit = resolve_commit(self.api, wanted)
         folder = self.scratch / "repositories" / parsed.repository.replace("/", "--") / commit
         folder.mkdir(parents=True, exist_ok=True)
         _log.info("dataset found", extra={"source": source, "commit": commit})
-        fetch_snapshot(
-            self.api, Pinned(parsed.repository, "dataset", commit), folder=folder, select=select_dataset_files
-        )
+        fetch_snapshot(self.api, replace(wanted, revision=commit), folder=folder, select=select_dataset_files)
         return Fetched(folder, commit)
 
 

@@ -3,9 +3,11 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from huggingface_hub import RepoFile
@@ -16,7 +18,14 @@ from finetune_trainer.causes import causes
 from finetune_trainer.data.hashes import sha256_of
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import Api
-from finetune_trainer.hub.errors import hub_words, is_missing_repository, lacks_call, told_as_failures
+from finetune_trainer.hub.errors import (
+    hub_words,
+    is_missing_repository,
+    is_unreachable,
+    lacks_call,
+    status_of,
+    told_as_failures,
+)
 
 Select = Callable[[list[str]], list[str]]
 
@@ -26,43 +35,56 @@ _BOOKKEEPING = ".cache"  # where hf_hub_download remembers what it fetched into 
 _log = logging.getLogger(__name__)
 
 
-def resolve_commit(api: Api, repository: str, *, revision: str, kind: str, missing: Reason) -> str:
-    """Return the commit that `revision` names now; fails with `missing` if there is no such thing to be seen."""
-    with told_as_failures(f"reading {kind} {repository} at {revision}"):
-        try:
-            commit = api.repo_info(repository, repo_type=kind, revision=revision).sha
-        except Exception as error:
-            if (message := _explain(error, repository, revision=revision, kind=kind)) is None:
-                raise
-            raise RunFailure(missing, message) from error
-    if commit is None:
-        raise RunFailure(Reason.HUB_UNAVAILABLE, f"the Hub names no commit for {kind} {repository} at {revision}")
-    return commit
-
-
 @dataclass(frozen=True)
-class Pinned:
-    """A repository at one commit."""
+class Wanted:
+    """A repository at a branch, tag or commit, and the reason to give where it cannot be had."""
 
     repository: str
     kind: str
-    commit: str
+    revision: str
+    missing: Reason
+
+    def __str__(self) -> str:
+        """Return it as messages name it."""
+        return f"{self.kind} {self.repository} at {self.revision}"
 
 
-def fetch_snapshot(api: Api, pinned: Pinned, *, folder: Path, select: Select) -> list[str]:
-    """Make `folder` hold the files of the commit that `select` picks, nothing else, and return their paths.
+def resolve_commit(api: Api, wanted: Wanted) -> str:
+    """Return the commit that the revision names now; fails with `missing` if there is no such thing to be seen."""
+    with _told(wanted):
+        commit = api.repo_info(wanted.repository, repo_type=wanted.kind, revision=wanted.revision).sha
+    if commit is None:
+        raise RunFailure(Reason.HUB_UNAVAILABLE, f"the Hub names no commit for {wanted}")
+    return commit
 
-    What an earlier, broken attempt fetched is used if it is right. Fails with HubUnavailable if bytes do not match.
+
+def fetch_snapshot(api: Api, pinned: Wanted, *, folder: Path, select: Select) -> list[str]:
+    """Make `folder` hold the files that `select` picks at a commit, nothing else, and return their paths.
+
+    What an earlier, broken attempt fetched is used if it is right. Fails with `missing` where the files of a gated
+    repository are kept back, with HubUnavailable if bytes do not match.
     """
-    with told_as_failures(f"fetching {pinned.kind} {pinned.repository} at {pinned.commit[:12]}"):
-        entries = api.list_repo_tree(pinned.repository, repo_type=pinned.kind, revision=pinned.commit, recursive=True)
+    with _told(pinned):
+        entries = api.list_repo_tree(pinned.repository, repo_type=pinned.kind, revision=pinned.revision, recursive=True)
         listed = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
-        wanted = select(sorted(path for path in listed if _stays_inside(path)))
+        paths = select(sorted(path for path in listed if _stays_inside(path)))
         with ThreadPoolExecutor(_WORKERS) as pool:
-            for _ in pool.map(lambda path: _fetch_file(api, pinned, listed[path], folder), wanted):
+            for _ in pool.map(lambda path: _fetch_file(api, pinned, listed[path], folder), paths):
                 pass
-    _remove_others(folder, set(wanted))
-    return wanted
+    _remove_others(folder, set(paths))
+    return paths
+
+
+@contextmanager
+def _told(wanted: Wanted) -> Iterator[None]:
+    with told_as_failures(f"fetching {wanted}"):
+        try:
+            yield
+        except Exception as error:
+            own = isinstance(error, RunFailure) or is_unreachable(error)
+            if own or (message := _explain(error, wanted)) is None:
+                raise
+            raise RunFailure(wanted.missing, message) from error
 
 
 def _stays_inside(path: str) -> bool:
@@ -70,7 +92,7 @@ def _stays_inside(path: str) -> bool:
     return not Path(path).is_absolute() and ".." not in parts and parts[0] != _BOOKKEEPING
 
 
-def _fetch_file(api: Api, pinned: Pinned, entry: RepoFile, folder: Path) -> None:
+def _fetch_file(api: Api, pinned: Wanted, entry: RepoFile, folder: Path) -> None:
     if is_as_listed(folder / entry.path, entry):
         return
     for again in (False, True):  # a file that was cut by a full disk or a killed pod is fetched anew once
@@ -78,7 +100,7 @@ def _fetch_file(api: Api, pinned: Pinned, entry: RepoFile, folder: Path) -> None
             pinned.repository,
             entry.path,
             repo_type=pinned.kind,
-            revision=pinned.commit,
+            revision=pinned.revision,
             local_dir=folder,
             force_download=again,
         )
@@ -116,19 +138,23 @@ def _remove_others(folder: Path, wanted: set[str]) -> None:
             path.unlink()
 
 
-def _explain(error: Exception, repository: str, *, revision: str, kind: str) -> str | None:
+def _explain(error: Exception, wanted: Wanted) -> str | None:
     if any(isinstance(cause, GatedRepoError) for cause in causes(error)):
         return (
-            f"{kind} {repository} is gated and not open to this token ({hub_words(error)}); "
+            f"{wanted} is gated and not open to this token ({hub_words(error)}); "
             "ask for access on its page and set hub.tokenSecret"
+        )
+    if status_of(error) == HTTPStatus.FORBIDDEN:
+        return (
+            f"{wanted} may not be read with this token ({hub_words(error)}); give hub.tokenSecret the right to read it"
         )
     if is_missing_repository(error):
         return (
-            f"{kind} {repository} at {revision} is not found; it does not exist, or it is private "
+            f"{wanted} is not found; it does not exist, or it is private "
             "and hub.tokenSecret is missing or has no access to it"
         )
     if any(isinstance(cause, RevisionNotFoundError) for cause in causes(error)):
-        return f"{kind} {repository} has no revision {revision!r}; name a branch, tag or commit that is there"
+        return f"{wanted.kind} {wanted.repository} has no revision {wanted.revision!r}; name one that is there"
     if lacks_call(error):
-        return f"{kind} {repository} at {revision} is not found: the Hub at this address does not know it"
+        return f"{wanted} is not found: the Hub at this address does not know it"
     return None

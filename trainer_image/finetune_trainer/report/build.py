@@ -3,13 +3,14 @@
 import platform
 from importlib.metadata import version
 
+import finetune_api
 from finetune_api.contract import Progress, Role, RunResult, Stage, round_significant
 from finetune_api.reasons import Reason
 from finetune_api.status import DimensionScore, EvaluationScore
 from finetune_trainer.evaluation.evaluate import Scores
 from finetune_trainer.report.schema import Report
 
-PACKAGES = ("torch", "sentence-transformers", "transformers", "accelerate", "datasets", "finetune-operator")
+PACKAGES = ("torch", "sentence-transformers", "transformers", "accelerate", "datasets")
 
 
 def compare(baseline: Scores | None, final: Scores | None) -> list[EvaluationScore]:
@@ -50,7 +51,8 @@ def rounded(value: float | None) -> float | None:
 
 def versions() -> dict[str, str]:
     """Return the version of every package that the numbers depend on."""
-    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    ours = {"python": platform.python_version(), "finetune-operator": finetune_api.__version__}
+    return {**ours, **{package: version(package) for package in PACKAGES}}
 
 
 def result_of(report: Report, told: Progress) -> RunResult:

@@ -77,6 +77,7 @@ class Tracker:
                 history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
             history.warnings = list(dict.fromkeys(history.warnings + warned))
             self.history, self._checkpoint = history, checkpoint
+            self._metrics = self._metrics.model_copy(update=newest_numbers(history))
             self.series.checkpoint_step.set(checkpoint.step)
 
     def warn(self, warning: str) -> None:
@@ -188,3 +189,13 @@ class Tracker:
             self.series.score.labels(scores.name, metric).set(value)
         for dimension, value in scores.dimensions.items():
             self.series.dimension_score.labels(scores.name, scores.metric, str(dimension)).set(value)
+
+
+def newest_numbers(history: History) -> dict[str, float | None]:
+    """Return the fields of MetricsStatus that a history knows."""
+    steps = [point for point in history.curve if point.loss is not None]
+    return {
+        "train_loss": steps[-1].loss if steps else None,
+        "learning_rate": steps[-1].learning_rate if steps else None,
+        "ndcg": round_significant(history.latest.value) if history.latest else None,
+    }

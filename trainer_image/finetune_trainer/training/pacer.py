@@ -58,7 +58,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self._since = time.monotonic()
 
     def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Choose the epoch's order; a loader resumed amid an epoch wraps ours twice, and the Trainer reaches one deep."""
+        """Choose the epoch's order; the Trainer forgets to on several ranks when it resumes in the middle of one."""
         self._trainer.batches.set_epoch(int(state.epoch or 0))
 
     def on_pre_optimizer_step(

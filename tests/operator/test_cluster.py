@@ -1,0 +1,192 @@
+"""The client of the API server: what goes over the wire, and what answers become."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio import client
+
+from finetune_operator.core.decision import Deletion, Event
+from finetune_operator.shell.cluster import UNTYPED, ApiError, Call, Cluster
+from finetune_operator.shell.kinds import JOB, POD
+from tests.operator.given import T0, UID, a_job
+
+JOB_MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "search"}}
+
+
+@dataclass
+class Seen:
+    """One request."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    content: str
+    body: Any
+
+
+@dataclass
+class Wire:
+    """A server that answers with what it is given, in order, and keeps what it was asked."""
+
+    answers: list[tuple[int, Any]]
+    seen: list[Seen] = field(default_factory=list)
+    counted: list[tuple[str, int]] = field(default_factory=list)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else None
+        self.seen.append(Seen(request.method, request.path, dict(request.query), request.content_type, body))
+        status, answer = self.answers.pop(0)
+        return web.json_response(answer, status=status)
+
+    @asynccontextmanager
+    async def cluster(self) -> AsyncIterator[Cluster]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self.handle)
+        async with TestServer(app) as server:
+            api = client.ApiClient(client.Configuration(host=str(server.make_url("")).rstrip("/")))
+            cluster = Cluster(api, on_answer=lambda verb, status: self.counted.append((verb, status)))
+            try:
+                yield cluster
+            finally:
+                await cluster.close()
+
+
+async def test_children_are_applied_by_the_server_under_our_name() -> None:
+    wire = Wire([(201, {"kind": "Job"})])
+
+    async with wire.cluster() as cluster:
+        made = await cluster.apply(JOB_MANIFEST)
+
+    path = "/apis/batch/v1/namespaces/search/jobs/a"
+    query = {"fieldManager": "finetune-operator", "force": "true"}
+    assert wire.seen == [Seen("PATCH", path, query, "application/apply-patch+yaml", JOB_MANIFEST)]
+    assert (made, wire.counted) == ({"kind": "Job"}, [("PATCH", 201)])
+
+
+async def test_a_rehearsal_changes_nothing() -> None:
+    wire = Wire([(200, {})])
+
+    async with wire.cluster() as cluster:
+        await cluster.apply(JOB_MANIFEST, is_rehearsal=True)
+
+    assert wire.seen[0].query["dryRun"] == "All"
+
+
+async def test_a_status_is_written_only_over_the_version_that_was_read() -> None:
+    wire = Wire([(200, {})])
+    job = a_job()
+
+    async with wire.cluster() as cluster:
+        await cluster.apply_status(job, job.status)
+
+    (seen,) = wire.seen
+    assert seen.path == "/apis/finetune.dev/v1alpha1/namespaces/search/finetunejobs/qwen/status"
+    assert seen.body["metadata"] == {"name": "qwen", "uid": UID, "resourceVersion": "7"}
+    assert seen.body["status"]["observedGeneration"] == -1
+
+
+async def test_only_the_object_that_was_seen_is_deleted_and_its_pods_go_first() -> None:
+    wire = Wire([(200, {}), (200, {})])
+
+    async with wire.cluster() as cluster:
+        await cluster.delete("search", Deletion(kind="Job", name="a", uid="1"))
+        await cluster.delete("search", Deletion(kind="Pod", name="b", uid="2", is_forced=True))
+
+    options = {"kind": "DeleteOptions", "apiVersion": "v1"}
+    assert [seen.body for seen in wire.seen] == [
+        {**options, "propagationPolicy": "Foreground", "preconditions": {"uid": "1"}},
+        {**options, "propagationPolicy": "Background", "preconditions": {"uid": "2"}, "gracePeriodSeconds": 0},
+    ]
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_what_is_gone_or_another_is_no_error_to_delete(status: int) -> None:
+    wire = Wire([(status, {"message": "no"})])
+
+    async with wire.cluster() as cluster:
+        await cluster.delete("search", Deletion(kind="Job", name="a", uid="1"))
+
+    assert wire.counted == [("DELETE", status)]
+
+
+async def test_what_is_not_there_reads_as_nothing() -> None:
+    wire = Wire([(404, {"message": "not found"})])
+
+    async with wire.cluster() as cluster:
+        assert await cluster.read(JOB, "search", "a") is None
+
+
+async def test_lists_are_read_page_by_page_and_only_ours() -> None:
+    first = {"items": [{"a": 1}], "metadata": {"continue": "next", "resourceVersion": "9"}}
+    wire = Wire([(200, first), (200, {"items": [{"a": 2}], "metadata": {"resourceVersion": "9"}})])
+
+    async with wire.cluster() as cluster:
+        found = await cluster.list_all(POD)
+
+    assert found == ([{"a": 1}, {"a": 2}], 9)
+    assert [seen.query for seen in wire.seen] == [
+        {"limit": "500", "labelSelector": "finetune.dev/job"},
+        {"limit": "500", "labelSelector": "finetune.dev/job", "continue": "next"},
+    ]
+
+
+async def test_the_servers_words_are_in_the_error() -> None:
+    wire = Wire([(403, {"message": "jobs is forbidden"})])
+
+    async with wire.cluster() as cluster:
+        with pytest.raises(ApiError, match=r"PATCH /apis/batch/v1/.*: 403 jobs is forbidden"):
+            await cluster.apply(JOB_MANIFEST)
+
+
+async def test_a_server_that_does_not_answer_is_an_error_too() -> None:
+    async with TestServer(web.Application()) as server:
+        host = str(server.make_url("")).rstrip("/")
+    counted: list[tuple[str, int]] = []
+    cluster = Cluster(
+        client.ApiClient(client.Configuration(host=host)), on_answer=lambda *answer: counted.append(answer)
+    )
+
+    with pytest.raises(ApiError):
+        await cluster.read(JOB, "search", "a")
+    await cluster.close()
+
+    assert counted == [("GET", 0)]
+
+
+async def test_an_event_tells_what_it_is_about() -> None:
+    wire = Wire([(201, {})])
+    event = Event(kind="Warning", reason="RankKilled", action="Restarting", note="words")
+
+    async with wire.cluster() as cluster:
+        await cluster.post_event(a_job(), event, instance="operator-0", now=T0)
+
+    (seen,) = wire.seen
+    assert seen.path == "/apis/events.k8s.io/v1/namespaces/search/events"
+    assert {key: seen.body[key] for key in ("eventTime", "type", "reason", "action", "note", "reportingInstance")} == {
+        "eventTime": "2026-11-23T09:00:00.000000Z",
+        "type": "Warning",
+        "reason": "RankKilled",
+        "action": "Restarting",
+        "note": "words",
+        "reportingInstance": "operator-0",
+    }
+    assert seen.body["regarding"]["uid"] == UID
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "is_rejection"),
+    [
+        (422, "invalid", True),
+        (400, "bad", True),
+        (500, f"{UNTYPED} (x)", True),
+        (500, "etcd", False),
+        (403, "no", False),
+    ],
+)
+def test_a_refusal_for_good_is_told_from_a_bad_moment(status: int, message: str, is_rejection: bool) -> None:
+    assert ApiError(Call(method="PATCH", path="x"), status, message).is_rejection == is_rejection

@@ -1,0 +1,66 @@
+"""The surface towards kopf: nothing that makes it write to jobs."""
+
+import asyncio
+
+import kopf
+import pytest
+
+from finetune_api import keys
+from finetune_api.contract import Role
+from finetune_operator.handlers import build_kopf_settings, build_registry
+from finetune_operator.settings import Settings
+from finetune_operator.shell.kinds import FINETUNE_JOB, POD
+from finetune_operator.shell.runtime import Runtime
+from tests.operator.given import UID, manifest, raw_pod
+
+
+@pytest.fixture
+async def runtime() -> Runtime:
+    return Runtime(Settings(trainer_image="a"), stop_flag=asyncio.Event())
+
+
+async def test_only_handlers_that_keep_no_state_are_registered(runtime: Runtime) -> None:
+    registry = build_registry(runtime)
+
+    changing = [*registry._changing.get_all_handlers(), *registry._spawning.get_all_handlers()]
+    watched = {
+        (h.selector.group, h.selector.version, h.selector.any_name) for h in registry._watching.get_all_handlers()
+    }
+
+    assert changing == []
+    assert watched == {
+        ("finetune.dev", "v1alpha1", "finetunejobs"),
+        ("batch", "v1", "jobs"),
+        ("", "v1", "pods"),
+    }
+
+
+def test_pods_and_jobs_of_others_are_never_streamed() -> None:
+    selectors = {selector.any_name: value for selector, value in build_kopf_settings().watching.label_selectors.items()}
+
+    assert selectors == {"jobs": keys.LABEL_JOB, "pods": keys.LABEL_JOB}
+
+
+def test_other_operators_finalizers_are_safe() -> None:
+    assert build_kopf_settings().persistence.finalizer != kopf.OperatorSettings().persistence.finalizer
+
+
+async def test_an_event_of_a_child_has_its_job_looked_at(runtime: Runtime) -> None:
+    runtime.on_event(POD, "ADDED", raw_pod(Role.TRAIN))
+    without_job = len(runtime.queue)
+
+    runtime.on_event(FINETUNE_JOB, None, manifest())
+    key, _ = await runtime.queue.get()
+
+    assert (without_job, key) == (0, UID)
+
+
+async def test_a_deleted_job_is_not_looked_at_any_more(runtime: Runtime) -> None:
+    runtime.on_event(FINETUNE_JOB, "ADDED", manifest())
+    await runtime.queue.get()
+    runtime.queue.done(UID)
+    runtime.queue.retry(UID)
+
+    runtime.on_event(FINETUNE_JOB, "DELETED", manifest())
+
+    assert (len(runtime.queue), runtime.queue._timers) == (0, {})

@@ -1,0 +1,117 @@
+"""Views made from Jobs and Pods as the API server shows them."""
+
+from typing import Any
+
+from finetune_api import keys
+from finetune_api.contract import Role, RunResult
+from finetune_api.reasons import Reason
+from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
+from finetune_operator.core.views import job_view, owner_uid, pod_view
+from tests.operator.given import T0, UID, at
+
+TIME = "2026-11-23T09:00:00Z"
+LABELS = {
+    keys.LABEL_JOB_UID: UID,
+    keys.LABEL_ROLE: "train",
+    keys.LABEL_ATTEMPT: "2",
+    keys.LABEL_COMPLETION_INDEX: "1",
+}
+
+
+def seen(status: dict[str, Any], **metadata: object) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "a", "uid": "b", "resourceVersion": "5", "labels": LABELS, **metadata},
+        "spec": {"nodeName": "node-2"},
+        "status": status,
+    }
+
+
+def test_a_pod_that_ended_is_read_with_its_last_words() -> None:
+    result = RunResult(role=Role.TRAIN, reason=Reason.TRAINED, attempt=2)
+    terminated = {"exitCode": 0, "reason": "Completed", "finishedAt": TIME, "message": result.to_termination_message()}
+    containers = [{"name": "train", "state": {"terminated": terminated}}]
+
+    view = pod_view(seen({"phase": "Succeeded", "podIP": "10.0.0.1", "containerStatuses": containers}))
+
+    end = Termination(exit_code=0, reason="Completed", finished_at=T0, result=result)
+    assert view == PodView(
+        name="a",
+        uid="b",
+        resource_version=5,
+        role=Role.TRAIN,
+        attempt=2,
+        index=1,
+        phase="Succeeded",
+        address="10.0.0.1",
+        node="node-2",
+        containers=(ContainerView(name="train", termination=end),),
+    )
+
+
+def test_a_pod_that_the_cluster_takes_away_is_read_with_the_reason() -> None:
+    disruption = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "words"}
+
+    view = pod_view(seen({"phase": "Running", "conditions": [disruption]}, deletionTimestamp="2026-11-23T09:01:00Z"))
+
+    assert view is not None
+    assert (view.disruption, view.disruption_message, view.gone_at) == ("PreemptionByScheduler", "words", at(60))
+
+
+def test_a_pod_without_a_node_is_read_with_the_schedulers_words() -> None:
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
+
+    view = pod_view(seen({"phase": "Pending", "conditions": [scheduled]}))
+
+    assert view is not None
+    assert (view.unscheduled, view.scheduled_at) == ("0/2 nodes", None)
+
+
+def test_words_that_are_no_result_are_no_result() -> None:
+    terminated = {"exitCode": 1, "finishedAt": TIME, "message": "Traceback (most recent call last): ..."}
+
+    view = pod_view(
+        seen({"phase": "Failed", "containerStatuses": [{"name": "t", "state": {"terminated": terminated}}]})
+    )
+
+    assert view is not None
+    assert view.containers == (ContainerView(name="t", termination=Termination(exit_code=1, finished_at=T0)),)
+
+
+def test_init_containers_come_first() -> None:
+    init = {"name": "preflight", "state": {"running": {}}}
+    main = {"name": "prepare", "state": {"running": {}}}
+
+    view = pod_view(seen({"initContainerStatuses": [init], "containerStatuses": [main]}))
+
+    assert view is not None
+    assert [(container.name, container.running) for container in view.containers] == [
+        ("preflight", True),
+        ("prepare", True),
+    ]
+
+
+def test_a_failed_job_is_read_with_the_controllers_words() -> None:
+    failed = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "PodFailurePolicy",
+        "message": "Pod x has condition DisruptionTarget",
+        "lastTransitionTime": TIME,
+    }
+
+    assert job_view(seen({"conditions": [failed]})) == JobView(
+        name="a",
+        uid="b",
+        resource_version=5,
+        role=Role.TRAIN,
+        attempt=2,
+        is_failed=True,
+        failure="PodFailurePolicy: Pod x has condition DisruptionTarget",
+        finished_at=T0,
+    )
+
+
+def test_objects_without_our_labels_are_no_children() -> None:
+    stranger = {"metadata": {"name": "a", "uid": "b", "labels": {"app": "x"}}}
+
+    assert (job_view(stranger), pod_view(stranger), owner_uid(stranger)) == (None, None, "")
