@@ -41,14 +41,17 @@ demo-down: setup ## Remove everything that the demo made.
 
 .PHONY: test
 test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-to-end tests.
-	@$(PYTHON) -m tests.run
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory cluster
+	@$(PYTEST) -m "api_server or cluster or e2e" -q tests/cluster tests/api tests/chart tests/e2e
 
 .PHONY: lint
 lint: setup ## Style, types, import contracts, spelling.
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
-	@.venv/bin/mypy
-	@.venv/bin/lint-imports --no-cache > /tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$; exit 1; }; rm -f /tmp/lint-imports.$$$$
+	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer tests examples benchmarks
+	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/yamllint --strict .
 	@.venv/bin/codespell $$(git ls-files '*.py' '*.md' '*.yaml' Makefile)
 

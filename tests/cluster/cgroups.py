@@ -15,41 +15,55 @@ def is_version_2() -> bool:
     return (MOUNT / "cgroup.controllers").exists()
 
 
-def group_of(node: str) -> str:
-    """Return the group of everything that belongs to a node, relative to each hierarchy."""
-    return f"{PARENT}/{node}"
+def path_of(group: str) -> str:
+    """Return a group's path below each hierarchy."""
+    return f"{PARENT}/{group}"
 
 
-def create(node: str) -> str:
-    """Make a node's group in every hierarchy and return a folder that its daemons can join.
+def create(group: str) -> str:
+    """Make a group in every hierarchy, if it is not there, and return a folder that daemons can join.
 
-    Two kubelets on one machine need a root group each, or one removes the other's pods.
+    Two kubelets on one machine need a root group each, or one removes the other's pods. Daemons join a group below
+    it, because with cgroup version 2 a group holds either processes or groups.
     """
     for hierarchy in _hierarchies():
         folder = hierarchy
-        for name in (*group_of(node).split("/"), "system"):
+        for name in (*path_of(group).split("/"), "system"):
             _enable_controllers(folder)
             folder = folder / name
-            folder.mkdir(exist_ok=True)
-            _inherit_cpuset(folder)
-    return str(_tracking_hierarchy() / group_of(node) / "system")
+            if not folder.exists():
+                folder.mkdir()
+                _inherit_cpuset(folder)
+    return str(_tracking_hierarchy() / path_of(group) / "system")
 
 
-def remove(node: str) -> None:
-    """Kill every process of a node, containers included, and remove its groups."""
-    root = _tracking_hierarchy() / group_of(node)
+def remove(group: str) -> None:
+    """Kill every process of a group, containers included, and remove it."""
+    _end_below(_tracking_hierarchy() / path_of(group))
+    for hierarchy in _hierarchies():
+        _remove_folder(hierarchy / path_of(group))
+
+
+def remove_all() -> None:
+    """Do the same with every group that was ever made here."""
+    _end_below(_tracking_hierarchy() / PARENT)
+    for hierarchy in _hierarchies():
+        _remove_folder(hierarchy / PARENT)
+
+
+def _end_below(folder: Path) -> None:
     deadline = time.monotonic() + END_SECONDS
-    while pids := _pids_below(root):
+    while pids := [int(pid) for file in folder.rglob("cgroup.procs") for pid in file.read_text().split()]:
         kill(pids)
         if time.monotonic() > deadline:
-            message = f"{node}: processes {pids} could not be killed within {END_SECONDS} s"
-            raise TimeoutError(message)
-    for hierarchy in _hierarchies():
-        folder = hierarchy / group_of(node)
-        for child in sorted(folder.rglob("*/"), reverse=True):
-            child.rmdir()
-        if folder.exists():
-            folder.rmdir()
+            raise TimeoutError(f"{folder}: processes {pids} could not be killed within {END_SECONDS} s")
+
+
+def _remove_folder(folder: Path) -> None:
+    for child in sorted(folder.rglob("*/"), reverse=True):
+        child.rmdir()
+    if folder.exists():
+        folder.rmdir()
 
 
 def _hierarchies() -> list[Path]:
@@ -61,10 +75,6 @@ def _hierarchies() -> list[Path]:
 
 def _tracking_hierarchy() -> Path:
     return MOUNT if is_version_2() else MOUNT / "pids"
-
-
-def _pids_below(folder: Path) -> list[int]:
-    return [int(pid) for file in folder.rglob("cgroup.procs") for pid in file.read_text().split()]
 
 
 def _enable_controllers(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """What builds and pushes images: a Docker engine where one answers, else buildah, which needs none."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from tests.cluster.paths import CACHE, IMAGES, REPOSITORY, RUN
 
 # A machine behind a proxy of its own has the proxy's certificate in here; the build needs it, the image does not.
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# Layers of gigabytes are written here on their way; a build that is killed leaves them behind.
+TEMPORARY = IMAGES / "temporary"
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Engine:
     def run(self, *arguments: str | Path) -> str:
         """Run a subcommand and return what it prints on standard output; the rest goes to the terminal."""
         command = [*self.command, *map(str, arguments)]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **_surroundings()).stdout.strip()
+        return subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env=_environment()
+        ).stdout.strip()
 
     def has(self, image: str) -> bool:
         """Whether the image is in the engine's store."""
@@ -42,7 +47,7 @@ class Engine:
         inputs = ["--build-arg", f"BASE_IMAGE={base}", "--secret", secret, "--file", dockerfile, "--tag", image, "."]
         # What the steps print goes to standard error: standard output is the driver's own.
         command = [*self.command, "build", *self.build_options, *inputs]
-        if subprocess.run(command, check=False, stdout=sys.stderr, **_surroundings()).returncode != 0:
+        if subprocess.run(command, check=False, stdout=sys.stderr, cwd=REPOSITORY, env=_environment()).returncode != 0:
             raise SystemExit(f"{dockerfile}: could not be built; the lines above say why")
 
     def push(self, image: str) -> None:
@@ -51,7 +56,10 @@ class Engine:
 
 
 def find() -> Engine:
-    """Return Docker if its engine answers, else buildah with a store under the cache folder."""
+    """Return Docker if its engine answers, else buildah with a store under the cache folder.
+
+    The caller holds the lock of the images: what an earlier build left unfinished is removed.
+    """
     try:
         answered = subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
     except FileNotFoundError:
@@ -63,6 +71,8 @@ def _buildah() -> Engine:
     # The machine's own cache of Python packages holds most of what an image needs already.
     uv_cache = Path(os.environ.get("UV_CACHE_DIR") or CACHE.parent / "uv")
     uv_cache.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(TEMPORARY, ignore_errors=True)
+    TEMPORARY.mkdir(parents=True)
     return Engine(
         "buildah",
         ("buildah", "--root", str(IMAGES / "buildah"), "--runroot", str(RUN / "buildah")),
@@ -71,3 +81,7 @@ def _buildah() -> Engine:
         push_options=("--tls-verify=false", "--compression-format", "zstd", "--compression-level", "1"),
         inspect_options=("--type", "image"),
     )
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"TMPDIR": str(TEMPORARY)}

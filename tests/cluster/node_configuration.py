@@ -121,7 +121,7 @@ def _kubelet(name: str, *, index: int, folder: Path, run: Path) -> dict[str, Any
 
 def _resources(name: str) -> dict[str, Any]:
     return {
-        "cgroupRoot": f"/{cgroups.group_of(name)}",
+        "cgroupRoot": f"/{cgroups.path_of(name)}",
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,
         "failSwapOn": False,
