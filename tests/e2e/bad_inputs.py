@@ -11,8 +11,9 @@ NUM_BROKEN = 6
 
 def push_bad_datasets(endpoint: str) -> None:
     """Push `demo/broken-images` (6 of 20 images cut short) and `demo/no-rows`."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
 
+    constants.HF_HUB_DISABLE_XET = True  # the Hub of the tests offers plain LFS, as self-hosted ones do
     api = HfApi(endpoint=endpoint, token=WRITE_TOKEN)
     for name, images in {"broken-images": _images(), "no-rows": []}.items():
         api.create_repo(f"demo/{name}", repo_type="dataset", exist_ok=True)

@@ -9,10 +9,10 @@ LABEL_ROLE = "finetune.dev/role"
 KILL_RANK = """
 import os, pathlib, signal
 for folder in pathlib.Path("/proc").iterdir():
-    if folder.name.isdigit() and b"finetune_trainer.train\\0" in (folder / "cmdline").read_bytes():
-        if b"torch.distributed.run" not in (folder / "cmdline").read_bytes():
-            os.kill(int(folder.name), signal.SIGKILL)
-            print("killed", folder.name)
+    words = (folder / "cmdline").read_bytes().split(b"\\0") if folder.name.isdigit() else []
+    if b"finetune_trainer.train" in words and b"finetune_trainer.distributed.agent" not in words:
+        os.kill(int(folder.name), signal.SIGKILL)
+        print("killed", folder.name)
 """
 
 

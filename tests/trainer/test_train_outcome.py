@@ -125,3 +125,9 @@ def test_an_unknown_exception_is_told_with_its_place_and_without_its_details() -
 
 def fail() -> None:
     raise ValueError("first line\nrow 7: a secret text")
+
+
+def test_a_torchrun_that_was_killed_was_ended_from_outside() -> None:
+    result = conclude([], exits={}, exit_code=-signal.SIGKILL, stop_requested=False, memory_kills=0)
+
+    assert (result.reason, result.message) == (Reason.RANK_KILLED, "torchrun was ended from outside by SIGKILL")

@@ -9,6 +9,7 @@ from finetune_trainer.distributed.records import RankRecord
 #: Endings that follow from another rank's ending.
 SECONDARY = (Reason.PEER_LOST, Reason.PREEMPTED)
 GOOD = (Reason.TRAINED,)
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 
 def conclude(
@@ -55,7 +56,7 @@ def crashed(rank: int, code: int, *, memory_kills: int) -> RunResult:
     elif code == -signal.SIGBUS:
         reason = Reason.OUT_OF_MEMORY
         message = f"rank {rank} got a bus error: /dev/shm is full; raise resources.sharedMemory"
-    elif code in (-signal.SIGKILL, -signal.SIGTERM):
+    elif code in KILLED:
         reason, message = Reason.RANK_KILLED, f"rank {rank} was ended from outside by {signal.Signals(-code).name}"
     else:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -73,5 +74,8 @@ def consequence(failures: list[RankRecord], *, exit_code: int, stop_requested: b
         return RunResult(role=Role.TRAIN, reason=Reason.PREEMPTED, message=message)
     if failures:
         return failed(failures[0])
+    if exit_code in KILLED:
+        message = f"torchrun was ended from outside by {signal.Signals(-exit_code).name}"
+        return RunResult(role=Role.TRAIN, reason=Reason.RANK_KILLED, message=message)
     message = f"torchrun ended with exit code {exit_code} and no rank said why; read the log"
     return RunResult(role=Role.TRAIN, reason=Reason.TRAINER_ERROR, message=message)
