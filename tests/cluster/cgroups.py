@@ -8,6 +8,7 @@ from tests.cluster.ending import kill
 MOUNT = Path("/sys/fs/cgroup")
 PARENT = "finetune-operator"
 END_SECONDS = 20
+POLL_SECONDS = 0.02
 
 
 def is_version_2() -> bool:
@@ -39,24 +40,32 @@ def create(group: str) -> str:
 
 def remove(group: str) -> None:
     """Kill every process of a group, containers included, and remove it."""
-    _end_below(_tracking_hierarchy() / path_of(group))
-    for hierarchy in _hierarchies():
-        _remove_folder(hierarchy / path_of(group))
+    _remove(path_of(group))
 
 
 def remove_all() -> None:
     """Do the same with every group that was ever made here."""
-    _end_below(_tracking_hierarchy() / PARENT)
-    for hierarchy in _hierarchies():
-        _remove_folder(hierarchy / PARENT)
+    _remove(PARENT)
 
 
-def _end_below(folder: Path) -> None:
+def _remove(path: str) -> None:
     deadline = time.monotonic() + END_SECONDS
-    while pids := [int(pid) for file in folder.rglob("cgroup.procs") for pid in file.read_text().split()]:
-        kill(pids)
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{folder}: processes {pids} could not be killed within {END_SECONDS} s")
+    while True:
+        kill(_pids_below(_tracking_hierarchy() / path))
+        try:
+            for hierarchy in _hierarchies():
+                _remove_folder(hierarchy / path)
+        except OSError as error:
+            # A process may join while this goes on, and one that ended counts until its parent has taken note.
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path}: still holds processes after {END_SECONDS} s of killing them") from error
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def _pids_below(folder: Path) -> list[int]:
+    return [int(pid) for file in folder.rglob("cgroup.procs") for pid in file.read_text().split()]
 
 
 def _remove_folder(folder: Path) -> None:

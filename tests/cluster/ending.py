@@ -15,6 +15,7 @@ def kill(pids: Sequence[int], *, first: signal.Signals = signal.SIGKILL, grace_s
             _send(handle, sent)
         all_ended = _wait(handles, seconds=grace_seconds)
         for handle in handles:
+            _reap(handle)
             os.close(handle)
         if all_ended:
             return
@@ -31,6 +32,14 @@ def _send(handle: int, sent: signal.Signals) -> None:
     try:
         signal.pidfd_send_signal(handle, sent)
     except ProcessLookupError:
+        return
+
+
+def _reap(handle: int) -> None:
+    """Let go of a process that this one started itself: until then it still counts in its control group."""
+    try:
+        os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
         return
 
 

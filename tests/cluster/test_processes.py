@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import cgroups, processes
+from tests.cluster.api import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -60,7 +61,8 @@ def test_a_process_without_a_record_is_ended_with_its_group(tmp_path: Path) -> N
 
 
 def test_the_end_of_a_log_is_told() -> None:
-    processes.start("talker", ["/bin/sh", "-c", "echo one; echo two; echo three; exec sleep 60"])
-    processes.stop("talker")
+    processes.start("talker", ["/bin/sh", "-c", "echo one; echo two; echo three"])
+
+    wait_until(lambda: not processes.is_running("talker"), seconds=10, what="talker ended")
 
     assert processes.tail("talker", lines=2) == "two\nthree"

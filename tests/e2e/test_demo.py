@@ -144,7 +144,7 @@ def test_the_hub_got_one_commit_with_a_card_and_no_data(run: Run, kube: Kubectl,
     repository = hub.commits(run.summary["repository"])
     newest = repository["commits"][0]
 
-    assert newest["sha"] == run.summary["commit"]
+    assert newest["oid"] == run.summary["commit"]
     assert {"README.md", "modules.json"} <= set(newest["files"])
     assert not [name for name in newest["files"] if name.endswith((".png", ".parquet", ".jpg"))]
 

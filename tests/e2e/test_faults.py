@@ -110,7 +110,7 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert len(published_commits(hub, "demo/lost-answer")) == 1
     newest = hub.commits("demo/lost-answer")["commits"][0]
-    assert finished["status"]["published"]["commit"] == newest["sha"]
+    assert finished["status"]["published"]["commit"] == newest["oid"]
 
 
 def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warning(
