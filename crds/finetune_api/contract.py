@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from finetune_api.base import Contract
-from finetune_api.reasons import Reason
+from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import (
     CheckpointStatus,
     DatasetStatus,
@@ -64,6 +64,7 @@ class ExitCode(IntEnum):
     PEER_LOST = 18
     TRAINER_ERROR = 19
     STORAGE_FULL = 20
+    RANK_KILLED = 21
 
 
 EXIT_CODES: dict[Reason, ExitCode] = {
@@ -87,9 +88,17 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.STORAGE_FULL: ExitCode.STORAGE_FULL,
     Reason.PREEMPTED: ExitCode.PREEMPTED,
     Reason.PEER_LOST: ExitCode.PEER_LOST,
+    Reason.RANK_KILLED: ExitCode.RANK_KILLED,
     Reason.TRAINER_ERROR: ExitCode.TRAINER_ERROR,
     Reason.INTERNAL_ERROR: ExitCode.INTERNAL_ERROR,
 }
+
+
+def exit_code_of(reason: Reason) -> ExitCode:
+    """Return the exit code of an ending; a failure without a code of its own is never taken for a success."""
+    otherwise = ExitCode.SUCCESS if GUIDANCE[reason].fault is Fault.NOBODY else ExitCode.INTERNAL_ERROR
+    return EXIT_CODES.get(reason, otherwise)
+
 
 #: Exit codes after which trying the same container again cannot help.
 FINAL_EXIT_CODES = (

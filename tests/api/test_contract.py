@@ -11,6 +11,7 @@ from finetune_api.contract import (
     Role,
     RunConfig,
     RunResult,
+    exit_code_of,
     round_significant,
     spec_hash,
 )
@@ -104,3 +105,13 @@ def test_reasons_of_one_exit_code_agree_on_retrying() -> None:
 )
 def test_numbers_keep_six_significant_digits(value: float, rounded: float) -> None:
     assert round_significant(value) == rounded
+
+
+def test_no_failure_ends_with_the_exit_code_of_a_success() -> None:
+    successes = {reason for reason in Reason if exit_code_of(reason) is ExitCode.SUCCESS}
+
+    assert successes == {reason for reason in Reason if GUIDANCE[reason].fault is Fault.NOBODY}
+
+
+def test_a_killed_rank_has_an_exit_code_of_its_own() -> None:
+    assert exit_code_of(Reason.RANK_KILLED) is ExitCode.RANK_KILLED

@@ -38,6 +38,14 @@ def create(group: str) -> str:
     return str(_tracking_hierarchy() / path_of(group) / "system")
 
 
+def join(folder: str, pid: int) -> None:
+    """Put a process into the group whose folder `create` returned; its later children will be in there too."""
+    try:
+        (Path(folder) / "cgroup.procs").write_text(str(pid))
+    except ProcessLookupError:
+        return  # it ended already
+
+
 def remove(group: str) -> None:
     """Kill every process of a group, containers included, and remove it."""
     _remove(path_of(group))
@@ -76,10 +84,9 @@ def _remove_folder(folder: Path) -> None:
 
 
 def _hierarchies() -> list[Path]:
-    if is_version_2():
-        return [MOUNT]
-    kinds = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
-    return [Path(fields[1]) for fields in kinds if fields[2] == "cgroup"]
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    # A machine may have both versions at once, and runc makes groups in the second one too.
+    return [Path(fields[1]) for fields in mounts if fields[2] in {"cgroup", "cgroup2"}]
 
 
 def _tracking_hierarchy() -> Path:

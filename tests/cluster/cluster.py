@@ -147,7 +147,7 @@ def _clear() -> None:
     dns.stop()
     registry.stop()
     control_plane.stop()
-    cgroups.remove(processes.GROUP)
+    cgroups.remove_all()
     network.down()
     mounts.delete(paths.CLUSTER / "etcd")
     mounts.delete(paths.LOGS)

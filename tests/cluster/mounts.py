@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def below(folder: Path) -> list[str]:
-    """Return the mount points below `folder`, the innermost first."""
+    """Return the mount points at and below `folder`, the innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4].replace("\\040", " ") for line in lines]
-    return sorted((point for point in points if point.startswith(f"{folder}/")), reverse=True)
+    return sorted((point for point in points if f"{point}/".startswith(f"{folder}/")), reverse=True)
 
 
 def unmount_below(folder: Path) -> None:
-    """Unmount everything below `folder`, however often it is mounted."""
+    """Unmount everything at and below `folder`, however often it is mounted."""
     while points := below(folder):
         subprocess.run(["umount", "--lazy", *points], check=True)
 

@@ -13,7 +13,6 @@ from tests.cluster.paths import LOGS, RUN
 RECORDS = RUN / "processes"
 # The group of every process that belongs to no node.
 GROUP = "control-plane"
-JOIN = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 
 def start(
@@ -21,14 +20,15 @@ def start(
 ) -> None:
     """Start `argv` in a session of its own, logging to `name`.log; does nothing if it runs already.
 
-    It joins its control group before it becomes `argv`: whatever happens to the driver or its records, it and its
-    children can be found and ended by their group.
+    It joins its control group at once: whatever happens to the driver's records, it and its children can be found and
+    ended by their group.
     """
     if is_running(name):
         return
     RECORDS.mkdir(parents=True, exist_ok=True)
     LOGS.mkdir(parents=True, exist_ok=True)
-    command = ["/bin/sh", "-c", JOIN, cgroups.create(group), *map(str, argv)]
+    command = [*map(str, argv)]
+    folder = cgroups.create(group)
     log = LOGS / f"{name}.log"
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -36,7 +36,8 @@ def start(
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     # No subprocess.Popen: that one warns when it is forgotten while its process lives, which is what is wanted here.
-    pid = os.posix_spawn(command[0], command, os.environ | (environment or {}), file_actions=files, setsid=True)
+    pid = os.posix_spawnp(command[0], command, os.environ | (environment or {}), file_actions=files, setsid=True)
+    cgroups.join(folder, pid)
     _write_record(name, pid)
 
 

@@ -1,5 +1,6 @@
 """The installed product for end-to-end tests: operator, Hub and inputs on the cluster, one namespace for the jobs."""
 
+import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from tests.stack.kubectl import Kubectl, Manifest
 from tests.stack.target import Target
 
 NAMESPACE = "finetune-e2e"
+#: A Hub that outlives a test run has the repositories of earlier runs.
+RUN = secrets.token_hex(3)
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +56,11 @@ def submit(kube: Kubectl) -> Iterator[Callable[[Manifest], Manifest]]:
         kube.delete(jobs.KIND, manifest["metadata"]["name"], namespace=NAMESPACE)
 
 
+def repository(name: str) -> str:
+    """Return the repository of this test run's job of that name."""
+    return f"demo/{name}-{RUN}"
+
+
 def quick_job(name: str, **changes: object) -> Manifest:
     """Return the demo's job made short: a few dozen steps, a checkpoint every few of them."""
     short = {
@@ -60,7 +68,7 @@ def quick_job(name: str, **changes: object) -> Manifest:
         "training__numTrainEpochs": 10,
         "checkpoint__everySteps": 5,
         "evaluation__every": 15,
-        "publish__repository": f"demo/{name}",
+        "publish__repository": repository(name),
         "publish__gate": None,
     }
     manifest = jobs.load_example("demo", namespace=NAMESPACE, **(short | changes))

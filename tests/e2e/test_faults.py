@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.conftest import NAMESPACE, quick_job
+from tests.e2e.conftest import NAMESPACE, quick_job, repository
 from tests.e2e.gang import children, events, kill_operator, kill_rank, names
 from tests.hub.running import RunningHub
 from tests.stack import jobs
@@ -46,7 +46,7 @@ def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
     assert resumed["status"]["checkpoint"]["step"] >= before
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert finished["status"]["progress"]["step"] == 60
-    assert len(published_commits(hub, "demo/killed-rank")) == 1
+    assert len(published_commits(hub, repository("killed-rank"))) == 1
     assert "RankKilled" in events(kube, job)
 
 
@@ -63,7 +63,7 @@ def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: R
     assert (status["attempt"], status["restarts"]) == (1, {"userErrors": 0, "infrastructure": 0})
     roles = sorted(child["metadata"]["labels"]["finetune.dev/role"] for child in children(kube, "jobs", job))
     assert roles == ["prepare", "publish", "train"]
-    assert len(published_commits(hub, "demo/killed-operator")) == 1
+    assert len(published_commits(hub, repository("killed-operator"))) == 1
 
 
 def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, submit: Submit) -> None:
@@ -102,14 +102,14 @@ def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, 
 def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:
-    hub.fail("lose-answer", method="POST", path="/api/models/demo/lost-answer/commit/")
+    hub.fail("lose-answer", method="POST", path=f"/api/models/{repository('lost-answer')}/commit/")
 
     job = submit(quick_job("lost-answer"))
     finished = jobs.wait_until_finished(kube, job, seconds=400)
 
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
-    assert len(published_commits(hub, "demo/lost-answer")) == 1
-    newest = hub.commits("demo/lost-answer")["commits"][0]
+    assert len(published_commits(hub, repository("lost-answer"))) == 1
+    newest = hub.commits(repository("lost-answer"))["commits"][0]
     assert finished["status"]["published"]["commit"] == newest["oid"]
 
 
@@ -123,7 +123,7 @@ def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warni
 
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert any("whoami" in warning for warning in finished["status"]["warnings"])
-    assert len(published_commits(hub, "demo/plain-hub")) == 1
+    assert len(published_commits(hub, repository("plain-hub"))) == 1
 
 
 def test_a_gate_that_is_not_met_publishes_nothing_and_says_so(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
@@ -134,7 +134,7 @@ def test_a_gate_that_is_not_met_publishes_nothing_and_says_so(kube: Kubectl, hub
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     published = jobs.condition(finished, "Published")
     assert (published["status"], published["reason"]) == ("False", "GateNotMet")
-    assert published_commits(hub, "demo/gate") == []
+    assert published_commits(hub, repository("gate")) == []
 
 
 def test_a_lost_node_moves_the_gang_to_the_others(
@@ -158,4 +158,4 @@ def test_a_lost_node_moves_the_gang_to_the_others(
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert finished["status"]["restarts"]["infrastructure"] == 1
     assert finished["status"]["checkpoint"]["step"] >= before
-    assert len(published_commits(hub, "demo/lost-node")) == 1
+    assert len(published_commits(hub, repository("lost-node"))) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from finetune_api.contract import EXIT_CODES, MESSAGE_LIMIT, ExitCode, Role, RunConfig, RunResult
+from finetune_api.contract import MESSAGE_LIMIT, Role, RunConfig, RunResult, exit_code_of
 from finetune_api.reasons import Reason
 from finetune_trainer import logs
 from finetune_trainer.causes import is_storage_full, one_line
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         update={"message": redact(result.message), "warnings": [redact(warning) for warning in result.warnings]}
     )
     tell(result, settings.termination_message)
-    return int(EXIT_CODES.get(result.reason, ExitCode.SUCCESS))
+    return int(exit_code_of(result.reason))
 
 
 def run(role: Role, settings: Settings) -> RunResult:

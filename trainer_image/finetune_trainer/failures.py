@@ -1,6 +1,6 @@
 """The one exception that ends a run on purpose: it carries the reason and the sentence that the user reads."""
 
-from finetune_api.contract import EXIT_CODES, ExitCode
+from finetune_api.contract import ExitCode, exit_code_of
 from finetune_api.reasons import Reason
 
 
@@ -15,4 +15,4 @@ class RunFailure(Exception):  # noqa: N818 - it is an outcome, told in the user'
     @property
     def exit_code(self) -> ExitCode:
         """Return the agreed exit code of the reason."""
-        return EXIT_CODES[self.reason]
+        return exit_code_of(self.reason)
