@@ -76,7 +76,7 @@ def _buildah() -> Engine:
     return Engine(
         "buildah",
         ("buildah", "--root", str(IMAGES / "buildah"), "--runroot", str(RUN / "buildah")),
-        build_options=("--isolation", "chroot", "--layers", f"--volume={uv_cache}:/var/cache/uv"),
+        build_options=("--isolation", "chroot", "--layers", "--force-rm", f"--volume={uv_cache}:/var/cache/uv"),
         # zstd at its quickest: packing gigabytes takes longer than moving them within one machine.
         push_options=("--tls-verify=false", "--compression-format", "zstd", "--compression-level", "1"),
         inspect_options=("--type", "image"),

@@ -31,6 +31,7 @@ def prune(builder: Engine, *, binaries: Path) -> None:
     if stale:
         registry.collect_garbage(binaries)
         if builder.name == "buildah":
+            builder.run("rm", "--all")  # of builds that were killed; they would hold on to their images
             builder.run("rmi", "--prune")
 
 
