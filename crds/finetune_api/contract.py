@@ -152,8 +152,11 @@ MUTABLE_FIELDS = ("suspend", "retry", "active_deadline_seconds", "stall_timeout_
 
 
 def spec_hash(spec: FinetuneJobSpec, *, uid: str) -> str:
-    """Return 12 hex digits over the immutable part of `spec` and the job's uid."""
-    content = spec.model_dump(mode="json", by_alias=True, exclude=set(MUTABLE_FIELDS))
+    """Return 12 hex digits over the immutable part of `spec` and the job's uid.
+
+    Defaults do not count, so that a release with new fields finds the work of the one before.
+    """
+    content = spec.model_dump(mode="json", by_alias=True, exclude=set(MUTABLE_FIELDS), exclude_defaults=True)
     canonical = json.dumps([uid, content], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -212,8 +215,10 @@ class RunResult(Contract):
     def to_termination_message(self) -> str:
         """Return JSON of at most RESULT_LIMIT_BYTES; what does not fit is cut from the least important end."""
         short: dict[str, object] = {"warnings": [], "message": self.message[:300]}
+        firsts = {score.name: score for score in reversed(self.evaluations)}
+        mains = {**short, "evaluations": [*reversed(firsts.values())]}
         least = {**short, "evaluations": self.evaluations[:1], "datasets": self.datasets[:4]}
-        cuts: list[dict[str, object]] = [{}, {"warnings": self.warnings[:3]}, {"warnings": []}, short, least]
+        cuts: list[dict[str, object]] = [{}, {"warnings": self.warnings[:3]}, {"warnings": []}, short, mains, least]
         for cut in cuts:
             text = self.model_copy(update=cut).model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= RESULT_LIMIT_BYTES:

@@ -126,13 +126,21 @@ def _fields(node: dict[str, Any], definitions: dict[str, Any]) -> list[tuple[str
             continue
         if key == "default" and value is None:
             continue
-        fields += _field(key, value, definitions)
+        if key == "properties":
+            fields.append((key, _properties(value, set(node.get("required", ())), definitions)))
+        else:
+            fields += _field(key, value, definitions)
     return fields
 
 
+def _properties(items: dict[str, Any], required: set[str], definitions: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _convert(item, definitions) if name in required else _property(item, definitions)
+        for name, item in items.items()
+    }
+
+
 def _field(key: str, value: Any, definitions: dict[str, Any]) -> list[tuple[str, Any]]:  # noqa: ANN401 - JSON
-    if key == "properties":
-        return [(key, {name: _property(item, definitions) for name, item in value.items()})]
     if key == "const":
         return [("enum", [value])]
     if key.startswith("exclusive"):
@@ -145,7 +153,7 @@ def _field(key: str, value: Any, definitions: dict[str, Any]) -> list[tuple[str,
 
 
 def _property(item: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return one property; objects whose fields all have defaults default to {} so that those apply."""
+    """Return one optional property; objects whose fields all have defaults default to {} so that those apply."""
     converted: dict[str, Any] = _convert(item, definitions)
     optional_object = converted.get("type") == "object" and "properties" in converted and not converted.get("required")
     nullable = any(option.get("type") == "null" for option in item.get("anyOf", []))

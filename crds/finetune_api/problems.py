@@ -1,27 +1,14 @@
 """What is wrong with a manifest, all of it at once, each with its field path, value, cause and fix."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
+from finetune_api.problem import Problem
 from finetune_api.quantities import parse_quantity
+from finetune_api.sense import check_sense
 from finetune_api.types import FinetuneJob, FinetuneJobSpec
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong, and what to do about it."""
-
-    path: str
-    value: object
-    because: str
-    fix: str
-
-    def __str__(self) -> str:
-        """Return `path: value is wrong because ...; fix`."""
-        return f"{self.path}: {self.value!r} is wrong because {self.because}; {self.fix}"
 
 
 def parse_job(manifest: dict[str, Any]) -> FinetuneJob | list[Problem]:
@@ -33,7 +20,7 @@ def parse_job(manifest: dict[str, Any]) -> FinetuneJob | list[Problem]:
 
 
 def _schema_problem(entry: Any) -> Problem:  # noqa: ANN401 - pydantic's own error record
-    path = ".".join(str(part) for part in entry["loc"])
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"]).removeprefix(".")
     return Problem(
         path=path, value=entry["input"], because=entry["msg"].lower(), fix="see kubectl explain finetunejob.spec"
     )
@@ -41,19 +28,22 @@ def _schema_problem(entry: Any) -> Problem:  # noqa: ANN401 - pydantic's own err
 
 def check_spec(spec: FinetuneJobSpec) -> list[Problem]:
     """Return what the schema cannot state; empty if all is well."""
-    return [*_check_names(spec), *_check_memory(spec), *_check_columns(spec)]
+    return [*_check_names(spec), *_check_memory(spec), *_check_columns(spec), *check_sense(spec)]
 
 
 def _check_names(spec: FinetuneJobSpec) -> Iterator[Problem]:
-    train = {dataset.name for dataset in spec.data.train}
-    for index, dataset in enumerate(spec.data.evaluation):
-        if dataset.name in train:
+    seen: dict[str, str] = {}
+    paths = [(f"spec.data.train[{i}].name", dataset.name) for i, dataset in enumerate(spec.data.train)]
+    paths += [(f"spec.data.evaluation[{i}].name", dataset.name) for i, dataset in enumerate(spec.data.evaluation)]
+    for path, name in paths:
+        if name in seen:
             yield Problem(
-                path=f"spec.data.evaluation[{index}].name",
-                value=dataset.name,
-                because="a training set has the same name",
+                path=path,
+                value=name,
+                because=f"{seen[name]} is the same",
                 fix="give every dataset a name of its own",
             )
+        seen.setdefault(name, path)
 
 
 def _check_memory(spec: FinetuneJobSpec) -> Iterator[Problem]:
@@ -74,11 +64,12 @@ def _check_columns(spec: FinetuneJobSpec) -> Iterator[Problem]:
     ]:
         if columns is None:
             continue
-        names = [columns.query, columns.positive, *columns.negatives]
+        parts = (columns.query, columns.positive, columns.document, columns.documents, columns.label)
+        names = [*(name for name in parts if name is not None), *columns.negatives]
         if len(set(names)) < len(names):
             yield Problem(
                 path=path,
                 value=names,
                 because="one column plays two parts",
-                fix="name a different column for query, positive and each negative",
+                fix="name a different column for each part",
             )

@@ -97,7 +97,7 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.PREPARING: _nobody(),
     Reason.VALIDATED: _nobody(),
     Reason.WAITING_FOR_GANG: _nobody("Wait: training starts when every pod of the gang runs."),
-    Reason.UNSCHEDULABLE: _nobody("Free accelerators, or change resources, nodeSelector or tolerations."),
+    Reason.UNSCHEDULABLE: _nobody("Free accelerators or quota, or change resources, nodeSelector or tolerations."),
     Reason.QUEUED: _nobody("Wait for the queue to admit the training Job."),
     Reason.TRAINING: _nobody(),
     Reason.RESTARTING: _nobody(),

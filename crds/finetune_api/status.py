@@ -59,6 +59,8 @@ class RestartCounts(Contract):
     """Restarts after errors of code or data."""
     infrastructure: int = 0
     """Restarts after lost nodes, evictions and crashes from outside."""
+    last_time: str | None = None
+    """When the last of them was decided, RFC 3339; the next gang waits the longer the more there were."""
 
 
 class ProgressStatus(Contract):
@@ -119,6 +121,12 @@ class EvaluationScore(Contract):
     """Value for the base model."""
     final: float | None = None
     """Value for the trained model."""
+    improvement_low: float | None = None
+    """Lower end of the bootstrap interval of the improvement, over queries or rows."""
+    improvement_high: float | None = None
+    """Its upper end."""
+    confidence: float | None = None
+    """Confidence of that interval."""
     dimensions: Annotated[list[DimensionScore], Field(max_length=16)] = Field(default_factory=list)
     """The same per Matryoshka dimension; only for spec.evaluation.metric."""
 
@@ -131,11 +139,15 @@ class ModelStatus(Contract):
     modalities: list[str] = Field(default_factory=list)
     """What the model can encode."""
     embedding_dimension: int | None = None
-    """Length of its embeddings."""
+    """Length of its embeddings; a reranker has none."""
     attention: str | None = None
     """Attention implementation that ran."""
     dtype: str | None = None
     """Precision of the weights that ran."""
+    parameters: int | None = None
+    """Number of its weights, adapters included."""
+    trainable_parameters: int | None = None
+    """How many of them are trained."""
 
 
 class DatasetStatus(Contract):

@@ -4,13 +4,16 @@ Single source of the CRD (`finetune_api.crd`). Defaults and limits live here; wh
 the type it belongs to; what no schema can state is in `finetune_api.problems`.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
 from finetune_api.base import Contract
 from finetune_api.datasets import Data
-from finetune_api.fields import Arguments, Quantity, ShortText, Source, rule, rules
+from finetune_api.fields import Arguments, Name, Quantity, ShortText, rule, rules
+from finetune_api.model import Model
+from finetune_api.objective import Loss
 from finetune_api.status import FinetuneJobStatus
 
 GROUP = "finetune.dev"
@@ -18,8 +21,9 @@ VERSION = "v1alpha1"
 KIND = "FinetuneJob"
 PLURAL = "finetunejobs"
 
-METRIC_PATTERN = r"^(ndcg|mrr|recall|map)@[1-9][0-9]{0,2}$"
-MAX_DIMENSIONS = 16
+METRIC_PATTERN = (
+    r"^((ndcg|mrr|recall|map|precision|accuracy)@[1-9][0-9]{0,2}|accuracy|spearman|pearson|ap|f1|precision|recall|mcc)$"
+)
 
 
 class SecretKey(Contract):
@@ -38,67 +42,6 @@ class Hub(Contract):
     """Read token for private or gated models and datasets. Mounted as a file into the prepare pod alone."""
 
 
-class Prompts(Contract):
-    """Instructions put before what is encoded."""
-
-    query: Annotated[str, StringConstraints(max_length=2048)] | None = None
-    """Instruction for queries; the model's own if absent."""
-    document: Annotated[str, StringConstraints(max_length=2048)] | None = None
-    """Instruction for documents; the model's own if absent."""
-
-
-class Model(Contract):
-    """The base model."""
-
-    kind: Literal["Embedding"] = "Embedding"
-    """What is trained: Embedding is a Sentence Transformers bi-encoder, one vector per text or image."""
-    source: Source
-    """hf://OWNER/NAME or pvc://CLAIM/PATH."""
-    revision: ShortText = "main"
-    """Branch, tag or commit; prepare resolves it to a commit, which is shown in status.model.revision."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the weights while training. float32 trains with bfloat16 autocast where the accelerator has it;
-    pure bfloat16 halves memory, but most weights do not move at learning rates below 1e-4."""
-    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
-    """Attention implementation. auto takes flash_attention_2 where it is installed and usable, else sdpa."""
-    max_seq_length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
-    """Longest input in tokens; the model's own limit if absent."""
-    prompts: Prompts = Field(default_factory=Prompts)
-    """Instructions put before queries and documents, in training, evaluation and the published model."""
-    model_kwargs: Arguments = Field(default_factory=dict)
-    """Passed to the model's from_pretrained as they are."""
-    processor_kwargs: Arguments = Field(default_factory=dict)
-    """Passed to the processor's from_pretrained as they are, for example the image size limits."""
-
-
-class Loss(Contract):
-    """The training objective, by the library's class name."""
-
-    name: Literal["CachedMultipleNegativesRankingLoss", "MultipleNegativesRankingLoss"] = (
-        "CachedMultipleNegativesRankingLoss"
-    )
-    """Class of sentence_transformers.sentence_transformer.losses."""
-    arguments: Arguments = Field(default_factory=dict)
-    """The class's own keyword arguments, for example scale or mini_batch_size."""
-    matryoshka_dimensions: Annotated[
-        list[Annotated[int, Field(ge=1, le=65_536)]],
-        Field(
-            max_length=MAX_DIMENSIONS,
-            json_schema_extra={
-                "x-kubernetes-list-type": "set",
-                **rules(
-                    rule(
-                        "self.map(dimension, -dimension).isSorted()",
-                        "matryoshkaDimensions must be descending and unique; "
-                        "write the largest first, for example [768, 256, 64]",
-                    )
-                ),
-            },
-        ),
-    ] = Field(default_factory=list)
-    """Embedding sizes that should work when the vector is cut, largest first. Empty: no MatryoshkaLoss."""
-
-
 class Training(Contract):
     """How to train. Names are those of Hugging Face's training arguments."""
 
@@ -114,15 +57,25 @@ class Training(Contract):
     """Peak learning rate of AdamW."""
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of all steps in which the learning rate rises."""
+    learning_rates: Annotated[
+        dict[str, Annotated[float, Field(gt=0, le=1)]], Field(json_schema_extra={"maxProperties": 32})
+    ] = Field(default_factory=dict)
+    """Learning rates of parameters by a regular expression on their names, as the library's learning_rate_mapping."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """Seed of data order and dropout."""
+    arguments: Arguments = Field(default_factory=dict)
+    """Any other training argument of the library, by its own snake_case name, for example weight_decay or
+    gradient_accumulation_steps; checked by prepare."""
 
 
 class Evaluation(Contract):
     """When and what to measure."""
 
     metric: Annotated[str, StringConstraints(pattern=METRIC_PATTERN, max_length=16)] = "ndcg@10"
-    """ndcg@k, mrr@k, recall@k or map@k. Decides which checkpoint is best, and the gate."""
+    """ndcg@k, mrr@k, recall@k, map@k, precision@k or accuracy@k; accuracy of triplets; spearman or pearson of
+    similarities; ap, f1, accuracy, precision, recall or mcc of pairs. Decides which model is best, and the gate."""
+    dataset: Name | None = None
+    """Evaluation set that the metric is taken from; the first if absent."""
     every: Annotated[
         int | Annotated[str, StringConstraints(max_length=8)],
         Field(
@@ -221,6 +174,9 @@ class Gate(Contract):
 
     min_improvement: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Least improvement of evaluation.metric over the base model. Below 0.01 NDCG@10 differences are noise."""
+    confidence: Annotated[float, Field(ge=0.5, le=0.999)] | None = None
+    """Ask for the improvement with this confidence: the lower end of its bootstrap interval over the queries must
+    reach minImprovement. Absent: the measured improvement must."""
 
 
 class Publish(Contract):
@@ -350,6 +306,45 @@ class FinetuneJobSpec(Contract):
     """Pods and volume are removed so many seconds after the end; the FinetuneJob stays."""
     image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """Trainer image, instead of the operator's default."""
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """A source and where the spec names it."""
+
+    path: str
+    """Field without `.source`, for example `spec.data.train[0]`."""
+    source: str
+    revision: str
+
+
+def named_models(spec: FinetuneJobSpec) -> list[NamedSource]:
+    """Return every model that the spec names, the base model or its routes first."""
+    model = spec.model
+    found = [] if model.source is None else [NamedSource("spec.model", model.source, model.revision)]
+    if model.router is not None:
+        found += [
+            NamedSource(f"spec.model.router.routes.{name}", route.source, route.revision)
+            for name, route in model.router.routes.items()
+        ]
+    if (guide := spec.training.loss.guide) is not None:
+        found.append(NamedSource("spec.training.loss.guide", guide.source, guide.revision))
+    for index, dataset in enumerate(spec.data.train):
+        path = f"spec.data.train[{index}]"
+        if dataset.loss is not None and (guide := dataset.loss.guide) is not None:
+            found.append(NamedSource(f"{path}.loss.guide", guide.source, guide.revision))
+        if (miner := dataset.mine_negatives) is not None and miner.source is not None:
+            found.append(NamedSource(f"{path}.mineNegatives", miner.source, miner.revision))
+    return found
+
+
+def named_datasets(spec: FinetuneJobSpec) -> list[NamedSource]:
+    """Return every dataset that the spec names, in its order."""
+    train = [NamedSource(f"spec.data.train[{i}]", d.source, d.revision) for i, d in enumerate(spec.data.train)]
+    evaluation = [
+        NamedSource(f"spec.data.evaluation[{i}]", d.source, d.revision) for i, d in enumerate(spec.data.evaluation)
+    ]
+    return train + evaluation
 
 
 class ObjectMeta(Contract):

@@ -3,8 +3,9 @@
 inputs/                 written by prepare, read by the others
   manifest.json           what is here: revisions, columns, row counts, hashes; written last
   model/                  the base model
-  data/train.parquet      columns query, positive, negative_0...: text, or paths below inputs/images
-  data/<evaluation>/      queries.parquet, corpus.parquet (id, value), relevant.parquet (query_id, corpus_id)
+  models/<key>/           other models that the spec names: routes, guides, miners of negatives
+  data/train/<name>.parquet    columns query, positive, negative_0..., label: text, or paths below inputs/images
+  data/evaluation/<name>/      tables of one evaluation set, see finetune_trainer/data/manifest.py
   images/ab/abcdef...png  every image once, named by the SHA-256 of its bytes
 train/                  written by rank 0 of train, read by publish
   attempt                 number of the gang that may write; an older one stops
@@ -17,6 +18,7 @@ publish/                written by publish
   receipt.json            commit and tag, for a repeated run
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +52,17 @@ class Workspace:
     def images(self) -> Path:
         return self.inputs / "images"
 
-    @property
-    def train_table(self) -> Path:
-        return self.inputs / "data" / "train.parquet"
+    def other_model(self, source: str, revision: str) -> Path:
+        """Return the folder of a model that is not spec.model itself; equal sources share one."""
+        return self.inputs / "models" / hashlib.sha256(f"{source}@{revision}".encode()).hexdigest()[:16]
+
+    def train_table(self, name: str) -> Path:
+        """Return the table of the training set `name`, as it is called in the spec."""
+        return self.inputs / "data" / "train" / f"{name}.parquet"
 
     def evaluation_folder(self, name: str) -> Path:
         """Return the folder of the evaluation set `name`, as it is called in the spec."""
-        return self.inputs / "data" / name
+        return self.inputs / "data" / "evaluation" / name
 
     @property
     def train(self) -> Path:

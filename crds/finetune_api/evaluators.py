@@ -1,0 +1,72 @@
+"""What an evaluation set measures: which columns each evaluator takes and which metrics it yields."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from finetune_api.losses import Kind
+
+
+class Evaluator(StrEnum):
+    """How an evaluation set is used; names are the library's, without `Evaluator`."""
+
+    INFORMATION_RETRIEVAL = "InformationRetrieval"
+    RERANKING = "Reranking"
+    TRIPLET = "Triplet"
+    EMBEDDING_SIMILARITY = "EmbeddingSimilarity"
+    BINARY_CLASSIFICATION = "BinaryClassification"
+
+
+@dataclass(frozen=True)
+class EvaluatorRule:
+    """What one evaluator takes and yields."""
+
+    columns: tuple[tuple[str, ...], ...]
+    """Each combination of columns that will do; `negatives` may be added where it is not named."""
+    metrics: tuple[str, ...]
+    """Metrics without @k; those in `at_k` need one."""
+    at_k: bool
+    kinds: tuple[Kind, ...]
+    main: str
+    """Metric that is always reported first among the others."""
+
+
+_BOTH: tuple[Kind, ...] = ("Embedding", "Reranker")
+_PAIR = (("query", "document", "label"),)
+
+EVALUATORS: dict[Evaluator, EvaluatorRule] = {
+    Evaluator.INFORMATION_RETRIEVAL: EvaluatorRule(
+        (("query", "positive"),),
+        ("ndcg", "mrr", "recall", "map", "precision", "accuracy"),
+        at_k=True,
+        kinds=("Embedding",),
+        main="ndcg@10",
+    ),
+    Evaluator.RERANKING: EvaluatorRule(
+        (("query", "positive", "negatives"), ("query", "documents", "label")),
+        ("ndcg", "mrr", "map"),
+        at_k=True,
+        kinds=_BOTH,
+        main="ndcg@10",
+    ),
+    Evaluator.TRIPLET: EvaluatorRule(
+        (("query", "positive", "negatives"),), ("accuracy",), at_k=False, kinds=("Embedding",), main="accuracy"
+    ),
+    Evaluator.EMBEDDING_SIMILARITY: EvaluatorRule(
+        _PAIR, ("spearman", "pearson"), at_k=False, kinds=_BOTH, main="spearman"
+    ),
+    Evaluator.BINARY_CLASSIFICATION: EvaluatorRule(
+        _PAIR, ("ap", "f1", "accuracy", "precision", "recall", "mcc"), at_k=False, kinds=_BOTH, main="ap"
+    ),
+}
+
+
+def default_evaluator(kind: Kind) -> Evaluator:
+    """Return the evaluator of a set that names none."""
+    return Evaluator.INFORMATION_RETRIEVAL if kind == "Embedding" else Evaluator.RERANKING
+
+
+def yields(evaluator: Evaluator, metric: str) -> bool:
+    """Say whether `metric`, for example `ndcg@10` or `spearman`, is one of the evaluator's."""
+    name, at, _ = metric.partition("@")
+    rule = EVALUATORS[evaluator]
+    return name in rule.metrics and bool(at) == rule.at_k

@@ -1,0 +1,123 @@
+"""Every training loss that a FinetuneJob can name: for which kind of model, on which columns, with which label.
+
+Names are the library's class names. One line per loss; the trainer keeps the classes and the rules about arguments.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+Kind = Literal["Embedding", "Reranker"]
+
+
+class Layout(StrEnum):
+    """What one training row is made of. The names are those of spec.data.train[].columns."""
+
+    RETRIEVAL = "query, positive[, negatives]"
+    SCORED = "query, positive, negatives, label"
+    LABELED_PAIR = "query, document, label"
+    LISTWISE = "query, documents, label"
+    LABELED_DOCUMENT = "document, label"
+    DOCUMENT = "document"
+
+
+class Label(StrEnum):
+    """What the label column holds."""
+
+    NONE = "no label"
+    SCORE = "a number"
+    BINARY = "0 or 1"
+    CLASS = "a class, whole numbers from 0"
+    SCORES = "a list of numbers, one per document"
+    MARGINS = "a number, or a list of numbers, one per negative or one per document"
+    VECTOR = "a list of numbers, the teacher's embedding"
+
+
+#: More negatives than any row has columns for.
+ANY_NUMBER = 1_000
+
+
+@dataclass(frozen=True)
+class LossRule:
+    """What one loss takes."""
+
+    kind: Kind
+    layouts: tuple[Layout, ...]
+    label: Label = Label.NONE
+    negatives: tuple[int, int] = (0, ANY_NUMBER)
+    """Fewest and most negatives per row."""
+    matryoshka: bool = True
+    """Whether MatryoshkaLoss may be put around it."""
+    text_only: bool = False
+    wraps: bool = False
+    """Whether it is put around the loss that its argument `loss` names, whose columns it takes."""
+
+
+_IN_BATCH = (Layout.RETRIEVAL,)
+_PAIR = (Layout.LABELED_PAIR,)
+# Rows of query, positive and negatives become pairs with label 1 and 0, or lists with one 1.
+_POINTWISE = (Layout.LABELED_PAIR, Layout.RETRIEVAL)
+_LISTWISE = (Layout.LISTWISE, Layout.RETRIEVAL)
+_ONE = (Layout.LABELED_DOCUMENT,)
+# One embedding of the teacher for a text, or for two that mean the same, as a sentence and its translation.
+_TAUGHT = (Layout.LABELED_DOCUMENT, Layout.LABELED_PAIR)
+
+EMBEDDING_LOSSES: dict[str, LossRule] = {
+    "MultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH),
+    "CachedMultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH),
+    "MultipleNegativesSymmetricRankingLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0)),
+    "CachedMultipleNegativesSymmetricRankingLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0)),
+    "GISTEmbedLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 1)),
+    "CachedGISTEmbedLoss": LossRule("Embedding", _IN_BATCH),
+    "TripletLoss": LossRule("Embedding", _IN_BATCH, negatives=(1, 1)),
+    "MegaBatchMarginLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0)),
+    "GlobalOrthogonalRegularizationLoss": LossRule("Embedding", _IN_BATCH, matryoshka=False),
+    "CosineSimilarityLoss": LossRule("Embedding", _PAIR, Label.SCORE),
+    "CoSENTLoss": LossRule("Embedding", _PAIR, Label.SCORE),
+    "AnglELoss": LossRule("Embedding", _POINTWISE, Label.SCORE),
+    "ContrastiveLoss": LossRule("Embedding", _POINTWISE, Label.BINARY),
+    "OnlineContrastiveLoss": LossRule("Embedding", _POINTWISE, Label.BINARY),
+    "SoftmaxLoss": LossRule("Embedding", _PAIR, Label.CLASS, matryoshka=False),
+    "BatchAllTripletLoss": LossRule("Embedding", _ONE, Label.CLASS),
+    "BatchHardTripletLoss": LossRule("Embedding", _ONE, Label.CLASS),
+    "BatchSemiHardTripletLoss": LossRule("Embedding", _ONE, Label.CLASS),
+    "BatchHardSoftMarginTripletLoss": LossRule("Embedding", _ONE, Label.CLASS),
+    "MarginMSELoss": LossRule("Embedding", (Layout.SCORED,), Label.MARGINS, negatives=(1, ANY_NUMBER)),
+    "DistillKLDivLoss": LossRule("Embedding", (Layout.SCORED,), Label.SCORES, negatives=(1, ANY_NUMBER)),
+    "MSELoss": LossRule("Embedding", _TAUGHT, Label.VECTOR),
+    "EmbedDistillLoss": LossRule("Embedding", _TAUGHT, Label.VECTOR),
+    # ContrastiveTensionLoss is not here: its pairs of equal and of different texts come from a data loader of its own.
+    "ContrastiveTensionLossInBatchNegatives": LossRule("Embedding", (Layout.DOCUMENT,), matryoshka=False),
+    # The query is the damaged text, the positive the text that it was made of.
+    "DenoisingAutoEncoderLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), matryoshka=False, text_only=True),
+    "AdaptiveLayerLoss": LossRule("Embedding", (), matryoshka=False, wraps=True),
+    "Matryoshka2dLoss": LossRule("Embedding", (), wraps=True),
+}
+
+RERANKER_LOSSES: dict[str, LossRule] = {
+    "BinaryCrossEntropyLoss": LossRule("Reranker", _POINTWISE, Label.SCORE, matryoshka=False),
+    "CrossEntropyLoss": LossRule("Reranker", _PAIR, Label.CLASS, matryoshka=False),
+    "MSELoss": LossRule("Reranker", _PAIR, Label.SCORE, matryoshka=False),
+    "MarginMSELoss": LossRule("Reranker", (Layout.SCORED,), Label.MARGINS, negatives=(1, ANY_NUMBER), matryoshka=False),
+    "MultipleNegativesRankingLoss": LossRule("Reranker", _IN_BATCH, matryoshka=False),
+    "CachedMultipleNegativesRankingLoss": LossRule("Reranker", _IN_BATCH, matryoshka=False),
+    "LambdaLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
+    "ListMLELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
+    "PListMLELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
+    "ListNetLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
+    "RankNetLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
+    "ADRMSELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
+}
+
+#: Names that are often quoted but never existed, and what is meant.
+LOSS_ALIASES = {"CachedCrossEncoderLoss": "CachedMultipleNegativesRankingLoss"}
+
+
+def losses_of(kind: Kind) -> dict[str, LossRule]:
+    """Return the losses of one kind of model by name."""
+    return EMBEDDING_LOSSES if kind == "Embedding" else RERANKER_LOSSES
+
+
+def loss_rule(name: str, kind: Kind) -> LossRule | None:
+    """Return what the loss `name` takes when a model of `kind` is trained, None if that kind has no such loss."""
+    return losses_of(kind).get(LOSS_ALIASES.get(name, name) if kind == "Reranker" else name)

@@ -1,0 +1,194 @@
+"""Whether model kind, losses, columns, evaluators and the metric fit together, before anything is fetched."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from finetune_api.datasets import EvaluationDataset, TrainDataset
+from finetune_api.evaluators import EVALUATORS, Evaluator, default_evaluator, yields
+from finetune_api.losses import LOSS_ALIASES, Kind, Label, Layout, LossRule, loss_rule, losses_of
+from finetune_api.objective import Loss
+from finetune_api.problem import Problem
+from finetune_api.types import FinetuneJobSpec
+
+METRIC = "spec.evaluation.metric"
+
+
+def check_sense(spec: FinetuneJobSpec) -> list[Problem]:
+    """Return everything that does not fit."""
+    return [*_check_losses(spec), *_check_mining(spec), *_check_evaluations(spec), *_check_metric(spec)]
+
+
+def notes(spec: FinetuneJobSpec) -> list[str]:
+    """Return what is accepted but was said in words that do not exist."""
+    names = [("spec.training.loss.name", spec.training.loss.name)]
+    names += [(f"spec.data.train[{i}].loss.name", d.loss.name) for i, d in enumerate(spec.data.train) if d.loss]
+    return [
+        f"{path}: the library has no {name}; {LOSS_ALIASES[name]} is used"
+        for path, name in names
+        if name in LOSS_ALIASES
+    ]
+
+
+def objective_of(spec: FinetuneJobSpec, dataset: TrainDataset) -> Loss:
+    """Return the loss that `dataset` is trained with."""
+    return dataset.loss or spec.training.loss
+
+
+def evaluator_of(spec: FinetuneJobSpec, dataset: EvaluationDataset) -> Evaluator:
+    """Return what is measured on `dataset`."""
+    return dataset.evaluator or default_evaluator(spec.model.kind)
+
+
+def judging_set(spec: FinetuneJobSpec) -> EvaluationDataset | None:
+    """Return the evaluation set that spec.evaluation.metric is taken from; None without one."""
+    wanted = spec.evaluation.dataset
+    return next((dataset for dataset in spec.data.evaluation if wanted in (None, dataset.name)), None)
+
+
+def rule_of(loss: Loss, spec: FinetuneJobSpec) -> LossRule | None:
+    """Return what `loss` takes, that of the inner loss if it wraps one; None if this kind of model has no such loss."""
+    rule = loss_rule(loss.name, spec.model.kind)
+    if rule is None or not rule.wraps:
+        return rule
+    inner = loss_rule(str(loss.arguments.get("loss")), spec.model.kind)
+    return None if inner is None or inner.wraps else inner
+
+
+def expands(dataset: TrainDataset, rule: LossRule) -> bool:
+    """Say whether prepare makes pairs or lists with labels of rows of query, positive and negatives."""
+    return dataset.columns.layout is Layout.RETRIEVAL and rule.label is not Label.NONE
+
+
+def _check_losses(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    for index, dataset in enumerate(spec.data.train):
+        loss = objective_of(spec, dataset)
+        path = f"spec.data.train[{index}].loss" if dataset.loss else "spec.training.loss"
+        rule = rule_of(loss, spec)
+        if rule is None:
+            yield _unknown_loss(path, loss, spec)
+            continue
+        if loss.matryoshka_dimensions and not rule.matryoshka:
+            yield Problem(
+                f"{path}.matryoshkaDimensions",
+                list(loss.matryoshka_dimensions),
+                f"MatryoshkaLoss cannot be put around {loss.name}",
+                "leave matryoshkaDimensions out or choose another loss",
+            )
+        yield from _check_layout(f"spec.data.train[{index}].columns", dataset, loss, rule)
+
+
+def _unknown_loss(path: str, loss: Loss, spec: FinetuneJobSpec) -> Problem:
+    known = losses_of(spec.model.kind)
+    inner = loss_rule(loss.name, spec.model.kind)
+    if inner is not None:
+        name = loss.arguments.get("loss")
+        because = f"{loss.name} is put around a loss that takes rows"
+        wrapped = [one for one, rule in known.items() if not rule.wraps]
+        return Problem(f"{path}.arguments.loss", name, because, _nearest(name, wrapped))
+    other: Kind = "Reranker" if spec.model.kind == "Embedding" else "Embedding"
+    if loss.name in losses_of(other):
+        because = f"it trains models of kind {other}, and this one is of kind {spec.model.kind}"
+        return Problem(f"{path}.name", loss.name, because, f"choose one of {', '.join(known)}")
+    because = f"a model of kind {spec.model.kind} has no such loss"
+    return Problem(f"{path}.name", loss.name, because, _nearest(loss.name, known))
+
+
+def _nearest(name: object, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+
+
+def _check_layout(path: str, dataset: TrainDataset, loss: Loss, rule: LossRule) -> Iterator[Problem]:
+    columns = dataset.columns
+    layout = columns.layout
+    if layout not in rule.layouts:
+        wanted = " or ".join(one.value for one in rule.layouts)
+        label = "" if rule.label is Label.NONE else f", where label is {rule.label.value}"
+        because = f"{loss.name} takes {wanted}{label}"
+        yield Problem(path, layout.value, because, "change the columns or choose another loss")
+        return
+    if rule.label is not Label.NONE and layout is not Layout.RETRIEVAL and columns.label is None:
+        because = f"{loss.name} needs a label, {rule.label.value}"
+        yield Problem(f"{path}.label", None, because, "name its column")
+    if expands(dataset, rule) and not columns.negatives and dataset.mine_negatives is None:
+        because = f"{loss.name} compares answers with documents that are none"
+        yield Problem(f"{path}.negatives", [], because, "name columns of negatives, set mineNegatives, or give labels")
+    fewest, most = rule.negatives
+    given = len(columns.negatives) or (dataset.mine_negatives.num_negatives if dataset.mine_negatives else 0)
+    # One column may hold lists of any length, so that only its presence is known here.
+    too_many = given > most and not (len(columns.negatives) == 1 and most > 0)
+    if layout in (Layout.RETRIEVAL, Layout.SCORED) and (given < fewest or too_many):
+        counts = (
+            f"exactly {fewest}" if fewest == most else f"at least {fewest}" if given < fewest else f"at most {most}"
+        )
+        because = f"{loss.name} takes {counts} negative{'' if counts.endswith(' 1') else 's'} per row"
+        yield Problem(f"{path}.negatives", list(columns.negatives), because, "name as many columns")
+
+
+def _check_mining(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    for index, dataset in enumerate(spec.data.train):
+        if dataset.mine_negatives is None:
+            continue
+        path = f"spec.data.train[{index}].mineNegatives"
+        if dataset.columns.layout is not Layout.RETRIEVAL or dataset.columns.negatives:
+            because = "negatives are mined for rows of query and positive alone"
+            yield Problem(path, dataset.columns.layout.value, because, "leave mineNegatives or the other columns out")
+        wanted = dataset.mine_negatives
+        if wanted.range_max is not None and wanted.num_negatives > wanted.range_max - wanted.range_min:
+            because = f"it leaves less than {wanted.num_negatives} documents after rangeMin {wanted.range_min}"
+            yield Problem(f"{path}.rangeMax", wanted.range_max, because, "raise it")
+        if spec.model.kind == "Reranker" and dataset.mine_negatives.source is None:
+            because = "a reranker cannot look for documents"
+            yield Problem(f"{path}.source", None, because, "name an embedding model that looks for negatives")
+
+
+def _check_evaluations(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    labels = spec.model.num_labels
+    if labels is not None and labels > 1 and spec.data.evaluation:
+        because = "documents are ordered by one score, and this model gives several"
+        yield Problem("spec.model.numLabels", labels, because, "leave data.evaluation out or set numLabels to 1")
+    for index, dataset in enumerate(spec.data.evaluation):
+        path = f"spec.data.evaluation[{index}]"
+        evaluator = evaluator_of(spec, dataset)
+        rule = EVALUATORS[evaluator]
+        if spec.model.kind not in rule.kinds:
+            because = f"a model of kind {spec.model.kind} cannot be measured by it"
+            usable = [str(name) for name, one in EVALUATORS.items() if spec.model.kind in one.kinds]
+            yield Problem(f"{path}.evaluator", str(evaluator), because, f"choose one of {', '.join(usable)}")
+            continue
+        yield from _check_parts(path, dataset, evaluator)
+
+
+def _check_parts(path: str, dataset: EvaluationDataset, evaluator: Evaluator) -> Iterator[Problem]:
+    if dataset.columns is None:
+        if evaluator is not Evaluator.INFORMATION_RETRIEVAL:
+            because = f"{evaluator} has no queries, corpus and relevantDocuments"
+            yield Problem(f"{path}.tables", "three tables", because, "give columns instead")
+        return
+    if dataset.columns.label is not None and dataset.columns.positive is not None:
+        because = f"what is in {dataset.columns.positive} is an answer whatever its label"
+        fix = "leave label out, or name document or documents instead of positive"
+        yield Problem(f"{path}.columns.label", dataset.columns.label, because, fix)
+    parts = {name: getattr(dataset.columns, name) for name in ("query", "positive", "document", "documents", "label")}
+    given = {name for name, column in parts.items() if column} | ({"negatives"} if dataset.columns.negatives else set())
+    if not any(set(wanted) <= given for wanted in EVALUATORS[evaluator].columns):
+        wanted = " or ".join(", ".join(names) for names in EVALUATORS[evaluator].columns)
+        because = f"{evaluator} needs {wanted}"
+        yield Problem(f"{path}.columns", ", ".join(sorted(given)), because, "name these columns")
+
+
+def _check_metric(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    if not spec.data.evaluation:
+        return
+    dataset = judging_set(spec)
+    if dataset is None:
+        names = ", ".join(one.name for one in spec.data.evaluation)
+        because = "no evaluation set has this name"
+        yield Problem("spec.evaluation.dataset", spec.evaluation.dataset, because, f"name one of {names}")
+        return
+    evaluator = evaluator_of(spec, dataset)
+    if not yields(evaluator, spec.evaluation.metric):
+        rule = EVALUATORS[evaluator]
+        metrics = ", ".join(f"{name}@k" if rule.at_k else name for name in rule.metrics)
+        because = f"{evaluator}, which measures {dataset.name}, yields {metrics}"
+        yield Problem(METRIC, spec.evaluation.metric, because, "choose one of these")
