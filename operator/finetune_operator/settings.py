@@ -13,31 +13,17 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """All settings; each is the environment variable of the same name in capitals."""
+class Settings(Platform):
+    """All settings; each is the environment variable of the same name in capitals.
 
-    trainer_image: str = ""
-    """Image of prepare, train and publish; required. spec.image overrides it per job."""
-    trainer_image_pull_policy: str = "IfNotPresent"
-    """imagePullPolicy of trainer containers."""
-    trainer_image_pull_secrets: tuple[str, ...] = ()
-    """Comma separated names of pull Secrets in the jobs' namespaces."""
-    hf_endpoint: str = ""
-    """Address of the Hub that prepare and publish talk to; empty for the public one."""
-    simulated_accelerator: bool = False
-    """True where the cluster offers accelerators that are not there: training runs on CPU."""
-    hub_job_cpu_request: str = "250m"
-    """CPU request of prepare and publish pods."""
-    hub_job_memory_request: str = "1Gi"
-    """Memory request of prepare and publish pods."""
-    hub_job_memory_limit: str = ""
-    """Memory limit of prepare and publish pods; empty for none."""
+    What decisions depend on is inherited; the rest is wiring.
+    """
+
     watch_namespace: str = ""
     """Serve this namespace only; empty for all of them."""
-    progress_poll_seconds: float = 5.0
-    """How often rank 0 of each training job is asked for progress."""
-    progress_status_seconds: float = 10.0
-    """Least time between two writes of progress into one status."""
+    progress_poll_seconds: float = 4.0
+    """How often rank 0 of each training job is asked for progress. With `progress_status_seconds` it decides how old
+    the progress in a status gets: a write follows every third answer, 12 s after the one before."""
     resync_seconds: float = 600.0
     """How often everything is listed anew and looked at again."""
     workers: int = 4
@@ -50,21 +36,6 @@ class Settings:
     """debug, info, warning or error."""
     pod_name: str = field(default_factory=socket.gethostname)
     """Name of this pod, for Events."""
-
-    @property
-    def platform(self) -> Platform:
-        """Return the part that decisions depend on."""
-        return Platform(
-            trainer_image=self.trainer_image,
-            image_pull_policy=self.trainer_image_pull_policy,
-            image_pull_secrets=self.trainer_image_pull_secrets,
-            hub_endpoint=self.hf_endpoint,
-            simulated_accelerator=self.simulated_accelerator,
-            hub_job_cpu_request=self.hub_job_cpu_request,
-            hub_job_memory_request=self.hub_job_memory_request,
-            hub_job_memory_limit=self.hub_job_memory_limit,
-            progress_status_seconds=self.progress_status_seconds,
-        )
 
 
 CHOICES = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.chart import promtool
 from tests.chart.helm import NAMESPACE, RELEASE, Manifest, only
 
 OPERATOR_UP = f'up{{namespace="{NAMESPACE}", job="{RELEASE}"}}'
@@ -100,11 +101,13 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def promtool() -> str:
+def program() -> Path:
     found = shutil.which("promtool")
-    if found is None:
-        pytest.skip("promtool is missing: install the package prometheus")
-    return found
+    if found is not None:
+        return Path(found)
+    if missing := promtool.missing_programs():
+        pytest.skip(f"promtool is missing, and so is {' and '.join(missing)} to fetch it with: install Prometheus")
+    return promtool.ensure()
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +117,9 @@ def rules(everything: list[Manifest], tmp_path_factory: pytest.TempPathFactory) 
     return file
 
 
-def run(promtool: str, *arguments: str | Path) -> str:
+def run(program: Path, *arguments: str | Path) -> str:
     """Return what promtool prints, with "FAILED" in it if it found fault."""
-    return subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False).stdout
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False).stdout
 
 
 def build_test(rules: Path, *, series: Series, minute: int, expected: list[str]) -> str:
@@ -136,10 +139,10 @@ def build_test(rules: Path, *, series: Series, minute: int, expected: list[str])
     return yaml.safe_dump(test)
 
 
-def test_the_rules_parse(promtool: str, rules: Path, everything: list[Manifest]) -> None:
+def test_the_rules_parse(program: Path, rules: Path, everything: list[Manifest]) -> None:
     groups = only(everything, "PrometheusRule")["spec"]["groups"]
 
-    report = run(promtool, "check", "rules", rules)
+    report = run(program, "check", "rules", rules)
 
     assert f"SUCCESS: {sum(len(group['rules']) for group in groups)} rules found" in report
 
@@ -151,20 +154,20 @@ def test_every_alert_has_a_case(everything: list[Manifest]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
-def test_an_alert_fires_alone_in_its_case(promtool: str, rules: Path, tmp_path: Path, case: Case) -> None:
+def test_an_alert_fires_alone_in_its_case(program: Path, rules: Path, tmp_path: Path, case: Case) -> None:
     test = tmp_path / "test.yaml"
     test.write_text(build_test(rules, series=case.firing, minute=case.minute, expected=[case.alert]))
 
-    report = run(promtool, "test", "rules", test)
+    report = run(program, "test", "rules", test)
 
     assert "SUCCESS" in report
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
-def test_no_alert_fires_in_a_similar_case(promtool: str, rules: Path, tmp_path: Path, case: Case) -> None:
+def test_no_alert_fires_in_a_similar_case(program: Path, rules: Path, tmp_path: Path, case: Case) -> None:
     test = tmp_path / "test.yaml"
     test.write_text(build_test(rules, series=case.quiet, minute=case.minute, expected=[]))
 
-    report = run(promtool, "test", "rules", test)
+    report = run(program, "test", "rules", test)
 
     assert "SUCCESS" in report

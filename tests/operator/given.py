@@ -7,8 +7,9 @@ from typing import Any
 from finetune_api import keys
 from finetune_api.contract import Progress, Role, RunResult
 from finetune_api.reasons import Reason
-from finetune_api.status import FinetuneJobStatus, ProgressStatus
+from finetune_api.status import Condition, ConditionType, FinetuneJobStatus, ProgressStatus, RestartCounts
 from finetune_api.types import FinetuneJob
+from finetune_operator.core.conditions import find_condition
 from finetune_operator.core.decide import decide
 from finetune_operator.core.decision import Decision
 from finetune_operator.core.observed import ContainerView, JobView, Observed, PodView, ProgressReport, Termination
@@ -50,7 +51,8 @@ def a_job(name: str = NAME, *, status: FinetuneJobStatus | None = None, **spec: 
 
 def a_child(role: Role, *, attempt: int = 0, **fields: Any) -> JobView:
     name = f"{BASE}-{role.value}" + (f"-{attempt}" if role == Role.TRAIN else "")
-    return JobView(name=name, uid=f"uid-{name}", role=role, attempt=attempt, **fields)
+    num_pods = 2 if role == Role.TRAIN else 1
+    return JobView(name=name, uid=f"uid-{name}", role=role, attempt=attempt, num_pods=num_pods, **fields)
 
 
 def a_pod(role: Role, *, index: int = 0, attempt: int = 0, **fields: Any) -> PodView:
@@ -86,9 +88,19 @@ def with_status(job: FinetuneJob, status: FinetuneJobStatus) -> FinetuneJob:
     return job.model_copy(update={"status": status})
 
 
+def with_restarts(job: FinetuneJob, restarts: RestartCounts) -> FinetuneJob:
+    return with_status(job, job.status.model_copy(update={"restarts": restarts}))
+
+
 PREPARED = Observed(
     jobs=(a_child(Role.PREPARE, is_complete=True),),
     pods=(a_pod(Role.PREPARE, phase="Succeeded", containers=ended(0, a_result(Role.PREPARE, Reason.VALIDATED))),),
+)
+
+
+TRAINED = Observed(
+    jobs=(*PREPARED.jobs, a_child(Role.TRAIN, attempt=1, is_complete=True)),
+    pods=(*PREPARED.pods, *ranks("Succeeded", containers=ended(0, a_result(Role.TRAIN, Reason.TRAINED)))),
 )
 
 
@@ -102,6 +114,12 @@ def while_training(**spec: Any) -> FinetuneJob:
 
 def conditions(status: FinetuneJobStatus) -> dict[str, tuple[str, str]]:
     return {condition.type: (condition.status, condition.reason) for condition in status.conditions}
+
+
+def condition(status: FinetuneJobStatus, kind: ConditionType) -> Condition:
+    found = find_condition(status, kind)
+    assert found is not None
+    return found
 
 
 def kinds(decision: Decision) -> list[str]:

@@ -6,9 +6,9 @@ from typing import Any
 from finetune_api.contract import Progress, Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ProgressStatus
-from finetune_operator.core.observed import Observed, Trouble
+from finetune_operator.core.observed import Observed, Refusal, Trouble
 from finetune_operator.shell.cache import Cache, Target
-from finetune_operator.shell.kinds import FINETUNE_JOB, POD
+from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD
 from tests.operator.given import T0, UID, at, manifest, raw_pod, while_training
 
 WAITING = {"containerStatuses": [{"name": "train", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}]}
@@ -114,6 +114,23 @@ def test_a_complaint_that_passed_is_forgotten() -> None:
     cache.put(POD, versioned(raw_pod(Role.TRAIN), 11))
 
     assert cache.observe(UID).troubles == ()
+
+
+def test_a_refusal_goes_with_its_job() -> None:
+    cache = Cache(now=Clock())
+    job = {"metadata": raw_pod(Role.PREPARE)["metadata"], "spec": {}}
+    cache.put(JOB, job)
+    (view,) = cache.observe(UID).jobs
+
+    cache.note_refusal(UID, view, "")
+    unknown = cache.observe(UID).refusals
+    cache.note_refusal(UID, view, "exceeded quota")
+    known = cache.observe(UID).refusals
+    cache.put(FINETUNE_JOB, manifest())
+    cache.drop(JOB, job)
+
+    assert (unknown, known) == ((), (Refusal(job_uid=view.uid, message="exceeded quota"),))
+    assert cache.observe(UID) == Observed()
 
 
 def test_only_rank_0_of_the_gang_that_trains_is_asked_for_progress() -> None:

@@ -45,9 +45,9 @@ FULL = a_job(
 )
 ADMINISTERED = Platform(
     trainer_image="registry.example/trainer:1",
-    image_pull_policy="Always",
-    image_pull_secrets=("pull",),
-    hub_endpoint="http://hub.example",
+    trainer_image_pull_policy="Always",
+    trainer_image_pull_secrets=("pull",),
+    hf_endpoint="http://hub.example",
     simulated_accelerator=True,
     hub_job_memory_limit="4Gi",
 )

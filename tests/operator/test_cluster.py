@@ -135,6 +135,26 @@ async def test_lists_are_read_page_by_page_and_only_ours() -> None:
     ]
 
 
+async def test_events_about_an_object_are_read_oldest_first_whichever_api_wrote_them() -> None:
+    events = [
+        {
+            "message": "c",
+            "series": {"lastObservedTime": "2026-11-23T09:00:30.000000Z"},
+            "eventTime": "2026-11-23T08:00Z",
+        },
+        {"message": "a", "lastTimestamp": "2026-11-23T09:00:10Z"},
+        {"message": "b", "eventTime": "2026-11-23T09:00:20.000000Z"},
+    ]
+    wire = Wire([(200, {"items": events})])
+
+    async with wire.cluster() as cluster:
+        messages = await cluster.events_about("search", "uid-1")
+
+    query = {"fieldSelector": "involvedObject.uid=uid-1", "limit": "500"}
+    assert [(seen.path, seen.query) for seen in wire.seen] == [("/api/v1/namespaces/search/events", query)]
+    assert messages == ["a", "b", "c"]
+
+
 async def test_the_servers_words_are_in_the_error() -> None:
     wire = Wire([(403, {"message": "jobs is forbidden"})])
 

@@ -13,6 +13,7 @@ from tests.operator.given import (
     BASE,
     PREPARED,
     T0,
+    TRAINED,
     a_child,
     a_job,
     a_pod,
@@ -25,11 +26,6 @@ from tests.operator.given import (
     ranks,
     while_training,
     with_status,
-)
-
-TRAINED = Observed(
-    jobs=(*PREPARED.jobs, a_child(Role.TRAIN, attempt=1, is_complete=True)),
-    pods=(*PREPARED.pods, *ranks("Succeeded", containers=ended(0, a_result(Role.TRAIN, Reason.TRAINED)))),
 )
 
 

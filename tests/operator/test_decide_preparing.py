@@ -4,7 +4,7 @@ import pytest
 
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
-from finetune_api.status import DatasetStatus, ModelStatus, Phase
+from finetune_api.status import ConditionType, DatasetStatus, ModelStatus, Phase
 from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import ContainerView, Observed, Trouble
 from tests.operator.given import (
@@ -16,6 +16,7 @@ from tests.operator.given import (
     a_pod,
     a_result,
     at,
+    condition,
     conditions,
     ended,
     kinds,
@@ -80,7 +81,7 @@ def test_the_schedulers_words_about_the_prepare_pod_are_shown() -> None:
 
     status = look(a_job(), Observed(jobs=(a_child(Role.PREPARE),), pods=(pod,))).status
 
-    summary = next(condition for condition in status.conditions if condition.type == "Succeeded")
+    summary = condition(status, ConditionType.SUCCEEDED)
     assert summary.reason == "Unschedulable"
     assert summary.message == "the prepare pod has no node yet: 0/2 nodes are available: 2 Insufficient cpu."
 
@@ -144,7 +145,7 @@ def test_everything_wrong_with_the_spec_is_told_at_once() -> None:
 
     decision = look(job)
 
-    summary = next(condition for condition in decision.status.conditions if condition.type == "Validated")
+    summary = condition(decision.status, ConditionType.VALIDATED)
     assert (summary.status, summary.reason) == ("False", "InvalidSpec")
     assert "spec.resources.sharedMemory: '2Gi' is wrong because" in summary.message
     assert (decision.status.phase, decision.apply) == (Phase.FAILED, ())
@@ -153,7 +154,7 @@ def test_everything_wrong_with_the_spec_is_told_at_once() -> None:
 def test_a_child_that_the_api_server_refuses_fails_the_job_with_the_servers_words() -> None:
     decision = look(a_job(), Observed(rejection="Job x: tolerations[0].operator: Unsupported value"))
 
-    summary = next(condition for condition in decision.status.conditions if condition.type == "Succeeded")
+    summary = condition(decision.status, ConditionType.SUCCEEDED)
     assert summary.reason == "InvalidSpec"
     assert "tolerations[0].operator: Unsupported value" in summary.message
 

@@ -6,7 +6,8 @@ import pytest
 
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
-from finetune_api.status import CheckpointStatus, MetricsStatus, Phase
+from finetune_api.status import CheckpointStatus, ConditionType, MetricsStatus, Phase, RestartCounts
+from finetune_api.types import FinetuneJob
 from finetune_operator.core.decision import Deletion
 from finetune_operator.core.observed import Observed
 from tests.operator.given import (
@@ -19,17 +20,26 @@ from tests.operator.given import (
     a_report,
     a_result,
     at,
+    condition,
     conditions,
     ended,
     kinds,
     look,
     ranks,
     while_training,
+    with_restarts,
     with_status,
 )
 
 GANG = a_child(Role.TRAIN, attempt=1)
 DELETE_GANG = Deletion(kind="Job", name=f"{BASE}-train-1", uid=f"uid-{BASE}-train-1")
+LOST_GANG = Observed(jobs=(GANG,), pods=ranks("Failed", containers=ended(137)))
+PREEMPTED_GANG = Observed(jobs=(GANG,), pods=ranks("Failed", disruption="PreemptionByScheduler", containers=ended(143)))
+
+
+def once(job: FinetuneJob, observed: Observed, *, seconds: float) -> FinetuneJob:
+    """Return the job after one look at what is observed then."""
+    return with_status(job, look(job, observed, now=at(seconds)).status)
 
 
 def test_unschedulable_pods_show_the_schedulers_words() -> None:
@@ -38,9 +48,9 @@ def test_unschedulable_pods_show_the_schedulers_words() -> None:
 
     decision = look(job, Observed(jobs=(GANG,), pods=pods))
 
-    scheduled = next(condition for condition in decision.status.conditions if condition.type == "Scheduled")
+    scheduled = condition(decision.status, ConditionType.SCHEDULED)
     assert (scheduled.status, scheduled.reason) == ("False", "Unschedulable")
-    assert scheduled.message == "1 of 2 pods have no node: 0/2 nodes are available"
+    assert scheduled.message == "1 of 2 pods have no node yet: 0/2 nodes are available"
     assert [(event.kind, event.reason) for event in decision.events] == [("Warning", "Unschedulable")]
 
 
@@ -144,9 +154,7 @@ def test_a_failure_is_not_acted_on_before_an_earlier_one_had_time_to_show() -> N
 
 
 def test_the_next_gang_waits_until_the_last_pod_of_the_one_before_is_gone() -> None:
-    job = while_training()
-    lost = Observed(jobs=(GANG,), pods=ranks("Failed", containers=ended(137)))
-    job = with_status(job, look(job, lost, now=at(60)).status)
+    job = once(while_training(), LOST_GANG, seconds=60)
 
     going = look(job, Observed(pods=ranks(gone_at=at(90), num=1)), now=at(61))
     gone = look(job, Observed(), now=at(62))
@@ -157,13 +165,44 @@ def test_the_next_gang_waits_until_the_last_pod_of_the_one_before_is_gone() -> N
 
 
 def test_the_reason_of_the_last_restart_is_shown_until_the_next_gang_runs() -> None:
-    job = while_training()
-    lost = Observed(jobs=(GANG,), pods=ranks("Failed", containers=ended(137)))
-    job = with_status(job, look(job, lost, now=at(60)).status)
+    job = once(while_training(), LOST_GANG, seconds=60)
 
     queued = look(job, Observed(), now=at(62))
 
     assert conditions(queued.status)["Training"] == ("False", "RankKilled")
+
+
+def test_a_gang_that_is_not_the_first_to_be_lost_is_replaced_after_a_while() -> None:
+    job = with_restarts(while_training(), RestartCounts(user_errors=1, infrastructure=1))
+
+    lost = look(job, LOST_GANG, now=at(60))
+    waiting = with_status(job, lost.status)
+    early, late = look(waiting, Observed(), now=at(75)), look(waiting, Observed(), now=at(80))
+
+    assert lost.status.restarts == RestartCounts(user_errors=1, infrastructure=2, last_time="2026-11-23T09:01:00Z")
+    assert lost.events[0].note.startswith("attempt 2 begins from the start after 20 s, because rank 0")
+    assert (early.status, early.apply, early.requeue_after) == (lost.status, (), 5)
+    assert kinds(late)[-1] == f"Job/{BASE}-train-2"
+
+
+def test_a_preempted_gang_is_replaced_at_once_however_many_were_lost_before() -> None:
+    before = RestartCounts(infrastructure=9, last_time="2026-11-23T08:00:00Z")
+    job = once(with_restarts(while_training(), before), PREEMPTED_GANG, seconds=60)
+
+    decision = look(job, Observed(), now=at(61))
+
+    assert kinds(decision)[-1] == f"Job/{BASE}-train-2"
+
+
+def test_suspending_and_resuming_does_not_shorten_the_wait() -> None:
+    job = once(with_restarts(while_training(), RestartCounts(infrastructure=4)), LOST_GANG, seconds=60)
+    suspended = once(with_status(a_job(suspend=True), job.status), Observed(), seconds=61)
+
+    resumed = look(with_status(a_job(), suspended.status), Observed(), now=at(62))
+
+    assert (resumed.status.phase, resumed.apply, resumed.requeue_after) == (Phase.RESTARTING, (), 78)
+    message = "attempt 2 waits, because gangs before it were lost one after another"
+    assert condition(resumed.status, ConditionType.SUCCEEDED).message == message
 
 
 def test_a_pod_on_a_silent_node_is_removed_by_force_thirty_seconds_after_its_grace_period() -> None:
@@ -197,16 +236,15 @@ def test_a_used_up_budget_fails_the_job_with_the_last_cause() -> None:
 
     decision = look(job, Observed(jobs=(GANG,), pods=pods), now=at(60))
 
-    summary = next(condition for condition in decision.status.conditions if condition.type == "Succeeded")
+    summary = condition(decision.status, ConditionType.SUCCEEDED)
     assert (decision.status.phase, summary.reason) == (Phase.FAILED, "TrainerError")
     assert summary.message == "spec.retry.userErrors is used up; the last cause was: rank 0: ValueError: boom"
 
 
 def test_an_announced_preemption_costs_no_budget() -> None:
     job = while_training(retry={"userErrors": 0, "infrastructure": 0})
-    pods = ranks("Failed", disruption="PreemptionByScheduler", containers=ended(143))
 
-    decision = look(job, Observed(jobs=(GANG,), pods=pods), now=at(60))
+    decision = look(job, PREEMPTED_GANG, now=at(60))
 
     assert (decision.status.phase, decision.status.attempt) == (Phase.RESTARTING, 2)
     assert decision.status.restarts == job.status.restarts

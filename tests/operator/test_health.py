@@ -52,48 +52,33 @@ async def test_metrics_are_those_of_the_moment() -> None:
     assert "moment 7.0" in text
 
 
+def freshness_after(steps: list[tuple[str, str, int]], *, seconds: float) -> Freshness:
+    """Return it so long after changes were written and shown, in this order."""
+    time = [0.0]
+    freshness = Freshness(clock=lambda: time[0])
+    for step, kind, version in steps:
+        (freshness.expect if step == "written" else freshness.saw)(kind, version)
+    time[0] = seconds
+    return freshness
+
+
 def test_a_watch_that_does_not_show_a_known_change_in_time_is_dead() -> None:
-    time = [0.0]
-    freshness = Freshness(clock=lambda: time[0])
-    freshness.expect("Pod", 12)
-    freshness.saw("Pod", 11)
+    steps = [("written", "Pod", 12), ("shown", "Pod", 11)]
 
-    time[0] = PATIENCE_SECONDS - 1
-    before = freshness.is_alive
-    time[0] = PATIENCE_SECONDS
-    after = freshness.is_alive
+    before = freshness_after(steps, seconds=PATIENCE_SECONDS - 1)
+    after = freshness_after(steps, seconds=PATIENCE_SECONDS)
 
-    assert (before, after) == (True, False)
+    assert (before.is_alive, after.is_alive) == (True, False)
 
 
-def test_a_watch_that_shows_the_change_or_a_newer_one_is_alive() -> None:
-    time = [0.0]
-    freshness = Freshness(clock=lambda: time[0])
-    freshness.expect("Pod", 12)
-
-    freshness.saw("Pod", 13)
-    time[0] = 10 * PATIENCE_SECONDS
-
-    assert freshness.is_alive
-
-
-def test_a_change_that_the_watch_showed_before_we_expected_it_is_not_waited_for() -> None:
-    time = [0.0]
-    freshness = Freshness(clock=lambda: time[0])
-    freshness.saw("Pod", 12)
-
-    freshness.expect("Pod", 12)
-    time[0] = 10 * PATIENCE_SECONDS
-
-    assert freshness.is_alive
-
-
-def test_a_live_watch_of_one_kind_does_not_excuse_the_dead_one_of_another() -> None:
-    time = [0.0]
-    freshness = Freshness(clock=lambda: time[0])
-    freshness.expect("Job", 12)
-
-    freshness.saw("Pod", 13)
-    time[0] = 10 * PATIENCE_SECONDS
-
-    assert not freshness.is_alive
+@pytest.mark.parametrize(
+    ("steps", "is_alive"),
+    [
+        ([("written", "Pod", 12), ("shown", "Pod", 13)], True),
+        ([("shown", "Pod", 12), ("written", "Pod", 12)], True),
+        ([("written", "Pod", 12), ("shown", "Job", 13)], False),
+    ],
+    ids=["a newer change is shown", "the watch was quicker than we", "another kind is shown"],
+)
+def test_a_watch_lives_by_the_changes_of_its_own_kind(steps: list[tuple[str, str, int]], is_alive: bool) -> None:
+    assert freshness_after(steps, seconds=10 * PATIENCE_SECONDS).is_alive == is_alive

@@ -1,17 +1,20 @@
+# ruff: noqa: ARG002 - worlds take the arguments of the real thing
 """Acting on decisions: what is read live, what is never done twice, and what the API server's refusals lead to."""
 
 from copy import deepcopy
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from finetune_api import keys
 from finetune_api.contract import Progress, Role
-from finetune_api.status import Phase, ProgressStatus
+from finetune_api.status import ConditionType, Phase, ProgressStatus
 from finetune_operator.core.decision import Deletion, Manifest
+from finetune_operator.core.times import format_time
 from finetune_operator.shell.cluster import NOT_FOUND, UNTYPED, ApiError, Call, NameTakenError
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, WATCHED
-from tests.operator.given import BASE, UID, conditions, manifest
+from tests.operator.given import BASE, UID, condition, conditions, manifest
 from tests.operator.world import Operator, World, run_now
 
 GANG_2 = f"{BASE}-train-2"
@@ -33,6 +36,20 @@ class Overloaded(World):
         if wanted["kind"] == "Job" and not is_rehearsal:
             raise ApiError(Call(method="PATCH", path="jobs"), 429, "too many requests")
         return await super().apply(wanted, is_rehearsal=is_rehearsal)
+
+
+class Starved(World):
+    """A world whose quota allows no pods; the Job controller tries again and again, with another name each time."""
+
+    num_tries = 0
+
+    def _make_pod(self, job: Manifest, index: int) -> None:
+        job["status"] = {"startTime": format_time(self.now)}
+        self._store(JOB, "MODIFIED", job)
+
+    async def events_about(self, namespace: str, uid: str) -> list[str]:
+        self.num_tries += 1
+        return [f'Error creating: pods "{BASE}-{self.num_tries}" is forbidden: exceeded quota: none']
 
 
 def advance(world: World, operator: Operator, *, rounds: int) -> None:
@@ -89,6 +106,22 @@ def test_no_gang_is_made_while_a_rank_of_an_older_one_lives_that_the_cache_has_l
     assert f"Job/{GANG_2}" not in world.made
 
 
+def test_the_gangs_of_a_crash_loop_come_ever_later_whatever_becomes_of_the_operator() -> None:
+    world = World(script=("killed",), spec={"retry": {"infrastructure": 5}})
+    made_at: dict[str, datetime] = {}
+
+    while world.status.phase != Phase.FAILED:
+        advance(world, Operator(world), rounds=1)
+        world.now += timedelta(seconds=1)
+        for name in world.made:
+            if "-train-" in name:
+                made_at.setdefault(name, world.now)
+
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(made_at.values())]
+    lifetime = gaps[0]
+    assert [gap - lifetime for gap in gaps] == pytest.approx([0, 10, 20, 40, 80], abs=lifetime)
+
+
 def test_the_words_of_a_pod_that_the_watch_has_not_shown_yet_are_fetched() -> None:
     world = World(script=("nan",))
     operator = train(world)
@@ -111,6 +144,22 @@ def test_what_the_api_server_refuses_in_rehearsal_fails_the_job_before_anything_
 
     assert conditions(world.status)["Validated"] == ("False", "InvalidSpec")
     assert world.made == []
+
+
+def test_a_quota_that_refuses_pods_is_told_in_the_status_and_written_once() -> None:
+    world = Starved(script=("ok",))
+    operator = Operator(world)
+    advance(world, operator, rounds=2)
+
+    world.now += timedelta(seconds=30)
+    operator.look()
+    told, version = world.status, world.version
+    world.now += timedelta(seconds=60)
+    advance(world, operator, rounds=3)
+
+    message = condition(told, ConditionType.SUCCEEDED).message
+    assert message == f"the API server refuses 1 of 1 pods of Job {BASE}-prepare: exceeded quota: none"
+    assert (world.version, world.num_tries) == (version, 4)
 
 
 def test_a_busy_api_server_is_no_reason_to_fail_a_job() -> None:
@@ -173,7 +222,7 @@ def test_a_manifest_that_cannot_be_read_is_refused_with_its_field_paths() -> Non
 
     operator.look()
 
-    validated = next(condition for condition in world.status.conditions if condition.type == "Validated")
+    validated = condition(world.status, ConditionType.VALIDATED)
     assert (world.status.phase, validated.reason) == (Phase.FAILED, "InvalidSpec")
     assert "spec.nonsense: 1 is wrong because" in validated.message
     assert "spec.resources.nodes: 0 is wrong because" in validated.message

@@ -2,7 +2,6 @@
 
 import pytest
 
-from finetune_operator.core.platform import Platform
 from finetune_operator.settings import Settings, SettingsError, read_settings
 
 FULL = {
@@ -45,20 +44,6 @@ def test_every_setting_is_read_from_the_variable_of_its_name() -> None:
         log_format="json",
         log_level="debug",
         pod_name="operator-0",
-    )
-
-
-def test_what_decisions_need_is_passed_on() -> None:
-    assert read_settings(FULL).platform == Platform(
-        trainer_image="registry.example/trainer:1",
-        image_pull_policy="Always",
-        image_pull_secrets=("one", "two"),
-        hub_endpoint="http://hub.example",
-        simulated_accelerator=True,
-        hub_job_cpu_request="1",
-        hub_job_memory_request="2Gi",
-        hub_job_memory_limit="4Gi",
-        progress_status_seconds=15.0,
     )
 
 

@@ -111,6 +111,15 @@ def test_a_failed_job_is_read_with_the_controllers_words() -> None:
     )
 
 
+def test_a_job_that_makes_pods_is_read_with_their_number_and_its_start() -> None:
+    manifest = seen({"startTime": TIME}) | {"spec": {"parallelism": 2}}
+
+    view = job_view(manifest)
+
+    assert view is not None
+    assert (view.num_pods, view.started_at, view.is_finished) == (2, T0, False)
+
+
 def test_objects_without_our_labels_are_no_children() -> None:
     stranger = {"metadata": {"name": "a", "uid": "b", "labels": {"app": "x"}}}
 

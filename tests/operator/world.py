@@ -137,7 +137,7 @@ class World:
         ]
         return found, self.version
 
-    async def pod_events(self, namespace: str, pod_uid: str) -> list[str]:
+    async def events_about(self, namespace: str, uid: str) -> list[str]:
         return []
 
     async def post_event(self, job: FinetuneJob, event: Event, *, instance: str, now: datetime) -> None:

@@ -7,7 +7,8 @@ reordered events and a crash at any point lead to the same end.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from finetune_api.problems import Problem, check_spec
+from finetune_api.problem import Problem
+from finetune_api.problems import check_spec
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob

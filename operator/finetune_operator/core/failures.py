@@ -14,6 +14,7 @@ from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import RestartCounts
 from finetune_api.types import Retry
 from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
+from finetune_operator.core.times import format_time
 
 SIGKILL_EXIT = 137
 SIGTERM_EXIT = 143
@@ -73,15 +74,16 @@ def is_affordable(failure: Failure, *, spent: RestartCounts, retry: Retry) -> bo
             return spent.user_errors < retry.user_errors
 
 
-def charge(failure: Failure, spent: RestartCounts) -> RestartCounts:
-    """Return the counts with one restart after this failure."""
+def charge(failure: Failure, spent: RestartCounts, *, now: datetime) -> RestartCounts:
+    """Return the counts with one restart after this failure, decided now."""
+    last_time = format_time(now)
     match failure.budget:
         case Budget.FREE:
             return spent
         case Budget.INFRASTRUCTURE:
-            return spent.model_copy(update={"infrastructure": spent.infrastructure + 1})
+            return spent.model_copy(update={"infrastructure": spent.infrastructure + 1, "last_time": last_time})
         case Budget.USER_ERRORS:
-            return spent.model_copy(update={"user_errors": spent.user_errors + 1})
+            return spent.model_copy(update={"user_errors": spent.user_errors + 1, "last_time": last_time})
 
 
 def find_failure(pods: Iterable[PodView], job: JobView | None) -> Failure | None:

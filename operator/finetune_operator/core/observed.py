@@ -31,14 +31,21 @@ class ContainerView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PodView:
-    """One pod of a child Job."""
+class ChildView:
+    """What Jobs and pods have in common."""
 
     name: str
     uid: str
     resource_version: int = 0
     role: Role
     attempt: int = 0
+    """Number of the gang; 0 outside training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodView(ChildView):
+    """One pod of a child Job."""
+
     index: int = 0
     """Completion index; the node rank of a training pod."""
     phase: str = "Pending"
@@ -64,14 +71,13 @@ class PodView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobView:
+class JobView(ChildView):
     """One child Job."""
 
-    name: str
-    uid: str
-    resource_version: int = 0
-    role: Role
-    attempt: int = 0
+    num_pods: int = 1
+    """How many it wants at a time."""
+    started_at: datetime | None = None
+    """When it began to make pods: at first, or after a suspension."""
     is_deleting: bool = False
     is_suspended: bool = False
     is_complete: bool = False
@@ -107,6 +113,14 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why the API server does not let a Job have its pods."""
+
+    job_uid: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """Everything a decision may know besides the job itself and the time."""
 
@@ -114,6 +128,7 @@ class Observed:
     pods: tuple[PodView, ...] = ()
     progress: ProgressReport | None = None
     troubles: tuple[Trouble, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     rejection: str = ""
     """What the API server said when it refused a child for good."""
     progress_written_at: datetime | None = None

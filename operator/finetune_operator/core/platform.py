@@ -9,19 +9,19 @@ class Platform:
 
     trainer_image: str
     """Image of prepare, train and publish unless spec.image names another."""
-    image_pull_policy: str = "IfNotPresent"
+    trainer_image_pull_policy: str = "IfNotPresent"
     """imagePullPolicy of trainer containers."""
-    image_pull_secrets: tuple[str, ...] = ()
-    """Names of pull Secrets in the job's namespace."""
-    hub_endpoint: str = ""
-    """Address of the Hub for prepare and publish; empty for the public one."""
+    trainer_image_pull_secrets: tuple[str, ...] = ()
+    """Names of pull Secrets in the jobs' namespaces, comma separated in the environment."""
+    hf_endpoint: str = ""
+    """Address of the Hub that prepare and publish talk to; empty for the public one."""
     simulated_accelerator: bool = False
-    """True where accelerators are offered that are not there."""
+    """True where the cluster offers accelerators that are not there: training runs on CPU."""
     hub_job_cpu_request: str = "250m"
-    """CPU request of prepare and publish."""
+    """CPU request of prepare and publish pods."""
     hub_job_memory_request: str = "1Gi"
-    """Memory request of prepare and publish."""
+    """Memory request of prepare and publish pods."""
     hub_job_memory_limit: str = ""
-    """Memory limit of prepare and publish; empty for none."""
+    """Memory limit of prepare and publish pods; empty for none."""
     progress_status_seconds: float = 10.0
     """Least time between two writes of progress into one status."""

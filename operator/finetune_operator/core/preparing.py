@@ -15,7 +15,7 @@ from finetune_operator.core.gang import train_jobs
 from finetune_operator.core.observed import JobView, PodView
 from finetune_operator.core.phases import enter, update_conditions
 from finetune_operator.core.results import with_result
-from finetune_operator.core.waiting import find_hopeless, seconds_to_next_look
+from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
 
 
 def is_prepared(status: FinetuneJobStatus, situation: Situation) -> bool:
@@ -36,7 +36,7 @@ def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | Finet
     failure = last_failure(job, pods) if job.is_failed else find_hopeless(observed, pods, now)
     if failure is not None:
         return fail(_with_results(status, pods), situation, failure, ConditionType.VALIDATED)
-    return _wait(status, situation, pods)
+    return _wait(status, situation, job, pods)
 
 
 def _start(status: FinetuneJobStatus, situation: Situation, job: JobView | None) -> Decision:
@@ -68,17 +68,16 @@ def _validated(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobSt
     return update_conditions(status, situation, finding)
 
 
-def _wait(status: FinetuneJobStatus, situation: Situation, pods: tuple[PodView, ...]) -> Decision:
+def _wait(status: FinetuneJobStatus, situation: Situation, job: JobView, pods: tuple[PodView, ...]) -> Decision:
     if situation.job.spec.suspend:
         return Decision(status=suspended(status, situation))
-    complaint = next((pod.unscheduled for pod in pods if pod.unscheduled), "")
-    if complaint:
-        message = f"the prepare pod has no node yet: {complaint}"
-        status = enter(status, situation, Phase.PREPARING, Reason.UNSCHEDULABLE, message)
+    observed, now = situation.observed, situation.now
+    if complaint := find_complaint(observed, job, pods, now):
+        status = enter(status, situation, Phase.PREPARING, Reason.UNSCHEDULABLE, complaint)
     else:
         message = "model and data are fetched and checked before an accelerator is asked for"
         status = enter(status, situation, Phase.PREPARING, Reason.PREPARING, message)
-    return Decision(status=status, requeue_after=seconds_to_next_look(situation.observed, pods, situation.now))
+    return Decision(status=status, requeue_after=seconds_to_next_look(observed, job, pods, now))
 
 
 def suspended(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:

@@ -14,7 +14,7 @@ from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import enter, update_conditions
 from finetune_operator.core.preparing import suspended
 from finetune_operator.core.results import with_result
-from finetune_operator.core.waiting import find_hopeless, seconds_to_next_look
+from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
 
 ON_THE_HUB = (Reason.PUBLISHED, Reason.ALREADY_PUBLISHED)
 
@@ -42,8 +42,10 @@ def _follow(status: FinetuneJobStatus, situation: Situation, target: Publish, jo
     failure = last_failure(job, pods) if job.is_failed else find_hopeless(observed, pods, now)
     if failure is not None:
         return fail(status, situation, failure, ConditionType.PUBLISHED)
-    wait = seconds_to_next_look(observed, pods, now)
-    return Decision(status=_on_its_way(status, situation, target), requeue_after=wait)
+    status = _on_its_way(status, situation, target)
+    if complaint := find_complaint(observed, job, pods, now):
+        status = enter(status, situation, Phase.PUBLISHING, Reason.UNSCHEDULABLE, complaint)
+    return Decision(status=status, requeue_after=seconds_to_next_look(observed, job, pods, now))
 
 
 def _start(status: FinetuneJobStatus, situation: Situation, target: Publish, job: JobView | None) -> Decision:

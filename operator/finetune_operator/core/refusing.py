@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from finetune_api.problems import Problem
+from finetune_api.problem import Problem
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob, FinetuneJobSpec, ObjectMeta, Storage
 from finetune_operator.core.conditions import is_true

@@ -7,6 +7,7 @@ the reason go into the status in one write, and only then are older gangs remove
 from finetune_api.contract import Progress, Role
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core.backoff import seconds_to_restart
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
@@ -20,7 +21,7 @@ from finetune_operator.core.phases import enter, update_conditions
 from finetune_operator.core.preparing import suspended
 from finetune_operator.core.results import with_progress, with_result, with_training_done
 from finetune_operator.core.times import seconds_since
-from finetune_operator.core.waiting import find_hopeless, seconds_to_next_look
+from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
 
 
 def is_trained(status: FinetuneJobStatus) -> bool:
@@ -53,6 +54,9 @@ def _without_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
         return _restart(status, situation, Failure(reason=Reason.RANK_KILLED, message=message))
     if train_jobs(situation.observed) or train_pods(situation.observed):
         return _retire(status, situation)
+    if wait := seconds_to_restart(status.restarts, situation.now):
+        text = f"attempt {status.attempt} waits, because gangs before it were lost one after another"
+        return Decision(status=_restarting(status, situation, text), requeue_after=soonest(wait))
     status = status.model_copy(update={"attempt": max(1, status.attempt)})
     status = _queued(status, situation, Reason.WAITING_FOR_GANG, "the training pods are being made")
     return Decision(status=status, apply=_children(situation, status.attempt))
@@ -90,15 +94,17 @@ def _restart(status: FinetuneJobStatus, situation: Situation, failure: Failure) 
         text = f"spec.retry.{failure.budget} is used up; the last cause was: {failure.message}"
         last = Failure(reason=failure.reason, message=text)
         return fail(status, situation, last, ConditionType.TRAINING)
-    status = status.model_copy(update={"restarts": charge(failure, status.restarts)})
-    status = enter(status, situation, Phase.RESTARTING, failure.reason, _restart_message(status, failure))
+    status = status.model_copy(update={"restarts": charge(failure, status.restarts, now=situation.now)})
+    message = _restart_message(status, failure, wait=seconds_to_restart(status.restarts, situation.now))
+    status = enter(status, situation, Phase.RESTARTING, failure.reason, message)
     training = Finding(ConditionType.TRAINING, "False", failure.reason, failure.message)
     return _retire(_next_attempt(update_conditions(status, situation, training)), situation)
 
 
-def _restart_message(status: FinetuneJobStatus, failure: Failure) -> str:
+def _restart_message(status: FinetuneJobStatus, failure: Failure, *, wait: float) -> str:
     step = f"from step {status.checkpoint.step}" if status.checkpoint else "from the start"
-    return f"attempt {status.attempt + 1} begins {step}, because {failure.message}"
+    pause = f" after {wait:.0f} s" if wait else ""
+    return f"attempt {status.attempt + 1} begins {step}{pause}, because {failure.message}"
 
 
 def _with_last_words(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
@@ -124,11 +130,17 @@ def _retire(status: FinetuneJobStatus, situation: Situation) -> Decision:
             Finding(ConditionType.TRAINING, "False", Reason.SUSPENDED),
             Finding(ConditionType.SCHEDULED, "False", Reason.SUSPENDED),
         )
-    elif status.phase != Phase.RESTARTING:
-        text = "the pods of the attempt before are still going away"
-        status = enter(status, situation, Phase.RESTARTING, Reason.RESTARTING, text)
+    else:
+        status = _restarting(status, situation, "the pods of the attempt before are still going away")
     stale = _stale(situation, status.attempt)
     return Decision(status=status, delete=stale.delete, requeue_after=stale.requeue_after)
+
+
+def _restarting(status: FinetuneJobStatus, situation: Situation, why: str) -> FinetuneJobStatus:
+    """Return the status between two gangs; it keeps the cause of the restart if it tells one."""
+    if status.phase == Phase.RESTARTING:
+        return status
+    return enter(status, situation, Phase.RESTARTING, Reason.RESTARTING, why)
 
 
 def _stale(situation: Situation, attempt: int) -> Decision:
@@ -186,16 +198,14 @@ def _waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Dec
     observed, now = situation.observed, situation.now
     if hopeless := find_hopeless(observed, gang.pods, now):
         return fail(status, situation, hopeless, ConditionType.TRAINING)
-    unscheduled = [pod.unscheduled for pod in gang.pods if pod.unscheduled]
     if gang.is_queued:
         status = _queued(status, situation, Reason.QUEUED, "the queue has not admitted the training Job yet")
-    elif unscheduled:
-        text = f"{len(unscheduled)} of {gang.num_nodes} pods have no node: {unscheduled[0]}"
-        status = _queued(status, situation, Reason.UNSCHEDULABLE, text)
+    elif complaint := find_complaint(observed, gang.job, gang.pods, now):
+        status = _queued(status, situation, Reason.UNSCHEDULABLE, complaint)
     else:
         text = f"{gang.num_running} of {gang.num_nodes} pods run"
         status = _queued(status, situation, Reason.WAITING_FOR_GANG, text)
-    return Decision(status=status, requeue_after=seconds_to_next_look(observed, gang.pods, now))
+    return Decision(status=status, requeue_after=seconds_to_next_look(observed, gang.job, gang.pods, now))
 
 
 def _queued(status: FinetuneJobStatus, situation: Situation, reason: Reason, message: str) -> FinetuneJobStatus:

@@ -14,21 +14,19 @@ Manifest = dict[str, Any]
 
 def job_view(manifest: Manifest) -> JobView | None:
     """Return what decisions need of a Job."""
-    metadata, status = manifest["metadata"], manifest.get("status") or {}
-    role = _role(metadata)
-    if role is None:
+    identity = _identity(manifest["metadata"])
+    if identity is None:
         return None
+    spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
     complete = _condition(status, "Complete", "SuccessCriteriaMet")
     failed = _condition(status, "Failed", "FailureTarget")
     end = complete or failed
     return JobView(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=int(metadata.get("resourceVersion") or 0),
-        role=role,
-        attempt=_attempt(metadata),
-        is_deleting="deletionTimestamp" in metadata,
-        is_suspended=bool((manifest.get("spec") or {}).get("suspend")),
+        **identity,
+        num_pods=spec.get("parallelism", 1),
+        started_at=parse_time(status.get("startTime")),
+        is_deleting="deletionTimestamp" in manifest["metadata"],
+        is_suspended=bool(spec.get("suspend")),
         is_complete=complete is not None,
         is_failed=failed is not None,
         failure=": ".join(filter(None, (failed.get("reason"), failed.get("message")))) if failed else "",
@@ -39,17 +37,13 @@ def job_view(manifest: Manifest) -> JobView | None:
 def pod_view(manifest: Manifest) -> PodView | None:
     """Return what decisions need of a Pod."""
     metadata, status = manifest["metadata"], manifest.get("status") or {}
-    role = _role(metadata)
-    if role is None:
+    identity = _identity(metadata)
+    if identity is None:
         return None
     scheduled = _condition(status, "PodScheduled") or {}
     disruption = _condition(status, "DisruptionTarget") or {}
     return PodView(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=int(metadata.get("resourceVersion") or 0),
-        role=role,
-        attempt=_attempt(metadata),
+        **identity,
         index=int(metadata["labels"].get(keys.LABEL_COMPLETION_INDEX, 0)),
         phase=status.get("phase", "Pending"),
         address=status.get("podIP", ""),
@@ -72,14 +66,19 @@ def owner_uid(manifest: Manifest) -> str:
     return str((manifest["metadata"].get("labels") or {}).get(keys.LABEL_JOB_UID, ""))
 
 
-def _role(metadata: Manifest) -> Role | None:
-    value = (metadata.get("labels") or {}).get(keys.LABEL_ROLE)
-    return Role(value) if value in {role.value for role in Role} else None
-
-
-def _attempt(metadata: Manifest) -> int:
-    text = metadata["labels"].get(keys.LABEL_ATTEMPT, "")
-    return int(text) if text.isdecimal() else 0
+def _identity(metadata: Manifest) -> dict[str, Any] | None:
+    """Return the fields of a ChildView, or None of what is no child."""
+    labels = metadata.get("labels") or {}
+    role, attempt = labels.get(keys.LABEL_ROLE), labels.get(keys.LABEL_ATTEMPT, "")
+    if role not in {known.value for known in Role}:
+        return None
+    return {
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "resource_version": int(metadata.get("resourceVersion") or 0),
+        "role": Role(role),
+        "attempt": int(attempt) if attempt.isdecimal() else 0,
+    }
 
 
 def _condition(status: Manifest, *types: str) -> Manifest | None:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_operator.core.failures import Failure
-from finetune_operator.core.observed import Observed, PodView
+from finetune_operator.core.observed import JobView, Observed, PodView
+from finetune_operator.core.shortage import describe_shortage, seconds_to_shortage
 from finetune_operator.core.times import seconds_since
 
 PATIENCE_SECONDS = 60
@@ -84,11 +85,20 @@ def find_hopeless(observed: Observed, pods: Iterable[PodView], now: datetime) ->
     return None
 
 
-def seconds_to_next_look(observed: Observed, pods: Iterable[PodView], now: datetime) -> float | None:
-    """Return when a pod that does not start yet deserves another look, or None."""
-    pods = tuple(pods)
+def find_complaint(observed: Observed, job: JobView, pods: tuple[PodView, ...], now: datetime) -> str:
+    """Return why a Job's pods are not there or have no node, in the cluster's own words; empty if all is well."""
+    unscheduled = [pod.unscheduled for pod in pods if pod.unscheduled]
+    if not unscheduled:
+        return describe_shortage(observed, job, pods, now)
+    who = f"the {job.role.value} pod has" if job.num_pods == 1 else f"{len(unscheduled)} of {job.num_pods} pods have"
+    return f"{who} no node yet: {unscheduled[0]}"
+
+
+def seconds_to_next_look(observed: Observed, job: JobView, pods: tuple[PodView, ...], now: datetime) -> float | None:
+    """Return when a pod that is not there or does not start yet deserves another look, or None."""
     uids = {pod.uid for pod in pods}
     troubled = [t for t in observed.troubles if t.pod_uid in uids]
     times = [max(1.0, PATIENCE_SECONDS - seconds_since(trouble.since, now)) for trouble in troubled]
     times += [seconds for pod in pods if (seconds := seconds_to_stuck(pod, now)) is not None]
-    return min(times, default=None)
+    missing = seconds_to_shortage(job, pods, now)
+    return min([*times, *([] if missing is None else [missing])], default=None)

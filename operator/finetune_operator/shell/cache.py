@@ -9,7 +9,7 @@ from typing import Any
 from finetune_api.contract import Progress, Role
 from finetune_api.status import Phase
 from finetune_operator.core.decision import Manifest
-from finetune_operator.core.observed import JobView, Observed, PodView, ProgressReport, Trouble
+from finetune_operator.core.observed import JobView, Observed, PodView, ProgressReport, Refusal, Trouble
 from finetune_operator.core.views import job_view, owner_uid, pod_view
 from finetune_operator.core.waiting import StartProblem, start_problem
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, Kind
@@ -24,6 +24,7 @@ class Family:
     manifest: Manifest | None = None
     children: dict[str, JobView | PodView] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
     progress: ProgressReport | None = None
     progress_written_at: datetime | None = None
     rejection: str = ""
@@ -98,6 +99,7 @@ class Cache:
     def _remove_child(family: Family, uid: str) -> None:
         family.children.pop(uid, None)
         family.troubles.pop(uid, None)
+        family.refusals.pop(uid, None)
 
     def replace_all(self, kind: Kind, manifests: Iterable[Manifest], *, version: int) -> None:
         """Take over a full list of a kind; what it lacks, and is not newer than the list, is gone."""
@@ -136,6 +138,7 @@ class Cache:
             pods=tuple(view for view in children if isinstance(view, PodView)),
             progress=family.progress,
             troubles=tuple(family.troubles.values()),
+            refusals=tuple(family.refusals.values()),
             rejection=family.rejection,
             progress_written_at=family.progress_written_at,
         )
@@ -188,6 +191,12 @@ class Cache:
             family.troubles[pod.uid] = Trouble(
                 pod_uid=pod.uid, reason=problem.reason, message=problem.message, since=since
             )
+
+    def note_refusal(self, uid: str, job: JobView, message: str) -> None:
+        """Remember what a Job's events say about why it has too few pods."""
+        family = self._families.get(uid)
+        if family is not None and message:
+            family.refusals[job.uid] = Refusal(job_uid=job.uid, message=message)
 
     def _note_trouble(self, family: Family, pod: PodView, problem: StartProblem | None) -> None:
         old = family.troubles.get(pod.uid)

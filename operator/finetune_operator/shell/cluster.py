@@ -141,11 +141,11 @@ class Cluster:
                 return
             query["continue"] = token
 
-    async def pod_events(self, namespace: str, pod_uid: str) -> list[str]:
-        """Return the messages of the Events about a pod."""
-        query = {"fieldSelector": f"involvedObject.uid={pod_uid}", "limit": str(PAGE_SIZE)}
+    async def events_about(self, namespace: str, uid: str) -> list[str]:
+        """Return the messages of the Events about an object, oldest first."""
+        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(PAGE_SIZE)}
         page = await self._request(Call(method="GET", path=CORE_EVENT.path(namespace), query=query, verb="LIST"))
-        return [item.get("message") or "" for item in page["items"]]
+        return [item.get("message") or "" for item in sorted(page["items"], key=_last_seen)]
 
     async def post_event(self, job: FinetuneJob, event: Event, *, instance: str, now: datetime) -> None:
         """Post one Event about the job."""
@@ -191,6 +191,12 @@ class Cluster:
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP success
             raise ApiError(call, status, str(answer.get("message", "")))
         return answer
+
+
+def _last_seen(event: Manifest) -> str:
+    """Return when an Event happened last; the two APIs of Events keep it in different places."""
+    series = event.get("series") or {}
+    return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from finetune_api import keys
 from finetune_api.contract import Role
-from finetune_api.problems import Problem, parse_job
+from finetune_api.problem import Problem
+from finetune_api.problems import parse_job
 from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.decide import decide
@@ -17,6 +18,7 @@ from finetune_operator.core.evidence import lacks_evidence
 from finetune_operator.core.phases import is_finished
 from finetune_operator.core.platform import Platform
 from finetune_operator.core.refusing import refuse, without_spec
+from finetune_operator.core.shortage import explain_refusal, is_short
 from finetune_operator.core.times import parse_time, seconds_since
 from finetune_operator.core.waiting import explain_events, is_stuck
 from finetune_operator.shell.cache import Cache
@@ -57,6 +59,7 @@ class Reconciler:
             job = parsed
             await self._fetch_late_pods(job)
             await self._ask_stuck_pods(job)
+            await self._ask_short_jobs(job)
             decision = decide(job, self.cache.observe(uid), self.now(), platform=self.platform)
         return await self._act(job, decision)
 
@@ -81,8 +84,16 @@ class Reconciler:
         uid = job.metadata.uid
         for pod in self.cache.observe(uid).pods:
             if is_stuck(pod, self.now()):
-                messages = await self.cluster.pod_events(job.metadata.namespace, pod.uid)
+                messages = await self.cluster.events_about(job.metadata.namespace, pod.uid)
                 self.cache.note_events(uid, pod, explain_events(pod, messages))
+
+    async def _ask_short_jobs(self, job: FinetuneJob) -> None:
+        uid = job.metadata.uid
+        observed = self.cache.observe(uid)
+        for child in observed.jobs:
+            if is_short(child, observed.pods_of(child.role, attempt=child.attempt), self.now()):
+                messages = await self.cluster.events_about(job.metadata.namespace, child.uid)
+                self.cache.note_refusal(uid, child, explain_refusal(messages))
 
     async def _act(self, job: FinetuneJob, decision: Decision) -> float | None:
         has_new_status = decision.status != job.status

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,21 @@ from finetune_operator.shell.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 STUCK_WORKER_SECONDS = 300
 START_RETRY_SECONDS = 2.0
+FIRST_RESYNC_SECONDS = 5.0
+
+
+def resync_gaps(longest: float) -> Iterator[float]:
+    """Yield the seconds between two full lists: short ones first, then `longest` for ever.
+
+    Work begins with our own first list, before kopf has opened its watches. What is gone until then, often by our own
+    deletes, is never told as deleted; a gang would wait for such a pod until the next full list.
+    """
+    gap = FIRST_RESYNC_SECONDS
+    while gap < longest:
+        yield gap
+        gap *= 2
+    while True:
+        yield longest
 
 
 def utc_now() -> datetime:
@@ -83,7 +98,7 @@ class Runtime:
             cluster=cluster,
             freshness=self.freshness,
             telemetry=self.telemetry,
-            platform=self.settings.platform,
+            platform=self.settings,
             instance=self.settings.pod_name,
             now=utc_now,
         )
@@ -178,8 +193,8 @@ class Runtime:
                 return
 
     async def _resync(self, cluster: Cluster) -> None:
-        while True:
-            await asyncio.sleep(self.settings.resync_seconds)
+        for seconds in resync_gaps(self.settings.resync_seconds):
+            await asyncio.sleep(seconds)
             try:
                 await self._list_everything(cluster)
             except ApiError as error:

@@ -41,7 +41,7 @@ def _give_up(container: str) -> dict[str, Any]:
 
 def hub_container(job: FinetuneJob, role: Role, *, platform: Platform, env: dict[str, str]) -> dict[str, Any]:
     """Return a container that may reach the Hub."""
-    endpoint = {"HF_ENDPOINT": platform.hub_endpoint} if platform.hub_endpoint else {}
+    endpoint = {"HF_ENDPOINT": platform.hf_endpoint} if platform.hf_endpoint else {}
     container = pod.container(job, role.value, platform=platform, env={**endpoint, **env})
     container["resources"] = _resources(platform)
     return container

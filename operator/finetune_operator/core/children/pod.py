@@ -37,8 +37,8 @@ def pod_spec(*, platform: Platform) -> dict[str, Any]:
         "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
         "securityContext": POD_SECURITY,
     }
-    if platform.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in platform.image_pull_secrets]
+    if platform.trainer_image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in platform.trainer_image_pull_secrets]
     return spec
 
 
@@ -47,7 +47,7 @@ def container(job: FinetuneJob, role: str, *, platform: Platform, env: dict[str,
     return {
         "name": role,
         "image": job.spec.image or platform.trainer_image,
-        "imagePullPolicy": platform.image_pull_policy,
+        "imagePullPolicy": platform.trainer_image_pull_policy,
         "args": [role],
         "env": variables({**_common_environment(), **env}),
         "securityContext": CONTAINER_SECURITY,

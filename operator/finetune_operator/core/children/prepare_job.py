@@ -5,7 +5,7 @@ from typing import Any
 from finetune_api import keys, workspace
 from finetune_api.contract import Role
 from finetune_api.sources import ClaimSource, parse_source
-from finetune_api.types import FinetuneJob
+from finetune_api.types import FinetuneJob, named_datasets, named_models
 from finetune_operator.core import names
 from finetune_operator.core.children import hub_job, pod
 from finetune_operator.core.platform import Platform
@@ -55,7 +55,6 @@ def _volumes(job: FinetuneJob) -> list[dict[str, Any]]:
 
 def source_claims(job: FinetuneJob) -> list[str]:
     """Return the claims that `pvc://` sources name, each once, in the order of the spec."""
-    spec = job.spec
-    data = [*(dataset.source for dataset in spec.data.train), *(dataset.source for dataset in spec.data.evaluation)]
-    parsed = [parse_source(source) for source in (spec.model.source, *data)]
+    named = [*named_models(job.spec), *named_datasets(job.spec)]
+    parsed = [parse_source(one.source) for one in named]
     return list(dict.fromkeys(source.claim for source in parsed if isinstance(source, ClaimSource)))

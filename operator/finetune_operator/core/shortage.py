@@ -1,0 +1,48 @@
+"""Jobs with fewer pods than they want. A quota, a limit range or a policy refuses pods, and only an Event says so."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+from finetune_operator.core.observed import JobView, Observed, PodView
+from finetune_operator.core.times import seconds_since
+
+PATIENCE_SECONDS = 30
+ASK_AGAIN_SECONDS = 60
+# The pod's name is another one each time; without it the words stay the same.
+# https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/controller/controller_utils.go
+REFUSED = re.compile(r'Error creating: (?:pods? "[^"]*" is (?:forbidden: )?)?(?P<words>.+)', re.DOTALL | re.IGNORECASE)
+
+
+def is_short(job: JobView, pods: tuple[PodView, ...], now: datetime) -> bool:
+    """Tell whether pods are missing that should long be there: the Job's events may say why."""
+    remaining = _remaining_patience(job, pods, now)
+    return remaining is not None and remaining <= 0
+
+
+def seconds_to_shortage(job: JobView, pods: tuple[PodView, ...], now: datetime) -> float | None:
+    """Return when to ask for the Job's events, if pods are still missing then; None if none are."""
+    remaining = _remaining_patience(job, pods, now)
+    return ASK_AGAIN_SECONDS if remaining is not None and remaining <= 0 else remaining
+
+
+def _remaining_patience(job: JobView, pods: tuple[PodView, ...], now: datetime) -> float | None:
+    is_making_pods = not (job.is_finished or job.is_deleting or job.is_suspended)
+    if not is_making_pods or job.started_at is None or len(pods) >= job.num_pods:
+        return None
+    return PATIENCE_SECONDS - seconds_since(job.started_at, now)
+
+
+def explain_refusal(messages: Iterable[str]) -> str:
+    """Return why the API server refused a pod, by the Events of its Job, oldest first; empty if they do not tell."""
+    found = [match["words"] for message in messages if (match := REFUSED.search(message))]
+    return found[-1] if found else ""
+
+
+def describe_shortage(observed: Observed, job: JobView, pods: tuple[PodView, ...], now: datetime) -> str:
+    """Return why pods are missing, in the API server's own words; empty if none are, or if it is not known."""
+    if not is_short(job, pods, now):
+        return ""
+    words = next((refusal.message for refusal in observed.refusals if refusal.job_uid == job.uid), "")
+    missing = f"{job.num_pods - len(pods)} of {job.num_pods} pods of Job {job.name}"
+    return f"the API server refuses {missing}: {words}" if words else ""
