@@ -54,7 +54,7 @@ def up() -> None:
         for worker in node.NODES:
             node.start(worker, built)
         for worker in node.NODES:
-            node.wait_until_ready(worker)
+            node.wait_until_ready(worker, built)
 
 
 def down() -> None:
@@ -73,8 +73,9 @@ def start_node(name: str) -> None:
     """Start a stopped node again and wait until it is Ready; does nothing to one that runs."""
     with paths.exclusive("cluster"):
         worker = node.named(name)
-        node.start(worker, binaries.folder())
-        node.wait_until_ready(worker)
+        built = binaries.folder()
+        node.start(worker, built)
+        node.wait_until_ready(worker, built)
 
 
 def kubeconfig() -> Path:

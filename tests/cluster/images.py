@@ -6,7 +6,7 @@ A tag is the hash of everything that goes into the image, so a pod that names it
 import os
 from dataclasses import dataclass
 
-from tests.cluster import addresses, base_image, binaries, engine, image_pruning, node, registry, runtime
+from tests.cluster import addresses, base_image, binaries, engine, image_pruning, node, processes, registry, runtime
 from tests.cluster.content import key_of
 from tests.cluster.paths import REPOSITORY, exclusive
 from tests.cluster.progress import say
@@ -35,9 +35,13 @@ HUB = Image("hub", "tests/hub/Dockerfile", ("tests/hub",), base="operator")
 def ensure() -> dict[str, str]:
     """Return the reference of each image, by name; each is in the registry and on every running node.
 
-    The cluster must be up: its registry is where images are pushed to.
+    Raises:
+        SystemExit: the cluster is not up; its registry is where images are pushed to.
     """
     with exclusive("images"):
+        if not processes.is_running(registry.NAME):
+            message = "cluster: is not up, but its registry takes the images; run `python -m tests.cluster up` first"
+            raise SystemExit(message)
         return _ensure(engine.find())
 
 

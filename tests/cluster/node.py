@@ -53,6 +53,11 @@ def start(node: Node, binaries: Path) -> None:
     stop(node)
     node_configuration.write(node.name, index=node.index, folder=node.folder, run=node.run, binaries=binaries)
     runtime.start(node.name, folder=node.folder, run=node.run)
+    _mark_unknown(node)
+    _start_kubelet(node, binaries)
+
+
+def _start_kubelet(node: Node, binaries: Path) -> None:
     kubelet: list[str | Path] = [
         binaries / "kubelet",
         f"--config={node.folder / 'kubelet.yaml'}",
@@ -61,14 +66,22 @@ def start(node: Node, binaries: Path) -> None:
         f"--node-ip={node_configuration.ADDRESS}",
         f"--root-dir={node.folder / 'kubelet'}",
     ]
-    _mark_unknown(node)
     processes.start(f"{node.name}-kubelet", kubelet, group=node.name)
 
 
-def wait_until_ready(node: Node) -> None:
-    """Wait until the node is Ready, and give it its GPUs, which a starting kubelet resets to none."""
+def wait_until_ready(node: Node, binaries: Path) -> None:
+    """Wait until the node is Ready, and give it its GPUs, which a starting kubelet resets to none.
+
+    A kubelet that ends is started again, as a service manager does: it gives up where containerd already answers, but
+    the part of it that runs pods is "not initialized yet".
+    """
+
+    def answers() -> bool:
+        _start_kubelet(node, binaries)
+        return is_ready(node)
+
     try:
-        api.wait_until(lambda: is_ready(node), seconds=READY_SECONDS, what=f"{node.name} ready")
+        api.wait_until(answers, seconds=READY_SECONDS, what=f"{node.name} ready")
     except TimeoutError as error:
         message = f"{error}; the end of its kubelet's log:\n{processes.tail(f'{node.name}-kubelet')}"
         raise SystemExit(message) from error

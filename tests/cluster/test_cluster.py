@@ -93,7 +93,7 @@ def test_a_pod_reaches_a_service_of_the_other_node_by_its_name(
     namespace: str, server_node: str, client_node: str
 ) -> None:
     serve = f"echo here is {server_node} > /shared/index.html; exec httpd -f -p 8080 -h /shared"
-    ask = "until wget -q -O - http://server; do sleep 1; done"
+    ask = "until wget -q -O - http://server 2>/dev/null; do sleep 1; done"
 
     create(
         build_service(namespace, "server"),

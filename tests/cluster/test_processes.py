@@ -1,4 +1,6 @@
+import gc
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,16 @@ def test_a_process_without_a_record_is_ended_with_its_group(tmp_path: Path) -> N
 
     file.write_text(record)
     assert not processes.is_running("sleeper")
+
+
+def test_a_process_that_is_left_to_itself_is_no_leak_to_python() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        processes.start("sleeper", ["sleep", "60"])
+        gc.collect()
+
+    assert processes.is_running("sleeper")
+    assert [str(warning.message) for warning in caught] == []
 
 
 def test_the_end_of_a_log_is_told() -> None:

@@ -1,7 +1,6 @@
 """`python -m tests.demo up|down`: the demo from an empty machine to the closing table."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from tests.stack import jobs
 from tests.stack.inputs import push_inputs
 from tests.stack.install import ROOT, install, uninstall
 from tests.stack.kubectl import Manifest
-from tests.stack.target import Target, find_target
+from tests.stack.target import Target, find_given_cluster, find_target
 
 NAMESPACE = "finetune-demo"
 LIMIT_SECONDS = 1800
@@ -83,8 +82,8 @@ def _down(console: Console) -> int:
 
 
 def _remove() -> None:
-    if os.environ.get("KUBECONFIG"):
-        uninstall(find_target(), NAMESPACE)
+    if (given := find_given_cluster()) is not None:
+        uninstall(given, NAMESPACE)
         return
     from tests.cluster import cluster
 

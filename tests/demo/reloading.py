@@ -20,7 +20,8 @@ def evaluate_published(kubectl: Kubectl, repository: str, dataset: str, *, layou
             "HF_HOME": cache,
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_HUB_DISABLE_XET": "1",
-            "OMP_NUM_THREADS": "2",
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            "OMP_NUM_THREADS": "1",  # a second one spins when another process is at work
         }
         done = subprocess.run(
             [sys.executable, "-m", "tests.demo.published_model", repository, dataset, layout],

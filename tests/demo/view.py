@@ -1,11 +1,13 @@
 """Shows a running FinetuneJob: a live panel on a terminal, one line per change elsewhere."""
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -22,9 +24,14 @@ def follow(states: Iterable[Manifest], console: Console) -> Manifest:
 
 def _follow_live(states: Iterable[Manifest], console: Console) -> Manifest:
     job: Manifest = {}
-    with Live(console=console, refresh_per_second=4) as live:
+    started = time.monotonic()
+    spinner = Spinner("dots")
+
+    def panel() -> Group:
+        return _panel(job, spinner=spinner, elapsed_seconds=time.monotonic() - started)
+
+    with Live(console=console, refresh_per_second=4, get_renderable=panel):
         for job in states:
-            live.update(_panel(job))
             if is_finished(job):
                 break
     return job
@@ -68,7 +75,7 @@ def _why(job: Manifest) -> str:
     return f"{found.get('reason', '')}: {found.get('message', '')}"
 
 
-def _panel(job: Manifest) -> Group:
+def _panel(job: Manifest, *, spinner: Spinner, elapsed_seconds: float) -> Group:
     status: dict[str, Any] = job.get("status", {})
     progress = status.get("progress") or {}
     phase = status.get("phase", "Pending")
@@ -76,7 +83,9 @@ def _panel(job: Manifest) -> Group:
     stage = Text(progress.get("stage", ""), style="dim")
     steps = f"{progress.get('step', 0)}/{progress['totalSteps']}" if progress.get("totalSteps") else ""
     bar = ProgressBar(total=100, completed=progress.get("percent", 0), width=30)
-    grid.add_row(Text(phase, style=f"bold {PHASE_COLOURS.get(phase, 'cyan')}"), stage, bar, steps, _eta(progress))
+    sign = Text(" ") if is_finished(job) else spinner
+    name = Text(phase, style=f"bold {PHASE_COLOURS.get(phase, 'cyan')}")
+    grid.add_row(sign, name, _clock(elapsed_seconds), bar, steps, stage, _eta(progress))
     metrics = status.get("metrics") or {}
     numbers = Table.grid(padding=(0, 2))
     numbers.add_row(
@@ -88,4 +97,9 @@ def _panel(job: Manifest) -> Group:
 
 def _eta(progress: dict[str, Any]) -> str:
     seconds = progress.get("etaSeconds")
-    return "" if seconds is None else f"{seconds // 60}:{seconds % 60:02d} left"
+    return "" if seconds is None else f"{_clock(seconds)} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"

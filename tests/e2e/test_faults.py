@@ -42,7 +42,8 @@ def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
     resumed = jobs.wait_until(kube, job, in_phase("Training"), seconds=120)
     finished = jobs.wait_until_finished(kube, job, seconds=300)
 
-    assert restarted["status"]["restarts"] == {"userErrors": 0, "infrastructure": 1}
+    restarts = restarted["status"]["restarts"]
+    assert (restarts["userErrors"], restarts["infrastructure"]) == (0, 1)
     assert resumed["status"]["checkpoint"]["step"] >= before
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert finished["status"]["progress"]["step"] == 60

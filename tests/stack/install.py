@@ -63,15 +63,19 @@ def _install_chart(target: Target) -> None:
         chart = str(ROOT / "charts" / "finetune-operator")
         where = ["--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
         adopt_crd = ["--take-ownership", "--force-conflicts"]  # tests may have applied it before
-        subprocess.run(
-            [target.helm, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd],
-            env=target.kubectl.environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        _helm(target, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd)
     # Not Helm's --wait: it takes a rollout that failed before for the one that has just begun.
     rollout = ["rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=5m"]
     target.kubectl.run(*rollout)
+
+
+def _helm(target: Target, *arguments: str) -> None:
+    """Run Helm, whose notes are of interest only when it fails."""
+    done = subprocess.run(
+        [target.helm, *arguments], env=target.kubectl.environment, check=False, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"helm {arguments[0]} failed:\n{done.stdout}{done.stderr}")
 
 
 def _image(reference: str) -> dict[str, str]:
@@ -93,11 +97,6 @@ def uninstall(target: Target, *namespaces: str) -> None:
     """Remove the chart, the CRD with all its objects, the Hub and the given namespaces."""
     kubectl = target.kubectl
     kubectl.run("delete", "namespace", *namespaces, HUB_NAMESPACE, "--ignore-not-found")
-    subprocess.run(
-        [target.helm, "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait"],
-        env=kubectl.environment,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    _helm(target, "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
     kubectl.run("delete", "crd", "finetunejobs.finetune.dev", "--ignore-not-found")
     kubectl.run("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found")

@@ -40,7 +40,13 @@ def find_kubectl() -> Kubectl:
 def find_target() -> Target:
     """Return a running cluster with the images of this checkout; starts and builds what is missing."""
     given = os.environ.get("KUBECONFIG", "")
-    return _given(given) if given else _ours()
+    return _given(given, variables=IMAGE_VARIABLES) if given else _ours()
+
+
+def find_given_cluster() -> Target | None:
+    """Return the cluster that KUBECONFIG names, to remove things from: no images are asked for. None without one."""
+    given = os.environ.get("KUBECONFIG", "")
+    return _given(given, variables={}) if given else None
 
 
 def _ours() -> Target:
@@ -49,9 +55,9 @@ def _ours() -> Target:
     return Target(kubectl=find_kubectl(), helm=str(cluster.program("helm")), images=images.ensure(), is_ours=True)
 
 
-def _given(kubeconfig: str) -> Target:
+def _given(kubeconfig: str, *, variables: dict[str, str]) -> Target:
     missing = [tool for tool in ("kubectl", "helm") if shutil.which(tool) is None]
-    missing += [name for name in IMAGE_VARIABLES.values() if not os.environ.get(name)]
+    missing += [name for name in variables.values() if not os.environ.get(name)]
     if missing:
         raise SystemExit(
             f"KUBECONFIG={kubeconfig} is used, but these are missing: {', '.join(missing)}; install the programs, and "
@@ -60,6 +66,6 @@ def _given(kubeconfig: str) -> Target:
     return Target(
         kubectl=Kubectl(program="kubectl", kubeconfig=kubeconfig),
         helm="helm",
-        images={name: os.environ[variable] for name, variable in IMAGE_VARIABLES.items()},
+        images={name: os.environ[variable] for name, variable in variables.items()},
         is_ours=False,
     )
