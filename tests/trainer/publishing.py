@@ -38,42 +38,51 @@ def finished_run(
     model: Path,
     *,
     evaluations: list[EvaluationScore] | None = None,
+    sections: dict[str, Any] | None = None,
+    prepared: dict[str, Any] | None = None,
     **publish: Any,  # noqa: ANN401 - fields of spec.publish as YAML has them
 ) -> Run:
-    """Return a run whose training has ended with `model` and these scores."""
+    """Return a run whose training has ended with `model` and these scores.
+
+    `sections` replace parts of the spec, `prepared` parts of the manifest.
+    """
     columns = {"query": "query", "positive": "image"}
-    run = make_run(
-        model={"source": "hf://demo/tiny", "prompts": {"query": "Find the page: "}},
-        data={
+    spec: dict[str, Any] = {
+        "model": {"source": "hf://demo/tiny", "prompts": {"query": "Find the page: "}},
+        "data": {
             "train": [{"name": "pages", "source": "hf://demo/pages", "columns": columns}],
             "evaluation": [{"name": "held-out", "source": "hf://demo/pages", "columns": columns}],
         },
-        training={"loss": {"matryoshkaDimensions": [64, 32]}},
-        publish={"repository": REPOSITORY, "tokenSecret": {"name": "hub-token-of-search"}, **publish},
-    )
-    write_manifest(run)
+        "training": {"loss": {"matryoshkaDimensions": [64, 32]}},
+        "publish": {"repository": REPOSITORY, "tokenSecret": {"name": "hub-token-of-search"}, **publish},
+    }
+    run = make_run(**spec | (sections or {}))
+    write_manifest(run, prepared or {})
     shutil.copytree(model, run.workspace.model)
     write_report(run, scores() if evaluations is None else evaluations)
     return run
 
 
-def write_manifest(run: Run) -> None:
+def write_manifest(run: Run, prepared: dict[str, Any]) -> None:
     run.workspace.base_model.mkdir(parents=True)
     (run.workspace.base_model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
-    InputsManifest(
+    manifest = InputsManifest(
         spec_hash=run.config.spec_hash,
         model=MODEL,
-        train=PreparedTrain(
-            name="pages",
-            columns=[Column(name="query", modality="text"), Column(name="positive", modality="image")],
-            rows=4,
-        ),
+        train=[
+            PreparedTrain(
+                name="pages",
+                columns=[Column(name="query", modality="text"), Column(name="positive", modality="image")],
+                rows=4,
+            )
+        ],
         evaluations=[
             PreparedEvaluation(name="held-out", query_modality="text", corpus_modality="image", queries=2, documents=2)
         ],
         datasets=DATASETS,
         files=[],
-    ).write(run.workspace.manifest)
+    )
+    manifest.model_copy(update=prepared).write(run.workspace.manifest)
 
 
 def write_report(run: Run, evaluations: list[EvaluationScore]) -> None:

@@ -1,14 +1,15 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from finetune_api.reasons import Reason
-from finetune_trainer.checkpoints.best import BestModel
+from finetune_trainer.checkpoints.best import BestModel, BestRecord
 from finetune_trainer.checkpoints.fence import Fence
 from finetune_trainer.checkpoints.folder import whole_folder
 from finetune_trainer.checkpoints.store import CheckpointStore
-from finetune_trainer.evaluation.evaluate import Scores
+from finetune_trainer.evaluation.measurement import Measurement, Sample, Scores
 from finetune_trainer.failures import RunFailure
 
 
@@ -49,6 +50,15 @@ def test_the_newest_checkpoint_is_found_and_older_ones_than_kept_are_gone(fence:
     assert (newest.path.name, newest.status.step) == ("step-000100", 100)
     assert names(store.folder) == ["step-000004", "step-000100"]
     assert names(newest.path) == ["manifest.json", "model.safetensors", "optimizer.pt"]
+
+
+def test_checkpoints_of_another_spec_make_room_whatever_their_step(fence: Fence) -> None:
+    fill(replace(open_store(fence), spec_hash="other"), 500)
+    store = open_store(fence, keep=2)
+
+    fill(store, 2)
+
+    assert names(store.folder) == ["step-000002"]
 
 
 def truncate(checkpoint: Path) -> None:
@@ -165,8 +175,10 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert names(tmp_path / "model") == ["new"]
 
 
-def scores(value: float) -> Scores:
-    return Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": value}, dimensions={64: value})
+def record_of(value: float, *, step: int) -> BestRecord:
+    scores = Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": value}, dimensions={64: value})
+    measurement = Measurement(scores=scores, sample=Sample(values=[value, value]))
+    return BestRecord(spec_hash="abc", step=step, measurements=[measurement])
 
 
 def save_weights(folder: Path) -> None:
@@ -175,28 +187,28 @@ def save_weights(folder: Path) -> None:
 
 def test_the_best_model_carries_its_scores_and_the_result_does_not(fence: Fence, tmp_path: Path) -> None:
     best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
-    best.write(scores(0.5), step=3, save=save_weights)
+    best.write(record_of(0.5, step=3), save=save_weights)
 
     record = best.read()
     with whole_folder(tmp_path / "model") as folder:
         best.copy_into(folder)
 
-    assert record is not None
-    assert (record.step, record.scores) == (3, scores(0.5))
+    assert record == record_of(0.5, step=3)
+    assert record.judged.value == 0.5
     assert names(tmp_path / "model") == ["model.safetensors"]
     assert BestModel(tmp_path / "best", fence=fence, spec_hash="other").read() is None
 
 
 def test_a_best_model_that_cannot_be_written_leaves_the_one_before(fence: Fence, tmp_path: Path) -> None:
     best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
-    best.write(scores(0.5), step=3, save=save_weights)
+    best.write(record_of(0.5, step=3), save=save_weights)
 
     def fail(folder: Path) -> None:
         (folder / "model.safetensors").write_bytes(b"6")
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="full"):
-        best.write(scores(0.6), step=6, save=fail)
+        best.write(record_of(0.6, step=6), save=fail)
 
     assert (tmp_path / "best" / "model.safetensors").read_bytes() == b"3"
     record = best.read()

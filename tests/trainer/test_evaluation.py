@@ -1,86 +1,48 @@
 # ruff: noqa: ANN401 - torch's types are imported where a test needs them
-import random
+"""What a model makes of evaluation sets: read once, shared among ranks, equal to the library that does neither."""
+
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from finetune_api.evaluators import Evaluator
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import InputsManifest
+from finetune_trainer.data.manifest import InputsManifest, PreparedEvaluation
+from tests.trainer.evaluation_sets import add_pair_set, add_reranking_set, add_triplet_set, read_held_out
 from tests.trainer.gang import start_gang
+from tests.trainer.rerankers import build_tiny_reranker
 from tests.trainer.train_inputs import prepare_pages, run_config
 
 DIMENSIONS = (64, 48, 32, 16, 8, 4, 2)
-METRICS = ("ndcg@10", "mrr@10", "recall@10", "map@5", "ndcg@3", "recall@1")
+QUERIES = 33  # with two ranks and batches of 16, one rank has nothing to do in the last round
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return prepare_pages(tmp_path_factory.mktemp("evaluation"), run_config(), rows=16, held_out=40)
+    return prepare_pages(tmp_path_factory.mktemp("evaluation"), run_config(), rows=16, held_out=QUERIES)
 
 
-def embeddings(count: int, *, seed: int, levels: int) -> Any:
-    """Return vectors of few distinct values, so that many scores tie."""
-    import torch
+@pytest.fixture(scope="module")
+def prepared(workspace: Workspace) -> list[PreparedEvaluation]:
+    """Sets of every kind, all of the same queries and pages."""
+    queries, documents = read_held_out(workspace)
+    content: Any = {"queries": queries, "documents": documents, "modality": "image"}
+    return [
+        InputsManifest.read(workspace.manifest).evaluations[0],
+        add_reranking_set(workspace, "ranked", **content),
+        add_triplet_set(workspace, "triplets", **content),
+        add_pair_set(workspace, "similar", Evaluator.EMBEDDING_SIMILARITY, **content),
+        add_pair_set(workspace, "right", Evaluator.BINARY_CLASSIFICATION, **content),
+    ]
 
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(1, levels, (count, DIMENSIONS[0]), generator=generator).float()
 
-
-@pytest.mark.parametrize("levels", [2, 3, 1000], ids=["all tied", "many ties", "no ties"])
-def test_scores_equal_the_librarys_evaluator_in_every_dimension(levels: int) -> None:
-    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
-    from sentence_transformers.util import cos_sim
-
-    from finetune_trainer.evaluation.dataset import Items, RetrievalSet
-    from finetune_trainer.evaluation.score import score
-
-    queries, documents = embeddings(23, seed=1, levels=levels), embeddings(111, seed=2, levels=levels)
-    rng = random.Random(0)
-    query_ids, document_ids = [f"q{n}" for n in range(23)], [str(n) for n in range(111)]
-    relevant = {query: set(rng.sample(document_ids, rng.randint(1, 4))) for query in query_ids}
-    dataset = RetrievalSet(
-        "set", Items(query_ids, query_ids, "text"), Items(document_ids, document_ids, "text"), relevant
-    )
-
-    class Lookup:
-        """Stands where the library wants a model, and answers with the very same embeddings, cut as it asks."""
-
-        similarity_fn_name = "cosine"
-        similarity = staticmethod(cos_sim)
-
-        def encode_query(self, texts: list[str], *, truncate_dim: int, **_: object) -> object:
-            return queries[[query_ids.index(text) for text in texts]][:, :truncate_dim]
-
-        def encode_document(self, texts: list[str], *, truncate_dim: int, **_: object) -> object:
-            return documents[[int(text) for text in texts]][:, :truncate_dim]
-
-    for dimension in DIMENSIONS:
-        library = InformationRetrievalEvaluator(
-            dict(zip(query_ids, query_ids, strict=True)),
-            dict(zip(document_ids, document_ids, strict=True)),
-            relevant,
-            truncate_dim=dimension,
-            ndcg_at_k=[3, 10],
-            mrr_at_k=[10],
-            map_at_k=[5],
-            precision_recall_at_k=[1, 10],
-            score_functions={"cosine": cos_sim},
-        ).compute_all_metrics(Lookup())["cosine"]
-
-        ours = score(
-            dataset,
-            queries_QD=queries,
-            documents_ND=documents,
-            dimension=dimension,
-            metrics=METRICS,
-            similarity=cos_sim,
-        )
-
-        expected = {
-            metric: library[metric.partition("@")[0] + "@k"][int(metric.partition("@")[2])] for metric in METRICS
-        }
-        assert ours == pytest.approx(expected, abs=1e-6)
+@pytest.fixture(scope="module")
+def reranker(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reranker")
+    build_tiny_reranker(folder, embedding_model=workspace.base_model)
+    return folder
 
 
 def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimension(workspace: Workspace) -> None:
@@ -88,7 +50,9 @@ def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimensio
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
+    from finetune_trainer.distributed.ranks import Ranks
     from finetune_trainer.evaluation.dataset import load_retrieval_set
+    from finetune_trainer.evaluation.evaluate import Evaluation
 
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
     held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
@@ -104,46 +68,129 @@ def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimensio
         for dimension in DIMENSIONS
     }
 
-    ours = evaluate_alone(workspace)
+    ours = Evaluation(held_out, "ndcg@10", DIMENSIONS).run(encoder(workspace, Ranks()))
 
     assert ours.dimensions == pytest.approx(library, abs=1e-6)
     assert ours.value == ours.dimensions[64]
     assert len(set(ours.dimensions.values())) > 1
 
 
-def test_two_ranks_score_as_one_process_does(workspace: Workspace) -> None:
-    alone = evaluate_alone(workspace)
+def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
+    workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path
+) -> None:
+    from PIL import Image
+    from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
 
-    shared = start_gang(evaluate_in_gang, workspace).results()
+    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.evaluation.dataset import RerankingSet, load_set
+    from finetune_trainer.evaluation.evaluate import Evaluation
 
-    assert [one["rounds"] for one in shared] == [2 * 2, 2 * 2]  # 40 queries and 40 pages, 20 each, in batches of 16
-    assert [one["images_opened"] for one in shared] == [20, 20]
-    for one in shared:
-        assert one["scores"].dimensions == pytest.approx(alone.dimensions, abs=1e-6)
-        assert one["scores"].values == pytest.approx(alone.values, abs=1e-6)
+    dataset = load_set(workspace, prepared[1], ranked=False)
+    assert isinstance(dataset, RerankingSet)
+    pages = [Image.open(workspace.images / cell) for cell in dataset.documents.cells]
+    samples = [
+        {"query": query, "positive": [pages[one.rows[0]]], "negative": [pages[row] for row in one.rows[1:]]}
+        for query, one in zip(dataset.queries.cells, dataset.candidates, strict=True)
+    ]
+    scorer = pair_scorer(workspace, reranker, Ranks())
+    library = CrossEncoderRerankingEvaluator(samples, at_k=10)(scorer.model)
+
+    ours = Evaluation(dataset, "ndcg@10", others=("mrr@10", "map@100")).run(scorer)
+
+    assert ours.values == pytest.approx(
+        {"ndcg@10": library["ndcg@10"], "mrr@10": library["mrr@10"], "map@100": library["map"]}, abs=1e-6
+    )
 
 
-def evaluate_alone(workspace: Workspace) -> Any:
+def test_two_ranks_measure_as_one_process_does_and_open_each_page_once(
+    workspace: Workspace, prepared: list[PreparedEvaluation]
+) -> None:
     from finetune_trainer.distributed.ranks import Ranks
 
-    return evaluate(workspace, Ranks(), on_batch=lambda: None)
+    alone = measure_all(prepared, encoder(workspace, Ranks()), workspace)
+
+    shared = start_gang(measure_in_gang, workspace, prepared, None).results()
+
+    assert [one["rounds"] for one in shared] == [2 * 2, 2 * 2]  # 33 queries and 33 pages, in two batches per rank
+    assert [one["images_opened"] for one in shared] == [17, 16]
+    assert [one.scores.name for one in alone] == ["held-out", "ranked", "triplets", "similar", "right"]
+    for one in shared:
+        assert_close(one["measured"], alone)
 
 
-def evaluate(workspace: Workspace, ranks: Any, **settings: Any) -> Any:
+def test_two_ranks_measure_a_reranker_as_one_process_does(
+    workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path
+) -> None:
+    from finetune_trainer.distributed.ranks import Ranks
+
+    sets = [prepared[1], prepared[3], prepared[4]]
+    alone = measure_all(sets, pair_scorer(workspace, reranker, Ranks()), workspace)
+
+    shared = start_gang(measure_in_gang, workspace, sets, reranker).results()
+
+    # 33 queries with 6 candidates; of the other sets' pairs, about half are among them already.
+    distinct = sum(one["images_opened"] for one in shared)
+    assert 6 * QUERIES < distinct < 6 * QUERIES + QUERIES
+    assert [one["rounds"] for one in shared] == [-(-((distinct + 1) // 2) // 16)] * 2
+    for one in shared:
+        assert_close(one["measured"], alone)
+
+
+def assert_close(found: Any, expected: Any) -> None:
+    """Say that two lists of measurements are of the same sets with the same numbers."""
+    assert [one.scores.name for one in found] == [one.scores.name for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.scores.values == pytest.approx(other.scores.values, abs=1e-6)
+        assert one.scores.dimensions == pytest.approx(other.scores.dimensions, abs=1e-6)
+        assert one.sample.values == pytest.approx(other.sample.values, abs=1e-6)
+        assert one.sample.labels == other.sample.labels
+
+
+def encoder(workspace: Workspace, ranks: Any, **settings: Any) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    from finetune_trainer.evaluation.dataset import load_retrieval_set
     from finetune_trainer.evaluation.encode import Encoder
-    from finetune_trainer.evaluation.evaluate import Evaluation
+    from finetune_trainer.evaluation.shares import Shares
     from finetune_trainer.model.inputs import InputReader
 
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
-    held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
-    encoder = Encoder(model, InputReader(workspace.images, model.modalities), ranks, batch_size=16, **settings)
-    return Evaluation(held_out, "ndcg@10", DIMENSIONS).run(encoder)
+    reader = InputReader.of(model, images=workspace.images)
+    return Encoder(model, reader, Shares(ranks, batch_size=16, **settings))
 
 
-def evaluate_in_gang(workspace: Workspace) -> dict[str, Any]:
+def pair_scorer(workspace: Workspace, folder: Path, ranks: Any, **settings: Any) -> Any:
+    from sentence_transformers import CrossEncoder
+
+    from finetune_trainer.evaluation.pairs import PairScorer
+    from finetune_trainer.evaluation.shares import Shares
+    from finetune_trainer.model.inputs import InputReader
+
+    model = CrossEncoder(str(folder), device="cpu")
+    reader = InputReader.of(model, images=workspace.images)
+    return PairScorer(model, reader, Shares(ranks, batch_size=16, **settings))
+
+
+def measure_all(prepared: list[PreparedEvaluation], reader: Any, workspace: Workspace) -> Any:
+    from finetune_api.evaluators import EVALUATORS
+    from finetune_trainer.evaluation.dataset import load_set
+    from finetune_trainer.evaluation.encode import Encoder
+    from finetune_trainer.evaluation.evaluate import Evaluation, measure
+    from finetune_trainer.evaluation.metrics import STANDARD_METRICS
+
+    dimensions = (64, 16) if isinstance(reader, Encoder) else ()
+    evaluations = [
+        Evaluation(
+            load_set(workspace, one, ranked=True),
+            EVALUATORS[one.evaluator].main,
+            dimensions,
+            STANDARD_METRICS[one.evaluator],
+        )
+        for one in prepared
+    ]
+    return measure(evaluations, reader)
+
+
+def measure_in_gang(workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path | None) -> dict[str, Any]:
     from finetune_trainer.distributed.ranks import join
     from finetune_trainer.model import inputs
 
@@ -156,8 +203,60 @@ def evaluate_in_gang(workspace: Workspace) -> dict[str, Any]:
         return open_image(path)
 
     inputs.open_image = open_and_count
-    scores = evaluate(workspace, join(run_config()), on_batch=lambda: rounds.append(1))
-    return {"scores": scores, "rounds": len(rounds), "images_opened": len(opened)}
+    ranks, settings = join(run_config()), {"on_batch": lambda: rounds.append(1)}
+    reader = (
+        encoder(workspace, ranks, **settings)
+        if reranker is None
+        else pair_scorer(workspace, reranker, ranks, **settings)
+    )
+    measured = measure_all(prepared, reader, workspace)
+    return {"measured": measured, "rounds": len(rounds), "images_opened": len(opened)}
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["weights", "autocast"])
+def test_the_score_of_a_bfloat16_reranker_does_not_move_in_steps(
+    workspace: Workspace, reranker: Path, *, autocast: bool
+) -> None:
+    import torch
+
+    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.evaluation.dataset import Items, PairSet
+
+    scorer = pair_scorer(workspace, reranker, Ranks(), autocast=torch.bfloat16 if autocast else None)
+    scorer.model.activation_fn = torch.nn.Identity()
+    if not autocast:
+        scorer.model.to(torch.bfloat16)
+    queries, _ = read_held_out(workspace)
+    items = Items(queries, queries, "text")
+    pairs = PairSet("set", items, items, np.zeros(QUERIES))
+
+    scores = torch.from_numpy(scorer.read([pairs]).score_pairs(pairs))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        plain = scorer.model.predict(list(zip(queries, queries, strict=True)), convert_to_tensor=True)
+
+    assert (plain == plain.bfloat16().float()).all()
+    assert (scores != scores.bfloat16().float()).float().mean() > 0.9
+    assert scorer.model.keep_in_fp32_modules == []
+    assert type(scorer.model[2].linear) is torch.nn.Linear
+
+
+def test_a_model_that_computes_no_numbers_ends_the_run_with_a_reason(
+    workspace: Workspace, prepared: list[PreparedEvaluation]
+) -> None:
+    import torch
+
+    from finetune_api.reasons import Reason
+    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.failures import RunFailure
+
+    broken = encoder(workspace, Ranks())
+    with torch.no_grad():
+        next(broken.model.parameters()).fill_(torch.nan)
+
+    with pytest.raises(RunFailure, match="no finite number") as failure:
+        measure_all(prepared, broken, workspace)
+
+    assert failure.value.reason is Reason.NON_FINITE_LOSS
 
 
 def test_a_text_that_names_an_image_stays_a_text(tmp_path: Path, workspace: Workspace) -> None:
@@ -177,7 +276,7 @@ def test_a_text_that_names_an_image_stays_a_text(tmp_path: Path, workspace: Work
         "a red page",
     ]
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
-    reader = InputReader(workspace.images, model.modalities)
+    reader = InputReader.of(model, images=workspace.images)
 
     inputs = [reader.read(text, "text") for text in texts]
 

@@ -1,25 +1,44 @@
-# ruff: noqa: ANN401 - torch's types are imported where a test needs them
+# ruff: noqa: ANN401 - torch and its types are imported where a test needs them
+"""How the loss of a manifest becomes the library's object."""
+
 from typing import Any
 
 import pytest
 
+from finetune_api.objective import Loss
 from finetune_api.reasons import Reason
-from finetune_api.types import Loss
 from finetune_api.workspace import Workspace
 from finetune_trainer.failures import RunFailure
-from tests.trainer.gang import start_gang
-from tests.trainer.train_inputs import prepare_pages, run_config
 
 CACHED = "CachedMultipleNegativesRankingLoss"
 PLAIN = "MultipleNegativesRankingLoss"
+GUIDE = {"source": "hf://acme/guide", "revision": "main"}
 
 
-def arguments_of(loss: Loss, *, device: str = "cpu", world_size: int = 1) -> dict[str, Any]:
+def arguments_of(loss: Loss, *, kind: Any = "Embedding", device: str = "cpu", world_size: int = 1) -> dict[str, Any]:
+    """Return the keyword arguments that the class gets."""
     import torch
 
-    from finetune_trainer.losses.build import loss_arguments
+    from finetune_trainer.losses.arguments import complete, parts_of
 
-    return loss_arguments(loss, device=torch.device(device), world_size=world_size)
+    (part,) = parts_of(loss, kind)
+    values, problems = part.read("training.loss.arguments")
+    assert problems == []
+    return complete(values, part.entry, device=torch.device(device), world_size=world_size)
+
+
+def build(loss: Loss, loss_models: Workspace, *, kind: Any = "Embedding", num_labels: int = 1) -> Any:
+    """Return the loss for one of the small models."""
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+    from finetune_trainer.losses.build import build_loss
+
+    model = (
+        SentenceTransformer(str(loss_models.base_model), device="cpu")
+        if kind == "Embedding"
+        else CrossEncoder(str(loss_models.root / f"reranker-{num_labels}"), device="cpu")
+    )
+    return build_loss(loss, model, kind=kind, world_size=1, workspace=loss_models)
 
 
 def test_negatives_are_gathered_from_all_ranks_unless_the_spec_says_otherwise() -> None:
@@ -28,6 +47,11 @@ def test_negatives_are_gathered_from_all_ranks_unless_the_spec_says_otherwise() 
     assert arguments_of(Loss(name=PLAIN, arguments={"gather_across_devices": False}), world_size=2) == {
         "gather_across_devices": False
     }
+
+
+def test_a_loss_that_cannot_gather_is_not_asked_to() -> None:
+    assert arguments_of(Loss(name="CoSENTLoss"), world_size=2) == {}
+    assert arguments_of(Loss(name=PLAIN), kind="Reranker", world_size=2) == {}
 
 
 @pytest.mark.parametrize("arguments", [{}, {"mini_batch_size": "auto"}], ids=["unstated", "auto"])
@@ -42,6 +66,9 @@ def test_an_automatic_mini_batch_is_bounded_by_rows_on_cpu_and_by_tokens_on_an_a
         "mini_batch_num_tokens": 8192,
         "gather_across_devices": False,
     }
+    assert arguments_of(loss, kind="Reranker") == {"mini_batch_size": 8}
+    assert arguments_of(loss, kind="Reranker", device="cuda") == {"mini_batch_size": 32}
+    assert arguments_of(Loss(name="MegaBatchMarginLoss", arguments=arguments)) == {"mini_batch_size": 8}
 
 
 def test_stated_arguments_reach_the_loss_as_they_are() -> None:
@@ -55,111 +82,143 @@ def test_stated_arguments_reach_the_loss_as_they_are() -> None:
     }
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return prepare_pages(tmp_path_factory.mktemp("losses"), run_config(), rows=16)
+def test_functions_layers_and_tensors_are_named_in_the_manifest(loss_models: Workspace) -> None:
+    import torch
+    from sentence_transformers import util
+    from sentence_transformers.cross_encoder import losses as reranker
+    from sentence_transformers.sentence_transformer import losses as embedding
+    from torch import nn
+
+    def built(name: str, kind: str = "Embedding", **arguments: Any) -> Any:
+        return build(Loss(name=name, arguments=arguments), loss_models, kind=kind)
+
+    assert built(PLAIN, similarity_fct="dot_score").similarity_fct is util.dot_score
+    assert built("CoSENTLoss", similarity_fct="pairwise_angle_sim").similarity_fct is util.pairwise_angle_sim
+    assert (
+        built("ContrastiveLoss", distance_metric="EUCLIDEAN").distance_metric
+        is embedding.SiameseDistanceMetric.EUCLIDEAN
+    )
+    assert built("TripletLoss", distance_metric="COSINE").distance_metric is embedding.TripletDistanceMetric.COSINE
+    assert (
+        built("BatchAllTripletLoss", distance_metric="cosine_distance").distance_metric
+        is embedding.BatchHardTripletLossDistanceFunction.cosine_distance
+    )
+    assert built("EmbedDistillLoss", distance_metric="l2").distance_metric == "l2"
+    cosine = built("CosineSimilarityLoss", loss_fct="L1Loss", cos_score_transformation="Sigmoid")
+    assert isinstance(cosine.loss_fct, nn.L1Loss)
+    assert isinstance(cosine.cos_score_transformation, nn.Sigmoid)
+    binary = built("BinaryCrossEntropyLoss", "Reranker", pos_weight=4, activation_fn="Tanh", reduction="sum")
+    assert torch.equal(binary.bce_with_logits_loss.pos_weight, torch.tensor(4.0))
+    assert isinstance(binary.activation_fn, nn.Tanh)
+    assert binary.bce_with_logits_loss.reduction == "sum"
+    assert isinstance(built("MSELoss", "Reranker", activation_fn=None).activation_fn, nn.Identity)
+    for name in ("LambdaRank", "LambdaRankScheme"):
+        scheme = built("LambdaLoss", "Reranker", weighting_scheme=name).weighting_scheme
+        assert isinstance(scheme, reranker.LambdaRankScheme)
+    assert isinstance(
+        built("LambdaLoss", "Reranker", weighting_scheme="No").weighting_scheme, reranker.NoWeightingScheme
+    )
+    assert built("PListMLELoss", "Reranker", lambda_weight=False).lambda_weight is None
+    assert isinstance(
+        built("PListMLELoss", "Reranker", lambda_weight=True).lambda_weight, reranker.PListMLELambdaWeight
+    )
+
+
+def test_classes_have_weights_and_smoothing(loss_models: Workspace) -> None:
+    arguments = {"weight": [1, 2, 0.5], "label_smoothing": 0.1}
+
+    loss = build(Loss(name="CrossEntropyLoss", arguments=arguments), loss_models, kind="Reranker", num_labels=3)
+
+    assert loss.ce_loss.weight.tolist() == [1.0, 2.0, 0.5]
+    assert loss.ce_loss.label_smoothing == 0.1
+
+
+@pytest.mark.parametrize(
+    "name", ["MultipleNegativesSymmetricRankingLoss", f"{CACHED.replace('Ranking', 'SymmetricRanking')}"]
+)
+def test_a_deprecated_name_is_built_as_the_loss_that_it_stands_for(name: str, loss_models: Workspace) -> None:
+    loss = build(Loss(name=name, arguments={"scale": 5}), loss_models)
+
+    assert type(loss).__name__ == name.replace("Symmetric", "")
+    assert (loss.directions, loss.partition_mode) == (("query_to_doc", "doc_to_query"), "per_direction")
+    assert loss.scale == 5
+
+
+def test_a_name_that_is_often_quoted_is_taken_for_the_cached_loss_of_rerankers(loss_models: Workspace) -> None:
+    loss = build(Loss(name="CachedCrossEncoderLoss"), loss_models, kind="Reranker")
+
+    assert type(loss).__name__ == CACHED
+    assert type(loss).__module__.startswith("sentence_transformers.cross_encoder")
+
+
+def test_documents_are_ordered_by_their_labels_unless_their_own_order_is_asked_for(loss_models: Workspace) -> None:
+    asked = Loss(name="ListMLELoss", arguments={"respect_input_order": True})
+
+    assert build(Loss(name="ListMLELoss"), loss_models, kind="Reranker").respect_input_order is False
+    assert build(asked, loss_models, kind="Reranker").respect_input_order is True
+
+
+def test_a_guide_gives_its_opinion_and_learns_nothing(loss_models: Workspace) -> None:
+    loss = build(Loss(name="GISTEmbedLoss", guide=GUIDE), loss_models)
+
+    assert not loss.guide.training
+    assert not any(parameter.requires_grad for parameter in loss.guide.parameters())
+    assert loss.guide is not loss.model
+    assert all(parameter.requires_grad for parameter in loss.model.parameters())
+
+
+def test_matryoshka_dimensions_have_weights(loss_models: Workspace) -> None:
+    weighted = Loss(name=PLAIN, matryoshka_dimensions=[32, 8], matryoshka_weights=[1, 0.25])
+
+    loss = build(weighted, loss_models)
+
+    assert (loss.matryoshka_dims, loss.matryoshka_weights) == ((32, 8), (1, 0.25))
+    assert build(Loss(name=PLAIN, matryoshka_dimensions=[32, 8]), loss_models).matryoshka_weights == (1, 1)
+
+
+def test_a_loss_around_another_shares_the_arguments_with_it(loss_models: Workspace) -> None:
+    arguments = {"loss": PLAIN, "scale": 7, "n_layers_per_step": 2, "layer_weighting": "log", "n_dims_per_step": -1}
+    around = Loss(name="Matryoshka2dLoss", arguments=arguments, matryoshka_dimensions=[32, 8])
+
+    loss = build(around, loss_models)
+
+    assert (loss.n_layers_per_step, loss.layer_weighting) == (2, "log")
+    assert (loss.loss.matryoshka_dims, loss.loss.n_dims_per_step) == ((32, 8), -1)
+    assert loss.loss.loss.scale == 7
+
+
+def test_a_classifier_is_as_large_as_the_embeddings(loss_models: Workspace) -> None:
+    loss = build(Loss(name="SoftmaxLoss", arguments={"num_labels": 3}), loss_models)
+
+    assert tuple(loss.classifier.weight.shape) == (3, 3 * 32)
+
+
+def test_a_decoder_that_shares_weights_keeps_them_in_the_models_precision(loss_models: Workspace) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    from finetune_trainer.losses.build import build_loss
+
+    model = SentenceTransformer(str(loss_models.base_model), device="cpu", model_kwargs={"dtype": torch.float64})
+    loss = build_loss(
+        Loss(name="DenoisingAutoEncoderLoss"), model, kind="Embedding", world_size=1, workspace=loss_models
+    )
+
+    assert {parameter.dtype for parameter in loss.parameters()} == {torch.float64}
 
 
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [
-        (Loss(arguments={"temperature": 0.05}), "unexpected keyword argument 'temperature'"),
+        (Loss(arguments={"temperature": 0.05}), "temperature: 0.05 is wrong because .* has no such argument"),
         (Loss(matryoshka_dimensions=[128]), "Dimensions in matryoshka_dims"),
+        (Loss(name="SoftmaxLoss"), "num_labels: None is wrong because SoftmaxLoss needs it"),
+        (Loss(arguments={"scale": -1}), "Scale must be a positive value"),
     ],
-    ids=["unknown argument", "dimension too large"],
+    ids=["unknown argument", "dimension too large", "missing argument", "impossible value"],
 )
-def test_what_the_library_refuses_is_the_users_to_correct(workspace: Workspace, loss: Loss, expected: str) -> None:
-    from sentence_transformers import SentenceTransformer
-
-    from finetune_trainer.losses.build import build_loss
-
-    model = SentenceTransformer(str(workspace.base_model), device="cpu")
-
+def test_what_the_library_refuses_is_the_users_to_correct(loss_models: Workspace, loss: Loss, expected: str) -> None:
     with pytest.raises(RunFailure, match=expected) as caught:
-        build_loss(loss, model, world_size=1)
+        build(loss, loss_models)
 
     assert caught.value.reason is Reason.INVALID_ARGUMENT
-
-
-@pytest.mark.parametrize(
-    ("name", "columns"),
-    [
-        (CACHED, ["text", "image"]),
-        (CACHED, ["image", "text"]),
-        (PLAIN, ["text", "image"]),
-        (PLAIN, ["image", "text"]),
-        (PLAIN, ["text", "text"]),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(value),
-)
-def test_two_ranks_move_the_weights_as_one_process_with_the_same_global_batch(
-    workspace: Workspace, name: str, columns: list[str]
-) -> None:
-    from numpy.linalg import norm
-
-    loss = Loss(name=name, matryoshka_dimensions=[64, 16])
-
-    together = start_gang(gradients_after, workspace, loss, columns, 4).results()
-    (alone,) = start_gang(gradients_after, workspace, loss, columns, 8, world_size=1).results()
-
-    for gradients in together:
-        for step, (one, other) in enumerate(zip(gradients, alone, strict=True)):
-            assert norm(one - other) / norm(other) < 1e-4, f"step {step + 1}"
-
-
-def gradients_after(workspace: Workspace, loss: Loss, modalities: list[str], batch_size: int) -> Any:
-    """Return the whole gradient of each of two steps; the second one is where DDP notices a wrong setting."""
-    import torch
-    from transformers import TrainerCallback
-
-    from finetune_trainer.data.manifest import Column, InputsManifest
-    from finetune_trainer.distributed.ranks import join
-    from finetune_trainer.distributed.stop import StopRequest
-    from finetune_trainer.model.inputs import InputReader
-    from finetune_trainer.model.load import load_model
-    from finetune_trainer.report.tracker import Tracker
-    from finetune_trainer.training.fit import build_trainer
-    from finetune_trainer.training.schedule import plan
-    from finetune_trainer.training.session import Session
-
-    training = {"loss": loss.model_dump(by_alias=True), "perDeviceTrainBatchSize": batch_size, "maxSteps": 2}
-    config = run_config(training=training | {"learningRate": 1e-6})
-    session = Session(config, workspace, 1, join(config), Tracker(attempt=1), StopRequest())
-    model = load_model(config.spec.model, workspace, device=torch.device("cpu"))
-    prepared = InputsManifest.read(workspace.manifest)
-    names = {"text": "query", "image": "positive"}
-    columns = [Column(name=name, modality=modality) for name, modality in zip("ab", modalities, strict=True)]
-    write_columns(workspace, {column.name: names[column.modality] for column in columns})
-    inputs = prepared.model_copy(update={"train": prepared.train.model_copy(update={"columns": columns})})
-    schedule = plan(config.spec, rows=prepared.train.rows, world_size=session.ranks.world_size)
-    reader = InputReader(workspace.images, model.modalities)
-    trainer = build_trainer(session, inputs, model, reader, schedule=schedule)
-    gradients: list[Any] = []
-
-    class Keep(TrainerCallback):  # type: ignore[misc]
-        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-            parts = [
-                one.grad.flatten() if one.grad is not None else torch.zeros(one.numel()) for one in model.parameters()
-            ]
-            gradients.append(torch.cat(parts).numpy().copy())
-
-    trainer.add_callback(Keep())
-    trainer.args.max_grad_norm = 1e9
-    trainer.train()
-    return gradients
-
-
-def write_columns(workspace: Workspace, sources: dict[str, str]) -> None:
-    """Make a table of the prepared one's columns in another order; every rank writes the same bytes."""
-    import os
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(workspace.train_table, columns=["query", "positive"])
-    cells = {name: table[source].to_pylist() for name, source in sources.items()}
-    if len(set(sources.values())) == 1:  # a document of its own for each query
-        cells = {name: [f"{name} {cell}" for cell in column] for name, column in cells.items()}
-    own = workspace.train_table.with_suffix(f".{os.getpid()}")
-    pq.write_table(pa.table({**table.to_pydict(), **cells}), own)
-    own.rename(workspace.train_table)

@@ -43,8 +43,10 @@ def test_texts_of_every_file_format_become_the_training_table(
 
     written = lay_out(run)
 
-    assert written.train.columns == [Column(name="query", modality="text"), Column(name="positive", modality="text")]
-    assert read(run.workspace.train_table) == [{"query": f"question {i}", "positive": f"answer {i}"} for i in range(3)]
+    assert written.train[0].columns == [Column(name="query", modality="text"), Column(name="positive", modality="text")]
+    assert read(run.workspace.train_table("qa")) == [
+        {"query": f"question {i}", "positive": f"answer {i}"} for i in range(3)
+    ]
     assert written.warnings == []
 
 
@@ -62,7 +64,8 @@ def test_an_image_folder_with_metadata_becomes_images_and_texts(make_run: MakeRu
     lay_out(run)
 
     found = {
-        row["query"]: (run.workspace.images / row["positive"]).read_bytes() for row in read(run.workspace.train_table)
+        row["query"]: (run.workspace.images / row["positive"]).read_bytes()
+        for row in read(run.workspace.train_table("qa"))
     }
     assert found == {"a red page": png("red"), "a blue page": png("blue")}
 
@@ -77,8 +80,8 @@ def test_a_text_that_looks_like_a_file_an_address_or_an_image_stays_text(make_ru
 
     written = lay_out(run)
 
-    assert [column.modality for column in written.train.columns] == ["text", "text"]
-    assert [row["query"] for row in read(run.workspace.train_table)] == odd
+    assert [column.modality for column in written.train[0].columns] == ["text", "text"]
+    assert [row["query"] for row in read(run.workspace.train_table("qa"))] == odd
     assert not list(run.workspace.images.rglob("*.png"))
 
 
@@ -97,8 +100,8 @@ def test_bytes_and_images_that_lost_their_type_are_read_as_images(make_run: Make
 
     written = lay_out(run)
 
-    (found,) = read(run.workspace.train_table)
-    assert written.train.columns == [
+    (found,) = read(run.workspace.train_table("qa"))
+    assert written.train[0].columns == [
         Column(name="query", modality="text"),
         Column(name="positive", modality="image"),
         Column(name="negative_0", modality="image"),
@@ -117,7 +120,7 @@ def test_an_image_that_comes_often_is_stored_once_under_the_hash_of_its_bytes(ma
     path = f"{name[:2]}/{name}.png"
     stored = [file for file in run.workspace.images.rglob("*") if file.is_file()]
     assert stored == [run.workspace.images / path]
-    assert [row["positive"] for row in read(run.workspace.train_table)] == [path] * 5
+    assert [row["positive"] for row in read(run.workspace.train_table("qa"))] == [path] * 5
 
 
 def test_limit_takes_the_first_rows(make_run: MakeRun, claim: Path) -> None:
@@ -127,7 +130,7 @@ def test_limit_takes_the_first_rows(make_run: MakeRun, claim: Path) -> None:
     written = lay_out(run)
 
     assert written.datasets == [DatasetStatus(name="qa", revision=written.datasets[0].revision, rows=2)]
-    assert [row["query"] for row in read(run.workspace.train_table)] == ["question 0", "question 1"]
+    assert [row["query"] for row in read(run.workspace.train_table("qa"))] == ["question 0", "question 1"]
 
 
 def test_a_subset_is_taken_by_name(make_run: MakeRun, claim: Path) -> None:
@@ -141,7 +144,19 @@ def test_a_subset_is_taken_by_name(make_run: MakeRun, claim: Path) -> None:
 
     lay_out(run)
 
-    assert [row["query"] for row in read(run.workspace.train_table)] == ["question 1", "question 2"]
+    assert [row["query"] for row in read(run.workspace.train_table("qa"))] == ["question 1", "question 2"]
+
+
+def test_splits_may_have_columns_of_their_own(make_run: MakeRun, claim: Path) -> None:
+    write_jsonl(claim / "qa" / "train.jsonl", [{"question": "q", "answer": ["a", "b"]}])
+    write_jsonl(claim / "qa" / "test.jsonl", [{"question": "r", "answer": "c", "note": 1}])
+    columns = {"query": "question", "positive": "answer"}
+    run = text_run(make_run, evaluation=[{"name": "held-out", "source": "pvc://inputs/qa", "columns": columns}])
+
+    lay_out(run)
+
+    assert [row["positive"] for row in read(run.workspace.train_table("qa"))] == ["a", "b"]
+    assert list(read_evaluation(run, "held-out")[1].values()) == ["c"]
 
 
 def test_evaluation_rows_become_queries_corpus_and_relevance_without_doubles(make_run: MakeRun, claim: Path) -> None:
@@ -224,8 +239,8 @@ def test_a_held_out_pair_that_is_also_trained_on_is_told(make_run: MakeRun, clai
     written = lay_out(run)
 
     assert written.warnings == [
-        "spec.data.train[0]: dataset qa: 1 rows are also held-out pairs of the evaluation set, so its scores will be "
-        "too good; take them out of one of the two"
+        "spec.data.train[0]: dataset qa: 1 rows are also held-out pairs of the evaluation set held-out, so its scores "
+        "will be too good; take them out of one of the two"
     ]
 
 

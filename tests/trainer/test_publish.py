@@ -1,7 +1,10 @@
 """publish: gate, one commit, one tag, and nothing twice."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,7 +90,7 @@ def test_a_model_that_did_not_improve_enough_is_not_published(
 
     assert result.reason is Reason.GATE_NOT_MET
     assert result.message == (
-        "publish.gate: ndcg@10 on held-out went from 0.8000 to 0.8100, an improvement of 0.0100 where 0.02 is asked "
+        "publish.gate: ndcg@10 on held-out went from 0.8000 to 0.8100, an improvement of +0.0100 where 0.02 is asked "
         "for; nothing is published"
     )
     assert result.published is None
@@ -170,6 +173,60 @@ def test_a_commit_that_fails_once_is_sent_again(run: Run, hub: RunningHub, actio
 
     assert result.reason is Reason.PUBLISHED
     assert len(history(hub)) == 2
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited between the tries; it goes on at once."""
+    seconds: list[float] = []
+    monkeypatch.setattr(hub_commit, "time", SimpleNamespace(sleep=seconds.append))
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"RateLimit": '"api";r=0;t=55', "Retry-After": "7"}, 55),
+        ({"RateLimit": '"api";r=12;t=55'}, 0),
+        ({"Retry-After": "soon"}, 0),
+        ({}, 0),
+    ],
+    ids=["seconds", "reset", "requests left", "no time", "nothing"],
+)
+def test_a_hub_that_has_had_enough_is_left_alone_for_as_long_as_it_asks(
+    run: Run, hub: RunningHub, waits: list[float], headers: dict[str, str], expected: float
+) -> None:
+    hub.fail({"status": 429, "headers": headers}, method="POST", path="/commit/main")
+
+    result = publish(run.config, run.settings)
+
+    assert result.reason is Reason.PUBLISHED
+    assert waits == [expected]
+    assert len(history(hub)) == 2
+
+
+def test_a_hub_may_name_the_moment_from_which_it_answers_again(run: Run, hub: RunningHub, waits: list[float]) -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=280), usegmt=True)
+    hub.fail({"status": 429, "headers": {"Retry-After": moment}}, method="POST", path="/commit/main")
+
+    result = publish(run.config, run.settings)
+
+    assert result.reason is Reason.PUBLISHED
+    assert len(waits) == 1
+    assert 0 < waits[0] <= 280
+
+
+def test_a_hub_that_asks_for_an_hour_is_tried_again_by_the_next_container(
+    run: Run, hub: RunningHub, waits: list[float]
+) -> None:
+    hub.fail({"status": 429, "headers": {"Retry-After": "3600"}, "message": "Slow down"}, path="/commit/main")
+
+    with pytest.raises(RunFailure, match="Slow down") as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.HUB_UNAVAILABLE
+    assert waits == []
 
 
 def test_a_hub_that_stays_down_is_told_as_such(run: Run, hub: RunningHub) -> None:

@@ -8,15 +8,16 @@ import pytest
 
 from finetune_api.contract import Progress, Stage
 from finetune_api.status import CheckpointStatus
-from finetune_trainer.evaluation.evaluate import Scores
+from finetune_trainer.evaluation.measurement import Scores
 from finetune_trainer.report.history import History
 from finetune_trainer.report.schema import CurvePoint
 from finetune_trainer.report.telemetry import serve_telemetry
 from finetune_trainer.report.tracker import Step, Tracker
 
-SCORES = Scores(
-    name="held-out", metric="ndcg@10", values={"ndcg@10": 0.123456789, "mrr@10": 0.5}, dimensions={16: 0.25}
-)
+SCORES = [
+    Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": 0.123456789, "mrr@10": 0.5}, dimensions={16: 0.25}),
+    Scores(name="similar", metric="spearman", values={"spearman": 0.75}),
+]
 
 
 def step(number: int, *, loss: float = 1.5) -> Step:
@@ -45,7 +46,7 @@ def test_progress_and_metrics_tell_of_steps_scores_and_checkpoints() -> None:
     tracker.enter(Stage.TRAINING)
     tracker.made(step(2), in_curve=True)
     tracker.measured(SCORES, step=2)
-    tracker.improved(SCORES, step=2)
+    tracker.improved(SCORES[0], step=2)
     tracker.saved(CheckpointStatus(step=2, time="2026-01-01T00:00:00Z"))
     tracker.left_out()
 
@@ -77,6 +78,7 @@ def test_progress_and_metrics_tell_of_steps_scores_and_checkpoints() -> None:
         "finetune_train_nonfinite_steps_total": 1.0,
         "finetune_train_checkpoint_step": 2.0,
         'finetune_eval_score{dataset="held-out",metric="ndcg@10"}': 0.123456789,
+        'finetune_eval_score{dataset="similar",metric="spearman"}': 0.75,
         'finetune_eval_dimension_score{dataset="held-out",dimension="16",metric="ndcg@10"}': 0.25,
     }
     assert {name: float(series[name]) for name in expected} == expected

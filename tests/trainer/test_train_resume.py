@@ -80,13 +80,14 @@ def test_the_result_is_the_model_whose_score_is_reported(undisturbed: tuple[Work
     from finetune_trainer.evaluation.dataset import load_retrieval_set
     from finetune_trainer.evaluation.encode import Encoder
     from finetune_trainer.evaluation.evaluate import Evaluation
+    from finetune_trainer.evaluation.shares import Shares
     from finetune_trainer.model.inputs import InputReader
 
     workspace, results = undisturbed
     model = SentenceTransformer(str(workspace.model), device="cpu")
     held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
 
-    encoder = Encoder(model, InputReader(workspace.images, model.modalities), Ranks(), batch_size=16)
+    encoder = Encoder(model, InputReader(workspace.images, model.modalities), Shares(Ranks(), batch_size=16))
     scores = Evaluation(held_out, "ndcg@10").run(encoder)
 
     assert scores.value == pytest.approx(results[0].evaluations[0].final, abs=1e-5)
@@ -173,7 +174,7 @@ def test_without_an_evaluation_set_the_last_model_is_the_result(text_model: Path
         name.removeprefix("0.model."): content
         for name, content in weights(workspace.checkpoints / "step-000002").items()
     }
-    assert record.result.warnings == ["batches of 12 rows: 12 rows do not fill larger ones"]
+    assert record.result.warnings == ["data.train pages: batches of 12 rows instead of 32; it fills no larger ones"]
 
 
 def test_every_epoch_has_its_own_order_and_the_ranks_share_its_rows(prepared: Workspace, tmp_path: Path) -> None:

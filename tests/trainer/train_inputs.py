@@ -3,6 +3,8 @@
 import hashlib
 import random
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from examples.inputs.page_drawing import draw_page, encode_png
 from examples.inputs.pages import QUESTIONS, split_pages
 from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl
 from finetune_api.contract import JobIdentity, RunConfig
+from finetune_api.losses import Label
 from finetune_api.status import DatasetStatus, ModelStatus
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
@@ -61,12 +64,54 @@ def prepare_pages(root: Path, config: RunConfig, *, rows: int = 64, held_out: in
 
 def prepare_texts(root: Path, config: RunConfig, *, model: Path, rows: int = 12) -> Workspace:
     """Write a workspace of texts alone, without an evaluation set."""
+    queries, texts = ([f"{kind} number {number}" for number in range(rows)] for kind in ("question", "answer"))
+    return prepare_sets(root, config, model=model, sets=[text_set("pages", {"query": queries, "positive": texts})])
+
+
+@dataclass(frozen=True)
+class CellsOfSet:
+    """One training set with its cells, the column `label` among them where it has one."""
+
+    prepared: PreparedTrain
+    cells: dict[str, list[Any]]
+
+
+def text_set(
+    name: str, cells: dict[str, list[Any]], *, label: Label = Label.NONE, images: Sequence[str] = ()
+) -> CellsOfSet:
+    """Return a set of texts; the columns in `images` hold paths of images, lists of cells make a column of many."""
+    columns = [
+        Column(name=column, modality="image" if column in images else "text", many=isinstance(values[0], list))
+        for column, values in cells.items()
+        if column != "label"
+    ]
+    rows = len(next(iter(cells.values())))
+    return CellsOfSet(PreparedTrain(name=name, columns=columns, label=label, rows=rows), cells)
+
+
+def prepare_sets(root: Path, config: RunConfig, *, model: Path, sets: Sequence[CellsOfSet]) -> Workspace:
+    """Write a workspace of training sets, without an evaluation set."""
     workspace = Workspace(root)
     shutil.copytree(model, workspace.base_model)
-    queries, texts = ([f"{kind} number {number}" for number in range(rows)] for kind in ("question", "answer"))
-    write_train_table(workspace, {"query": queries, "positive": texts})
-    write_manifest(workspace, config, rows=rows, documents=0, modality="text")
+    for one in sets:
+        write_train_table(workspace, one.cells, name=one.prepared.name)
+    InputsManifest(
+        spec_hash=config.spec_hash,
+        model=ModelStatus(revision="0" * 40),
+        train=[one.prepared for one in sets],
+        evaluations=[],
+        datasets=[DatasetStatus(name=one.prepared.name, rows=one.prepared.rows) for one in sets],
+        files=[],
+    ).write(workspace.manifest)
     return workspace
+
+
+def draw_pages(workspace: Workspace, *, count: int) -> tuple[list[str], list[str]]:
+    """Store images of pages; return questions that they answer, and their paths."""
+    pages = split_pages(num_held_out=0).train[:count]
+    rng = random.Random(0)
+    questions = [rng.choice(QUESTIONS).format(**page._asdict()) for page in pages]
+    return questions, [write_image(workspace, encode_png(draw_page(page, rng=rng))) for page in pages]
 
 
 def write_image(workspace: Workspace, content: bytes) -> str:
@@ -78,10 +123,10 @@ def write_image(workspace: Workspace, content: bytes) -> str:
     return path.relative_to(workspace.images).as_posix()
 
 
-def write_train_table(workspace: Workspace, columns: dict[str, list[str]]) -> None:
-    """Write `train.parquet`."""
-    workspace.train_table.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), workspace.train_table)
+def write_train_table(workspace: Workspace, columns: dict[str, list[Any]], *, name: str = "pages") -> None:
+    """Write the table of one training set."""
+    workspace.train_table(name).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), workspace.train_table(name))
 
 
 def write_evaluation(workspace: Workspace, *, queries: list[str], documents: list[str]) -> None:
@@ -99,11 +144,13 @@ def write_manifest(workspace: Workspace, config: RunConfig, *, rows: int, docume
     InputsManifest(
         spec_hash=config.spec_hash,
         model=ModelStatus(revision="0" * 40),
-        train=PreparedTrain(
-            name="pages",
-            columns=[Column(name="query", modality="text"), Column(name="positive", modality=modality)],
-            rows=rows,
-        ),
+        train=[
+            PreparedTrain(
+                name="pages",
+                columns=[Column(name="query", modality="text"), Column(name="positive", modality=modality)],
+                rows=rows,
+            )
+        ],
         evaluations=[
             PreparedEvaluation(
                 name="held-out", query_modality="text", corpus_modality=modality, queries=documents, documents=documents

@@ -1,6 +1,12 @@
-"""Which files of `train/model` are the model: an allow-list, so that nothing else is ever published."""
+"""Which files of `train/model` are the model: an allow-list, so that nothing else is ever published.
 
+Embedding models, routers and rerankers alike: modules.json at the top, weights as safetensors beside the configuration
+of each module, in folders of their own where there are several.
+"""
+
+import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +17,10 @@ from finetune_trainer.failures import RunFailure
 
 _SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model", ".jinja", ".bpe", ".tiktoken"})
 _CARD = "README.md"
+_MODULES = "modules.json"
+#: What lies beside the weights of a transformer, whether it is the model, a module or a part of a router.
+_TRANSFORMER = "sentence_bert_config.json"
+_SHARDS = ".safetensors.index.json"
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 _SCANNED_BYTES = 1 << 20
 
@@ -29,10 +39,31 @@ def list_model_files(folder: Path) -> ModelFiles:
     files = {name: path for name, path in found.items() if path.suffix in _SUFFIXES and not name.startswith(".")}
     for name, path in files.items():
         _check_file(name, path)
-    if "modules.json" not in files or not any(name.endswith(".safetensors") for name in files):
-        message = "train/model has no modules.json or no safetensors, so it is no whole model; train it again"
+    if missing := sorted(_missing(files)):
+        message = f"train/model has no {', no '.join(missing)}, so it is no whole model; train it again"
         raise RunFailure(Reason.TRAINER_ERROR, message)
     return ModelFiles(files=files, left_out=[name for name in found if name not in files and name != _CARD])
+
+
+def _missing(files: Mapping[str, Path]) -> Iterator[str]:
+    """Yield what a whole model would have besides."""
+    if _MODULES not in files:
+        yield _MODULES
+    weights = {name for name in files if name.endswith(".safetensors")}
+    if not weights:
+        yield "safetensors"
+    folders = {_folder(name) for name in weights}
+    for name, path in files.items():
+        if path.name == _TRANSFORMER and _folder(name) not in folders:
+            yield f"{_folder(name)}*.safetensors"
+        if name.endswith(_SHARDS):
+            shards = {f"{_folder(name)}{shard}" for shard in json.loads(path.read_bytes())["weight_map"].values()}
+            yield from shards - weights
+
+
+def _folder(name: str) -> str:
+    """Return the folder of a file with a slash at its end; nothing for a file at the top."""
+    return name[: name.rfind("/") + 1]
 
 
 def _check_file(name: str, path: Path) -> None:

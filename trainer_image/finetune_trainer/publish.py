@@ -87,7 +87,7 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report) ->
     wanted = config.spec.publish
     if wanted is None:
         return Outcome(Reason.COMPLETED, "Nothing is to be published; the model is on the volume.")
-    missed = shortfall(wanted.gate, main_score(report.evaluations, config.spec.evaluation.metric))
+    missed = shortfall(wanted.gate, main_score(report.evaluations, config.spec))
     if missed is not None:
         return Outcome(Reason.GATE_NOT_MET, missed)
     model = list_model_files(settings.workspace.model)
@@ -191,8 +191,17 @@ def write_card(config: RunConfig, settings: Settings, report: Report) -> Path:
     path = workspace.receipt.with_name(CARD)
     path.parent.mkdir(parents=True, exist_ok=True)
     manifest = InputsManifest.read(workspace.manifest)
-    path.write_text(render_card(config, report, manifest, base_card=workspace.base_model / CARD), encoding="utf-8")
+    card = render_card(config, report, manifest, base_cards=base_cards(config, settings))
+    path.write_text(card, encoding="utf-8")
     return path
+
+
+def base_cards(config: RunConfig, settings: Settings) -> list[Path]:
+    """Return where prepare left the card of the base model, or those of a router's encoders."""
+    workspace, router = settings.workspace, config.spec.model.router
+    if router is None:
+        return [workspace.base_model / CARD]
+    return [workspace.other_model(route.source, route.revision) / CARD for route in router.routes.values()]
 
 
 def write_receipt(path: Path, published: PublishedStatus) -> None:

@@ -28,7 +28,7 @@ from finetune_trainer.distributed.stop import StopRequest
 from finetune_trainer.evaluation.judge import Judge, appoint_judge
 from finetune_trainer.model.inputs import InputReader
 from finetune_trainer.model.load import describe, load_model
-from finetune_trainer.report.build import compare, result_of, versions
+from finetune_trainer.report.build import result_of, versions
 from finetune_trainer.report.schema import Report
 from finetune_trainer.report.telemetry import serve_telemetry
 from finetune_trainer.report.tracker import Tracker
@@ -46,8 +46,10 @@ def train(session: Session) -> RunResult:
         if session.ranks.is_writer:
             session.fence.take()
         inputs = InputsManifest.read(session.workspace.manifest)
-        model = load_model(session.spec.model, session.workspace, device=session.ranks.device)
-        reader = InputReader(session.workspace.images, modalities=model.modalities)
+        model = load_model(
+            session.spec.model, session.workspace, device=session.ranks.device, seed=session.spec.training.seed
+        )
+        reader = InputReader.of(model, images=session.workspace.images)
         judge = appoint_judge(session, inputs, model, reader)
 
         judge.measure_baseline()
@@ -90,7 +92,7 @@ def write_report(
         spec_hash=session.config.spec_hash,
         model=describe(model, revision=inputs.model.revision),
         datasets=inputs.datasets,
-        evaluations=compare(judge.baseline, judge.best.scores if judge.best else None),
+        evaluations=judge.compare(),
         metrics=tracker.metrics,
         steps=schedule.total_steps,
         total_steps=schedule.total_steps,

@@ -1,15 +1,19 @@
 """The YAML block of a model card, as the Hub's search and filters read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from finetune_api.contract import RunConfig
-from finetune_api.sources import HubSource, parse_source
+from finetune_api.datasets import EvaluationDataset
+from finetune_api.sense import evaluator_of
 from finetune_api.status import EvaluationScore
+from finetune_trainer.card.naming import TASKS, metric_name
+from finetune_trainer.card.sources import base_models, dataset_sources, hub_repository
 from finetune_trainer.data.manifest import InputsManifest
+from finetune_trainer.evaluation.metrics import GIVEN_ORDER, trained_dimensions
 from finetune_trainer.report.schema import Report
 
 _FENCE = "---"
@@ -17,40 +21,26 @@ _LICENCE_KEYS = ("license", "license_name", "license_link")
 
 
 def card_metadata(
-    config: RunConfig, report: Report, manifest: InputsManifest, *, base: dict[str, Any]
+    config: RunConfig, report: Report, manifest: InputsManifest, *, bases: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the metadata; what came from a volume claim is not named, since nobody could follow the name."""
-    base_model = hub_repository(config.spec.model.source)
-    sources = dataset_sources(config)
-    datasets = [found for source in sources.values() if (found := hub_repository(source)) is not None]
-    shows_pages = any(column.modality == "image" for column in manifest.train.columns)
+    """Return the metadata; `bases` is that of the base model or of a router's encoders.
+
+    What came from a volume claim is not named, since nobody could follow the name.
+    """
+    shows_pages = any(column.modality == "image" for table in manifest.train for column in table.columns)
     metadata: dict[str, Any] = {
         "library_name": "sentence-transformers",
-        "pipeline_tag": "visual-document-retrieval" if shows_pages else "sentence-similarity",
+        "pipeline_tag": _pipeline_tag(config, shows_pages=shows_pages),
         "tags": list(_tags(config, shows_pages=shows_pages)),
+        **_origin(config, bases),
     }
-    if base_model is not None:
-        metadata |= {"base_model": base_model, "base_model_relation": "finetune"}
-        metadata |= {key: base[key] for key in _LICENCE_KEYS if key in base}
-    if datasets:
-        metadata["datasets"] = list(dict.fromkeys(datasets))
+    found = [hub_repository(source) for source in dataset_sources(config).values()]
+    if datasets := list(dict.fromkeys(repository for repository in found if repository is not None)):
+        metadata["datasets"] = datasets
     if results := list(_results(config, report)):
         name = config.spec.publish.repository.split("/")[1] if config.spec.publish else config.job.name
         metadata["model-index"] = [{"name": name, "results": results}]
     return metadata
-
-
-def dataset_sources(config: RunConfig) -> dict[str, str]:
-    """Return the source of every dataset by its name."""
-    data = config.spec.data
-    train = {dataset.name: dataset.source for dataset in data.train}
-    return train | {dataset.name: dataset.source for dataset in data.evaluation}
-
-
-def hub_repository(source: str) -> str | None:
-    """Return `owner/name` of an `hf://` source, None for a volume claim."""
-    parsed = parse_source(source)
-    return parsed.repository if isinstance(parsed, HubSource) else None
 
 
 def read_metadata(card: Path) -> dict[str, Any]:
@@ -68,11 +58,32 @@ def read_metadata(card: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _origin(config: RunConfig, bases: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return base models and their licence; of several, only a licence that they share."""
+    named = [name for base in base_models(config) if (name := hub_repository(base.source)) is not None]
+    if not named:
+        return {}
+    licences = [{key: base[key] for key in _LICENCE_KEYS if key in base} for base in bases]
+    shared = licences[0] if licences and all(licence == licences[0] for licence in licences) else {}
+    return {"base_model": named[0] if len(named) == 1 else named, "base_model_relation": "finetune", **shared}
+
+
+def _pipeline_tag(config: RunConfig, *, shows_pages: bool) -> str:
+    if config.spec.model.kind == "Reranker":
+        return "text-ranking"
+    return "visual-document-retrieval" if shows_pages else "sentence-similarity"
+
+
 def _tags(config: RunConfig, *, shows_pages: bool) -> Iterator[str]:
-    yield from ("sentence-transformers", "feature-extraction", "finetune-operator")
+    spec = config.spec
+    yield "sentence-transformers"
+    yield from ("cross-encoder", "reranker") if spec.model.kind == "Reranker" else ("feature-extraction",)
+    yield "finetune-operator"
     if shows_pages:
         yield "multimodal"
-    if config.spec.training.loss.matryoshka_dimensions:
+    if spec.model.router is not None:
+        yield "router"
+    if trained_dimensions(spec):
         yield "matryoshka"
 
 
@@ -80,16 +91,21 @@ def _results(config: RunConfig, report: Report) -> Iterator[dict[str, Any]]:
     for dataset in config.spec.data.evaluation:
         scores = [score for score in report.evaluations if score.name == dataset.name and score.final is not None]
         if scores:
-            yield {
-                "task": {"type": "information-retrieval", "name": "Information Retrieval"},
-                "dataset": {
-                    "name": dataset.name,
-                    "type": hub_repository(dataset.source) or dataset.name,
-                    "split": dataset.split,
-                },
-                "metrics": [_metric(score) for score in scores],
-            }
+            yield _result(config, dataset, scores)
 
 
-def _metric(score: EvaluationScore) -> dict[str, Any]:
-    return {"type": score.metric, "name": score.metric.upper(), "value": score.final}
+def _result(config: RunConfig, dataset: EvaluationDataset, scores: Sequence[EvaluationScore]) -> dict[str, Any]:
+    task, name = TASKS[evaluator_of(config.spec, dataset)]
+    return {
+        "task": {"type": task, "name": name},
+        "dataset": {
+            "name": dataset.name,
+            "type": hub_repository(dataset.source) or dataset.name,
+            "split": dataset.split,
+        },
+        "metrics": [
+            {"type": score.metric, "name": metric_name(score.metric), "value": score.final}
+            for score in scores
+            if not score.metric.startswith(GIVEN_ORDER)
+        ],
+    }

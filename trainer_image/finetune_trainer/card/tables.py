@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from finetune_api.status import EvaluationScore
+from finetune_trainer.card.naming import metric_name
 from finetune_trainer.report.schema import CurvePoint
 
 _CURVE_ROWS = 12
@@ -15,9 +16,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def score_table(scores: Sequence[EvaluationScore]) -> str:
-    """Return one row per metric: before, after, difference."""
-    rows = [(f"{score.metric.upper()}, {score.name}", *_before_after(score.baseline, score.final)) for score in scores]
-    return table(("Metric", "before", "after", "difference"), rows)
+    """Return one row per metric: before, after, difference, and the interval of that where one is known."""
+    header = ["Metric", "before", "after", "difference"]
+    rows = [
+        [f"{metric_name(score.metric)}, {score.name}", *_before_after(score.baseline, score.final)] for score in scores
+    ]
+    confidences = [score.confidence for score in scores if score.confidence is not None]
+    if confidences:
+        header.append(f"{confidences[0] * 100:g} % interval")
+        rows = [[*row, _interval(score)] for row, score in zip(rows, scores, strict=True)]
+    return table(header, rows)
 
 
 def dimension_table(score: EvaluationScore) -> str:
@@ -37,7 +45,7 @@ def curve_table(curve: Sequence[CurvePoint], *, metric: str) -> str:
     last = len(curve) - 1
     kept = [point for i, point in enumerate(curve) if point.score is not None or i % stride == 0 or i == last]
     rows = [(str(point.step), _number(point.loss), _number(point.score), _rate(point.learning_rate)) for point in kept]
-    return table(("Step", "loss", metric.upper(), "learning rate"), rows)
+    return table(("Step", "loss", metric_name(metric), "learning rate"), rows)
 
 
 def version_table(versions: dict[str, str]) -> str:
@@ -48,6 +56,11 @@ def version_table(versions: dict[str, str]) -> str:
 def _before_after(baseline: float | None, final: float | None) -> tuple[str, str, str]:
     change = "" if baseline is None or final is None else f"{final - baseline:+.4f}"
     return _number(baseline), _number(final), change
+
+
+def _interval(score: EvaluationScore) -> str:
+    low, high = score.improvement_low, score.improvement_high
+    return "" if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
 
 
 def _number(value: float | None) -> str:

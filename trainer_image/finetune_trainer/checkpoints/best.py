@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from finetune_api.base import Contract
 from finetune_trainer.checkpoints.fence import Fence
 from finetune_trainer.checkpoints.folder import whole_folder
-from finetune_trainer.evaluation.evaluate import Scores
+from finetune_trainer.evaluation.measurement import Measurement, Scores
 
 RECORD = "best.json"
 
@@ -21,7 +21,13 @@ class BestRecord(Contract):
 
     spec_hash: str
     step: int
-    scores: Scores
+    measurements: list[Measurement]
+    """On every set, the judging one first."""
+
+    @property
+    def judged(self) -> Scores:
+        """Return the scores on the set that decides which model is best."""
+        return self.measurements[0].scores
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,12 @@ class BestModel:
             return None
         return record if record.spec_hash == self.spec_hash else None
 
-    def write(self, scores: Scores, *, step: int, save: Callable[[Path], None]) -> BestRecord:
+    def write(self, record: BestRecord, *, save: Callable[[Path], None]) -> None:
         """Replace the best model by what `save` writes into a given folder."""
-        record = BestRecord(spec_hash=self.spec_hash, step=step, scores=scores)
         with whole_folder(self.folder) as aside:
             save(aside)
             (aside / RECORD).write_text(record.model_dump_json(by_alias=True), encoding="utf-8")
             self.fence.check()
-        return record
 
     def copy_into(self, folder: Path) -> None:
         """Put the best model's files into an empty folder; they are shared where the volume can do that."""

@@ -47,7 +47,7 @@ class CheckpointStore:
             )
             (aside / MANIFEST).write_text(manifest.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
             self.fence.check()
-        for old in self._paths()[self.keep :]:
+        for old in self._superseded():
             shutil.rmtree(old, ignore_errors=True)
 
     def newest(self) -> Checkpoint | None:
@@ -61,6 +61,12 @@ class CheckpointStore:
             self.warn(f"checkpoint {path.name} was skipped: {problem}")
             logger.warning("checkpoint skipped", extra={"checkpoint": path.name, "problem": problem})
         return None
+
+    def _superseded(self) -> list[Path]:
+        """Return what no resume needs: checkpoints of another spec, whatever their step, and old ones of this."""
+        manifests = {path: read_manifest(path) for path in self._paths()}
+        own = [path for path, manifest in manifests.items() if manifest and manifest.spec_hash == self.spec_hash]
+        return [path for path in manifests if path not in own[: self.keep]]
 
     def _problem(self, path: Path, manifest: CheckpointManifest | None) -> str | None:
         if manifest is None:

@@ -1,51 +1,144 @@
-"""Whether the library's loss takes the arguments that the spec gives it. Imports torch."""
+"""Whether the library's loss takes what the spec gives it, with this model and these columns. Imports torch."""
 
-import difflib
-import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.cross_encoder.losses import CrossEntropyLoss
+from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss, GISTEmbedLoss
+from sentence_transformers.sentence_transformer.modules import Transformer
+from torch import nn
 
+from finetune_api.losses import Kind, Label
+from finetune_api.objective import Loss
+from finetune_api.problem import Problem
 from finetune_api.reasons import Reason
-from finetune_api.types import Loss
+from finetune_api.workspace import Workspace
+from finetune_trainer.data.manifest import Column
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.failures import RunFailure
-from finetune_trainer.losses.build import LOSSES, build_loss
+from finetune_trainer.losses.arguments import Part, parts_of
+from finetune_trainer.losses.build import build_loss
+from finetune_trainer.losses.table import LossEntry
 
-#: Arguments that the trainer sets.
-_OURS = frozenset({"self", "model", "show_progress_bar"})
 
+def check_loss(  # noqa: PLR0913 - what a loss has to fit
+    loss: Loss,
+    model: SentenceTransformer | CrossEncoder,
+    *,
+    path: str,
+    kind: Kind,
+    label: Label,
+    columns: Sequence[Column],
+    vector_length: int,
+    workspace: Workspace,
+) -> list[InputProblem]:
+    """Return every argument that the loss does not have, with the nearest one that it has, or cannot use.
 
-def check_loss(loss: Loss, model: SentenceTransformer) -> list[InputProblem]:
-    """Return every argument that the class does not have, with the nearest one that it has, or cannot use."""
-    known = [name for name in inspect.signature(LOSSES[loss.name]).parameters if name not in _OURS]
-    unknown = list(_unknown_arguments(loss, known))
-    if unknown:
-        return unknown
+    Args:
+        loss: that the rules of the spec let pass: kind, rows and negatives fit it.
+        model: that is trained, on the meta device.
+        path: of the loss in the spec: `spec.training.loss` or `spec.data.train[0].loss`.
+        kind: of the model.
+        label: of the training set.
+        columns: of the training set.
+        vector_length: numbers of each label that is a teacher's embedding, 0 for other labels.
+        workspace: where the guide is.
+
+    """
+    parts = parts_of(loss, kind)
+    problems = [problem for part in parts for problem in part.read(f"{path}.arguments")[1]]
+    problems += _check_around(loss, parts, model, path=path)
+    problems += _check_dimensions(loss, model, path=path)
+    if label is Label.VECTOR:
+        problems += _check_teacher(parts[-1], loss, model, path=path, length=vector_length)
+    problems += _check_classes(parts[0], model, path=path)
+    if problems:
+        return [InputProblem(Reason.INVALID_ARGUMENT, str(problem)) for problem in problems]
     try:
-        build_loss(loss, model, world_size=1)
+        built = build_loss(loss, model, kind=kind, world_size=1, workspace=workspace)
     except RunFailure as failure:
-        return [InputProblem(failure.reason, failure.message)]
-    return []
+        return [InputProblem(failure.reason, failure.message.replace("training.loss", path, 1))]
+    return [InputProblem(Reason.INVALID_ARGUMENT, str(problem)) for problem in _check_guide(built, columns, path=path)]
 
 
-def check_dimensions(loss: Loss, *, embedding_dimension: int) -> list[InputProblem]:
-    """Return a problem if a Matryoshka dimension is larger than the model's embeddings."""
-    too_large = [size for size in loss.matryoshka_dimensions if size > embedding_dimension]
-    if not too_large:
-        return []
-    message = (
-        f"spec.training.loss.matryoshkaDimensions: {too_large} is wrong because the model's embeddings have "
-        f"{embedding_dimension} dimensions; leave out what is larger"
-    )
-    return [InputProblem(Reason.INVALID_ARGUMENT, message)]
+def _check_around(
+    loss: Loss, parts: Sequence[Part], model: SentenceTransformer | CrossEncoder, *, path: str
+) -> Iterator[Problem]:
+    """Yield why a loss cannot be put around another one, or not with this model."""
+    if len(parts) == 1:
+        return
+    outer, inner = parts
+    if because := _unfit(inner.entry):
+        fix = "name a loss that is not cached, for example MultipleNegativesRankingLoss"
+        yield Problem(f"{path}.arguments.loss", inner.name, f"{outer.name} cannot be put around it: {because}", fix)
+    if not _shows_layers(model):
+        because = "it trains every layer of one transformer for texts, which this model is not"
+        yield Problem(f"{path}.name", loss.name, because, "choose another loss")
+    takes_dimensions = "matryoshka_dims" in outer.entry.parameters
+    if takes_dimensions and not loss.matryoshka_dimensions:
+        yield Problem(f"{path}.matryoshkaDimensions", [], f"{outer.name} needs dimensions", "give them, largest first")
+    if loss.matryoshka_dimensions and not takes_dimensions:
+        because = f"{outer.name} takes no dimensions"
+        yield Problem(f"{path}.name", loss.name, because, "choose Matryoshka2dLoss or leave matryoshkaDimensions out")
 
 
-def _unknown_arguments(loss: Loss, known: list[str]) -> Iterator[InputProblem]:
-    for name in loss.arguments:
-        if name in known:
-            continue
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
-        message = f"spec.training.loss.arguments.{name}: {loss.name} has no such argument that can be set; {hint}"
-        yield InputProblem(Reason.INVALID_ARGUMENT, message)
+def _unfit(entry: LossEntry) -> str | None:
+    if entry.cached:
+        return "it embeds every row twice"
+    if "guide" in entry.parameters:
+        return "it needs a guide"
+    return None if entry.one_number else "it gives several numbers"
+
+
+def _shows_layers(model: SentenceTransformer | CrossEncoder) -> bool:
+    """Say whether the library is told of the layers; a transformer inside a larger model keeps them to itself."""
+    if not isinstance(model[0], Transformer):
+        return False
+    config = model[0].model.config
+    return bool(config.get_text_config() is config)
+
+
+def _check_dimensions(loss: Loss, model: SentenceTransformer | CrossEncoder, *, path: str) -> Iterator[Problem]:
+    if not loss.matryoshka_dimensions:
+        return
+    size = model.get_embedding_dimension()
+    too_large = [dimension for dimension in loss.matryoshka_dimensions if size is not None and dimension > size]
+    if too_large:
+        because = f"the model's embeddings have {size} dimensions"
+        yield Problem(f"{path}.matryoshkaDimensions", too_large, because, "leave out what is larger")
+
+
+def _check_teacher(
+    part: Part, loss: Loss, model: SentenceTransformer | CrossEncoder, *, path: str, length: int
+) -> Iterator[Problem]:
+    """Yield why embeddings of the model cannot be compared with those of the teacher."""
+    argument, projected = f"{path}.arguments.projection_dim", part.given.get("projection_dim")
+    size = model.get_embedding_dimension()
+    if loss.matryoshka_dimensions and projected is not None:
+        because = "a projection takes whole embeddings, and matryoshkaDimensions cut them"
+        yield Problem(argument, projected, because, "leave one of them out")
+    elif (size if projected is None else projected) != length:
+        because = f"the labels have {length} numbers, and the model's embeddings {size}"
+        yield Problem(argument, projected, because, f"give {length}" if size != length else "leave it out")
+
+
+def _check_classes(part: Part, model: SentenceTransformer | CrossEncoder, *, path: str) -> Iterator[Problem]:
+    """Yield why a reranker's scores are not those of classes, which the library finds out in the first step."""
+    if part.entry.cls is not CrossEntropyLoss:
+        return
+    if model.num_labels == 1:
+        because = "the model gives one score per pair, and classes need one each"
+        yield Problem(f"{path}.name", part.name, because, "set spec.model.numLabels, or choose BinaryCrossEntropyLoss")
+    weights = part.given.get("weight")
+    if isinstance(weights, list) and len(weights) != model.num_labels:
+        because = f"the model gives {model.num_labels} scores"
+        yield Problem(f"{path}.arguments.weight", weights, because, "give one weight per class")
+
+
+def _check_guide(loss: nn.Module, columns: Sequence[Column], *, path: str) -> Iterator[Problem]:
+    """Yield a problem if the guide would be told of images in the words that the model's tokenizer has for them."""
+    guided = [one for one in loss.modules() if isinstance(one, GISTEmbedLoss | CachedGISTEmbedLoss)]
+    images = [column.name for column in columns if column.modality == "image"]
+    if images and any(one.must_retokenize for one in guided):
+        because = "it reads other tokens than the model, so that it would be shown no images"
+        yield Problem(f"{path}.guide.source", ", ".join(images), because, "take a guide with the model's own tokenizer")

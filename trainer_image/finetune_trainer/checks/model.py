@@ -1,19 +1,31 @@
-"""What the base model can encode, found out by loading it without its weights in memory. Imports torch."""
+"""What the model can do, found out by loading it without its weights in memory. Imports torch."""
 
-import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sentence_transformers import SentenceTransformer
-from transformers import CONFIG_MAPPING
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from finetune_api.model import Model
 from finetune_api.reasons import Reason
-from finetune_api.types import Model
+from finetune_api.types import FinetuneJobSpec
+from finetune_api.workspace import Workspace
 from finetune_trainer.causes import one_line
+from finetune_trainer.checks.folders import check_folder
+from finetune_trainer.checks.modules import check_modules
+from finetune_trainer.checks.outputs import check_outputs
+from finetune_trainer.checks.parameters import check_freeze, check_lora
+from finetune_trainer.data.problems import InputProblem, as_failure
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.model.load import build_model, describe, restrict
+from finetune_trainer.model.part import parts_of
+from finetune_trainer.model.precision import META, has_flash_attention
 
 _log = logging.getLogger(__name__)
+
+#: Below this learning rate an update is less than half the distance between neighbouring bfloat16 values for most
+#: weights, so that rounding takes it away.
+SLOW_FOR_BFLOAT16 = 1e-4
 
 
 @dataclass(frozen=True)
@@ -21,50 +33,64 @@ class Inspection:
     """The model as Sentence Transformers sees it."""
 
     modalities: list[str]
-    embedding_dimension: int
-    loaded: SentenceTransformer
-    """Without weights: parameters are on the meta device."""
+    embedding_dimension: int | None
+    """None for a reranker."""
+    loaded: SentenceTransformer | CrossEncoder
+    """Without weights: parameters are on the meta device. Adapters are added and parameters frozen as in training."""
 
 
-def inspect_model(folder: Path, model: Model) -> Inspection:
-    """Return modalities and embedding size; fails with UnsupportedModel if the library cannot load the folder.
+def inspect_model(spec: Model, workspace: Workspace) -> Inspection:
+    """Return what the prepared model of `spec` takes and gives.
 
     Weights stay on the meta device: architecture, processor and module files are read as in training, and the names
     and shapes of the weights are compared, but a model of any size needs next to no memory.
+
+    Raises:
+        RunFailure: the library cannot load a model, or the spec asks for what the models have not; all of it at once.
+
     """
-    _refuse_own_code(folder, model.source)
+    parts = parts_of(spec, workspace).values()
+    _fail([*check_modules(spec), *_attention(spec), *(found for part in parts for found in check_folder(part, spec))])
     try:
-        loaded = SentenceTransformer(
-            str(folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={**model.model_kwargs, "dtype": model.dtype, "device_map": "meta"},
-            processor_kwargs=dict(model.processor_kwargs),
+        model = build_model(spec, workspace, device=META)
+    except RunFailure:
+        raise
+    except Exception as error:  # whatever the library's reading of foreign files raises
+        message = f"spec.model.source: Sentence Transformers cannot load {_sources(spec)}: {one_line(error)[:600]}"
+        raise RunFailure(Reason.UNSUPPORTED_MODEL, message) from error
+    problems = [*check_outputs(model, spec), *(check_lora(model, spec.lora) if spec.lora else [])]
+    if not problems:
+        restrict(model, spec)
+    _fail([*problems, *check_freeze(model, spec)])
+    found = describe(model, revision=None)
+    _log.info(
+        "model inspected", extra={"modalities": found.modalities, "embedding_dimension": found.embedding_dimension}
+    )
+    return Inspection(modalities=found.modalities, embedding_dimension=found.embedding_dimension, loaded=model)
+
+
+def precision_warnings(spec: FinetuneJobSpec) -> list[str]:
+    """Return why training may do next to nothing in the stated precision."""
+    model, rate = spec.model, spec.training.learning_rate
+    if model.dtype != "bfloat16" or model.lora is not None or rate >= SLOW_FOR_BFLOAT16:
+        return []
+    cause = f"bfloat16 with learningRate below {SLOW_FOR_BFLOAT16:g} ({rate:g}): most weights will not move"
+    return [f"spec.model.dtype: {cause}; use float32, which trains with bfloat16 autocast, or lora"]
+
+
+def _attention(spec: Model) -> Iterator[InputProblem]:
+    if spec.attention == "flash_attention_2" and not has_flash_attention():
+        because = "flash_attn is not installed in the trainer image"
+        message = (
+            f"spec.model.attention: flash_attention_2 is wrong because {because}; use auto, or an image that has it"
         )
-        dimension = loaded.get_embedding_dimension()
-    except Exception as error:
-        message = f"spec.model.source: Sentence Transformers cannot load {model.source}: {one_line(error)[:600]}"
-        raise RunFailure(Reason.UNSUPPORTED_MODEL, message) from error
-    if dimension is None:
-        message = f"spec.model.source: {model.source} yields no single embedding; use an embedding model"
-        raise RunFailure(Reason.UNSUPPORTED_MODEL, message)
-    modalities = [name if isinstance(name, str) else "+".join(name) for name in loaded.modalities]
-    _log.info("model inspected", extra={"modalities": modalities, "embedding_dimension": dimension})
-    return Inspection(modalities=modalities, embedding_dimension=int(dimension), loaded=loaded)
+        yield InputProblem(Reason.UNSUPPORTED_MODEL, message)
 
 
-def _refuse_own_code(folder: Path, source: str) -> None:
-    if not (folder / "config.json").is_file():
-        if (folder / "modules.json").is_file():
-            return
-        message = f"spec.model.source: {source} holds neither modules.json nor config.json, so it is no model"
-        raise RunFailure(Reason.UNSUPPORTED_MODEL, message)
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-    except ValueError as error:
-        message = f"spec.model.source: config.json of {source} is broken ({one_line(error)})"
-        raise RunFailure(Reason.UNSUPPORTED_MODEL, message) from error
-    # A library that knows the architecture does not need the code that a repository may carry besides.
-    if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING:
-        message = f"spec.model.source: {source} needs code of its own, which is never run; use a model that needs none"
-        raise RunFailure(Reason.UNSUPPORTED_MODEL, message)
+def _sources(spec: Model) -> str:
+    return ", ".join(route.source for route in spec.router.routes.values()) if spec.router else str(spec.source)
+
+
+def _fail(problems: list[InputProblem]) -> None:
+    if problems:
+        raise as_failure(problems)

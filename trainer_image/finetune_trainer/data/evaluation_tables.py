@@ -1,18 +1,21 @@
-"""Writes `inputs/data/NAME/`: queries and corpus (id, value) and relevant (query_id, corpus_id), as parquet."""
+"""Writes `inputs/data/evaluation/NAME/` as the set's evaluator takes it; `data/manifest.py` says which tables."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from finetune_api.evaluators import Evaluator
 from finetune_api.reasons import Reason
-from finetune_trainer.data.manifest import Modality, PreparedEvaluation
+from finetune_trainer.data.manifest import PreparedEvaluation
+from finetune_trainer.data.plain_sets import SCHEMAS, read_plain_set
 from finetune_trainer.data.problems import InputProblem
-from finetune_trainer.data.requests import DOCUMENT, ID, POSITIVE, QUERY, VALUE
-from finetune_trainer.data.retrieval import Entries, Pair, Retrieval
-from finetune_trainer.data.rows import BadRow, read_rows
+from finetune_trainer.data.requests import DOCUMENT, POSITIVE, QUERY
+from finetune_trainer.data.retrieval import Pair
+from finetune_trainer.data.retrieval_sets import Gathered, gather_rows, gather_tables
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.tally import Tally
 from finetune_trainer.data.workplace import Workplace
@@ -31,126 +34,80 @@ class WrittenEvaluation:
     """Held-out pairs of query and document, by content."""
     warnings: list[str]
 
+    def problem(self) -> InputProblem | None:
+        """Return what is wrong if rows were read but nothing can be measured on them."""
+        if self.prepared.queries or not all(tally.used for tally in self.tallies):
+            return None
+        lacks = "has both a relevant document and another" if self._ranks else "has a relevant document"
+        return InputProblem(Reason.EMPTY_DATASET, f"{self.tallies[-1].where}: no query {lacks}")
 
-def check_modalities(tables: Tables) -> list[InputProblem]:
-    """Return what is wrong if documents are partly text, partly images; one corpus has one modality."""
+    @property
+    def _ranks(self) -> bool:
+        return self.prepared.evaluator is Evaluator.RERANKING
+
+
+def write_evaluation(tables: Tables, evaluator: Evaluator, folder: Path, *, place: Workplace) -> WrittenEvaluation:
+    """Write one evaluation set from its table of rows, or from its three tables; nothing else stays in `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     if "rows" not in tables:
-        return []
+        return _write_retrieval(gather_tables(tables, place), evaluator, tables["queries"].request.dataset, folder)
     rows = tables["rows"]
-    found = {part: modality for part, modality in rows.modalities.items() if part != QUERY}
-    if len(set(found.values())) == 1:
-        return []
-    told = ", ".join(f"{rows.request.columns[part]} ({modality})" for part, modality in found.items())
-    message = f"{rows.request.field}.columns: documents must be all text or all images, but they are {told}"
-    return [InputProblem(Reason.INVALID_ARGUMENT, message)]
+    if evaluator in SCHEMAS:
+        return _write_plain(rows, evaluator, folder, place)
+    return _write_retrieval(gather_rows(rows, evaluator, place), evaluator, rows.request.dataset, folder)
 
 
-def write_evaluation(tables: Tables, folder: Path, *, place: Workplace) -> WrittenEvaluation:
-    """Write one evaluation set from its table of rows, or from its three tables."""
-    if "rows" in tables:
-        name, (query, document) = tables["rows"].request.dataset, _row_modalities(tables["rows"])
-        retrieval, tallies, warnings = _gather_rows(tables["rows"], place)
-        rows = tallies[0].used
-    else:
-        name = tables["queries"].request.dataset
-        query, document = tables["queries"].modalities[VALUE], tables["corpus"].modalities[VALUE]
-        retrieval, tallies, warnings = _gather_tables(tables, place)
-        rows = len(retrieval.relevant)
-    _write(retrieval, folder)
+def _write_plain(table: OpenTable, evaluator: Evaluator, folder: Path, place: Workplace) -> WrittenEvaluation:
+    found = read_plain_set(table, evaluator, place)
+    _write(pa.Table.from_pylist(found.rows, schema=SCHEMAS[evaluator]), folder / "rows.parquet")
+    prepared = PreparedEvaluation(
+        name=table.request.dataset,
+        evaluator=evaluator,
+        query_modality=table.modalities[QUERY],
+        corpus_modality=table.modalities[DOCUMENT if DOCUMENT in table.modalities else POSITIVE],
+        queries=len(found.rows),
+        documents=len(found.rows),
+    )
+    return WrittenEvaluation(prepared, [found.tally], found.tally.used, found.pairs, [])
+
+
+def _write_retrieval(found: Gathered, evaluator: Evaluator, name: str, folder: Path) -> WrittenEvaluation:
+    retrieval, ranks = found.retrieval, evaluator is Evaluator.RERANKING
+    queries = retrieval.rankable() if ranks else retrieval.answered()
+    documents = retrieval.documents.values()
+    relevant = [pair for pair in retrieval.relevant if pair[0] in queries]
+    if ranks:
+        candidates = [pair for pair in retrieval.candidates if pair[0] in queries]
+        documents = retrieval.documents.values(among={document for _, document in candidates})
+        _write_pairs(candidates, folder / "candidates.parquet")
+    _write_entries(queries, folder / "queries.parquet")
+    _write_entries(documents, folder / "corpus.parquet")
+    _write_pairs(relevant, folder / "relevant.parquet")
     prepared = PreparedEvaluation(
         name=name,
-        query_modality=query,
-        corpus_modality=document,
-        queries=len(retrieval.answered()),
-        documents=len(retrieval.documents.by_value),
+        evaluator=evaluator,
+        query_modality=found.query_modality,
+        corpus_modality=found.corpus_modality,
+        queries=len(queries),
+        documents=len(documents),
     )
-    return WrittenEvaluation(prepared=prepared, tallies=tallies, rows=rows, pairs=retrieval.pairs(), warnings=warnings)
-
-
-def _row_modalities(table: OpenTable) -> tuple[Modality, Modality]:
-    return table.modalities[QUERY], table.modalities[POSITIVE]
-
-
-def _gather_rows(table: OpenTable, place: Workplace) -> tuple[Retrieval, list[Tally], list[str]]:
-    retrieval = Retrieval()
-    tally = _tally(table)
-    for row in read_rows(table, place):
-        if isinstance(row, BadRow):
-            tally.skip(row)
-            continue
-        tally.used += 1
-        query = retrieval.queries.add(row.values[QUERY])
-        documents = {part: retrieval.documents.add(row.values[part]) for part in table.modalities if part != QUERY}
-        retrieval.relevant[query, documents[POSITIVE]] = None
-    return retrieval, [tally], []
-
-
-def _gather_tables(tables: Tables, place: Workplace) -> tuple[Retrieval, list[Tally], list[str]]:
-    retrieval = Retrieval()
-    tallies = [
-        _gather_entries(tables["queries"], retrieval.queries, place),
-        _gather_entries(tables["corpus"], retrieval.documents, place),
-        tally := _tally(tables["relevant"]),
-    ]
-    unknown = 0
-    for row in read_rows(tables["relevant"], place):
-        if isinstance(row, BadRow):
-            tally.skip(row)
-            continue
-        query = retrieval.queries.by_id.get(row.values[QUERY])
-        document = retrieval.documents.by_id.get(row.values[DOCUMENT])
-        if query is None or document is None:
-            unknown += 1
-            continue
-        tally.used += 1
-        retrieval.relevant[query, document] = None
-    return retrieval, tallies, _notes(tables["relevant"], retrieval, unknown=unknown)
-
-
-def _gather_entries(table: OpenTable, entries: Entries, place: Workplace) -> Tally:
-    tally = _tally(table)
-    for row in read_rows(table, place):
-        if isinstance(row, BadRow):
-            tally.skip(row)
-        elif row.values[ID] in entries.by_id:
-            tally.skip(BadRow(number=row.number, id=None, because=f"{ID}: occurs twice"))
-        else:
-            tally.used += 1
-            entries.add(row.values[VALUE], key=row.values[ID])
-    return tally
-
-
-def _notes(table: OpenTable, retrieval: Retrieval, *, unknown: int) -> list[str]:
-    name = f"{table.request.field}: dataset {table.request.dataset}"
-    notes = []
-    if unknown:
-        notes.append(f"{name}: {unknown} relevant pairs name ids that queries or corpus do not have; they are left out")
-    idle = len(retrieval.queries.by_value) - len(retrieval.answered())
-    if idle:
-        notes.append(f"{name}: {idle} queries have no relevant document; they are left out")
-    return notes
-
-
-def _tally(table: OpenTable) -> Tally:
-    return Tally(f"{table.request.field}: dataset {table.request.dataset}")
-
-
-def _write(retrieval: Retrieval, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_entries(retrieval.answered(), folder / "queries.parquet")
-    _write_entries(retrieval.documents.values(), folder / "corpus.parquet")
-    pairs = list(retrieval.relevant)
-    _write_table(
-        {"query_id": [pair[0] for pair in pairs], "corpus_id": [pair[1] for pair in pairs]}, folder / "relevant.parquet"
-    )
+    return WrittenEvaluation(prepared, found.tallies, found.rows, retrieval.pairs(), found.warnings)
 
 
 def _write_entries(entries: Mapping[str, str], path: Path) -> None:
-    _write_table({"id": list(entries), "value": list(entries.values())}, path)
+    _write_texts({"id": entries.keys(), "value": entries.values()}, path)
 
 
-def _write_table(columns: dict[str, list[str]], path: Path) -> None:
+def _write_pairs(pairs: Collection[Pair], path: Path) -> None:
+    _write_texts({"query_id": [pair[0] for pair in pairs], "corpus_id": [pair[1] for pair in pairs]}, path)
+
+
+def _write_texts(columns: Mapping[str, Collection[str]], path: Path) -> None:
+    _write(pa.table({name: pa.array(list(values), pa.string()) for name, values in columns.items()}), path)
+
+
+def _write(table: pa.Table, path: Path) -> None:
     partial = path.with_suffix(".partial")
-    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     parquet.write_table(table, partial)
     partial.rename(path)

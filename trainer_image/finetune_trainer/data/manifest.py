@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from finetune_api.base import Contract
+from finetune_api.evaluators import Evaluator
+from finetune_api.losses import Label
 from finetune_api.status import DatasetStatus, ModelStatus
 
 Modality = Literal["text", "image"]
@@ -19,8 +21,10 @@ class Column(Contract):
     """One column of a prepared table."""
 
     name: str
-    """query, positive, negative_0, negative_1, ...; value in the tables of an evaluation set."""
+    """query, positive, negative_0, negative_1, ..., document, documents; value in tables of an evaluation set."""
     modality: Modality
+    many: bool = False
+    """Whether a cell is a list, as `documents` of listwise losses."""
 
 
 class FileHash(Contract):
@@ -33,25 +37,34 @@ class FileHash(Contract):
 
 
 class PreparedTrain(Contract):
-    """The training table: `inputs/data/train.parquet`."""
+    """One training table: `inputs/data/train/NAME.parquet`."""
 
     name: str
     columns: list[Column]
-    """In the order that the loss expects: query, positive, negatives."""
+    """In the order that the loss expects: query, positive, negatives. The label is not among them."""
+    label: Label = Label.NONE
+    """What the column `label` holds, which comes last; there is none without a label."""
     rows: int
 
 
 class PreparedEvaluation(Contract):
-    """One evaluation set: queries.parquet, corpus.parquet and relevant.parquet in `inputs/data/NAME/`.
+    """One evaluation set in `inputs/data/evaluation/NAME/`.
 
-    The corpus is deduplicated by content; every query has at least one relevant document.
+    InformationRetrieval and Reranking: queries.parquet and corpus.parquet (id, value), relevant.parquet (query_id,
+    corpus_id); Reranking also candidates.parquet (query_id, corpus_id), in the order of the rows. The corpus is
+    deduplicated by content; every query has at least one relevant document.
+    Triplet: rows.parquet (query, positive, negative).
+    EmbeddingSimilarity and BinaryClassification: rows.parquet (query, document, label).
     """
 
     name: str
+    evaluator: Evaluator = Evaluator.INFORMATION_RETRIEVAL
     query_modality: Modality
     corpus_modality: Modality
     queries: int
+    """Rows, where there are no queries."""
     documents: int
+    """Rows, where there is no corpus."""
 
 
 class InputsManifest(Contract):
@@ -59,7 +72,7 @@ class InputsManifest(Contract):
 
     spec_hash: str
     model: ModelStatus
-    train: PreparedTrain
+    train: list[PreparedTrain]
     evaluations: list[PreparedEvaluation]
     datasets: list[DatasetStatus]
     warnings: list[str] = Field(default_factory=list)

@@ -35,10 +35,26 @@ class Retrieval:
     documents: Entries = field(default_factory=lambda: Entries("d"))
     relevant: dict[Pair, None] = field(default_factory=dict)
     """Pairs of query id and document id, in order of arrival."""
+    candidates: dict[Pair, None] = field(default_factory=dict)
+    """Pairs of query id and id of a document to rank, in order of arrival; of rows the relevant ones are among them."""
+
+    def add(self, query: str, documents: Mapping[str, bool]) -> None:
+        """Add a row: a query, and whether each document is relevant to it. What was relevant once stays so."""
+        query_id = self.queries.add(query)
+        for document, is_relevant in documents.items():
+            pair = query_id, self.documents.add(document)
+            self.candidates[pair] = None
+            if is_relevant:
+                self.relevant[pair] = None
 
     def answered(self) -> Mapping[str, str]:
         """Return the queries that have a relevant document, id to text or path."""
         return self.queries.values(among={query for query, _ in self.relevant})
+
+    def rankable(self) -> Mapping[str, str]:
+        """Return the answered queries that have another candidate too: without one, every order is as good."""
+        others = {query for query, document in self.candidates if (query, document) not in self.relevant}
+        return {query: value for query, value in self.answered().items() if query in others}
 
     def pairs(self) -> set[Pair]:
         """Return every held-out pair by content."""

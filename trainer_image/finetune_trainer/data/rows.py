@@ -2,16 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from finetune_trainer.data.images import Fault
+from finetune_trainer.data.labels import LabelValue, read_label
+from finetune_trainer.data.requests import LABEL
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.workplace import Workplace
 
 _BATCH_ROWS = 64
 _LOG_SECONDS = 10.0
+
+#: What one cell holds: as many texts, image paths or ids as there are values in it.
+Cell = list[str]
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +27,18 @@ class Row:
 
     number: int
     """Position in the split, from 0."""
-    values: dict[str, str]
-    """Part to text, image path or id."""
+    cells: Mapping[str, Cell]
+    """Part to its values: exactly one unless the column holds lists, which may be empty."""
+    label: LabelValue | None = None
+    id: str | None = None
+
+    def one(self, part: str) -> str:
+        """Return the value of a part that has one."""
+        return self.cells[part][0]
+
+    def bad(self, because: str) -> "BadRow":
+        """Return the row as one that is left out after all."""
+        return BadRow(number=self.number, id=self.id, because=because)
 
 
 @dataclass(frozen=True)
@@ -44,27 +59,50 @@ def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
     """Yield every row of the table in order."""
     number, told = 0, time.monotonic()
     for batch in table.rows.iter(batch_size=_BATCH_ROWS):
-        cells = _read_batch(table, batch, place)
+        columns = _read_batch(table, batch, place)
+        labels = _read_labels(table, batch)
         ids = [str(value)[:80] for value in batch[table.id_column]] if table.id_column else None
-        for values in zip(*cells.values(), strict=True):
-            row_id = None if ids is None else ids[number % _BATCH_ROWS]
-            yield _row(number, dict(zip(cells, values, strict=True)), row_id)
+        for index in range(len(labels)):
+            row_id = None if ids is None else ids[index]
+            yield _row(number, {part: cells[index] for part, cells in columns.items()}, labels[index], row_id)
             number += 1
         if time.monotonic() - told > _LOG_SECONDS:
             told = time.monotonic()
             _log.info("reading", extra={"dataset": table.request.dataset, "rows": number, "of": len(table.rows)})
 
 
-def _read_batch(table: OpenTable, batch: dict[str, list[Any]], place: Workplace) -> dict[str, list[str | Fault]]:
-    cells: dict[str, list[str | Fault]] = {}
+def _read_batch(table: OpenTable, batch: dict[str, list[Any]], place: Workplace) -> dict[str, list[Cell | Fault]]:
+    columns: dict[str, list[Cell | Fault]] = {}
     for part, column in table.request.columns.items():
-        if table.modalities[part] == "image":
-            cells[part] = place.images.keep_all(batch[column], root=table.request.folder, cache=place.cache)
-        else:
-            cells[part] = [_read_text(value) for value in batch[column]]
+        # A missing list is an empty one.
+        given = [value or [] for value in batch[column]] if part in table.many else [[value] for value in batch[column]]
+        flat = [value for values in given for value in values]
+        read = iter(_read_values(table, part, flat, place))
+        columns[part] = [_cell([next(read) for _ in values], many=part in table.many) for values in given]
     for part, column in table.request.keys.items():
-        cells[part] = [Fault("no id") if value is None else str(value) for value in batch[column]]
-    return cells
+        columns[part] = [Fault("no id") if value is None else [str(value)] for value in batch[column]]
+    return columns
+
+
+def _read_values(table: OpenTable, part: str, values: list[Any], place: Workplace) -> list[str | Fault]:
+    if table.modalities[part] == "image":
+        return place.images.keep_all(values, root=table.request.folder, cache=place.cache)
+    return [_read_text(value) for value in values]
+
+
+def _read_labels(table: OpenTable, batch: dict[str, list[Any]]) -> list[LabelValue | Fault | None]:
+    request = table.request.label
+    if request is None:
+        return [None] * len(next(iter(batch.values())))
+    return [read_label(value, request.label) for value in batch[request.column]]
+
+
+def _cell(values: list[str | Fault], *, many: bool) -> Cell | Fault:
+    """Return the values of one cell, or the first fault among them."""
+    for index, value in enumerate(values):
+        if isinstance(value, Fault):
+            return Fault(f"value {index} of the list: {value.because}") if many else value
+    return [str(value) for value in values]
 
 
 def _read_text(value: object) -> str | Fault:
@@ -73,8 +111,11 @@ def _read_text(value: object) -> str | Fault:
     return Fault("empty text")
 
 
-def _row(number: int, cells: dict[str, str | Fault], row_id: str | None) -> Row | BadRow:
-    faults = [f"{part}: {cell.because}" for part, cell in cells.items() if isinstance(cell, Fault)]
-    if faults:
-        return BadRow(number=number, id=row_id, because=faults[0])
-    return Row(number=number, values={part: str(cell) for part, cell in cells.items()})
+def _row(
+    number: int, cells: Mapping[str, Cell | Fault], label: LabelValue | Fault | None, row_id: str | None
+) -> Row | BadRow:
+    usable = {part: cell for part, cell in cells.items() if not isinstance(cell, Fault)}
+    if len(usable) == len(cells) and not isinstance(label, Fault):
+        return Row(number=number, cells=usable, label=label, id=row_id)
+    faults = [f"{part}: {cell.because}" for part, cell in {**cells, LABEL: label}.items() if isinstance(cell, Fault)]
+    return BadRow(number=number, id=row_id, because=faults[0])

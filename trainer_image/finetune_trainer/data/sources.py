@@ -1,6 +1,7 @@
 """`hf://` and `pvc://` sources as local folders at a pinned revision."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from finetune_api.sources import ClaimSource, HubSource, parse_source
 from finetune_trainer.data.claims import copy_files, find_claim_folder, list_files
 from finetune_trainer.data.hashes import content_hash
 from finetune_trainer.data.selection import select_dataset_files, select_model_files
+from finetune_trainer.data.split_files import Split, lay_placeholders, select_descriptions, select_splits
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import Api
 from finetune_trainer.hub.snapshot import Wanted, fetch_snapshot, resolve_commit
@@ -49,8 +51,11 @@ class Sources:
         fetch_snapshot(self.api, replace(wanted, revision=commit), folder=folder, select=select_model_files)
         return Fetched(folder, commit)
 
-    def fetch_dataset(self, source: str, *, revision: str) -> Fetched:
-        """Return the dataset's folder; fails with DatasetNotFound, HubUnavailable or TokenRefused."""
+    def fetch_dataset(self, source: str, *, revision: str, splits: Collection[Split]) -> Fetched:
+        """Return the dataset's folder; fails with DatasetNotFound, HubUnavailable or TokenRefused.
+
+        Files of the Hub that hold other splits than `splits` are empty, where that can be told from their names.
+        """
         missing = Reason.DATASET_NOT_FOUND
         parsed = _parse(source)
         if isinstance(parsed, ClaimSource):
@@ -59,11 +64,25 @@ class Sources:
             return Fetched(origin, content_hash(origin, paths))
         wanted = Wanted(parsed.repository, "dataset", revision, missing)
         commit = resolve_commit(self.api, wanted)
-        folder = self.scratch / "repositories" / parsed.repository.replace("/", "--") / commit
-        folder.mkdir(parents=True, exist_ok=True)
         _log.info("dataset found", extra={"source": source, "commit": commit})
-        fetch_snapshot(self.api, replace(wanted, revision=commit), folder=folder, select=select_dataset_files)
+        folder = self.scratch / "repositories" / parsed.repository.replace("/", "--") / commit
+        self._fetch_splits(replace(wanted, revision=commit), splits, folder=folder)
         return Fetched(folder, commit)
+
+    def _fetch_splits(self, pinned: Wanted, splits: Collection[Split], *, folder: Path) -> None:
+        outline = folder.with_name(f"{folder.name}-outline")
+        outline.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        listed: list[str] = []
+
+        def descriptions(paths: list[str]) -> list[str]:
+            listed.extend(select_dataset_files(paths))
+            return select_descriptions(listed)
+
+        fetch_snapshot(self.api, pinned, folder=outline, select=descriptions)
+        needed = select_splits(listed, splits, outline=outline)
+        fetch_snapshot(self.api, pinned, folder=folder, select=lambda _: needed)
+        lay_placeholders(folder, listed)
 
 
 def _parse(source: str) -> HubSource | ClaimSource:

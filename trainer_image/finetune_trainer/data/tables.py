@@ -1,5 +1,6 @@
 """Opens the tables of a dataset folder with the datasets library, and says all that is wrong with them."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,13 +12,15 @@ import datasets
 
 from finetune_api.reasons import Reason
 from finetune_trainer.causes import causes, is_storage_full, one_line
-from finetune_trainer.data.columns import check_key, modality_of
+from finetune_trainer.data.columns import Content, check_key, content_of, describe, holds_numbers, undecoded
+from finetune_trainer.data.labels import check_label
 from finetune_trainer.data.manifest import Modality
 from finetune_trainer.data.problems import InputProblem
-from finetune_trainer.data.requests import TableRequest
+from finetune_trainer.data.requests import DOCUMENTS, QUERY, TableRequest
 
 #: What may read files: no pickles, no archives of arbitrary objects, no code.
 READERS = ("parquet", "json", "csv", "imagefolder", "arrow")
+_ROW_FILES = ("parquet", "json", "csv", "arrow")  # a folder of images numbers its classes over all splits
 
 _NO_ROWS = "corresponds to no data"  # the library's words for a split of no rows
 
@@ -33,17 +36,26 @@ class OpenTable:
     """`datasets.Dataset`: the requested columns and `id_column`, images undecoded."""
     modalities: Mapping[str, Modality]
     """Part to modality, in the order of the request."""
+    many: frozenset[str]
+    """Parts whose cells are lists."""
+    labels_many: bool
+    """Whether a label is a list."""
     id_column: str | None
     """A column named id, to name rows by; None if there is none."""
+
+    @property
+    def where(self) -> str:
+        """Return field and dataset, as messages start: `spec.data.train[0]: dataset pages`."""
+        return f"{self.request.field}: dataset {self.request.dataset}"
 
 
 def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputProblem]:
     """Return the table, or everything that is wrong with it."""
-    problems = check_split(request, cache=cache)
-    if problems:
-        return problems
+    builder = find_split(request, cache=cache)
+    if isinstance(builder, list):
+        return builder
     try:
-        rows = load_rows(request, cache=cache)
+        rows = load_rows(request, builder)
     except Exception as error:
         if is_storage_full(error):
             raise
@@ -55,34 +67,36 @@ def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputP
     return problems or _select(request, rows)
 
 
-def check_split(request: TableRequest, *, cache: Path) -> list[InputProblem]:
-    """Return what is wrong with subset, split and files; empty if they can be loaded."""
+def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem]:  # noqa: ANN401 - no types there
+    """Return the library's builder of the split, or what is wrong with subset, split and files."""
     subsets = _subsets(request.folder)
     if request.subset is not None and request.subset not in subsets:
         message = f"{request.field}.subset: {request.subset!r} is not in the dataset; it has {_names(subsets)}"
         return [InputProblem(Reason.SPLIT_NOT_FOUND, message)]
     try:
-        builder = datasets.load_dataset_builder(str(request.folder), name=request.subset, cache_dir=str(cache))
+        # The library takes what is built of one split for all of them.
+        own = cache / hashlib.sha256(request.split.encode()).hexdigest()[:8]
+        builder = datasets.load_dataset_builder(str(request.folder), name=request.subset, cache_dir=str(own))
     except Exception as error:  # noqa: BLE001 - the library raises what its readers raise
         return [_cannot_open(request, subsets, error)]
     splits = dict(builder.config.data_files or {})
     if request.split not in splits:
         message = f"{request.field}.split: {request.split!r} is not in the dataset; it has {_names(map(str, splits))}"
         return [InputProblem(Reason.SPLIT_NOT_FOUND, message)]
-    return _check_files(request, reader=type(builder).__module__.split(".")[-2], files=splits)
+    reader = type(builder).__module__.split(".")[-2]
+    if reader in _ROW_FILES:
+        # Splits may have columns of their own, and those that are not asked for need no space.
+        builder.config.data_files = type(builder.config.data_files)({request.split: splits[request.split]})
+    return _check_files(request, reader=reader, files=splits) or builder
 
 
-def load_rows(request: TableRequest, *, cache: Path) -> Any:  # noqa: ANN401 - the library has no types
+def load_rows(request: TableRequest, builder: Any) -> Any:  # noqa: ANN401 - the library has no types
     """Return the split as `datasets.Dataset`, cut to `limit` rows; None if it has no rows."""
     with _quiet():
+        # A card's own row counts are often out of date.
+        builder.download_and_prepare(verification_mode="no_checks")
         try:
-            rows = datasets.load_dataset(
-                str(request.folder),
-                name=request.subset,
-                split=request.split,
-                cache_dir=str(cache),
-                verification_mode="no_checks",  # a card's own row counts are often out of date
-            )
+            rows = builder.as_dataset(split=request.split)
         except ValueError as error:
             if _NO_ROWS in str(error):
                 return None
@@ -95,7 +109,7 @@ def load_rows(request: TableRequest, *, cache: Path) -> Any:  # noqa: ANN401 - t
 
 def check_columns(request: TableRequest, features: Mapping[str, Any]) -> list[InputProblem]:
     """Return every column that is missing or holds what cannot be used."""
-    wanted = {**request.columns, **request.keys}
+    wanted = request.names()
     missing = [column for column in dict.fromkeys(wanted.values()) if column not in features]
     problems = []
     if missing:
@@ -104,27 +118,64 @@ def check_columns(request: TableRequest, features: Mapping[str, Any]) -> list[In
             f"it has {_names(features)} and needs {_names(wanted.values())}"
         )
         problems.append(InputProblem(Reason.COLUMN_NOT_FOUND, message))
+    if idle := sorted(request.images - set(request.columns.values())):
+        message = f"{request.field}.columns.images: {_names(idle)} plays no part; name columns that do"
+        problems.append(InputProblem(Reason.INVALID_ARGUMENT, message))
     for part, column in wanted.items():
-        if column in features:
-            found = check_key(features[column]) if part in request.keys else modality_of(features[column])
-            if found not in ("text", "image", None):
-                message = f"{request.field}: column {column!r} of dataset {request.dataset} {found}"
-                problems.append(InputProblem(Reason.INVALID_ARGUMENT, message))
+        if column in features and (because := _misfit(request, part, features[column])):
+            message = f"{request.field}: column {column!r} of dataset {request.dataset} {because}"
+            problems.append(InputProblem(Reason.INVALID_ARGUMENT, message))
     return problems
 
 
+def check_documents(table: OpenTable) -> list[InputProblem]:
+    """Return what is wrong if documents are partly text, partly images; one corpus has one modality."""
+    found = {part: modality for part, modality in table.modalities.items() if part != QUERY}
+    if len(set(found.values())) == 1:
+        return []
+    told = ", ".join(f"{table.request.columns[part]} ({modality})" for part, modality in found.items())
+    message = f"{table.request.field}.columns: documents must be all text or all images, but they are {told}"
+    return [InputProblem(Reason.INVALID_ARGUMENT, message)]
+
+
+def _misfit(request: TableRequest, part: str, feature: Any) -> str | None:  # noqa: ANN401 - features share no base
+    """Return why the column cannot play its part, None if it can."""
+    if part in request.keys:
+        return check_key(feature)
+    if part not in request.columns:
+        return check_label(feature, request.label.label) if request.label else None
+    content = _content(request, part, feature)
+    if isinstance(content, str):
+        return content
+    if content.many and part not in request.lists:
+        return "holds lists; a list is never trained on as it is, expand it into columns, one value each"
+    if part == DOCUMENTS and not content.many:
+        return f"holds {describe(feature)}; lists of texts or images are needed"
+    return None
+
+
+def _content(request: TableRequest, part: str, feature: Any) -> Content | str:  # noqa: ANN401 - as above
+    return content_of(feature, by_name=request.columns[part] in request.images)
+
+
 def _select(request: TableRequest, rows: Any) -> OpenTable:  # noqa: ANN401 - the library has no types
-    id_column = "id" if "id" in rows.features and "id" not in request.columns.values() else None
-    names = dict.fromkeys([*request.columns.values(), *request.keys.values(), *([id_column] if id_column else [])])
-    rows = rows.select_columns(list(names))
-    for column in set(request.columns.values()):
-        if isinstance(rows.features[column], datasets.Image):
-            rows = rows.cast_column(column, datasets.Image(decode=False))
-    modalities: dict[str, Modality] = {
-        part: "image" if modality_of(rows.features[column]) == "image" else "text"
-        for part, column in request.columns.items()
-    }
-    return OpenTable(request=request, rows=rows, modalities=modalities, id_column=id_column)
+    names = dict.fromkeys(request.names().values())
+    id_column = "id" if "id" in rows.features and "id" not in names else None
+    rows = rows.select_columns([*names, *([id_column] if id_column else [])])
+    with _quiet():
+        for column in set(request.columns.values()):
+            if (stored := undecoded(rows.features[column])) != rows.features[column]:
+                rows = rows.cast_column(column, stored)
+    contents = {part: _content(request, part, rows.features[column]) for part, column in request.columns.items()}
+    usable = {part: content for part, content in contents.items() if isinstance(content, Content)}
+    return OpenTable(
+        request=request,
+        rows=rows,
+        modalities={part: content.modality for part, content in usable.items()},
+        many=frozenset(part for part, content in usable.items() if content.many),
+        labels_many=request.label is not None and holds_numbers(rows.features[request.label.column])[1],
+        id_column=id_column,
+    )
 
 
 def _subsets(folder: Path) -> list[str]:
@@ -141,8 +192,9 @@ def _cannot_open(request: TableRequest, subsets: list[str], error: Exception) ->
     if any("scripts are no longer supported" in str(cause) for cause in causes(error)):
         message = f"{request.field}: the dataset needs code of its own, which is never run; convert it to parquet"
         return InputProblem(Reason.DATASET_NOT_FOUND, message)
+    *_, cause = causes(error)
     message = (
-        f"{request.field}: dataset {request.dataset} cannot be read ({one_line(error)[:200]}); "
+        f"{request.field}: dataset {request.dataset} cannot be read ({one_line(cause)[:200]}); "
         "give parquet, JSON lines, CSV or an image folder"
     )
     return InputProblem(Reason.DATASET_NOT_FOUND, message)

@@ -1,51 +1,106 @@
-"""Writes `inputs/data/train.parquet`: query, positive, negative_0, ... as texts or image paths."""
+"""Writes `inputs/data/train/NAME.parquet`: texts or image paths in the columns of the loss, then the label."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from finetune_api.reasons import Reason
+from finetune_trainer.data.examples import Example, examples_of, write_example
+from finetune_trainer.data.forms import Form, columns_of, schema_of
 from finetune_trainer.data.manifest import Column, PreparedTrain
-from finetune_trainer.data.requests import POSITIVE, QUERY
+from finetune_trainer.data.problems import InputProblem
+from finetune_trainer.data.retrieval import Pair
 from finetune_trainer.data.rows import BadRow, read_rows
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.tally import Tally
 from finetune_trainer.data.workplace import Workplace
 
-Pair = tuple[str, str]
+#: Held-out pairs of query and document, by content, of each evaluation set.
+HeldOut = Mapping[str, set[Pair]]
+#: Gives examples the negatives that were found for them; those for which too few were found are missing.
+Mine = Callable[[Sequence[Example], Sequence[Column]], Iterable[Example]]
 
 _ROWS_PER_GROUP = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class WrittenTrain:
     """The table and what was noticed while it was written."""
 
-    prepared: PreparedTrain
+    name: str
+    form: Form
+    columns: list[Column]
     tally: Tally
-    leaked: int
-    """Rows whose query and positive are also a held-out pair."""
+    rows: int = 0
+    """Rows that were written."""
+    short: int = 0
+    """Examples that were left out because they have too few negatives."""
+    leaked: Counter[str] = field(default_factory=Counter)
+    """Rows with a held-out pair, by evaluation set."""
+
+    @property
+    def prepared(self) -> PreparedTrain:
+        """Return what the manifest says about the table."""
+        return PreparedTrain(name=self.name, columns=self.columns, label=self.form.label, rows=self.rows)
+
+    def problem(self) -> InputProblem | None:
+        """Return what is wrong if rows were read but none has negatives enough to be written."""
+        if self.rows or not self.tally.used:
+            return None
+        message = f"{self.tally.where}: no row has {self.form.fewest_negatives} negatives; ask for fewer"
+        return InputProblem(Reason.EMPTY_DATASET, message)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what deserves a look."""
+        for name, count in self.leaked.items():
+            yield (
+                f"{self.tally.where}: {count} rows are also held-out pairs of the evaluation set {name}, so its scores "
+                "will be too good; take them out of one of the two"
+            )
+        fewest, most = self.form.fewest_negatives, self.form.most_negatives
+        if self.short:
+            yield f"{self.tally.where}: {self.short} rows have less than {fewest} negatives; they are left out"
+        if 0 < self.form.num_negatives < most:
+            yield f"{self.tally.where}: some rows have up to {most} negatives; the first {fewest} of each are taken"
 
 
-def write_train(table: OpenTable, path: Path, *, held_out: set[Pair], place: Workplace) -> WrittenTrain:
+def write_train(  # noqa: PLR0913 - each is a part of its own
+    table: OpenTable, form: Form, path: Path, *, held_out: HeldOut, place: Workplace, mine: Mine | None
+) -> WrittenTrain:
     """Write the usable rows of `table` to `path` and count the others."""
-    tally = Tally(f"{table.request.field}: dataset {table.request.dataset}")
-    parts = list(table.request.columns)
-    leaked = 0
-    with _writing(path, parts) as write:
-        for row in read_rows(table, place):
-            if isinstance(row, BadRow):
-                tally.skip(row)
+    written = WrittenTrain(table.request.dataset, form, columns_of(form, table), Tally(table.where))
+    examples: Iterable[Example] = _read_examples(table, written, held_out, place)
+    if mine is not None:
+        given = list(examples)
+        examples = list(mine(given, written.columns))
+        written.short = len(given) - len(examples)
+    with _writing(path, schema_of(form, written.columns)) as write:
+        for example in examples:
+            if len(example.negatives) < form.fewest_negatives:
+                written.short += 1
                 continue
-            tally.used += 1
-            leaked += (row.values[QUERY], row.values[POSITIVE]) in held_out
-            write(row.values)
-    columns = [Column(name=part, modality=table.modalities[part]) for part in parts]
-    prepared = PreparedTrain(name=table.request.dataset, columns=columns, rows=tally.used)
-    return WrittenTrain(prepared=prepared, tally=tally, leaked=leaked)
+            for row in write_example(example, form):
+                written.rows += 1
+                write(row)
+    return written
+
+
+def _read_examples(table: OpenTable, written: WrittenTrain, held_out: HeldOut, place: Workplace) -> Iterator[Example]:
+    for row in read_rows(table, place):
+        examples = row if isinstance(row, BadRow) else examples_of(row, written.form)
+        if isinstance(examples, BadRow):
+            written.tally.skip(examples)
+        else:
+            written.tally.used += 1
+            pairs = {pair for example in examples for pair in example.pairs()}
+            written.leaked.update(name for name, known in held_out.items() if not known.isdisjoint(pairs))
+            yield from examples
 
 
 class _Writer:
@@ -54,9 +109,9 @@ class _Writer:
     def __init__(self, writer: parquet.ParquetWriter, schema: pa.Schema) -> None:
         self._writer = writer
         self._schema = schema
-        self._rows: list[dict[str, str]] = []
+        self._rows: list[dict[str, Any]] = []
 
-    def __call__(self, values: dict[str, str]) -> None:
+    def __call__(self, values: dict[str, Any]) -> None:
         self._rows.append(values)
         if len(self._rows) >= _ROWS_PER_GROUP:
             self.flush()
@@ -68,8 +123,7 @@ class _Writer:
 
 
 @contextmanager
-def _writing(path: Path, parts: list[str]) -> Iterator[_Writer]:
-    schema = pa.schema([(part, pa.string()) for part in parts])
+def _writing(path: Path, schema: pa.Schema) -> Iterator[_Writer]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with parquet.ParquetWriter(partial, schema) as file:

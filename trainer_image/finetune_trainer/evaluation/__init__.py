@@ -1,1 +1,1 @@
-"""Retrieval quality: encode once over all ranks, score every Matryoshka dimension."""
+"""Quality of a model: encode or score once over all ranks, then measure every set, metric and Matryoshka dimension."""

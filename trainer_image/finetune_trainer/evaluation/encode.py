@@ -1,75 +1,110 @@
 # ruff: noqa: N806 - tensors carry their shape in their names
-"""Embeds many texts or images once, each on one rank. Only paths and embeddings travel, never decoded images.
+"""Embeds every distinct text and image of all sets once, each on one rank. Only paths and embeddings travel.
 
 Shapes: N items, D embedding dimensions.
 """
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from finetune_trainer.distributed.ranks import Ranks
-from finetune_trainer.evaluation.dataset import Items
+from finetune_trainer.data.manifest import Modality
+from finetune_trainer.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet, TripletSet
+from finetune_trainer.evaluation.shares import Shares, longest_first
 from finetune_trainer.model.inputs import InputReader
 
 EncodingRole = Literal["query", "document"]
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """The embeddings of distinct cells in one role and modality."""
+
+    rows: Mapping[str, int]
+    embeddings: torch.Tensor
+    """(N, D)."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What an embedding model makes of the sets: similarities of their embeddings, whole or cut to a dimension.
+
+    Cosine needs no renormalisation after the cut, as it divides by lengths.
+    """
+
+    model: SentenceTransformer
+    encoded: Mapping[tuple[EncodingRole, Modality], Encoded]
+
+    def of(self, items: Items, *, role: EncodingRole, dimension: int | None = None) -> torch.Tensor:
+        """Return the float32 embeddings (N, D) of `items`, cut to their first `dimension` values."""
+        found = self.encoded[role, items.modality]
+        rows = [found.rows[cell] for cell in items.cells]
+        # All there is, in order, is not copied: a corpus can be most of the memory.
+        return found.embeddings[slice(None) if rows == list(range(len(found.rows))) else rows, :dimension]
+
+    def similarities(self, queries: Items, documents: Items, *, dimension: int | None) -> np.ndarray:
+        """Return the similarity of each query to the document in the same place."""
+        queries_ND = self.of(queries, role="query", dimension=dimension)
+        documents_ND = self.of(documents, role="document", dimension=dimension)
+        return np.asarray(self.model.similarity_pairwise(queries_ND, documents_ND))
+
+    def score_pairs(self, dataset: PairSet, *, dimension: int | None) -> np.ndarray:
+        """Return the score of each row."""
+        return self.similarities(dataset.queries, dataset.documents, dimension=dimension)
+
+    def score_candidates(self, dataset: RerankingSet, *, dimension: int | None) -> Iterator[np.ndarray]:
+        """Yield for each query the scores of its candidates."""
+        queries_ND = self.of(dataset.queries, role="query", dimension=dimension)
+        documents_ND = self.of(dataset.documents, role="document", dimension=dimension)
+        for query_D, one in zip(queries_ND, dataset.candidates, strict=True):
+            yield np.asarray(self.model.similarity(query_D, documents_ND[list(one.rows)])[0])
+
+    def order(self, scores: np.ndarray) -> np.ndarray:
+        """Return positions by descending score, as the library's RerankingEvaluator orders ties."""
+        return np.asarray(torch.argsort(-torch.from_numpy(scores)))
+
+
+@dataclass(frozen=True)
 class Encoder:
-    """A model, and how to feed it."""
+    """An embedding model, and how to feed it."""
 
     model: SentenceTransformer
     reader: InputReader
-    ranks: Ranks
-    batch_size: int
-    autocast: torch.dtype | None = None
-    """Precision of matrix products, as in training; None for that of the weights."""
-    on_batch: Callable[[], None] = lambda: None
-    """Called on every rank after the same number of batches; may end the run by raising on all of them."""
+    shares: Shares
 
-    def encode(self, items: Items, *, role: EncodingRole) -> torch.Tensor:
-        """Return float32 embeddings (N, D) on the CPU, in the order of `items`, on every rank."""
-        order = batching_order(items)
-        shards = [order[rank :: self.ranks.world_size] for rank in range(self.ranks.world_size)]
-        mine = shards[self.ranks.rank]
-        batches = [
-            self._encode_batch(items, role, mine[start : start + self.batch_size]) for start in self._starts(shards)
-        ]
-        parts = self.ranks.gather_rows(torch.cat(batches))
-        embeddings_ND = torch.empty(len(order), max(part.shape[1] for part in parts))
-        for shard, part in zip(shards, parts, strict=True):
-            embeddings_ND[shard] = part
-        return embeddings_ND
+    def read(self, sets: Sequence[EvaluationSet]) -> Embeddings:
+        """Return the embeddings of all that is in `sets`, the same on every rank."""
+        cells: dict[tuple[EncodingRole, Modality], dict[str, int]] = {}
+        for role, items in _needs(sets):
+            known = cells.setdefault((role, items.modality), {})
+            for cell in items.cells:
+                known.setdefault(cell, len(known))
+        encoded = {key: Encoded(rows, self._encode(list(rows), *key)) for key, rows in cells.items()}
+        return Embeddings(self.model, encoded)
 
-    def _starts(self, shards: Sequence[Sequence[int]]) -> range:
-        """Return where each batch begins in a shard; the first shard is the longest, and all make as many rounds."""
-        return range(0, len(shards[0]), self.batch_size)
+    def _encode(self, cells: Sequence[str], role: EncodingRole, modality: Modality) -> torch.Tensor:
+        encode = self.model.encode_query if role == "query" else self.model.encode_document
 
-    def _encode_batch(self, items: Items, role: EncodingRole, indices: Sequence[int]) -> torch.Tensor:
-        embeddings = torch.empty(0, 0)
-        if indices:
-            inputs = [self.reader.read(items.cells[index], items.modality) for index in indices]
-            encode = self.model.encode_query if role == "query" else self.model.encode_document
-            with self._autocast():
-                encoded = encode(inputs, batch_size=len(inputs), convert_to_tensor=True, show_progress_bar=False)
-            embeddings = encoded.float().cpu()
-        self.on_batch()
-        return embeddings
+        def compute(indices: Sequence[int]) -> torch.Tensor:
+            inputs = [self.reader.read(cells[index], modality) for index in indices]
+            embeddings_BD: torch.Tensor = encode(
+                inputs, batch_size=len(inputs), convert_to_tensor=True, show_progress_bar=False
+            )
+            return embeddings_BD
 
-    def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        if self.autocast is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.ranks.device.type, dtype=self.autocast)
+        order = longest_first([len(cell) if modality == "text" else 0 for cell in cells])
+        return self.shares.compute(order, compute, what="queries" if role == "query" else "documents")
 
 
-def batching_order(items: Items) -> list[int]:
-    """Return indices so that texts of like length share a batch, longest first; images stay as they are."""
-    indices = range(len(items.cells))
-    if items.modality == "image":
-        return list(indices)
-    return sorted(indices, key=lambda index: -len(items.cells[index]))
+def _needs(sets: Sequence[EvaluationSet]) -> Iterator[tuple[EncodingRole, Items]]:
+    for dataset in sets:
+        yield "query", dataset.queries
+        if isinstance(dataset, TripletSet):
+            yield "document", dataset.positives
+            yield "document", dataset.negatives
+        else:
+            yield "document", dataset.documents

@@ -1,61 +1,47 @@
-# ruff: noqa: N806 - tensors carry their shape in their names
-"""One evaluation: encode queries and documents once over all ranks, then score every dimension on the writer."""
+"""One evaluation: all sets are read by the model once, over all ranks; then every metric is computed on the writer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import Field
-
-from finetune_api.base import Contract
-from finetune_trainer.evaluation.dataset import RetrievalSet
+from finetune_trainer.evaluation.dataset import EvaluationSet
 from finetune_trainer.evaluation.encode import Encoder
-from finetune_trainer.evaluation.score import STANDARD_METRICS, score
-
-
-class Scores(Contract):
-    """What one model reaches on one set."""
-
-    name: str
-    """Name of the evaluation set."""
-    metric: str
-    """`spec.evaluation.metric`."""
-    values: dict[str, float]
-    """Every reported metric of whole embeddings, the spec's first."""
-    dimensions: dict[int, float] = Field(default_factory=dict)
-    """`metric` per Matryoshka dimension, largest first."""
-
-    @property
-    def value(self) -> float:
-        """Return the number that decides which model is best."""
-        return self.values[self.metric]
+from finetune_trainer.evaluation.measurement import Measurement, Scores
+from finetune_trainer.evaluation.pairs import PairScorer
+from finetune_trainer.evaluation.score import Seen, score
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What to measure on which set. The same path serves baseline, training and the end."""
 
-    dataset: RetrievalSet
+    dataset: EvaluationSet
     metric: str
     dimensions: tuple[int, ...] = ()
+    others: tuple[str, ...] = ()
+    """Metrics that are reported besides, of whole embeddings."""
 
-    def run(self, encoder: Encoder) -> Scores:
-        """Return the scores of the encoder's model, the same on every rank."""
-        queries_QD = encoder.encode(self.dataset.queries, role="query")
-        documents_ND = encoder.encode(self.dataset.documents, role="document")
+    def run(self, reader: Encoder | PairScorer) -> Scores:
+        """Return the scores of the reader's model on this set alone, the same on every rank."""
+        (measurement,) = measure([self], reader)
+        return measurement.scores
 
-        def at(dimension: int, *metrics: str) -> dict[str, float]:
-            return score(
-                self.dataset,
-                queries_QD=queries_QD,
-                documents_ND=documents_ND,
-                dimension=dimension,
-                metrics=metrics,
-                similarity=encoder.model.similarity,
-            )
+    def score(self, seen: Seen) -> Measurement:
+        """Return every metric of what the model made of the set."""
+        whole = score(self.dataset, seen, tuple(dict.fromkeys((self.metric, *self.others))))
+        cut = {size: score(self.dataset, seen, (self.metric,), dimension=size) for size in self.dimensions}
+        scores = Scores(
+            name=self.dataset.name,
+            metric=self.metric,
+            values=whole.values,
+            dimensions={size: found.values[self.metric] for size, found in cut.items()},
+        )
+        return Measurement(scores=scores, sample=whole.sample)
 
-        scores = None
-        if encoder.ranks.is_writer:
-            whole = at(queries_QD.shape[1], *dict.fromkeys((self.metric, *STANDARD_METRICS)))
-            cut = {dimension: at(dimension, self.metric)[self.metric] for dimension in self.dimensions}
-            scores = Scores(name=self.dataset.name, metric=self.metric, values=whole, dimensions=cut)
-        shared: Scores = encoder.ranks.share(scores)
-        return shared
+
+def measure(evaluations: Sequence[Evaluation], reader: Encoder | PairScorer) -> list[Measurement]:
+    """Return what the reader's model reaches on every set, the same on every rank."""
+    seen = reader.read([evaluation.dataset for evaluation in evaluations])
+    ranks = reader.shares.ranks
+    measured = [evaluation.score(seen) for evaluation in evaluations] if ranks.is_writer else None
+    shared: list[Measurement] = ranks.share(measured)
+    return shared

@@ -1,22 +1,37 @@
 """Measures the model before, during and after training, and keeps the best."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from finetune_api.contract import Stage
 from finetune_api.reasons import Reason
+from finetune_api.status import EvaluationScore
 from finetune_trainer.checkpoints.best import BestRecord
 from finetune_trainer.data.manifest import InputsManifest
 from finetune_trainer.evaluation.baseline import read_baseline, write_baseline
-from finetune_trainer.evaluation.dataset import load_retrieval_set
+from finetune_trainer.evaluation.dataset import load_set
 from finetune_trainer.evaluation.encode import Encoder
-from finetune_trainer.evaluation.evaluate import Evaluation, Scores
+from finetune_trainer.evaluation.evaluate import Evaluation, measure
+from finetune_trainer.evaluation.measurement import Measurement, Scores, scores_of
+from finetune_trainer.evaluation.metrics import (
+    STANDARD_METRICS,
+    candidates_are_ranked,
+    judging_first,
+    main_metric,
+    trained_dimensions,
+)
+from finetune_trainer.evaluation.pairs import PairScorer
+from finetune_trainer.evaluation.shares import Shares
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.gate import confidence_of
 from finetune_trainer.model.inputs import InputReader
 from finetune_trainer.model.load import autocast_dtype
+from finetune_trainer.model.save import save_model
+from finetune_trainer.report.compare import compare, missing_intervals
 from finetune_trainer.training.session import Session
 
 logger = logging.getLogger(__name__)
@@ -24,70 +39,92 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Judge:
-    """Evaluates one model on the job's evaluation set; without a set it measures nothing and the last model wins."""
+    """Evaluates one model on the job's evaluation sets; without a set it measures nothing and the last model wins."""
 
     session: Session
-    model: SentenceTransformer
-    evaluation: Evaluation | None
-    encoder: Encoder
-    baseline: Scores | None = None
+    model: SentenceTransformer | CrossEncoder
+    evaluations: Sequence[Evaluation]
+    """The first is on the judging set: its metric decides which model is best."""
+    reader: Encoder | PairScorer
+    baseline: list[Measurement] | None = None
     best: BestRecord | None = None
 
     def measure_baseline(self) -> None:
         """Measure the base model, or read what an earlier attempt measured."""
-        if self.evaluation is None or not self.session.spec.evaluation.baseline:
+        if not self.evaluations or not self.session.spec.evaluation.baseline:
             return
         path, spec_hash, ranks = self.session.workspace.baseline, self.session.config.spec_hash, self.session.ranks
         self.baseline = ranks.share(read_baseline(path, spec_hash=spec_hash) if ranks.is_writer else None)
         if self.baseline is None:
             with self.session.tracker.stage(Stage.BASELINE):
-                self.baseline = self.evaluation.run(self.encoder)
+                self.baseline = measure(self.evaluations, self.reader)
             if ranks.is_writer:
                 write_baseline(path, self.baseline, spec_hash=spec_hash)
-        self.session.tracker.measured_baseline(self.baseline)
-        logger.info("baseline", extra=dict(self.baseline.values))
+        self.session.tracker.measured_baseline(scores_of(self.baseline))
+        log("baseline", scores_of(self.baseline))
 
     def measure(self, step: int) -> None:
         """Measure the model after `step`, and keep it if it is the best so far."""
-        if self.evaluation is None:
+        if not self.evaluations:
             return
         with self.session.tracker.stage(Stage.EVALUATING):
-            scores = self.evaluation.run(self.encoder)
+            measured = measure(self.evaluations, self.reader)
+        scores = scores_of(measured)
         self.session.tracker.measured(scores, step=step)
-        logger.info("evaluation", extra={"step": step, **scores.values})
-        if self.best is None or scores.value > self.best.scores.value:
-            self.best = BestRecord(spec_hash=self.session.config.spec_hash, step=step, scores=scores)
-            self.session.tracker.improved(scores, step=step)
+        log("evaluation", scores, step=step)
+        if self.best is None or scores[0].value > self.best.judged.value:
+            self.best = BestRecord(spec_hash=self.session.config.spec_hash, step=step, measurements=measured)
+            self.session.tracker.improved(scores[0], step=step)
             if self.session.ranks.is_writer:
                 with self.session.tracker.stage(Stage.SAVING):
-                    self.session.best.write(scores, step=step, save=self.save_model)
+                    self.session.best.write(self.best, save=self.save_model)
 
     def save_model(self, folder: Path) -> None:
-        """Write the model as it is now, as users load it; the library's card would hold rows of data."""
-        self.model.save_pretrained(str(folder), create_model_card=False)
+        """Write the model as it is now, as users load it."""
+        save_model(self.model, folder)
+
+    def compare(self) -> list[EvaluationScore]:
+        """Return every metric of the base model and of the best one, with how sure the improvement is."""
+        confidence = confidence_of(self.session.spec)
+        compared = compare(self.baseline, self.best.measurements if self.best else None, confidence=confidence)
+        for warning in missing_intervals(self.baseline or [], compared):
+            self.session.tracker.warn(warning)
+        return compared
 
 
-def appoint_judge(session: Session, inputs: InputsManifest, model: SentenceTransformer, reader: InputReader) -> Judge:
+def appoint_judge(
+    session: Session, inputs: InputsManifest, model: SentenceTransformer | CrossEncoder, reader: InputReader
+) -> Judge:
     """Return the judge, who remembers the best model of earlier attempts."""
-    evaluation = None
-    if inputs.evaluations:
-        evaluation = Evaluation(
-            dataset=load_retrieval_set(session.workspace, inputs.evaluations[0]),
-            metric=session.spec.evaluation.metric,
-            dimensions=tuple(session.spec.training.loss.matryoshka_dimensions),
-        )
-    encoder = Encoder(
-        model=model,
-        reader=reader,
+    shares = Shares(
         ranks=session.ranks,
         batch_size=session.spec.evaluation.batch_size,
         autocast=autocast_dtype(session.spec.model, device=session.ranks.device),
         on_batch=lambda: between_batches(session),
     )
-    best = session.ranks.share(session.best.read() if session.ranks.is_writer else None)
-    if best is not None:
-        session.tracker.improved(best.scores, step=best.step)
-    return Judge(session, model, evaluation, encoder, best=best)
+    evaluations = plan_evaluations(session, inputs)
+    if isinstance(model, CrossEncoder):
+        judge = Judge(session, model, evaluations, PairScorer(model, reader, shares))
+    else:
+        judge = Judge(session, model, evaluations, Encoder(model, reader, shares))
+    judge.best = session.ranks.share(session.best.read() if session.ranks.is_writer else None)
+    if judge.best is not None:
+        session.tracker.improved(judge.best.judged, step=judge.best.step)
+    return judge
+
+
+def plan_evaluations(session: Session, inputs: InputsManifest) -> list[Evaluation]:
+    """Return what to measure on each prepared set: on the judging set first, and on it alone in every dimension."""
+    spec = session.spec
+    return [
+        Evaluation(
+            dataset=load_set(session.workspace, prepared, ranked=candidates_are_ranked(spec, prepared.name)),
+            metric=main_metric(spec, prepared.evaluator),
+            dimensions=() if place else trained_dimensions(spec),
+            others=STANDARD_METRICS[prepared.evaluator],
+        )
+        for place, prepared in enumerate(judging_first(spec, inputs.evaluations))
+    ]
 
 
 def between_batches(session: Session) -> None:
@@ -96,3 +133,9 @@ def between_batches(session: Session) -> None:
     (stops,) = session.ranks.sum(bool(session.stop))
     if stops:
         raise RunFailure(Reason.PREEMPTED, "asked to end during an evaluation")
+
+
+def log(event: str, scores: Sequence[Scores], **fields: int) -> None:
+    """Write one line per set."""
+    for one in scores:
+        logger.info(event, extra={**fields, "dataset": one.name, **one.values})

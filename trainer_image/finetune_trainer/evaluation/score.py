@@ -1,70 +1,58 @@
-# ruff: noqa: ANN401, ARG002 - signatures are the library's
-# ruff: noqa: N803 - tensors carry their shape in their names
-"""Retrieval metrics of given embeddings, cut to one dimension. The library's own scoring, so equal to it in every tie.
+"""The metrics of one set, of what a model made of it."""
 
-Shapes: Q queries, N documents, D embedding dimensions.
-"""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import numpy as np
 
-import torch
-from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from finetune_trainer.evaluation import statistics
+from finetune_trainer.evaluation.dataset import EvaluationSet, PairSet, RerankingSet, RetrievalSet, TripletSet
+from finetune_trainer.evaluation.encode import Embeddings
+from finetune_trainer.evaluation.measurement import Sample
+from finetune_trainer.evaluation.pairs import PairScores
+from finetune_trainer.evaluation.reranking import score_given_order, score_reranking
+from finetune_trainer.evaluation.retrieval import score_retrieval
 
-from finetune_trainer.evaluation.dataset import RetrievalSet
-
-Similarity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-#: Always reported, besides the metric of the spec.
-STANDARD_METRICS = ("ndcg@10", "mrr@10", "recall@10")
-
-
-class PrecomputedRetrieval(InformationRetrievalEvaluator):  # type: ignore[misc]
-    """The library's evaluator on embeddings that are there already; its queries and documents are row numbers."""
-
-    def __init__(
-        self, dataset: RetrievalSet, *, queries_QD: torch.Tensor, documents_ND: torch.Tensor, cutoffs: list[int]
-    ) -> None:
-        super().__init__(
-            queries={name: row for row, name in enumerate(dataset.queries.ids)},
-            corpus={name: row for row, name in enumerate(dataset.documents.ids)},
-            relevant_docs=dict(dataset.relevant),
-            mrr_at_k=cutoffs,
-            ndcg_at_k=cutoffs,
-            accuracy_at_k=cutoffs,
-            precision_recall_at_k=cutoffs,
-            map_at_k=cutoffs,
-            write_csv=False,
-        )
-        self._embeddings = {"query": queries_QD, "document": documents_ND}
-
-    def embed_inputs(
-        self,
-        model: Any,
-        sentences: list[int],
-        encode_fn_name: str = "document",
-        **kwargs: Any,
-    ) -> torch.Tensor:
-        """Return the rows that `sentences` counts."""
-        return self._embeddings[encode_fn_name][sentences]
+#: What an embedding model or a reranker made of the sets.
+Seen = Embeddings | PairScores
 
 
-def score(  # noqa: PLR0913 - each is a part of its own
-    dataset: RetrievalSet,
-    *,
-    queries_QD: torch.Tensor,
-    documents_ND: torch.Tensor,
-    dimension: int,
-    metrics: Iterable[str],
-    similarity: Similarity,
-) -> dict[str, float]:
-    """Return each metric (`ndcg@10` and so on) with embeddings cut to their first `dimension` values.
+@dataclass(frozen=True)
+class Found:
+    """Metrics of one set, and what the first of them was computed from."""
 
-    `similarity` compares (Q, D) with (N, D); cosine needs no renormalisation after the cut, as it divides by lengths.
-    """
-    cutoffs = sorted({int(metric.partition("@")[2]) for metric in metrics})
-    evaluator = PrecomputedRetrieval(
-        dataset, queries_QD=queries_QD[:, :dimension], documents_ND=documents_ND[:, :dimension], cutoffs=cutoffs
-    )
-    evaluator.score_functions = {"similarity": similarity}
-    found = evaluator.compute_all_metrics(model=None)["similarity"]
-    return {metric: float(found[f"{metric.partition('@')[0]}@k"][int(metric.partition("@")[2])]) for metric in metrics}
+    values: dict[str, float]
+    sample: Sample
+
+
+def score(dataset: EvaluationSet, seen: Seen, metrics: Sequence[str], *, dimension: int | None = None) -> Found:
+    """Return each metric with embeddings cut to their first `dimension` values; a reranker has none to cut."""
+    if isinstance(dataset, PairSet):
+        return _score_pairs(dataset, seen.score_pairs(dataset, dimension=dimension), metrics)
+    if isinstance(dataset, RerankingSet):
+        found = score_reranking(dataset, seen, metrics, dimension=dimension)
+        if dataset.ranked and dimension is None:
+            found |= score_given_order(dataset, metrics)
+        return _mean(found)
+    assert isinstance(seen, Embeddings), "check_sense refuses these sets for rerankers"
+    if isinstance(dataset, RetrievalSet):
+        return _mean(score_retrieval(dataset, seen, metrics, dimension=dimension))
+    return _mean({"accuracy": _rank_triplets(dataset, seen, dimension=dimension)})
+
+
+def _rank_triplets(dataset: TripletSet, seen: Embeddings, *, dimension: int | None) -> np.ndarray:
+    """Return 1 for each row whose answer is closer to the query than the other document."""
+    positive = seen.similarities(dataset.queries, dataset.positives, dimension=dimension)
+    return positive > seen.similarities(dataset.queries, dataset.negatives, dimension=dimension)
+
+
+def _score_pairs(dataset: PairSet, scores: np.ndarray, metrics: Sequence[str]) -> Found:
+    values = {metric: statistics.measure(metric, labels=dataset.labels, scores=scores) for metric in metrics}
+    return Found(values, Sample(values=scores.tolist(), labels=dataset.labels.tolist()))
+
+
+def _mean(per_row: Mapping[str, np.ndarray]) -> Found:
+    """Return the means over queries or rows."""
+    first = next(iter(per_row.values()))
+    means = {metric: float(values.mean()) for metric, values in per_row.items()}
+    return Found(means, Sample(values=first.astype(np.float64).tolist()))

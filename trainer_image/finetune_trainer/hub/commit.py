@@ -12,13 +12,15 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from finetune_api.reasons import Reason
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.branch import Target
-from finetune_trainer.hub.errors import hub_words, is_unreachable, status_of
+from finetune_trainer.hub.errors import asked_wait_seconds, hub_words, is_unreachable, status_of
 from finetune_trainer.hub.snapshot import is_as_listed
 
 #: Files of the repository that a new model does not replace.
 KEPT = frozenset({".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "NOTICE.txt"})
 #: Seconds to wait before each further try.
 PAUSES = (1.0, 4.0, 15.0)
+#: Longest wait that the Hub may ask for; after a longer one the publish container is started anew.
+MOST_PAUSE_SECONDS = 300.0
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +51,8 @@ def commit_files(target: Target, change: Change) -> Committed:
 
     The head that was read must still be the head (412 otherwise). After any error the branch is searched for a commit
     of this run before another is sent: the answer may have been lost, not the commit. Fails with PublishConflict when
-    others keep committing, with HubUnavailable when no answer comes.
+    others keep committing, with HubUnavailable when no answer comes. Where the Hub says when it will take requests
+    again, it is waited for so long, within a bound.
     """
     overtaken = 0
     for pause in (*PAUSES, None):
@@ -62,11 +65,13 @@ def commit_files(target: Target, change: Change) -> Committed:
                 raise
             if (found := _find_sent(target, change)) is not None:
                 return Committed(found, overtaken=overtaken)
-            if pause is None:
+            wait = asked_wait_seconds(error)
+            if pause is None or wait > MOST_PAUSE_SECONDS:
                 raise failure from error
             overtaken += status_of(error) == HTTPStatus.PRECONDITION_FAILED
-            _log.warning("commit not made, trying again", extra={"error": hub_words(error), "pause_seconds": pause})
-            time.sleep(pause)
+            wait = max(pause, wait)
+            _log.warning("commit not made, trying again", extra={"error": hub_words(error), "pause_seconds": wait})
+            time.sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 

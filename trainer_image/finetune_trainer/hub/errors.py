@@ -1,7 +1,9 @@
 """Answers of the Hub as reasons of ours. Translated once, here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import httpx2
@@ -12,6 +14,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # exported lazily
 
 from finetune_api.reasons import Reason
 from finetune_trainer.causes import causes, one_line
@@ -44,6 +47,27 @@ def is_unreachable(error: BaseException) -> bool:
         return status in _TRY_AGAIN
     silent = (httpx2.TransportError, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError)
     return any(isinstance(cause, silent) for cause in causes(error))
+
+
+def asked_wait_seconds(error: BaseException) -> float:
+    """Return how long the Hub asks to wait before the next try, by RateLimit or Retry-After; 0 if it does not ask."""
+    for cause in causes(error):
+        if isinstance(cause, HfHubHTTPError | httpx2.HTTPStatusError) and cause.response is not None:
+            return _asked_wait_seconds(cause.response.headers)
+    return 0.0
+
+
+def _asked_wait_seconds(headers: Mapping[str, str]) -> float:
+    limit = parse_ratelimit_headers(headers)
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds)
+    asked = headers.get("Retry-After", "").strip()
+    if asked.isdigit():
+        return float(asked)
+    try:
+        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def lacks_call(error: BaseException) -> bool:

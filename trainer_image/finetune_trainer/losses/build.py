@@ -2,58 +2,75 @@
 
 from typing import Any
 
-import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.losses import (
-    CachedMultipleNegativesRankingLoss,
-    MatryoshkaLoss,
-    MultipleNegativesRankingLoss,
-)
-from sentence_transformers.util import cos_sim, dot_score
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+from torch import nn
 
+from finetune_api.losses import Kind
+from finetune_api.objective import Loss
 from finetune_api.reasons import Reason
-from finetune_api.types import Loss
+from finetune_api.workspace import Workspace
+from finetune_trainer.causes import one_line
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.losses.arguments import Part, complete, parts_of
+from finetune_trainer.losses.guide import load_guide
 
-LOSSES: dict[str, type[torch.nn.Module]] = {
-    "CachedMultipleNegativesRankingLoss": CachedMultipleNegativesRankingLoss,
-    "MultipleNegativesRankingLoss": MultipleNegativesRankingLoss,
-}
-SIMILARITIES = {"cos_sim": cos_sim, "dot_score": dot_score}
-#: Rows embedded at once under `mini_batch_size: auto`: larger ones only warm a CPU's caches less. On an accelerator
-#: many rows make the loss stage cheap, and the token budget, which counts image tokens too, bounds the memory.
-AUTO_CPU = {"mini_batch_size": 8}
-AUTO_ACCELERATOR = {"mini_batch_size": 64, "mini_batch_num_tokens": 8192}
+#: What the constructors of losses and MatryoshkaLoss raise for arguments that they cannot use with this model.
+REFUSALS = (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError)
 
 
-def build_loss(spec: Loss, model: SentenceTransformer, *, world_size: int) -> torch.nn.Module:
+def build_loss(
+    spec: Loss, model: SentenceTransformer | CrossEncoder, *, kind: Kind, world_size: int, workspace: Workspace
+) -> nn.Module:
     """Return the loss, inside MatryoshkaLoss if dimensions are given.
 
+    Layers of its own are initialised from torch's random numbers, which therefore have to be equal on all ranks.
+
+    Args:
+        spec: of the loss.
+        model: that is trained; on the meta device nothing but the arguments is tried.
+        kind: of the model.
+        world_size: ranks that train together.
+        workspace: where other models are.
+
     Raises:
-        RunFailure: the library does not take an argument.
+        RunFailure: the library does not take an argument, or not with this model.
 
     """
-    arguments = loss_arguments(spec, device=model.device, world_size=world_size)
+    guide = load_guide(spec.guide, workspace, device=model.device) if spec.guide else None
     try:
-        loss = LOSSES[spec.name](model, **arguments)
+        return _Builder(model, kind=kind, world_size=world_size).build(spec, guide)
+    except REFUSALS as error:
+        message = f"training.loss: {spec.name} was refused: {one_line(error)}"
+        raise RunFailure(Reason.INVALID_ARGUMENT, message) from error
+
+
+class _Builder:
+    """Builds losses of one model."""
+
+    def __init__(self, model: SentenceTransformer | CrossEncoder, *, kind: Kind, world_size: int) -> None:
+        self._model = model
+        self._kind = kind
+        self._world_size = world_size
+
+    def build(self, spec: Loss, guide: SentenceTransformer | None) -> nn.Module:
+        """Return the loss with everything that is put around it."""
+        part, *around = parts_of(spec, self._kind)
+        matryoshka: dict[str, Any] = {}
         if spec.matryoshka_dimensions:
-            loss = MatryoshkaLoss(model, loss, list(spec.matryoshka_dimensions))
-    except (TypeError, ValueError, KeyError) as error:
-        raise RunFailure(Reason.INVALID_ARGUMENT, f"training.loss: {spec.name} was refused: {error}") from error
-    return loss
+            matryoshka["matryoshka_dims"] = list(spec.matryoshka_dimensions)
+            matryoshka["matryoshka_weights"] = list(spec.matryoshka_weights) or None
+        if around:
+            return self._make(part, loss=self._make(around[0]), **matryoshka)
+        loss = self._make(part, **({} if guide is None else {"guide": guide}))
+        return MatryoshkaLoss(self._model, loss, **matryoshka) if matryoshka else loss
 
-
-def loss_arguments(spec: Loss, *, device: torch.device, world_size: int) -> dict[str, Any]:
-    """Return the keyword arguments of the loss class.
-
-    Unless stated, negatives are gathered from all ranks: N ranks with batch B then train exactly like one with N x B.
-    """
-    arguments: dict[str, Any] = {"gather_across_devices": world_size > 1, **spec.arguments}
-    if spec.name == "CachedMultipleNegativesRankingLoss" and arguments.get("mini_batch_size", "auto") == "auto":
-        automatic = AUTO_ACCELERATOR if device.type == "cuda" else AUTO_CPU
-        arguments = {**automatic, **{name: value for name, value in arguments.items() if name != "mini_batch_size"}}
-    if isinstance(arguments.get("similarity_fct"), str):
-        arguments["similarity_fct"] = SIMILARITIES[arguments["similarity_fct"]]
-    if "directions" in arguments:
-        arguments["directions"] = tuple(arguments["directions"])
-    return arguments
+    def _make(self, part: Part, **more: Any) -> nn.Module:  # noqa: ANN401 - as the class takes them
+        """Return one loss with its arguments and `more` that the manifest says elsewhere."""
+        values, problems = part.read("training.loss.arguments")
+        if problems:
+            raise ValueError("; ".join(map(str, problems)))
+        if "embedding_dimension" in part.entry.parameters:
+            more["embedding_dimension"] = self._model.get_embedding_dimension()
+        arguments = complete(values, part.entry, device=self._model.device, world_size=self._world_size)
+        return part.entry.cls(self._model, **arguments, **more)

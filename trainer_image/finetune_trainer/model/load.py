@@ -1,58 +1,72 @@
-"""Loads the base model as the spec says, and tells how it was loaded."""
+"""Loads the model as the spec says, and tells how it was loaded."""
 
-import importlib.util
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from finetune_api.model import Model
 from finetune_api.reasons import Reason
 from finetune_api.status import ModelStatus
-from finetune_api.types import Model
 from finetune_api.workspace import Workspace
-from finetune_trainer.distributed.errors import is_out_of_memory, shorten
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.model.adapters import add_adapters
+from finetune_trainer.model.encoders import load_encoder, load_reranker
+from finetune_trainer.model.freezing import freeze
+from finetune_trainer.model.part import parts_of
+from finetune_trainer.model.prompts import set_prompts
+from finetune_trainer.model.refusal import told_as
+from finetune_trainer.model.router import load_router
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-#: Names under which a model may keep its document prompt; the order is the library's, in `encode_document`.
-DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")
 
+def load_model(
+    spec: Model, workspace: Workspace, *, device: torch.device, seed: int
+) -> SentenceTransformer | CrossEncoder:
+    """Return the model on `device`, from the folders that prepare filled, ready to be trained.
 
-def load_model(spec: Model, workspace: Workspace, *, device: torch.device) -> SentenceTransformer:
-    """Return the prepared base model on `device`, with the spec's precision, attention, limits and prompts.
+    It has the spec's modules, precision, attention, limits and prompts, adapters are added and parameters frozen.
+    New layers are initialised from `seed`, the same on every rank; global random states stay as they are.
 
     Raises:
         RunFailure: the library cannot load it; prepare should have seen that.
 
     """
-    try:
-        model = SentenceTransformer(
-            str(workspace.base_model),
-            device=str(device),
-            local_files_only=True,
-            model_kwargs={**spec.model_kwargs, **precision_arguments(spec, device=device)},
-            processor_kwargs=dict(spec.processor_kwargs),
-        )
-    except (ImportError, KeyError, OSError, TypeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise RunFailure(Reason.UNSUPPORTED_MODEL, f"model: it cannot be loaded ({shorten(error)})") from error
-    if spec.max_seq_length is not None:
-        model.max_seq_length = spec.max_seq_length
-    given = {"query": spec.prompts.query, "document": spec.prompts.document}
-    model.prompts = {**model.prompts, **{name: prompt for name, prompt in given.items() if prompt is not None}}
+    with seeded(seed):
+        model = build_model(spec, workspace, device=device)
+        restrict(model, spec)
     return model
 
 
-def precision_arguments(spec: Model, *, device: torch.device) -> dict[str, Any]:
-    """Return the arguments of from_pretrained for precision and attention; without one the model's default holds."""
-    arguments: dict[str, Any] = {"dtype": DTYPES[spec.dtype]}
-    if spec.attention != "auto":
-        arguments["attn_implementation"] = spec.attention
-    elif device.type == "cuda" and spec.dtype != "float32" and importlib.util.find_spec("flash_attn"):
-        arguments["attn_implementation"] = "flash_attention_2"
-    return arguments
+def build_model(spec: Model, workspace: Workspace, *, device: torch.device) -> SentenceTransformer | CrossEncoder:
+    """Return the model with all its weights trainable; on the meta device it has no weights."""
+    parts = parts_of(spec, workspace, device=device)
+    if spec.router is not None:
+        model = load_router(parts, by_task=spec.router.by == "Task")
+    elif spec.kind == "Reranker":
+        model = load_reranker(parts[""])
+    else:
+        model = load_encoder(parts[""])
+    if spec.max_seq_length is not None:
+        with told_as("spec.model.maxSeqLength: this model has no such limit", reason=Reason.INVALID_ARGUMENT):
+            model.max_seq_length = spec.max_seq_length
+    set_prompts(model, spec.prompts)
+    return model
+
+
+def restrict(model: SentenceTransformer | CrossEncoder, spec: Model) -> None:
+    """Leave only those parameters trainable that the spec wants to be trained."""
+    if spec.lora is not None:
+        with told_as("spec.model.lora: adapters cannot be added"):
+            add_adapters(model, spec.lora)
+    freeze(model, spec)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw what is new from `seed`; weights are made on the CPU, whatever device they end on."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def autocast_dtype(spec: Model, *, device: torch.device) -> torch.dtype | None:
@@ -62,19 +76,21 @@ def autocast_dtype(spec: Model, *, device: torch.device) -> torch.dtype | None:
     return None
 
 
-def prompts_by_role(prompts: Mapping[str, str]) -> dict[str, str]:
-    """Return the prompts of query and document, as encode_query and encode_document choose them."""
-    document = next((prompts[name] for name in DOCUMENT_PROMPT_NAMES if name in prompts), "")
-    return {"query": prompts.get("query", ""), "document": document}
-
-
-def describe(model: SentenceTransformer, *, revision: str | None) -> ModelStatus:
+def describe(model: SentenceTransformer | CrossEncoder, *, revision: str | None) -> ModelStatus:
     """Return what was loaded and how it runs."""
-    attention = getattr(model.config, "_attn_implementation", None)
+    embeds = isinstance(model, SentenceTransformer)
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return ModelStatus(
         revision=revision,
-        modalities=[modality for modality in model.modalities if isinstance(modality, str)],
-        embedding_dimension=model.get_embedding_dimension(),
-        attention=attention,
+        modalities=modality_names(model),
+        embedding_dimension=model.get_embedding_dimension() if embeds else None,
+        attention=getattr(model.config, "_attn_implementation", None),
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        parameters=sum(number for number, _ in counts),
+        trainable_parameters=sum(number for number, trained in counts if trained),
     )
+
+
+def modality_names(model: SentenceTransformer | CrossEncoder) -> list[str]:
+    """Return what the model takes; several at once are joined as in `image+text`."""
+    return [name if isinstance(name, str) else "+".join(name) for name in model.modalities]

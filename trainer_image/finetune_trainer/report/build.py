@@ -4,49 +4,11 @@ import platform
 from importlib.metadata import version
 
 import finetune_api
-from finetune_api.contract import Progress, Role, RunResult, Stage, round_significant
+from finetune_api.contract import Progress, Role, RunResult, Stage
 from finetune_api.reasons import Reason
-from finetune_api.status import DimensionScore, EvaluationScore
-from finetune_trainer.evaluation.evaluate import Scores
 from finetune_trainer.report.schema import Report
 
 PACKAGES = ("torch", "sentence-transformers", "transformers", "accelerate", "datasets")
-
-
-def compare(baseline: Scores | None, final: Scores | None) -> list[EvaluationScore]:
-    """Return each metric before and after, the spec's first and with its dimensions."""
-    known = final or baseline
-    if known is None:
-        return []
-    return [
-        EvaluationScore(
-            name=known.name,
-            metric=metric,
-            baseline=rounded(baseline.values.get(metric) if baseline else None),
-            final=rounded(final.values.get(metric) if final else None),
-            dimensions=compare_dimensions(baseline, final) if metric == known.metric else [],
-        )
-        for metric in known.values
-    ]
-
-
-def compare_dimensions(baseline: Scores | None, final: Scores | None) -> list[DimensionScore]:
-    """Return the spec's metric before and after for each Matryoshka dimension, largest first."""
-    known = final or baseline
-    assert known is not None, "called with at least one"
-    return [
-        DimensionScore(
-            dimension=dimension,
-            baseline=rounded(baseline.dimensions.get(dimension) if baseline else None),
-            final=rounded(final.dimensions.get(dimension) if final else None),
-        )
-        for dimension in known.dimensions
-    ]
-
-
-def rounded(value: float | None) -> float | None:
-    """Return the value as it appears in status."""
-    return None if value is None else round_significant(value)
 
 
 def versions() -> dict[str, str]:

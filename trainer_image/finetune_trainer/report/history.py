@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from finetune_api.base import Contract
-from finetune_trainer.evaluation.evaluate import Scores
+from finetune_trainer.evaluation.measurement import Scores
 from finetune_trainer.report.schema import CurvePoint
 
 
@@ -17,8 +17,8 @@ class History(Contract):
     curve: list[CurvePoint] = Field(default_factory=list)
     evaluated_step: int = 0
     """Step of the newest evaluation; 0 before the first."""
-    latest: Scores | None = None
-    """Scores of the newest evaluation."""
+    latest: list[Scores] = Field(default_factory=list)
+    """Scores of the newest evaluation, those on the judging set first; none before it."""
     nonfinite_steps: int = 0
     """Steps that were left out because their loss or gradient was not a number."""
     seconds: dict[str, float] = Field(default_factory=dict)

@@ -15,7 +15,7 @@ class CurvePoint(Contract):
     loss: float | None = None
     learning_rate: float | None = None
     score: float | None = None
-    """`spec.evaluation.metric` on the first evaluation set."""
+    """`spec.evaluation.metric` on the judging set."""
 
 
 class Report(Contract):
@@ -25,7 +25,8 @@ class Report(Contract):
     model: ModelStatus
     datasets: list[DatasetStatus] = Field(default_factory=list)
     evaluations: list[EvaluationScore] = Field(default_factory=list)
-    """The first entry of each evaluation set is `spec.evaluation.metric`; others (mrr@10, recall@10) follow."""
+    """All metrics of one set after those of another, the judging set first; the first of a set is the one that its
+    dimensions and its interval are of, `spec.evaluation.metric` wherever the set yields it."""
     metrics: MetricsStatus = Field(default_factory=MetricsStatus)
     steps: int
     """Optimizer steps made, over all attempts."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from finetune_api.contract import Progress, Stage, round_significant
 from finetune_api.status import CheckpointStatus, MetricsStatus, ProgressStatus
-from finetune_trainer.evaluation.evaluate import Scores
+from finetune_trainer.evaluation.measurement import Scores
 from finetune_trainer.report.clock import now
 from finetune_trainer.report.history import History
 from finetune_trainer.report.metrics import TrainMetrics
@@ -136,24 +136,24 @@ class Tracker:
             self.history.nonfinite_steps += 1
             self.series.nonfinite.inc()
 
-    def measured_baseline(self, scores: Scores) -> None:
-        """Record the scores of the base model."""
+    def measured_baseline(self, scores: list[Scores]) -> None:
+        """Record the scores of the base model on every set, the judging one first."""
         with self._lock:
-            value = round_significant(scores.value)
+            value = round_significant(scores[0].value)
             self._metrics = self._metrics.model_copy(update={"baseline_ndcg": value})
             self._export(scores)
 
-    def measured(self, scores: Scores, *, step: int) -> None:
-        """Record an evaluation of the model after `step`."""
+    def measured(self, scores: list[Scores], *, step: int) -> None:
+        """Record an evaluation of the model after `step` on every set, the judging one first."""
         with self._lock:
             self.history.evaluated_step, self.history.latest = step, scores
-            value = round_significant(scores.value)
+            value = round_significant(scores[0].value)
             self.history.curve.append(CurvePoint(step=step, score=value))
             self._metrics = self._metrics.model_copy(update={"ndcg": value})
             self._export(scores)
 
     def improved(self, scores: Scores, *, step: int) -> None:
-        """Record that the model after `step` is the best so far."""
+        """Record that the model after `step` is the best so far, by these scores on the judging set."""
         with self._lock:
             value = round_significant(scores.value)
             self._metrics = self._metrics.model_copy(update={"best_ndcg": value, "best_step": step})
@@ -184,11 +184,12 @@ class Tracker:
         elapsed = time.monotonic() - self._started
         return round(elapsed / (step - self._first_step) * (total_steps - step))
 
-    def _export(self, scores: Scores) -> None:
-        for metric, value in scores.values.items():
-            self.series.score.labels(scores.name, metric).set(value)
-        for dimension, value in scores.dimensions.items():
-            self.series.dimension_score.labels(scores.name, scores.metric, str(dimension)).set(value)
+    def _export(self, scores: list[Scores]) -> None:
+        for one in scores:
+            for metric, value in one.values.items():
+                self.series.score.labels(one.name, metric).set(value)
+            for dimension, value in one.dimensions.items():
+                self.series.dimension_score.labels(one.name, one.metric, str(dimension)).set(value)
 
 
 def newest_numbers(history: History) -> dict[str, float | None]:
@@ -197,5 +198,5 @@ def newest_numbers(history: History) -> dict[str, float | None]:
     return {
         "train_loss": steps[-1].loss if steps else None,
         "learning_rate": steps[-1].learning_rate if steps else None,
-        "ndcg": round_significant(history.latest.value) if history.latest else None,
+        "ndcg": round_significant(history.latest[0].value) if history.latest else None,
     }

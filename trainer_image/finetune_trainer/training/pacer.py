@@ -15,7 +15,7 @@ from finetune_trainer.distributed.stop import StopRequest
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.report.tracker import Step, Tracker
 from finetune_trainer.training.schedule import Schedule
-from finetune_trainer.training.trainer import RetrievalTrainer
+from finetune_trainer.training.trainer import GangTrainer
 
 logger = logging.getLogger(__name__)
 #: Steps in a row whose loss or gradient is not a number, after which training ends.
@@ -27,7 +27,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
 
     def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
-        trainer: RetrievalTrainer,
+        trainer: GangTrainer,
         *,
         ranks: Ranks,
         schedule: Schedule,
@@ -125,7 +125,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             loss=self._loss,
             learning_rate=self._learning_rate,
             grad_norm=self._trainer.step_grad_norm,
-            rows=self._schedule.batch_size * self._ranks.world_size,
+            rows=self._trainer.step_rows,
             seconds=seconds,
         )
         self._tracker.made(step, in_curve=in_curve)

@@ -3,9 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from finetune_api.reasons import Reason
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.failures import RunFailure
 
 #: Points of the loss curve over a whole training.
 CURVE_POINTS = 200
@@ -13,10 +11,10 @@ CURVE_POINTS = 200
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps are optimizer steps, counted from 1."""
+    """Steps are optimizer steps over all training sets, counted from 1."""
 
     batch_size: int
-    """Rows per rank and step."""
+    """Rows per rank in a batch of the largest training set."""
     steps_per_epoch: int
     total_steps: int
     warmup_steps: int
@@ -37,23 +35,13 @@ class Schedule:
         return step % self.log_every == 0 or step in (1, self.total_steps)
 
 
-def plan(spec: FinetuneJobSpec, *, rows: int, world_size: int) -> Schedule:
-    """Return the schedule for so many training rows.
+def plan(spec: FinetuneJobSpec, *, batch_size: int, batches_per_epoch: int) -> Schedule:
+    """Return the schedule for so many batches that all ranks together make of all training sets.
 
-    Every rank makes the same number of full batches; the rows that fill none wait for another epoch's order. With
-    fewer rows than one batch per rank, the batches shrink.
-
-    Raises:
-        RunFailure: fewer rows than ranks.
-
+    As the Trainer counts: `gradient_accumulation_steps` batches make a step, the last step of an epoch may be of fewer.
     """
-    if rows < world_size:
-        raise RunFailure(
-            Reason.EMPTY_DATASET, f"data.train: {rows} rows cannot be split over {world_size} processes; add rows"
-        )
     training = spec.training
-    batch_size = min(training.per_device_train_batch_size, rows // world_size)
-    steps_per_epoch = rows // (batch_size * world_size)
+    steps_per_epoch = math.ceil(batches_per_epoch / int(training.arguments.get("gradient_accumulation_steps", 1)))
     total_steps = training.max_steps or max(1, math.ceil(training.num_train_epochs * steps_per_epoch))
     return Schedule(
         batch_size=batch_size,

@@ -1,0 +1,49 @@
+"""docs/local.md says what the command does."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from finetune_api.contract import ExitCode
+from finetune_trainer.local.cli import build_parser, main
+
+DOCS = (Path(__file__).parents[3] / "docs" / "local.md").read_text()
+
+
+def flags(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from flags(command)
+        yield from (option for option in action.option_strings if option.startswith("--"))
+
+
+def test_every_option_is_documented() -> None:
+    undocumented = {flag for flag in flags(build_parser()) if f"`{flag}" not in DOCS}
+
+    assert undocumented == {"--help", "--version"}
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    rows = re.findall(r"^\| ([\d, ]+) \|", DOCS, re.MULTILINE)
+
+    assert {int(code) for row in rows for code in row.split(",")} == {*map(int, ExitCode), 2}
+
+
+def test_the_documented_problems_are_what_the_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = re.search(r"```yaml\n(apiVersion: .*?)```", DOCS, re.DOTALL)
+    expected = re.search(r"\$ finetune validate job\.yaml\n(job\.yaml:\d.*?)```", DOCS, re.DOTALL)
+    assert manifest is not None
+    assert expected is not None
+    monkeypatch.chdir(tmp_path)
+    Path("job.yaml").write_text(manifest[1])
+
+    code = main(["validate", "job.yaml"])
+
+    assert code == ExitCode.BAD_SPEC
+    assert capsys.readouterr().out == expected[1]

@@ -1,0 +1,258 @@
+"""`finetune validate`: the API server's answers, without the API server, in words that say what to write."""
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune_api.contract import ExitCode
+from finetune_trainer.local.checking import check, refusals
+from finetune_trainer.local.cli import main
+from finetune_trainer.local.rules import evaluate
+from finetune_trainer.local.structure import as_sent, job_schema, walk_schema
+from tests.api.conftest import MINIMAL
+from tests.api.test_rules import ACCEPTED, REJECTED
+from tests.stack.jobs import change
+
+#: The API server's message: field, what kind of mistake, value, words.
+THEIRS = re.compile(
+    r'(?:unknown field ")?(?P<path>spec[.\w\[\]]*)"?(?:: \w+ value(?:: (?:"[^"]*"|\d+))?)?(?:: )?(?P<words>.*)'
+)
+#: Everything in the CRD that says what a value may be, and what says nothing about values.
+KEYWORDS = {
+    *("type", "enum", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
+    *("properties", "required", "items", "additionalProperties", "default", "description"),
+    *("x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations"),
+}
+#: How the API server begins what its schema, and no rule of ours, has found.
+SCHEMA_WORDS = re.compile(r"spec\.\S+ in body |supported values: ")
+
+
+def job(**changes: object) -> dict[str, Any]:
+    return change(MINIMAL, **changes)
+
+
+def told(**changes: object) -> list[str]:
+    checked = check(job(**changes))
+    assert isinstance(checked, list), checked
+    return [one.text for one in checked]
+
+
+def write(folder: Path, *documents: dict[str, Any]) -> str:
+    file = folder / "job.yaml"
+    file.write_text("---\n".join(yaml.safe_dump(document, sort_keys=False) for document in documents))
+    return str(file)
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_what_the_api_server_accepts_is_not_refused(case: str) -> None:
+    manifest = as_sent(job(**ACCEPTED[case]), job_schema())
+
+    assert refusals(manifest) == []
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_what_the_api_server_rejects_is_told_of_the_same_field_in_the_same_words(case: str) -> None:
+    changes, message = REJECTED[case]
+    theirs = THEIRS.fullmatch(message)
+    path, words = (theirs["path"], theirs["words"]) if theirs else (None, message)
+
+    checked = check(job(**changes))
+
+    assert isinstance(checked, list)
+    assert path is None or path in [one.path for one in checked]
+    assert SCHEMA_WORDS.match(words) or any(words in one.text for one in checked), checked
+
+
+def test_every_keyword_of_the_crd_is_looked_at() -> None:
+    found = {keyword for schema in walk_schema(job_schema()) for keyword in schema}
+
+    assert found - KEYWORDS == set()
+
+
+def test_every_rule_of_the_crd_can_be_evaluated() -> None:
+    rules = [
+        rule["rule"] for schema in walk_schema(job_schema()) for rule in schema.get("x-kubernetes-validations", [])
+    ]
+
+    answers = [evaluate(rule, {}) for rule in rules if "oldSelf" not in rule]
+
+    assert len(answers) > 10
+
+
+NO_FIELD = "is wrong because there is no such field"
+PROBLEMS: dict[str, dict[str, object]] = {
+    f"spec.training.epochs: 3 {NO_FIELD}; did you mean numTrainEpochs?": {"training__epochs": 3},
+    f"spec.training.num_train_epochs: 3 {NO_FIELD}; did you mean numTrainEpochs?": {"training__num_train_epochs": 3},
+    f"spec.learningRate: 1e-05 {NO_FIELD}; did you mean spec.training.learningRate?": {"learningRate": 1e-5},
+    f"spec.checkpoint.xyz: 1 {NO_FIELD}; the fields here are everySteps, keep": {"checkpoint__xyz": 1},
+    "spec.model is missing; add it: The base model": {"model": None},
+    'spec.resources.nodes: "2" is wrong because a whole number is expected; write a whole number without quotes': {
+        "resources__nodes": "2"
+    },
+    "spec.model.source: 5 is wrong because text is expected; put it in quotes": {"model__source": 5},
+    'spec.evaluation.baseline: "yes" is wrong because true or false is expected; write true or false without quotes': {
+        "evaluation__baseline": "yes"
+    },
+    "spec.data: [] is wrong because fields are expected; write `name: value` lines below it": {"data": []},
+    'spec.data.train: {"name": "a"} is wrong because a list is expected; '
+    "put each item on a line of its own after `- `": {"data__train": {"name": "a"}},
+    "spec.training.warmupRatio: 1 is wrong because it is too large; write a number at least 0 and below 1": {
+        "training__warmupRatio": 1
+    },
+    "spec.training.seed: -1 is wrong because it is too small; write a number at least 0 and at most 2147483647": {
+        "training__seed": -1
+    },
+    'spec.model.dtype: "float23" is wrong because there is no such choice; did you mean float32?': {
+        "model__dtype": "float23"
+    },
+    'spec.storage.size: "5GB" is wrong because it is no quantity; write for example 500m, 4 or 16Gi': {
+        "storage__size": "5GB"
+    },
+    'spec.data.train[0].name: "My Pages" is wrong because only lower-case letters, digits and inner - may be in it; '
+    "write for example pages-2": {"data__train__0__name": "My Pages"},
+    'spec.image: "" is wrong because at least 1 characters are needed; write more of it': {"image": ""},
+    "spec: resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume "
+    '(here resources.nodes is 2, storage.existingClaim is not set, storage.accessMode is "ReadWriteOnce")': {
+        "resources": {"nodes": 2}
+    },
+}
+
+
+@pytest.mark.parametrize("expected", PROBLEMS)
+def test_a_problem_names_field_value_cause_and_what_to_do(expected: str) -> None:
+    assert told(**PROBLEMS[expected]) == [expected]
+
+
+def test_all_problems_are_told_at_once_whatever_finds_them() -> None:
+    problems = told(
+        training__epochs=3,
+        training__learningRate=7,
+        resources={"nodes": "2", "sharedMemory": "99Gi"},
+        evaluation__every="200%",
+        data__train=[{"name": "pages"}],
+        data__evaluation=[{"name": "pages", "source": "hf://acme/pages", "columns": {}}],
+    )
+
+    assert [problem.partition(" ")[0].rstrip(":") for problem in problems] == [
+        "spec.data.train[0].source",
+        "spec.training.epochs",
+        "spec.training.learningRate",
+        "spec.resources.nodes",
+        "spec.evaluation.every",
+        "spec.data.evaluation[0].name",
+        "spec.resources.sharedMemory",
+    ]
+
+
+def test_a_valid_manifest_is_said_to_be_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, job())
+
+    code = main(["validate", file])
+
+    assert code == ExitCode.SUCCESS
+    assert capsys.readouterr().out == f"{file}: FinetuneJob default/job is valid\n"
+
+
+def test_documents_of_several_files_are_told_by_file_line_and_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub-token"}}
+    file = write(tmp_path, secret, job(), job(training__epochs=3))
+    (tmp_path / "other.yaml").write_text("kind: FinetunJob\nspec: {}\n")
+    (tmp_path / "secret.yaml").write_text(yaml.safe_dump(secret))
+
+    code = main(["validate", file, str(tmp_path / "other.yaml"), str(tmp_path / "secret.yaml"), f"{tmp_path}/none"])
+
+    assert code == ExitCode.BAD_SPEC
+    assert capsys.readouterr().out.replace(f"{tmp_path}/", "").splitlines() == [
+        "job.yaml: FinetuneJob default/job is valid",
+        "job.yaml:34:5: spec.training.epochs: 3 is wrong because there is no such field; did you mean numTrainEpochs?",
+        "other.yaml:1:1: apiVersion is missing; add it: Version of the API",
+        "other.yaml:1:1: metadata is missing; add it: The name of the job, and its namespace, labels and annotations "
+        "if it has any",
+        'other.yaml:1:1: kind: "FinetunJob" is wrong because there is no such choice; did you mean FinetuneJob?',
+        "other.yaml:2:1: spec.model is missing; add it: The base model",
+        "other.yaml:2:1: spec.data is missing; add it: What to train and to evaluate on",
+        "secret.yaml: holds no FinetuneJob; write one, with apiVersion: finetune.dev/v1alpha1 and kind: FinetuneJob",
+        "none: cannot be read (No such file or directory); name a file with a FinetuneJob, or - for standard input",
+        "8 problems",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("spec:\n  a: [1\n  b: 2\n", "3:4: this is not YAML: while parsing a flow sequence"),
+        ("spec:\n\ta: 1\n", "2:1: this is not YAML: while scanning for the next token found character '\\t'"),
+        ("a: &x [*x]\n", "1:4: this is not YAML: an alias stands for what holds it"),
+        ("- a\n", '1:1: a FinetuneJob is expected, not ["a"]; begin with apiVersion: finetune.dev/v1alpha1'),
+        ("kind: FinetuneJob\nkind: FinetuneJob\n", "2:1: kind: is given twice; keep one of the two"),
+    ],
+)
+def test_what_is_no_manifest_is_told_with_line_and_column(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+
+    code = main(["validate", str(file)])
+
+    assert code == ExitCode.BAD_SPEC
+    assert f"{file}:{expected}" in capsys.readouterr().out
+
+
+def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(yaml.safe_dump(job()).encode())))
+
+    code = main(["validate", "-"])
+
+    assert code == ExitCode.SUCCESS
+    assert capsys.readouterr().out == "standard input: FinetuneJob default/job is valid\n"
+
+
+def test_scalars_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    manifest = yaml.safe_dump(job(training__learningRate="RATE", model__revision="REVISION", resources__nodes=1.0))
+    file.write_text(manifest.replace("RATE", "2e-5").replace("REVISION", "2026-01-31"))
+
+    assert main(["validate", str(file)]) == ExitCode.SUCCESS
+
+
+def test_an_explicit_null_is_an_absent_field(tmp_path: Path) -> None:
+    assert main(["validate", write(tmp_path, job(schedule={"queueName": None}) | {"status": None})]) == ExitCode.SUCCESS
+
+
+def test_a_name_may_be_left_to_the_api_server(tmp_path: Path) -> None:
+    assert main(["validate", write(tmp_path, job() | {"metadata": {"generateName": "job-"}})]) == ExitCode.SUCCESS
+    assert main(["validate", write(tmp_path, job() | {"metadata": {}})]) == ExitCode.BAD_SPEC
+
+
+def test_a_command_line_that_is_not_understood_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["validate"])
+
+    assert ended.value.code == 2
+    assert "usage: finetune validate" in capsys.readouterr().err
+
+
+def test_nothing_heavy_is_loaded(tmp_path: Path) -> None:
+    heavy = ("torch", "transformers", "datasets", "sentence_transformers", "huggingface_hub", "numpy", "rich")
+    program = f"""
+import sys
+from finetune_trainer.local.cli import main
+code = main(["validate", {write(tmp_path, job())!r}])
+sys.exit(code or ", ".join(set({heavy}) & set(sys.modules)) or 0)
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stderr) == (0, "")

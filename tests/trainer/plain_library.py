@@ -1,0 +1,125 @@
+# ruff: noqa: ANN401 - torch's and the library's types are imported where a rank needs them
+"""The libraries as they are, run inside a rank: what they do wrong is what our trainer replaces."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SECRET = "hf_not_a_real_token"
+
+
+def pages_of(root: Path, columns: Sequence[str]) -> Any:
+    """Return rows of the prepared table as the library is usually given them: with decoded images, in this order."""
+    import pyarrow.parquet as pq
+    from datasets import Dataset, Image
+
+    from finetune_api.workspace import Workspace
+
+    workspace = Workspace(root)
+    cells = pq.read_table(workspace.train_table("pages")).to_pydict()
+    cells["positive"] = [str(workspace.images / cell) for cell in cells["positive"]]
+    return Dataset.from_dict({name: cells[name] for name in columns}).cast_column("positive", Image())
+
+
+def arguments_of(cls: Any, folder: Path, **settings: Any) -> Any:
+    """Return training arguments of two steps on CPU."""
+    defaults = {
+        "output_dir": str(folder),
+        "max_steps": 2,
+        "per_device_train_batch_size": 2,
+        "learning_rate": 1e-3,
+        "use_cpu": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+    }
+    return cls(**defaults | settings)
+
+
+def train_embedding(root: Path, folder: Path, columns: Sequence[str], loss: str, **settings: Any) -> dict[str, Any]:
+    """Train the prepared model on the prepared pages; return each step's gradient norm on this rank, and any error."""
+    import torch
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+    from sentence_transformers.sentence_transformer import losses
+    from transformers import TrainerCallback
+
+    from finetune_api.workspace import Workspace
+
+    model = SentenceTransformer(str(Workspace(root).base_model), device="cpu")
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments_of(Arguments, folder / os.environ["RANK"], **settings),
+        train_dataset=pages_of(root, columns),
+        loss=getattr(losses, loss)(model),
+    )
+    norms: list[float] = []
+
+    class Keep(TrainerCallback):  # type: ignore[misc]
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+            gradients = [one.grad.flatten() for one in model.parameters() if one.grad is not None]
+            norms.append(float(torch.cat(gradients).norm()))
+
+    trainer.add_callback(Keep())
+    return {"error": error_of(trainer), "norms": norms, "files": files_of(folder / os.environ["RANK"])}
+
+
+def train_reranker(root: Path, folder: Path) -> str | None:
+    """Train the prepared reranker on texts; return the error."""
+    from datasets import Dataset
+    from sentence_transformers import CrossEncoderTrainer
+    from sentence_transformers import CrossEncoderTrainingArguments as Arguments
+    from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+    from torch import device
+
+    from finetune_api.workspace import Workspace
+    from finetune_trainer.model.load import load_model
+    from tests.trainer.train_inputs import run_config
+    from tests.trainer.trainers import VLM_RERANKER
+
+    spec = run_config(model=VLM_RERANKER).spec.model
+    model = load_model(spec, Workspace(root), device=device("cpu"), seed=0)
+    cells = {"query": ["q"] * 8, "document": [f"d {n}" for n in range(8)], "label": [0.0, 1.0] * 4}
+    arguments = arguments_of(Arguments, folder / os.environ["RANK"])
+    rows, loss = Dataset.from_dict(cells), BinaryCrossEntropyLoss(model)
+    return error_of(CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss))
+
+
+def error_of(trainer: Any) -> str | None:
+    """Train; return what was raised."""
+    try:
+        trainer.train()
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the files below `folder`."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def evaluate_every_dimension(root: Path, dimensions: Sequence[int]) -> int:
+    """Evaluate outside training, as scripts do before and after it; return the texts that this rank encoded."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    from finetune_api.workspace import Workspace
+
+    torch.distributed.init_process_group("gloo")
+    model = SentenceTransformer(str(Workspace(root).base_model), device="cpu")
+    encoded = 0
+    preprocess = model.preprocess
+
+    def preprocess_and_count(inputs: list[Any], **settings: Any) -> Any:
+        nonlocal encoded
+        encoded += len(inputs)
+        return preprocess(inputs, **settings)
+
+    model.preprocess = preprocess_and_count
+    texts = {str(number): f"text number {number}" for number in range(4)}
+    for dimension in dimensions:
+        InformationRetrievalEvaluator(texts, texts, {name: {name} for name in texts}, truncate_dim=dimension)(model)
+    return encoded

@@ -1,0 +1,240 @@
+# ruff: noqa: ANN401 - torch's and the library's types are imported where a test needs them
+"""What the libraries do wrong as they are: the reasons for most of what our trainer replaces.
+
+The tests named `the_plain_library_...` show that a defect is there; if one fails after an upgrade, something of ours
+may no longer be needed. That ours does it right is shown beside it where it is not shown elsewhere.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl_checkpoint
+from finetune_api.contract import RunConfig
+from finetune_api.workspace import Workspace
+from tests.trainer.gang import start_gang
+from tests.trainer.plain_library import SECRET, evaluate_every_dimension, train_embedding, train_reranker
+from tests.trainer.train_inputs import prepare_pages, prepare_sets, run_config, text_set
+from tests.trainer.trainers import CACHED, PLAIN, VLM_RERANKER, open_session, open_trainer
+
+TEXT_FIRST, IMAGE_FIRST, TEXTS = ("query", "positive"), ("positive", "query"), ("query", "other")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return prepare_pages(tmp_path_factory.mktemp("defects"), run_config(), rows=16)
+
+
+def plain(workspace: Workspace, folder: Path, columns: tuple[str, ...], loss: str, **settings: Any) -> list[Any]:
+    """Train with the library on two ranks."""
+    return start_gang(call, train_embedding, (workspace.root, folder, columns, loss), settings).results()
+
+
+def call(function: Any, arguments: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    return function(*arguments, **settings)
+
+
+def test_the_plain_library_writes_each_checkpoint_from_every_rank_with_the_hub_token_in_it(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    settings = {"save_strategy": "steps", "save_steps": 2, "hub_token": SECRET}
+
+    written = plain(workspace, tmp_path, TEXT_FIRST, PLAIN, **settings, ddp_find_unused_parameters=False)
+
+    for rank, ended in enumerate(written):
+        assert ended["error"] is None
+        assert {"checkpoint-2/modules.json", "checkpoint-2/training_args.bin"} <= set(ended["files"])
+        assert SECRET.encode() in (tmp_path / f"{rank}/checkpoint-2/training_args.bin").read_bytes()
+
+
+def test_the_plain_library_writes_rows_of_data_into_the_model_folder(workspace: Workspace, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    settings = {"save_strategy": "steps", "save_steps": 2, "ddp_find_unused_parameters": False}
+    query = pq.read_table(workspace.train_table("pages"))["query"][0].as_py()
+
+    plain(workspace, tmp_path, TEXT_FIRST, PLAIN, **settings)
+
+    assert query in (tmp_path / "0/checkpoint-2/README.md").read_text()
+    assert list((tmp_path / "0/checkpoint-2/assets").iterdir())
+
+
+def test_the_plain_library_resumes_from_a_checkpoint_that_is_not_whole(tmp_path: Path) -> None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / "model.safetensors").write_bytes(b"whole")
+    (tmp_path / "checkpoint-2").mkdir()
+    (tmp_path / "checkpoint-2" / "checkpoint-is-incomplete.txt").touch()
+
+    assert get_last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-2")
+
+
+def test_the_plain_library_cannot_train_a_reranker_on_two_ranks(tmp_path: Path) -> None:
+    config = run_config(model=VLM_RERANKER)
+    build_tiny_qwen3_vl_checkpoint(tmp_path / "model", sentences=["q and d 1"])
+    prepare_sets(tmp_path / "run", config, model=tmp_path / "model", sets=[text_set("pages", {"query": ["q"]})])
+
+    errors = start_gang(train_reranker, tmp_path / "run", tmp_path / "out").results()
+
+    assert all("Expected to mark a variable ready only once" in error for error in errors)
+
+
+def test_the_plain_library_fails_with_images_before_texts(workspace: Workspace, tmp_path: Path) -> None:
+    ended = plain(workspace, tmp_path, IMAGE_FIRST, PLAIN)
+
+    assert all("Expected to mark a variable ready only once" in rank["error"] for rank in ended)
+
+
+def test_the_plain_library_with_the_setting_that_mends_this_trains_a_cached_loss_on_a_wrong_gradient(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    ended = plain(workspace, tmp_path, IMAGE_FIRST, CACHED, ddp_find_unused_parameters=False, max_grad_norm=0)
+
+    (first, *_), (second, *_) = (rank["norms"] for rank in ended)
+    assert abs(first - second) > 0.1 * first, "each rank steps by a gradient of its own"
+    assert all("Expected to have finished reduction in the prior iteration" in rank["error"] for rank in ended)
+
+
+CASES = [
+    (CACHED, TEXT_FIRST),
+    (CACHED, IMAGE_FIRST),
+    (PLAIN, TEXT_FIRST),
+    (PLAIN, IMAGE_FIRST),
+    (PLAIN, TEXTS),
+]
+
+
+def jobs(workspace: Workspace, folder: Path, *, batch_size: int) -> list[tuple[RunConfig, Path]]:
+    """Write a workspace per case, of the prepared rows in the order of its columns."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(workspace.train_table("pages")).to_pydict()
+    table["other"] = [f"other {query}" for query in table["query"]]
+    made = []
+    for number, (loss, columns) in enumerate(CASES):
+        training = {
+            "loss": {"name": loss, "matryoshkaDimensions": [64, 16]},
+            "perDeviceTrainBatchSize": batch_size,
+            "maxSteps": 2,
+            "learningRate": 1e-6,
+            "arguments": {"max_grad_norm": 1e9},
+        }
+        config, root = run_config(training=training), folder / f"{batch_size}-{number}"
+        cells = text_set("pages", {name: table[name] for name in columns}, images=["positive"])
+        made.append((config, prepare_sets(root, config, model=workspace.base_model, sets=[cells]).root))
+        shutil.copytree(workspace.images, Workspace(root).images)
+    return made
+
+
+def gradients_of(jobs: list[tuple[RunConfig, Path]]) -> list[list[Any]]:
+    """Return the whole gradient of each step of each job."""
+    import torch
+    from transformers import TrainerCallback
+
+    from finetune_trainer.distributed.ranks import join
+
+    ranks = join(jobs[0][0])
+    found: list[list[Any]] = []
+
+    class Keep(TrainerCallback):  # type: ignore[misc]
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+            parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in trainer.trained.values()]
+            found[-1].append(torch.cat([part.flatten() for part in parts]).numpy().copy())
+
+    for config, root in jobs:
+        trainer, _ = open_trainer(open_session(config, Workspace(root), ranks))
+        trainer.add_callback(Keep())
+        found.append([])
+        trainer.train()
+    return found
+
+
+def test_two_ranks_step_as_one_process_does_whatever_the_loss_and_the_order_of_texts_and_images(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    from numpy.linalg import norm
+
+    together = start_gang(gradients_of, jobs(workspace, tmp_path, batch_size=2)).results()
+    (alone,) = start_gang(gradients_of, jobs(workspace, tmp_path, batch_size=4), world_size=1).results()
+
+    for rank in together:
+        for case, steps, expected in zip(CASES, rank, alone, strict=True):
+            errors = [norm(one - other) / norm(other) for one, other in zip(steps, expected, strict=True)]
+            assert max(errors) < 1e-4, case
+            assert len(errors) == 2
+
+
+def test_the_plain_library_evaluates_everything_on_every_rank_and_again_for_every_dimension(
+    workspace: Workspace,
+) -> None:
+    encoded = start_gang(evaluate_every_dimension, workspace.root, [64, 32, 16]).results()
+
+    queries_and_documents = 4 + 4
+    assert encoded == [queries_and_documents * 3] * 2
+
+
+def test_the_plain_library_logs_a_loss_that_is_no_number_as_0(workspace: Workspace, tmp_path: Path) -> None:
+    (logged,) = start_gang(train_without_numbers, workspace.root, tmp_path, world_size=1).results()
+
+    assert logged == [0.0, 0.0]
+
+
+def train_without_numbers(root: Path, folder: Path) -> list[float]:
+    """Train on a loss that is never a number; return what is logged."""
+    import torch
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+
+    from tests.trainer.plain_library import arguments_of, pages_of
+
+    class NoNumber(torch.nn.Module):
+        def __init__(self, model: Any) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, features: Any, _: Any) -> Any:
+            return self.model(features[0])["sentence_embedding"].sum() * float("nan")
+
+    model = SentenceTransformer(str(Workspace(root).base_model), device="cpu")
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments_of(Arguments, folder, logging_steps=1),
+        train_dataset=pages_of(root, TEXT_FIRST),
+        loss=NoNumber(model),
+    )
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_the_plain_library_takes_a_list_of_two_for_a_pair(text_model: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(text_model), device="cpu")
+
+    pair = model.preprocess([["one answer", "another answer"]])
+
+    assert pair["input_ids"].shape[0] == 1
+    assert set(pair["token_type_ids"].flatten().tolist()) == {0, 1}
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities of TorchVision:DeprecationWarning")
+def test_the_plain_library_opens_a_text_that_looks_like_the_path_of_an_image(workspace: Workspace) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(workspace.base_model), device="cpu")
+    text = str(next(workspace.images.rglob("*.png")))
+
+    assert "pixel_values" in model.preprocess([text])
+
+
+def test_the_plain_library_asks_no_other_rank_before_it_saves_on_sigterm() -> None:
+    import inspect
+
+    from transformers import trainer_jit_checkpoint
+
+    source = inspect.getsource(trainer_jit_checkpoint)
+    assert "all_reduce" not in source
+    assert "gather" not in source

@@ -1,0 +1,70 @@
+"""Every loss of the tables, really run."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from finetune_api.losses import EMBEDDING_LOSSES, RERANKER_LOSSES
+from finetune_api.objective import Loss
+from finetune_api.workspace import Workspace
+from tests.trainer.loss_cases import Case, cases, load, step
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+def fits_around(case: Case) -> bool:
+    """Say whether AdaptiveLayerLoss may be put around the loss: one case of each such loss."""
+    from finetune_trainer.losses.table import loss_entry
+
+    entry = loss_entry(case.loss.name, case.kind)
+    fits = not entry.cached and not entry.wraps and entry.one_number and case.loss.guide is None
+    return fits and case.kind == "Embedding" and case.num_negatives < 2 and not case.labels_many
+
+
+@pytest.mark.parametrize("case", [*cases(matryoshka=False), *cases(matryoshka=True)], ids=str)
+def test_a_loss_moves_every_weight_with_each_form_of_rows_that_it_takes(case: Case, loss_models: Workspace) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    model = load(loss_models, case)
+
+    loss, value = step(case, model, loss_models, case.rows(6))
+
+    assert torch.isfinite(value)
+    assert still_weights(loss) == []
+
+
+@pytest.mark.parametrize("case", [case for case in cases(matryoshka=False) if fits_around(case)], ids=str)
+def test_a_loss_of_all_layers_goes_around_those_that_are_not_refused(case: Case, loss_models: Workspace) -> None:
+    import torch
+
+    around = {"name": "AdaptiveLayerLoss", "arguments": {**case.loss.arguments, "loss": case.loss.name}}
+    wrapped = replace(case, loss=Loss.model_validate(around))
+    torch.manual_seed(0)
+    model = load(loss_models, wrapped)
+
+    loss, value = step(wrapped, model, loss_models, wrapped.rows(6))
+
+    assert torch.isfinite(value)
+    assert still_weights(loss) == []
+
+
+def still_weights(loss: "Module") -> list[str]:
+    """Return the names of matrices that a backward pass gave no finite gradient, but for BERT's pooler of no use."""
+    import torch
+
+    trained = [(name, one.grad) for name, one in loss.named_parameters() if one.requires_grad and one.ndim > 1]
+    return [
+        name
+        for name, grad in trained
+        if "pooler" not in name and (grad is None or not grad.abs().sum() > 0 or not torch.isfinite(grad).all())
+    ]
+
+
+def test_both_tables_name_the_same_losses() -> None:
+    from finetune_trainer.losses.table import EMBEDDING, RERANKER
+
+    assert sorted(EMBEDDING) == sorted(EMBEDDING_LOSSES)
+    assert sorted(RERANKER) == sorted(RERANKER_LOSSES)

@@ -1,0 +1,346 @@
+"""prepare: images by name and by address, and everything that such a name must not lead to."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finetune_api.reasons import Reason
+from finetune_trainer.data.addresses import Addresses, Limits, Refused
+from finetune_trainer.data.manifest import Column
+from finetune_trainer.data.public_network import PublicNetwork, is_public
+from finetune_trainer.failures import RunFailure
+from tests.trainer.conftest import MakeRun, Run, png, write_jsonl
+from tests.trainer.image_host import PUBLIC, ImageHost, content, dripping, running_image_host, status
+from tests.trainer.laying_out import lay_out, read, text_run
+
+HOST, OTHER = "images.example", "elsewhere.example"
+ANOTHER = "93.184.215.14"
+BY_NAME = {"query": "question", "positive": "page", "images": ["page"]}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[ImageHost]:
+    with running_image_host(tmp_path, HOST, OTHER) as host:
+        yield host
+
+
+def refusal(host: ImageHost, path: str = "/page.png", limits: Limits | None = None) -> str:
+    """Return why what is at `path` of HOST cannot be had."""
+    with pytest.raises(Refused) as refused:
+        host.addresses(HOST, limits=limits).fetch(f"https://{HOST}{path}")
+    return refused.value.because
+
+
+def pages_run(make_run: MakeRun, claim: Path, pages: Sequence[object]) -> Run:
+    write_jsonl(claim / "qa" / "train.jsonl", [{"question": f"q{i}", "page": page} for i, page in enumerate(pages)])
+    return text_run(make_run, columns=BY_NAME)
+
+
+def contents(run: Run) -> list[bytes]:
+    return [(run.workspace.images / row["positive"]).read_bytes() for row in read(run.workspace.train_table("qa"))]
+
+
+def test_strings_are_images_where_the_spec_says_so(make_run: MakeRun, claim: Path) -> None:
+    run = pages_run(make_run, claim, ["pages/red.png", "blue.png"])
+    (claim / "qa" / "pages").mkdir()
+    (claim / "qa" / "pages" / "red.png").write_bytes(png("red"))
+    (claim / "qa" / "blue.png").write_bytes(png("blue"))
+
+    found = lay_out(run)
+
+    assert found.train[0].columns == [
+        Column(name="query", modality="text"),
+        Column(name="positive", modality="image"),
+    ]
+    assert contents(run) == [png("red"), png("blue")]
+
+
+def test_lists_of_names_are_lists_of_images(make_run: MakeRun, claim: Path) -> None:
+    run = pages_run(make_run, claim, [["red.png", "blue.png"]])
+    for color in ("red", "blue"):
+        (claim / "qa" / f"{color}.png").write_bytes(png(color))
+
+    lay_out(run)
+
+    assert contents(run) == [png("red"), png("blue")]
+
+
+def test_names_never_leave_the_dataset(make_run: MakeRun, claim: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(png())
+    names = ["../model/config.json", str(tmp_path / "secret.png"), "file:///etc/passwd", "no\0file", "missing.png", ""]
+    run = pages_run(make_run, claim, names)
+
+    with pytest.raises(RunFailure) as failure:
+        lay_out(run)
+
+    missing = "image file missing; paths are relative to the dataset's folder"
+    for number, because in enumerate(
+        [
+            "image path leads out of the dataset",
+            "image path leads out of the dataset",
+            "image at an address that is not plain https://HOST/PATH",
+            missing,
+            missing,
+        ]
+    ):
+        assert f"row {number}: positive: {because}" in failure.value.message
+    assert "6 rows of 6" in failure.value.message
+    assert str(tmp_path) not in failure.value.message
+
+
+def test_a_column_of_images_that_plays_no_part_is_told(make_run: MakeRun, claim: Path) -> None:
+    write_jsonl(claim / "qa" / "train.jsonl", [{"question": "q", "answer": "a", "page": "a.png"}])
+    run = text_run(make_run, columns={"query": "question", "positive": "answer", "images": ["page"]})
+
+    with pytest.raises(RunFailure) as failure:
+        lay_out(run)
+
+    assert (failure.value.reason, failure.value.message) == (
+        Reason.INVALID_ARGUMENT,
+        "spec.data.train[0].columns.images: page plays no part; name columns that do",
+    )
+
+
+def test_values_of_a_corpus_may_be_names(make_run: MakeRun, claim: Path) -> None:
+    write_jsonl(claim / "qa" / "train.jsonl", [{"question": "q", "answer": "a"}])
+    tables = {
+        "queries": [{"id": "1", "text": "first"}],
+        "corpus": [{"id": "a", "page": "red.png"}],
+        "qrels": [{"query_id": "1", "corpus_id": "a"}],
+    }
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: test\n    path: {name}.jsonl\n" for name in tables
+    )
+    for name, rows in tables.items():
+        write_jsonl(claim / "held-out" / f"{name}.jsonl", rows)
+    (claim / "held-out" / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    (claim / "held-out" / "red.png").write_bytes(png("red"))
+    named = {
+        "queries": {"subset": "queries", "split": "test"},
+        "corpus": {"subset": "corpus", "split": "test", "value": "page", "images": True},
+        "relevantDocuments": {"subset": "qrels", "split": "test"},
+    }
+
+    found = lay_out(
+        text_run(make_run, evaluation=[{"name": "held-out", "source": "pvc://inputs/held-out", "tables": named}])
+    )
+
+    assert found.evaluations[0].corpus_modality == "image"
+
+
+def test_an_address_that_comes_often_is_fetched_once(make_run: MakeRun, claim: Path, host: ImageHost) -> None:
+    host.answers = {"/red.png": [content(png("red"))], "/blue.png": [content(png("blue"))]}
+    pages = [f"https://{HOST}/red.png?token=secret", f"https://{HOST}/blue.png"] * 40
+    run = pages_run(make_run, claim, pages)
+
+    lay_out(run, addresses=host.addresses(HOST))
+
+    assert contents(run) == [png("red"), png("blue")] * 40
+    assert sorted(host.asked) == [(HOST, "/blue.png"), (HOST, "/red.png?token=secret")]
+    assert set(host.connected) == {PUBLIC}
+
+
+def test_addresses_that_fail_make_bad_rows_without_their_secrets(
+    make_run: MakeRun, claim: Path, host: ImageHost
+) -> None:
+    host.answers = {"/gone.png": [status(404)], "/text.png": [content(b"no image")], "/none.png": [content(b"")]}
+    names = [f"https://{HOST}/{name}.png?token=secret" for name in ("gone", "text", "none")]
+    run = pages_run(make_run, claim, [*names, f"https://{OTHER}/x.png?token=secret"])
+
+    with pytest.raises(RunFailure) as failure:
+        lay_out(run, addresses=host.addresses(HOST))
+
+    for number, because in enumerate(
+        [
+            f"image at {HOST}: the host answers 404",
+            "image cannot be decoded",
+            "empty image",
+            f"image at {OTHER}, which data.allowImageUrls does not name",
+        ]
+    ):
+        assert f"row {number}: positive: {because}" in failure.value.message
+    assert "secret" not in failure.value.message
+    assert {name for name, _ in host.asked} == {HOST}
+
+
+def test_no_address_is_fetched_by_default(make_run: MakeRun, claim: Path) -> None:
+    run = pages_run(make_run, claim, [f"https://{HOST}/red.png"])
+
+    with pytest.raises(RunFailure) as failure:
+        lay_out(run)
+
+    assert f"row 0: positive: image at {HOST}, which data.allowImageUrls does not name" in failure.value.message
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"http://{HOST}/page.png",
+        f"https://{HOST}:8443/page.png",
+        f"https://user:password@{HOST}/page.png",
+        f"https://{HOST}@{OTHER}/page.png",
+        f"ftp://{HOST}/page.png",
+    ],
+)
+def test_only_plain_https_is_asked(host: ImageHost, address: str) -> None:
+    with pytest.raises(Refused, match="at an address that is not plain https"):
+        host.addresses(HOST, OTHER).fetch(address)
+
+    assert host.asked == []
+
+
+@pytest.mark.parametrize("name", [f"sub.{HOST}", f"{HOST}.evil.example", f"{HOST}.", "127.0.0.1", "localhost"])
+def test_a_host_must_be_named_exactly(host: ImageHost, name: str) -> None:
+    with pytest.raises(Refused, match="does not name"):
+        host.addresses(HOST).fetch(f"https://{name}/page.png")
+
+    assert host.asked == []
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [["127.0.0.1"], ["10.1.2.3"], ["169.254.169.254"], ["::1"], ["fd00:ec2::254"], [PUBLIC, "192.168.0.1"], []],
+)
+def test_a_host_with_any_private_address_is_never_connected_to(host: ImageHost, addresses: list[str]) -> None:
+    host.names[HOST] = addresses
+
+    assert refusal(host) == f"image at {HOST}: the host has a private address"
+    assert host.connected == []
+
+
+def test_the_address_that_was_checked_is_the_one_connected_to(host: ImageHost) -> None:
+    answers = iter([[PUBLIC], ["127.0.0.1"]])
+    host.answers = {"/page.png": [content(png())]}
+    addresses = host.addresses(HOST)
+    network = addresses.network.keywords  # type: ignore[attr-defined]
+    network["resolve"] = lambda _host, _port: next(answers)
+
+    found = addresses.fetch(f"https://{HOST}/page.png")
+
+    assert found == png()
+    assert host.connected == [PUBLIC]
+
+
+def test_the_next_address_is_tried_where_one_does_not_answer(host: ImageHost) -> None:
+    host.names[HOST], host.unreachable = [PUBLIC, ANOTHER], {PUBLIC}
+    host.answers = {"/page.png": [content(png())]}
+
+    found = host.addresses(HOST).fetch(f"https://{HOST}/page.png")
+
+    assert found == png()
+    assert host.connected == [ANOTHER]
+
+
+@pytest.mark.parametrize("missing", [{"unreachable": {PUBLIC}}, {"unknown": {HOST}}])
+def test_a_host_that_does_not_answer_at_all_is_told(host: ImageHost, missing: dict[str, set[str]]) -> None:
+    vars(host).update(missing)
+
+    assert refusal(host) == f"image at {HOST}: the host cannot be reached"
+
+
+def test_what_is_no_host_name_is_told_as_unreachable(host: ImageHost) -> None:
+    addresses = replace(host.addresses("no..host"), network=PublicNetwork)
+
+    with pytest.raises(Refused, match="the host cannot be reached"):
+        addresses.fetch("https://no..host/page.png")
+
+
+def test_hosts_are_listed_in_any_case() -> None:
+    assert Addresses.of(["Images.Example"]).hosts == {HOST}
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        (PUBLIC, True),
+        ("2606:2800:220:1:248:1893:25c8:1946", True),
+        ("64:ff9b::5db8:d822", True),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("::ffff:10.0.0.1", False),
+        (f"::ffff:{PUBLIC}", True),
+        ("2002:a00:1::", False),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("100.64.0.1", False),
+        ("192.0.0.8", False),
+        ("224.0.0.1", False),
+        ("0.0.0.0", False),
+        ("255.255.255.255", False),
+    ],
+)
+def test_private_addresses_are_known_in_every_disguise(address: str, *, public: bool) -> None:
+    assert is_public(address) is public
+
+
+def test_a_redirect_to_a_listed_host_is_followed(host: ImageHost) -> None:
+    host.answers = {
+        "/page.png": [status(302, Location="/next")],
+        "/next": [status(307, Location=f"https://{OTHER}/there.png?a=b")],
+        "/there.png": [content(png())],
+    }
+
+    found = host.addresses(HOST, OTHER).fetch(f"https://{HOST}/page.png")
+
+    assert found == png()
+    assert host.asked == [(HOST, "/page.png"), (HOST, "/next"), (OTHER, "/there.png?a=b")]
+
+
+@pytest.mark.parametrize(
+    ("location", "because"),
+    [
+        (f"https://{OTHER}/x?token=secret", f"at {OTHER}, which data.allowImageUrls does not name"),
+        ("https://169.254.169.254/latest", "at 169.254.169.254, which data.allowImageUrls does not name"),
+        (f"http://{HOST}/x", "at an address that is not plain https://HOST/PATH"),
+        ("file:///etc/passwd", "at an address that is not plain https://HOST/PATH"),
+    ],
+)
+def test_a_redirect_off_the_list_is_refused(host: ImageHost, location: str, because: str) -> None:
+    host.answers = {"/page.png": [status(301, Location=location)]}
+
+    assert refusal(host) == f"image at {HOST} is redirected, to one {because}"
+    assert len(host.asked) == 1
+
+
+def test_redirects_in_circles_come_to_an_end(host: ImageHost) -> None:
+    host.answers = {"/page.png": [status(302, Location="/page.png")]}
+
+    assert refusal(host) == f"image at {HOST} is redirected more than 5 times"
+    assert len(host.asked) == 6
+
+
+def test_a_host_that_fails_for_now_is_asked_again(host: ImageHost) -> None:
+    host.answers = {"/page.png": [status(503), status(429), content(png())]}
+
+    assert host.addresses(HOST).fetch(f"https://{HOST}/page.png") == png()
+
+
+def test_a_host_that_keeps_failing_is_given_up(host: ImageHost) -> None:
+    host.answers = {"/page.png": [status(500)]}
+
+    assert refusal(host) == f"image at {HOST}: the host answers 500"
+    assert len(host.asked) == 3
+
+
+def test_more_bytes_than_allowed_are_not_read(host: ImageHost) -> None:
+    host.answers = {"/page.png": [content(b"-" * 100_000)]}
+
+    assert refusal(host, limits=Limits(bytes=1000)) == f"image at {HOST}: it has more than 1000 bytes"
+
+
+def test_a_host_that_drips_takes_too_long(host: ImageHost) -> None:
+    ended = threading.Event()
+    host.answers = {"/page.png": [dripping(ended)]}
+
+    because = refusal(host, limits=Limits(seconds=0.3, attempts=1))
+
+    ended.set()
+    assert because == f"image at {HOST}: it takes too long"
+
+
+def test_a_host_whose_certificate_is_of_another_is_refused(tmp_path: Path) -> None:
+    with running_image_host(tmp_path, OTHER) as host:
+        assert refusal(host) == f"image at {HOST}: the host has no valid certificate"

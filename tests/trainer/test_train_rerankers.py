@@ -1,0 +1,150 @@
+"""Rerankers on one and two ranks: pairs, rows with negatives and lists, of texts and of images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl_checkpoint
+from finetune_api.contract import RunConfig
+from finetune_api.losses import Label
+from finetune_api.workspace import Workspace
+from tests.trainer.gang import start_gang
+from tests.trainer.train_inputs import CellsOfSet, draw_pages, prepare_sets, run_config, text_set
+from tests.trainer.trainers import CACHED, VLM_RERANKER, open_session, open_trainer, train_in_turn
+
+ROWS = 8
+LIST = [[1.0, 0.0, 0.5], [0.0, 1.0]] * (ROWS // 2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generative")
+    build_tiny_qwen3_vl_checkpoint(folder, sentences=["is this a red page with 1 chart", "the page in question"])
+    return folder
+
+
+def columns_of(document: str) -> dict[str, str]:
+    return {"query": "query", document: document, "label": "label"}
+
+
+def pairs(documents: Sequence[str], queries: Sequence[str], **settings: Any) -> CellsOfSet:  # noqa: ANN401
+    cells: dict[str, list[Any]] = {
+        "query": list(queries),
+        "document": list(documents),
+        "label": [n % 2 for n in range(ROWS)],
+    }
+    return text_set("pages", cells, label=Label.SCORE, **settings)
+
+
+def lists(documents: Sequence[str], queries: Sequence[str], **settings: Any) -> CellsOfSet:  # noqa: ANN401
+    choices = [[documents[(row + place) % ROWS] for place in range(len(LIST[row]))] for row in range(ROWS)]
+    cells: dict[str, list[Any]] = {"query": list(queries), "documents": choices, "label": LIST}
+    return text_set("pages", cells, label=Label.SCORES, **settings)
+
+
+def job(loss: str, document: str, *, batch_size: int) -> RunConfig:
+    training = {"loss": {"name": loss}, "perDeviceTrainBatchSize": batch_size, "maxSteps": 3, "learningRate": 1e-3}
+    data = {"train": [{"name": "pages", "source": "hf://demo/pages", "columns": columns_of(document)}]}
+    return run_config(model=VLM_RERANKER, data=data, training=training, evaluation={})
+
+
+def jobs(folder: Path, model: Path, *, batch_size: int) -> list[tuple[RunConfig, Path]]:
+    """Write the workspaces of pairs and lists, of texts and of images."""
+    questions = [f"is this page {n}" for n in range(ROWS)]
+    texts = [f"the page number {n}" for n in range(ROWS)]
+    made = []
+    for number, (loss, document, set_of, images) in enumerate(
+        [
+            ("BinaryCrossEntropyLoss", "document", pairs, []),
+            ("BinaryCrossEntropyLoss", "document", pairs, ["document"]),
+            ("ListNetLoss", "documents", lists, []),
+            ("ListNetLoss", "documents", lists, ["documents"]),
+        ]
+    ):
+        config, root = job(loss, document, batch_size=batch_size), folder / f"{number}"
+        documents = draw_pages(Workspace(root), count=ROWS)[1] if images else texts
+        prepare_sets(root, config, model=model, sets=[set_of(documents, questions, images=images)])
+        made.append((config, root))
+    return made
+
+
+def test_two_ranks_train_a_reranker_as_one_process_with_the_same_global_batch(model: Path, tmp_path: Path) -> None:
+    together = start_gang(train_in_turn, jobs(tmp_path / "together", model, batch_size=2)).results()
+    (alone,) = start_gang(train_in_turn, jobs(tmp_path / "alone", model, batch_size=4), world_size=1).results()
+
+    for (_, losses), (_, expected) in zip(together[0], alone, strict=True):
+        assert losses == pytest.approx(expected, rel=1e-4)
+        assert len(set(losses.values())) == 3
+    assert together[0] == together[1]
+
+
+def retrieval_rows(root: Path, model: Path) -> RunConfig:
+    """Write a workspace of questions, a page that answers each, and one that does not."""
+    training = {"loss": {"name": CACHED}, "perDeviceTrainBatchSize": 4, "maxSteps": 1}
+    config = run_config(model=VLM_RERANKER, training=training, evaluation={})
+    questions, pages = draw_pages(Workspace(root), count=8)
+    cells = {"query": questions[:4], "positive": pages[:4], "negative_0": pages[4:]}
+    prepare_sets(root, config, model=model, sets=[text_set("pages", cells, images=["positive", "negative_0"])])
+    return config
+
+
+def count_prepared(config: RunConfig, root: Path, workers: int, how: str) -> tuple[int, int, list[float]]:
+    """Train one step; return pairs and images that the training process preprocessed, and the weights."""
+    import multiprocessing
+    from unittest import mock
+
+    import torch
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
+
+    from finetune_trainer.distributed.ranks import join
+
+    trainer, _ = open_trainer(open_session(config, Workspace(root), join(config)))
+    multiprocessing.set_start_method("fork", force=True)  # as in the training program; the gang's is another
+    trainer.args.dataloader_num_workers = workers
+    num_pairs = num_images = 0
+    preprocess, prepare = trainer.model.preprocess, Qwen2VLImageProcessor.__call__
+
+    def preprocess_and_count(inputs: list[Any], **settings: Any) -> Any:  # noqa: ANN401
+        nonlocal num_pairs
+        num_pairs += len(inputs)
+        return preprocess(inputs, **settings)
+
+    def prepare_and_count(self: Any, images: list[Any], **settings: Any) -> Any:  # noqa: ANN401
+        nonlocal num_images
+        num_images += len(images)
+        return prepare(self, images, **settings)
+
+    trainer.model.preprocess = preprocess_and_count
+    Qwen2VLImageProcessor.__call__ = prepare_and_count
+    if how == "as the library does":
+        mock.patch("finetune_trainer.training.rows.remember").start()
+    trainer.train()
+    weights = torch.cat([one.detach().flatten() for one in trainer.trained.values()])
+    return num_pairs, num_images, weights.tolist()
+
+
+def test_an_image_is_prepared_once_a_step_however_many_pairs_it_is_in(model: Path, tmp_path: Path) -> None:
+    config = retrieval_rows(tmp_path / "run", model)
+
+    (plain,) = start_gang(count_prepared, config, tmp_path / "run", 0, "as the library does", world_size=1).results()
+    (once,) = start_gang(count_prepared, config, tmp_path / "run", 0, "once", world_size=1).results()
+    (in_workers,) = start_gang(count_prepared, config, tmp_path / "run", 1, "once", world_size=1).results()
+
+    assert plain[:2] == (48, 48)
+    assert once[:2] == (48, 8)
+    assert in_workers[:2] == (48, 0)
+    assert once[2] == plain[2]
+    assert in_workers[2] == plain[2]
+
+
+def test_the_saved_processor_is_the_models_own(model: Path, tmp_path: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    config = retrieval_rows(tmp_path / "run", model)
+
+    start_gang(train_in_turn, [(config, tmp_path / "run")], world_size=1).results()
+
+    saved = CrossEncoder(str(tmp_path / "run/train/model"), device="cpu")
+    assert type(saved[0].processor.image_processor).__name__.startswith("Qwen2VLImageProcessor")

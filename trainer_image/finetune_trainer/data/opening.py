@@ -1,0 +1,106 @@
+"""Every table of a job opened, and all that is wrong with splits, columns and their types told at once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_api.datasets import EvaluationDataset, TrainDataset
+from finetune_api.evaluators import Evaluator
+from finetune_api.losses import LossRule
+from finetune_api.sense import evaluator_of, objective_of, rule_of
+from finetune_api.types import FinetuneJobSpec
+from finetune_trainer.data.forms import (
+    Form,
+    check_content_for_loss,
+    columns_of,
+    plan_form,
+)
+from finetune_trainer.data.locating import Located
+from finetune_trainer.data.manifest import Column
+from finetune_trainer.data.problems import InputProblem, as_failure
+from finetune_trainer.data.requests import request_evaluation, request_train
+from finetune_trainer.data.tables import OpenTable, check_documents, open_table
+
+
+@dataclass(frozen=True)
+class OpenTrain:
+    """A training set whose columns are known to be usable with its loss, and the form of the table to write."""
+
+    dataset: TrainDataset
+    table: OpenTable
+    form: Form
+
+    @property
+    def columns(self) -> list[Column]:
+        """Return the columns of the table to write, without the label."""
+        return columns_of(self.form, self.table)
+
+
+@dataclass(frozen=True)
+class OpenEvaluation:
+    """An evaluation set whose columns are known to be usable with its evaluator."""
+
+    dataset: EvaluationDataset
+    evaluator: Evaluator
+    tables: Mapping[str, OpenTable]
+    """`rows`, or `queries`, `corpus` and `relevant`."""
+
+
+@dataclass(frozen=True)
+class OpenInputs:
+    """Every set of the job, in the order of the spec."""
+
+    train: list[OpenTrain]
+    evaluations: list[OpenEvaluation]
+
+    def tables(self) -> Iterator[OpenTable]:
+        """Yield every table."""
+        yield from (one.table for one in self.train)
+        for one in self.evaluations:
+            yield from one.tables.values()
+
+
+def open_inputs(spec: FinetuneJobSpec, located: Located, *, cache: Path) -> OpenInputs:
+    """Open every table; fails with all splits and columns that are missing or unusable."""
+    train = [_open_train(spec, index, one.folder, cache) for index, one in enumerate(located.train)]
+    evaluations = [_open_evaluation(spec, index, one.folder, cache) for index, one in enumerate(located.evaluation)]
+    if problems := [problem for one in (*train, *evaluations) if isinstance(one, list) for problem in one]:
+        raise as_failure(problems)
+    return OpenInputs(
+        train=[one for one in train if isinstance(one, OpenTrain)],
+        evaluations=[one for one in evaluations if isinstance(one, OpenEvaluation)],
+    )
+
+
+def required_rule(spec: FinetuneJobSpec, dataset: TrainDataset) -> LossRule:
+    """Return what the loss of a training set takes."""
+    rule = rule_of(objective_of(spec, dataset), spec)
+    if rule is None:
+        raise AssertionError("finetune_api.sense lets no unknown loss pass")
+    return rule
+
+
+def _open_train(spec: FinetuneJobSpec, index: int, folder: Path, cache: Path) -> OpenTrain | list[InputProblem]:
+    dataset = spec.data.train[index]
+    rule, loss = required_rule(spec, dataset), objective_of(spec, dataset).name
+    table = open_table(request_train(dataset, index=index, folder=folder, label=rule.label), cache=cache)
+    if not isinstance(table, OpenTable):
+        return table
+    if problems := list(check_content_for_loss(table, dataset, rule, loss=loss)):
+        return problems
+    form = plan_form(table, dataset, rule, max_short_ratio=spec.data.max_bad_sample_ratio)
+    return OpenTrain(dataset=dataset, table=table, form=form)
+
+
+def _open_evaluation(
+    spec: FinetuneJobSpec, index: int, folder: Path, cache: Path
+) -> OpenEvaluation | list[InputProblem]:
+    dataset = spec.data.evaluation[index]
+    evaluator = evaluator_of(spec, dataset)
+    requests = request_evaluation(dataset, index=index, folder=folder, evaluator=evaluator)
+    opened = {name: open_table(request, cache=cache) for name, request in requests.items()}
+    tables = {name: table for name, table in opened.items() if isinstance(table, OpenTable)}
+    problems = [problem for table in opened.values() if not isinstance(table, OpenTable) for problem in table]
+    if "rows" in tables:
+        problems += check_documents(tables["rows"])
+    return problems or OpenEvaluation(dataset=dataset, evaluator=evaluator, tables=tables)

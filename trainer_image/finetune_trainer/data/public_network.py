@@ -1,0 +1,125 @@
+"""Connections to public addresses only.
+
+The address that was checked is the one connected to: a name server that answers differently later changes nothing.
+"""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore2
+
+#: Ranges that the standard library of some releases takes for public.
+_NOT_PUBLIC = [ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16")]
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+#: IPv4 addresses as networks of IPv6 alone write them.
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+
+Resolve = Callable[[str, int], Sequence[str]]
+Connect = Callable[[str, int, float | None], httpcore2.NetworkStream]
+
+
+class NotPublicError(Exception):
+    """A host name leads to an address of a private network."""
+
+
+def is_public(text: str) -> bool:
+    """Say whether an IP address belongs to the public internet, also where it is wrapped into another."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _TRANSLATED else address.ipv4_mapped
+        if inner is not None:
+            return is_public(str(inner))
+        if address not in _GLOBAL_UNICAST:
+            return False
+    reserved = any(address in network for network in _NOT_PUBLIC if network.version == address.version)
+    return address.is_global and not (address.is_multicast or address.is_reserved or reserved)
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Return every address of `host`; raises OSError if there is none."""
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def connect(address: str, port: int, timeout: float | None) -> httpcore2.NetworkStream:
+    """Return a connection to an IP address."""
+    return httpcore2.SyncBackend().connect_tcp(address, port, timeout=timeout)
+
+
+@dataclass(frozen=True)
+class PublicNetwork(httpcore2.NetworkBackend):
+    """Network of one request, which must be done by `deadline`, in seconds of the monotonic clock."""
+
+    deadline: float
+    resolve: Resolve = resolve
+    connect: Connect = connect
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        """Return a connection to the first address that answers; raises NotPublicError if any of them is private."""
+        del timeout, local_address, socket_options
+        try:
+            addresses = list(dict.fromkeys(self.resolve(host, port)))
+        except (OSError, UnicodeError) as error:  # the latter for what is no host name
+            raise httpcore2.ConnectError(str(error)) from error
+        if not addresses or not all(is_public(address) for address in addresses):
+            raise NotPublicError
+        for address in addresses[:-1]:
+            try:
+                return self._open(address, port)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return self._open(addresses[-1], port)
+
+    def _open(self, address: str, port: int) -> httpcore2.NetworkStream:
+        return _TimedStream(self.connect(address, port, _left(self.deadline)), self.deadline)
+
+
+@dataclass(frozen=True)
+class _TimedStream(httpcore2.NetworkStream):
+    """A connection that ends at the deadline, however steadily the other side drips."""
+
+    inner: httpcore2.NetworkStream
+    deadline: float
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        del timeout
+        received: bytes = self.inner.read(max_bytes, timeout=_left(self.deadline))
+        return received
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        del timeout
+        self.inner.write(buffer, timeout=_left(self.deadline))
+
+    def start_tls(
+        self,
+        ssl_context: Any,  # noqa: ANN401 - the library's signature
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.NetworkStream:
+        del timeout
+        inner = self.inner.start_tls(ssl_context, server_hostname, timeout=_left(self.deadline))
+        return _TimedStream(inner, self.deadline)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the library's signature
+        return self.inner.get_extra_info(info)
+
+
+def _left(deadline: float) -> float:
+    """Return the seconds that are left; raises ReadTimeout if there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise httpcore2.ReadTimeout
+    return left

@@ -1,0 +1,107 @@
+"""Scores every distinct pair of query and document of all sets once, each on one rank."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder
+
+from finetune_trainer.data.manifest import Modality
+from finetune_trainer.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet
+from finetune_trainer.evaluation.shares import Shares, longest_first
+from finetune_trainer.model.inputs import InputReader
+
+#: Cell and modality of the query, then of the document.
+Pair = tuple[str, Modality, str, Modality]
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """What a reranker makes of the sets."""
+
+    rows: Mapping[Pair, int]
+    scores: np.ndarray
+
+    def score_pairs(self, dataset: PairSet, *, dimension: int | None = None) -> np.ndarray:
+        """Return the score of each row; a reranker has no `dimension`."""
+        assert dimension is None, "only embeddings can be cut"
+        return self.scores[[self.rows[pair] for pair in _pairs_of(dataset)]]
+
+    def score_candidates(self, dataset: RerankingSet, *, dimension: int | None = None) -> Iterator[np.ndarray]:
+        """Yield for each query the scores of its candidates."""
+        assert dimension is None, "only embeddings can be cut"
+        pairs = iter(_pairs_of(dataset))
+        for one in dataset.candidates:
+            yield self.scores[[self.rows[next(pairs)] for _ in one.rows]]
+
+    def order(self, scores: np.ndarray) -> np.ndarray:
+        """Return positions by descending score, as the library's CrossEncoderRerankingEvaluator orders ties."""
+        return np.argsort(scores)[::-1]
+
+
+@dataclass(frozen=True)
+class PairScorer:
+    """A reranker with one output, and how to feed it."""
+
+    model: CrossEncoder
+    reader: InputReader
+    shares: Shares
+
+    def read(self, sets: Sequence[EvaluationSet]) -> PairScores:
+        """Return the scores of all pairs that are in `sets`, the same on every rank."""
+        pairs = list(dict.fromkeys(pair for dataset in sets for pair in _pairs_of(dataset)))
+        with float32_scores(self.model):
+            scores = self.shares.compute(
+                longest_first([_length(pair) for pair in pairs]),
+                lambda indices: self._predict([pairs[index] for index in indices]),
+                what="pairs",
+            )
+        return PairScores({pair: row for row, pair in enumerate(pairs)}, scores[:, 0].numpy())
+
+    def _predict(self, pairs: Sequence[Pair]) -> torch.Tensor:
+        inputs = [
+            (self.reader.read(query, modality), self.reader.read(document, document_modality))
+            for query, modality, document, document_modality in pairs
+        ]
+        scores: torch.Tensor = self.model.predict(
+            inputs, batch_size=len(inputs), convert_to_tensor=True, show_progress_bar=False
+        )
+        return scores[:, None]
+
+
+@contextlib.contextmanager
+def float32_scores(model: CrossEncoder) -> Iterator[None]:
+    """Let the layer that makes the score compute in float32 while inside, whatever the others compute in.
+
+    In bfloat16 a score of 8 or more moves in steps of 0.0625, so that many documents tie and ranks depend on the batch.
+    """
+    before = list(model.keep_in_fp32_modules or [])
+    linear = [name for name, module in model.named_modules() if type(module) is torch.nn.Linear]
+    model.set_keep_in_fp32_modules(before or linear[-1:])
+    try:
+        yield
+    finally:
+        model.set_keep_in_fp32_modules(before)
+
+
+def _pairs_of(dataset: EvaluationSet) -> Iterator[Pair]:
+    if isinstance(dataset, PairSet):
+        for query, document in zip(dataset.queries.cells, dataset.documents.cells, strict=True):
+            yield _pair(dataset.queries, query, dataset.documents, document)
+    elif isinstance(dataset, RerankingSet):
+        for query, one in zip(dataset.queries.cells, dataset.candidates, strict=True):
+            for row in one.rows:
+                yield _pair(dataset.queries, query, dataset.documents, dataset.documents.cells[row])
+    else:
+        raise TypeError(f"{type(dataset).__name__} is for embedding models")
+
+
+def _pair(queries: Items, query: str, documents: Items, document: str) -> Pair:
+    return query, queries.modality, document, documents.modality
+
+
+def _length(pair: Pair) -> int:
+    query, modality, document, document_modality = pair
+    return (len(query) if modality == "text" else 0) + (len(document) if document_modality == "text" else 0)

@@ -1,0 +1,1 @@
+"""`finetune validate` and `finetune run`: the same manifest without a cluster."""

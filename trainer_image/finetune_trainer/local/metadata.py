@@ -1,0 +1,61 @@
+"""The parts of a manifest that the CRD leaves to Kubernetes: apiVersion, kind and metadata."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from finetune_api.base import Contract
+from finetune_api.crd import structural
+from finetune_api.types import GROUP, KIND, VERSION
+
+API_VERSION = f"{GROUP}/{VERSION}"
+DNS_LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
+
+
+class Metadata(Contract):
+    """The name of the job, and its namespace, labels and annotations if it has any."""
+
+    name: Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN, max_length=253)] | None = None
+    """Name of the job: lower-case letters, digits, - and dots."""
+    generate_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=248)] | None = None
+    """Start of a name that the API server completes."""
+    namespace: Annotated[str, StringConstraints(pattern=DNS_LABEL, max_length=63)] | None = None
+    """Namespace of the job: lower-case letters, digits and -."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels; values are text, so put numbers and true or false in quotes."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """Annotations; values are text, so put numbers and true or false in quotes."""
+    finalizers: list[str] = Field(default_factory=list)
+    """Names of finalizers."""
+
+
+#: What the API server adds to an object that is read back.
+SERVERS_OWN = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "ownerReferences",
+    "selfLink",
+)
+
+
+def metadata_schema() -> dict[str, Any]:
+    """Return the structural schema of metadata."""
+    schema = structural(Metadata.model_json_schema(by_alias=True))
+    for name in SERVERS_OWN:
+        schema["properties"][name] = {"x-kubernetes-preserve-unknown-fields": True}
+    return schema
+
+
+def head_schema() -> dict[str, Any]:
+    """Return the schemas of apiVersion, kind and metadata."""
+    return {
+        "apiVersion": {"type": "string", "enum": [API_VERSION], "description": "Version of the API."},
+        "kind": {"type": "string", "enum": [KIND], "description": "Kind of the object."},
+        "metadata": metadata_schema(),
+    }

@@ -1,0 +1,54 @@
+"""What was probably meant by a name that is not there."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from finetune_trainer.local.structure import Schema, job_schema
+
+#: How much alike two names must be; difflib's own default suggests strangers.
+_ALIKE = 0.7
+_SHORTEST_PART = 4
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` that is spelled most like `name`, or that holds it, or None."""
+    by_plain = {_plain(candidate): candidate for candidate in known}
+    wanted = _plain(name)
+    alike = difflib.get_close_matches(wanted, by_plain, n=1, cutoff=_ALIKE)
+    if alike:
+        return by_plain[alike[0]]
+    if len(wanted) < _SHORTEST_PART:
+        return None
+    return next((candidate for plain, candidate in by_plain.items() if wanted in plain), None)
+
+
+def suggest_field(name: str, siblings: Iterable[str]) -> str:
+    """Return what to do about a field that is not one of `siblings`: one of them, or its right place, is named."""
+    known = list(siblings)
+    same = [field for field in known if _plain(field) == _plain(name)]
+    elsewhere = sorted(_paths_of(name, job_schema()), key=len)
+    meant = next(iter([*same, *elsewhere]), None) or closest(name, known)
+    if meant is not None:
+        return f"did you mean {meant}?"
+    return f"the fields here are {', '.join(known)}"
+
+
+def suggest_value(value: object, known: Iterable[object]) -> str:
+    """Return which of the `known` values to write."""
+    names = [str(one) for one in known]
+    meant = closest(str(value), names)
+    return f"did you mean {meant}?" if meant else f"write {' or '.join(names)}"
+
+
+def _paths_of(name: str, schema: Schema, path: str = "") -> Iterator[str]:
+    """Yield the paths of all fields that are called `name`, but for its case."""
+    for key, below in schema.get("properties", {}).items():
+        here = f"{path}.{key}" if path else key
+        if _plain(key) == _plain(name):
+            yield here
+        yield from _paths_of(name, below, here)
+        yield from _paths_of(name, below.get("items", {}), f"{here}[]")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()

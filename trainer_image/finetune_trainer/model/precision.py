@@ -1,0 +1,30 @@
+"""The precision of the weights and the attention implementation that the spec states."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from finetune_api.model import Model
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+META = torch.device("meta")
+
+
+def precision_arguments(spec: Model, *, device: torch.device) -> dict[str, Any]:
+    """Return the arguments of from_pretrained for precision, attention and, on the meta device, no weights at all."""
+    arguments: dict[str, Any] = {"dtype": DTYPES[spec.dtype]}
+    if device == META:
+        # flash_attention_2 refuses to be loaded where there is no accelerator.
+        stated = {} if spec.attention in ("auto", "flash_attention_2") else {"attn_implementation": spec.attention}
+        return arguments | stated | {"device_map": "meta"}
+    if spec.attention != "auto":
+        return arguments | {"attn_implementation": spec.attention}
+    if device.type == "cuda" and spec.dtype != "float32" and has_flash_attention():
+        return arguments | {"attn_implementation": "flash_attention_2"}
+    return arguments
+
+
+def has_flash_attention() -> bool:
+    """Return whether flash_attention_2 is installed."""
+    return find_spec("flash_attn") is not None
