@@ -1,4 +1,4 @@
-"""`python -m examples.inputs build DIR [pages|manuals|all]` and `push DIR --endpoint URL --token-file FILE`."""
+"""`python -m examples.inputs build DIR [EXAMPLE|all]` and `push DIR --endpoint URL --token-file FILE`."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .building import build_input, choose_inputs, find_repositories
+from .building import EXAMPLES, build_input, choose_inputs, find_repositories
 
 # These count from the first import of the libraries, which is why push.py is imported late.
 QUIET_AND_ON_THIS_MACHINE = {
@@ -44,7 +44,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="make models and datasets below a folder")
     build.add_argument("folder", type=Path)
-    build.add_argument("example", nargs="?", default="all", choices=("pages", "manuals", "all"))
+    build.add_argument("example", nargs="?", default="all", choices=(*EXAMPLES, "all"))
     push = commands.add_parser("push", help="push what was built to a Hub")
     push.add_argument("folder", type=Path)
     push.add_argument("--endpoint", required=True, help="address of the Hub")

@@ -11,10 +11,10 @@ from .cache import ensure_built
 
 @dataclass(frozen=True)
 class Input:
-    """A Hub repository that an example reads, and the module whose `build(folder)` makes its files."""
+    """A Hub repository that examples read, and the module whose `build(folder)` makes its files."""
 
     path: str
-    example: str
+    examples: tuple[str, ...]
     module: str
     cached: bool = True
 
@@ -25,16 +25,26 @@ class Input:
 
 
 INPUTS = (
-    Input(path="models/demo/tiny-qwen3-vl", example="pages", module="tiny_qwen3_vl"),
-    Input(path="datasets/demo/pages", example="pages", module="pages"),
-    Input(path="models/demo/all-minilm-l6-v2", example="manuals", module="minilm", cached=False),
-    Input(path="datasets/demo/manuals", example="manuals", module="manuals"),
+    Input(path="models/demo/tiny-qwen3-vl", examples=("pages",), module="tiny_qwen3_vl"),
+    Input(path="datasets/demo/pages", examples=("pages", "reranker"), module="pages"),
+    Input(
+        path="models/demo/all-minilm-l6-v2",
+        examples=("manuals", "lora", "mined-negatives", "router"),
+        module="minilm",
+        cached=False,
+    ),
+    Input(path="datasets/demo/manuals", examples=("manuals", "lora", "mined-negatives"), module="manuals"),
+    Input(path="models/demo/tiny-qwen3-vl-base", examples=("reranker",), module="tiny_reranker"),
+    Input(path="datasets/demo/page-candidates", examples=("reranker",), module="page_candidates"),
+    Input(path="models/demo/tiny-vit", examples=("router",), module="tiny_vit"),
+    Input(path="datasets/demo/manual-pages", examples=("router",), module="manual_pages"),
 )
+EXAMPLES = tuple(dict.fromkeys(example for entry in INPUTS for example in entry.examples))
 
 
 def choose_inputs(example: str) -> tuple[Input, ...]:
     """Return the inputs of one example, or of `all`."""
-    return tuple(entry for entry in INPUTS if example in {entry.example, "all"})
+    return tuple(entry for entry in INPUTS if example in {*entry.examples, "all"})
 
 
 def build_input(entry: Input, *, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 # They write the files that are kept.
-LIBRARIES = ("datasets", "pillow", "sentence-transformers", "torch", "transformers")
+LIBRARIES = ("datasets", "pillow", "pypdfium2", "sentence-transformers", "torch", "transformers")
 
 
 def cache_folder() -> Path:

@@ -1,7 +1,8 @@
 """Headings and sections of Debian's manuals: real text for finetuning text retrieval.
 
 Layout of the dataset repository: `pairs` to train on, and `queries`, `corpus` and `relevant` to evaluate on. A quarter
-of the headings is held out; the corpus holds all sections, those of the training headings too.
+of the headings is held out; the corpus holds all sections, those of the training headings too. The split `test` of
+`pairs` has the held-out headings and sections as rows, for evaluations that are over sooner.
 """
 
 import random
@@ -52,6 +53,8 @@ configs:
   data_files:
   - split: train
     path: pairs/train-*.parquet
+  - split: test
+    path: pairs/test-*.parquet
 - config_name: queries
   data_files:
   - split: test
@@ -70,9 +73,10 @@ configs:
 
 Headings of Debian's manuals and the sections below them, from the packages {packages}.
 
-- `pairs`, split `train`: {pairs} rows of `heading` and `section` to train on
-- `queries`, `corpus` and `relevant`, split `test`: {queries} headings that are not in `pairs`, all {corpus} sections,
-  and which section belongs to which heading
+- `pairs`, split `train`: {train} rows of `heading` and `section` to train on
+- `pairs`, split `test`: {test} rows that are held out
+- `queries`, `corpus` and `relevant`, split `test`: the held-out headings, all {corpus} sections, and which section
+  belongs to which heading
 
 The manuals are free documents under the GNU General Public License (version 2 or later); see the packages' own
 copyright files.
@@ -86,15 +90,25 @@ def build(folder: Path) -> None:
         RuntimeError: the packages cannot be had.
 
     """
+    tables = build_tables(read_manuals(unpack_manuals()))
+    for (subset, split), rows in tables.items():
+        (folder / subset).mkdir(parents=True, exist_ok=True)
+        Dataset.from_list(rows).to_parquet(folder / subset / f"{split}-00000-of-00001.parquet")
+    sizes = {name: len(tables["pairs", name]) for name in ("train", "test")}
+    sizes["corpus"] = len(tables["corpus", "test"])
+    (folder / "README.md").write_text(DATASET_CARD.format(packages=", ".join(PACKAGES), **sizes))
+
+
+def unpack_manuals() -> Path:
+    """Return the `/usr/share` of the packages, which are downloaded once.
+
+    Raises:
+        RuntimeError: the packages cannot be had.
+
+    """
     root = cache_folder() / "debian-manuals"
     unpack_packages(PACKAGES, folder=root)
-    tables = build_tables(read_manuals(root / "usr" / "share"))
-    for name, rows in tables.items():
-        split = "train" if name == "pairs" else "test"
-        (folder / name).mkdir(parents=True)
-        Dataset.from_list(rows).to_parquet(folder / name / f"{split}-00000-of-00001.parquet")
-    sizes = {name: len(rows) for name, rows in tables.items()}
-    (folder / "README.md").write_text(DATASET_CARD.format(packages=", ".join(PACKAGES), **sizes))
+    return root / "usr" / "share"
 
 
 def read_manuals(share: Path) -> list[Section]:
@@ -106,15 +120,16 @@ def read_manuals(share: Path) -> list[Section]:
     )
 
 
-def build_tables(sections: Sequence[Section], *, seed: int = 0) -> dict[str, list[Row]]:
-    """Return the rows of `pairs`, `queries`, `corpus` and `relevant`; `seed` decides which headings are held out."""
+def build_tables(sections: Sequence[Section], *, seed: int = 0) -> dict[tuple[str, str], list[Row]]:
+    """Return the rows of each subset and split; `seed` decides which headings are held out."""
     numbers = list(range(len(sections)))
     random.Random(seed).shuffle(numbers)
     num_held_out = int(len(sections) * HELD_OUT_SHARE)
     held_out, training = sorted(numbers[:num_held_out]), sorted(numbers[num_held_out:])
     return {
-        "pairs": [{"heading": sections[n].heading, "section": sections[n].text} for n in training],
-        "queries": [{"id": f"q{n}", "text": sections[n].heading} for n in held_out],
-        "corpus": [{"id": f"d{n}", "text": section.text} for n, section in enumerate(sections)],
-        "relevant": [{"query_id": f"q{n}", "corpus_id": f"d{n}"} for n in held_out],
+        ("pairs", "train"): [{"heading": sections[n].heading, "section": sections[n].text} for n in training],
+        ("pairs", "test"): [{"heading": sections[n].heading, "section": sections[n].text} for n in held_out],
+        ("queries", "test"): [{"id": f"q{n}", "text": sections[n].heading} for n in held_out],
+        ("corpus", "test"): [{"id": f"d{n}", "text": section.text} for n, section in enumerate(sections)],
+        ("relevant", "test"): [{"query_id": f"q{n}", "corpus_id": f"d{n}"} for n in held_out],
     }

@@ -17,6 +17,7 @@ from transformers import (
     Qwen2TokenizerFast,
     Qwen2VLImageProcessor,
     Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
     Qwen3VLModel,
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
@@ -90,6 +91,29 @@ def build_tiny_qwen3_vl(folder: Path, *, sentences: Iterable[str], seed: int = 0
         modules = [Transformer(checkpoint), Pooling(EMBEDDING_DIMENSION, "mean"), Normalize()]
         SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
     (folder / "README.md").write_text(MODEL_CARD.format(dimension=EMBEDDING_DIMENSION))
+
+
+def build_tiny_qwen3_vl_checkpoint(
+    folder: Path, *, sentences: Iterable[str], seed: int = 0, chat_template: str = CHAT_TEMPLATE
+) -> None:
+    """Write an untrained Qwen3-VL as its makers publish it: a generative model that Sentence Transformers never saved.
+
+    Equal arguments give equal bytes. It is what a reranker is made from, with its language model head or without.
+
+    Args:
+        folder: made if missing; files of an earlier build are overwritten.
+        sentences: text from which the tokenizer learns its words; other words become bytes.
+        seed: of the weights; the global generator of torch is left as it was.
+        chat_template: renders messages; the default renders every role alike.
+
+    """
+    tokenizer = build_tokenizer(sentences)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        Qwen3VLForConditionalGeneration(build_config(tokenizer)).save_pretrained(folder)
+    processor = build_processor(tokenizer)
+    processor.chat_template = chat_template
+    processor.save_pretrained(folder)
 
 
 def build_tokenizer(sentences: Iterable[str]) -> Qwen2TokenizerFast:

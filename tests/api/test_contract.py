@@ -77,6 +77,20 @@ def test_a_result_with_much_to_say_fits_the_termination_message_and_keeps_its_nu
     assert RunResult.model_validate_json(message).evaluations == scores
 
 
+def test_of_many_evaluation_sets_the_main_metric_of_each_fits_the_termination_message() -> None:
+    scores = [
+        EvaluationScore(name=f"set-{number}", metric=metric, baseline=0.123456, final=0.654321)
+        for number in range(16)
+        for metric in ("ndcg@10", "mrr@10", "recall@10")
+    ]
+    result = RunResult(role=Role.TRAIN, reason=Reason.TRAINED, evaluations=scores)
+
+    message = result.to_termination_message()
+
+    assert len(message.encode()) <= RESULT_LIMIT_BYTES
+    assert RunResult.model_validate_json(message).evaluations == scores[::3]
+
+
 def test_a_small_result_is_passed_on_whole() -> None:
     result = RunResult(role=Role.PREPARE, reason=Reason.BAD_SAMPLES, message="3 of 10 rows", warnings=["w"])
 

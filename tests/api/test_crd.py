@@ -50,7 +50,7 @@ def test_no_part_of_the_schema_is_unknown_to_kubernetes() -> None:
     known = {
         "type", "description", "properties", "required", "items", "additionalProperties", "default", "enum", "pattern",
         "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems",
-        "maxProperties", "x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields",
+        "minProperties", "maxProperties", "x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields",
         "x-kubernetes-int-or-string",
         "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
     }  # fmt: skip

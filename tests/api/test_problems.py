@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from finetune_api.problems import Problem, check_spec, parse_job
+from finetune_api.problem import Problem
+from finetune_api.problems import check_spec, parse_job
 from finetune_api.quantities import parse_quantity
 from finetune_api.sources import ClaimSource, HubSource, parse_source
 from finetune_api.types import FinetuneJob
@@ -33,12 +34,12 @@ def test_what_no_schema_can_state_is_told_at_once(minimal: dict[str, Any]) -> No
     problems = check_spec(job.spec)
 
     assert [str(problem) for problem in problems] == [
-        "spec.data.evaluation[0].name: 'pages' is wrong because a training set has the same name; "
+        "spec.data.evaluation[0].name: 'pages' is wrong because spec.data.train[0].name is the same; "
         "give every dataset a name of its own",
         "spec.resources.sharedMemory: '8Gi' is wrong because shared memory counts towards the pod's memory of 4Gi; "
         "lower sharedMemory or raise resources.requests.memory",
         "spec.data.train[0].columns: ['text', 'text'] is wrong because one column plays two parts; "
-        "name a different column for query, positive and each negative",
+        "name a different column for each part",
     ]
 
 

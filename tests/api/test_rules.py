@@ -39,6 +39,7 @@ def submit(kubectl: Kubectl, manifest: Manifest) -> Manifest:
 
 
 EVALUATION = [{"name": "eval", "source": "hf://acme/pages", "columns": {}}]
+ROUTE = {"source": "hf://acme/encoder"}
 PUBLISH = {"repository": "acme/model", "tokenSecret": {"name": "hub-token"}}
 
 ACCEPTED: dict[str, dict[str, Any]] = {
@@ -52,6 +53,35 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "an evaluation share": {"evaluation": {"every": "5%"}},
     "evaluation steps": {"evaluation": {"every": 50}},
     "a sub path of an existing claim": {"storage": {"existingClaim": "shared", "subPath": "team/a"}},
+    "a router by task": {"model": {"router": {"by": "Task", "routes": {"query": ROUTE, "document": ROUTE}}}},
+    "a router by modality": {"model": {"router": {"routes": {"text": ROUTE, "image": ROUTE}}}},
+    "modules of its own": {"model__modules": [{"type": "Transformer"}, {"type": "Pooling"}]},
+    "a reranker of three classes": {"model__kind": "Reranker", "model__numLabels": 3},
+    "adapters": {"model__lora": {"rank": 8}},
+    "a reranker on labeled pairs": {
+        "model__kind": "Reranker",
+        "training__loss": {"name": "BinaryCrossEntropyLoss"},
+        "data__train__0__columns": {"query": "q", "document": "d", "label": "l"},
+    },
+    "a row of documents with labels": {
+        "model__kind": "Reranker",
+        "training__loss": {"name": "LambdaLoss"},
+        "data__train__0__columns": {"documents": "d", "label": "l"},
+    },
+    "a labeled evaluation set": {
+        "data__evaluation": [EVALUATION[0] | {"columns": {"document": "d", "label": "l"}, "evaluator": "Reranking"}]
+    },
+    "a guided loss": {"training__loss": {"name": "GISTEmbedLoss", "guide": {"source": "hf://acme/guide"}}},
+    "weighted dims": {"training__loss": {"matryoshkaDimensions": [64, 32], "matryoshkaWeights": [1, 0.5]}},
+    "several sets, each with a loss": {
+        "data__train": [
+            {"name": "a", "source": "hf://acme/a", "loss": {"name": "TripletLoss"}},
+            {"name": "b", "source": "hf://acme/b", "mineNegatives": {"numNegatives": 2}},
+        ]
+    },
+    "a metric without k": {"evaluation": {"metric": "spearman"}},
+    "a confident gate": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {"confidence": 0.9}}},
+    "hosts of images": {"data__allowImageUrls": ["images.example.org"]},
     "three tables": {
         "data__evaluation": [
             {
@@ -123,6 +153,68 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"data__evaluation": [{"name": "eval", "source": "hf://acme/pages"}]},
         "give either columns (rows of query and documents) or tables",
     ),
+    "a router and a source": (
+        {"model__router": {"routes": {"text": ROUTE, "image": ROUTE}}},
+        "spec.model: Invalid value: give either source or router: a router's routes have sources",
+    ),
+    "neither router nor source": ({"model": {"revision": "main"}}, "give either source or router"),
+    "a router of a reranker": (
+        {"model": {"kind": "Reranker", "router": {"routes": {"text": ROUTE, "image": ROUTE}}}},
+        "router goes with kind Embedding, and without modules and lora; its routes have modules of their own",
+    ),
+    "a router with adapters": (
+        {"model": {"lora": {}, "router": {"routes": {"text": ROUTE, "image": ROUTE}}}},
+        "router goes with kind Embedding, and without modules and lora",
+    ),
+    "labels of an embedding model": ({"model__numLabels": 3}, "numLabels goes with kind Reranker"),
+    "routes of other names": (
+        {"model": {"router": {"by": "Task", "routes": {"text": ROUTE, "image": ROUTE}}}},
+        "routes are named query and document with by: Task, text and image with by: Modality",
+    ),
+    "one route": (
+        {"model": {"router": {"routes": {"text": ROUTE}}}},
+        "spec.model.router.routes: Invalid value: 1: spec.model.router.routes in body should have at least 2 prop",
+    ),
+    "rows of two forms": (
+        {"data__train__0__columns": {"positive": "p", "document": "d"}},
+        "give one of positive, document and documents: rows have one form",
+    ),
+    "documents without labels": (
+        {"data__train__0__columns": {"documents": "d"}},
+        "documents need label: a column with a list of numbers, one per document",
+    ),
+    "negatives of a pair": (
+        {"data__train__0__columns": {"query": "q", "document": "d", "label": "l", "negatives": ["other"]}},
+        "negatives go with query and positive, not with document or documents",
+    ),
+    "an evaluation row of two forms": (
+        {"data__evaluation": [EVALUATION[0] | {"columns": {"positive": "p", "documents": "d", "label": "l"}}]},
+        "give one of positive, document and documents: rows have one form",
+    ),
+    "a measured pair without a label": (
+        {"data__evaluation": [EVALUATION[0] | {"columns": {"document": "d"}}]},
+        "document and documents need label: a column of numbers, or of lists of numbers",
+    ),
+    "a guide without a guided loss": (
+        {"training__loss": {"guide": {"source": "hf://acme/guide"}}},
+        "guide goes with GISTEmbedLoss and CachedGISTEmbedLoss, and they need one",
+    ),
+    "a guided loss without a guide": (
+        {"training__loss": {"name": "CachedGISTEmbedLoss"}},
+        "guide goes with GISTEmbedLoss and CachedGISTEmbedLoss, and they need one",
+    ),
+    "a weight too few": (
+        {"training__loss": {"matryoshkaDimensions": [64, 32], "matryoshkaWeights": [1]}},
+        "matryoshkaWeights needs one weight per entry of matryoshkaDimensions",
+    ),
+    "a loss that never existed": (
+        {"training__loss": {"name": "BestLoss"}},
+        'spec.training.loss.name: Unsupported value: "BestLoss": supported values: "ADRMSELoss"',
+    ),
+    "a host with a path": (
+        {"data__allowImageUrls": ["example.org/images"]},
+        "spec.data.allowImageUrls[0]: Invalid value",
+    ),
     "a sub path without a claim": ({"storage": {"subPath": "a"}}, "subPath needs existingClaim"),
     "a repository without owner": (
         {"publish": PUBLISH | {"repository": "model"}},
@@ -137,7 +229,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"data__train": []},
         "spec.data.train: Invalid value: 0: spec.data.train in body should have at",
     ),
-    "a metric of no known form": ({"evaluation": {"metric": "accuracy"}}, "spec.evaluation.metric"),
+    "a metric of no known form": ({"evaluation": {"metric": "ndcg"}}, "spec.evaluation.metric"),
 }
 
 

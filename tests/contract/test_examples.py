@@ -5,9 +5,10 @@ import yaml
 
 from finetune_api.problems import check_spec, parse_job
 from finetune_api.types import FinetuneJob
+from finetune_trainer.local.validate import read_jobs
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 
 
 def manifests_in(text: str) -> list[str]:
@@ -16,7 +17,7 @@ def manifests_in(text: str) -> list[str]:
     return [block for block in blocks if "kind: FinetuneJob" in block]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT / "examples")))
 def test_an_example_is_a_valid_job_without_problems(path: Path) -> None:
     manifest = yaml.safe_load(path.read_text())
     manifest["metadata"] |= {"namespace": "default", "uid": "0"}
@@ -27,9 +28,17 @@ def test_an_example_is_a_valid_job_without_problems(path: Path) -> None:
     assert check_spec(job.spec) == []
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT / "examples")))
+def test_an_example_keeps_the_schema_and_the_rules_of_the_crd(path: Path) -> None:
+    reading = read_jobs([str(path)])
+
+    assert [str(finding) for finding in reading.findings] == []
+    assert len(reading.jobs) == 1
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT / "examples")))
 def test_an_example_is_listed_in_the_readme(path: Path) -> None:
-    assert f"(examples/{path.name})" in (ROOT / "README.md").read_text()
+    assert f"({path.relative_to(ROOT)})" in (ROOT / "README.md").read_text()
 
 
 def test_the_manifest_in_the_readme_is_a_valid_job() -> None:

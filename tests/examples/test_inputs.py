@@ -189,11 +189,14 @@ def test_held_out_headings_are_queries_for_their_section_among_all_sections() ->
 
     tables = build_tables(sections)
 
-    texts = {row["id"]: row["text"] for row in tables["corpus"]}
-    queries = {row["id"]: row["text"] for row in tables["queries"]}
-    found = [Section(queries[row["query_id"]], texts[row["corpus_id"]]) for row in tables["relevant"]]
-    trained = [Section(row["heading"], row["section"]) for row in tables["pairs"]]
+    texts = {row["id"]: row["text"] for row in tables["corpus", "test"]}
+    queries = {row["id"]: row["text"] for row in tables["queries", "test"]}
+    found = [Section(queries[row["query_id"]], texts[row["corpus_id"]]) for row in tables["relevant", "test"]]
+    trained, held_out = (
+        [Section(row["heading"], row["section"]) for row in tables["pairs", split]] for split in ("train", "test")
+    )
     assert len(found) == len(queries) == 2
+    assert found == held_out
     assert sorted(found + trained) == sections
     assert list(texts.values()) == [section.text for section in sections]
     assert build_tables(sections) == tables

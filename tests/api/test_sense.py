@@ -1,0 +1,239 @@
+"""Loss, columns, evaluator, metric and kind of model: what fits, and what is said of what does not."""
+
+from typing import Any
+
+import pytest
+
+from finetune_api.losses import EMBEDDING_LOSSES, LOSS_ALIASES, RERANKER_LOSSES
+from finetune_api.objective import LOSS_NAMES
+from finetune_api.sense import check_sense, judging_set, notes
+from finetune_api.types import FinetuneJobSpec, named_datasets, named_models
+
+INNER_LOSSES = [name for name, rule in EMBEDDING_LOSSES.items() if not rule.wraps]
+PAIR = {"query": "q", "document": "d", "label": "l"}
+LIST = {"query": "q", "documents": "d", "label": "l"}
+EVALUATION = {"name": "held-out", "source": "hf://acme/held-out", "columns": {}}
+
+
+def spec(
+    *,
+    kind: str = "Embedding",
+    columns: dict[str, Any] | None = None,
+    loss: dict[str, Any] | None = None,
+    **more: Any,  # noqa: ANN401 - sections of a spec as YAML has them
+) -> FinetuneJobSpec:
+    data: dict[str, Any] = {"train": [{"name": "rows", "source": "hf://acme/rows", "columns": columns or {}}]}
+    data["train"][0] |= more.pop("train", {})
+    data["evaluation"] = more.pop("evaluation_sets", [])
+    training = {"loss": loss or {}}
+    model = {"kind": kind, "source": "hf://acme/base"} | more.pop("model", {})
+    return FinetuneJobSpec.model_validate({"model": model, "data": data, "training": training, **more})
+
+
+FITS: dict[str, dict[str, Any]] = {
+    "the defaults": {},
+    "negatives with in-batch negatives": {"columns": {"negatives": ["a", "b"]}},
+    "one negative with triplets": {"columns": {"negatives": ["a"]}, "loss": {"name": "TripletLoss"}},
+    "mined negatives with triplets": {"train": {"mineNegatives": {"numNegatives": 1}}, "loss": {"name": "TripletLoss"}},
+    "scores of pairs": {"columns": PAIR, "loss": {"name": "CoSENTLoss"}},
+    "classes of documents": {"columns": {"document": "d", "label": "l"}, "loss": {"name": "BatchHardTripletLoss"}},
+    "a wrapped loss": {"loss": {"name": "AdaptiveLayerLoss", "arguments": {"loss": "MultipleNegativesRankingLoss"}}},
+    "a reranker with in-batch negatives": {"kind": "Reranker"},
+    "a reranker's pairs": {"kind": "Reranker", "columns": PAIR, "loss": {"name": "BinaryCrossEntropyLoss"}},
+    "a pointwise loss with negatives": {
+        "kind": "Reranker",
+        "columns": {"negatives": ["n"]},
+        "loss": {"name": "BinaryCrossEntropyLoss"},
+    },
+    "a reranker's lists": {"kind": "Reranker", "columns": LIST, "loss": {"name": "LambdaLoss"}},
+    "a reranker's quoted name": {"kind": "Reranker", "loss": {"name": "CachedCrossEncoderLoss"}},
+    "triplets that are measured": {
+        "evaluation_sets": [EVALUATION | {"evaluator": "Triplet", "columns": {"negatives": ["n"]}}],
+        "evaluation": {"metric": "accuracy"},
+    },
+    "similarities that are measured": {
+        "evaluation_sets": [EVALUATION | {"evaluator": "EmbeddingSimilarity", "columns": PAIR}],
+        "evaluation": {"metric": "spearman"},
+    },
+    "candidates that a reranker orders": {"kind": "Reranker", "evaluation_sets": [EVALUATION | {"columns": LIST}]},
+    "the metric of a named set": {
+        "evaluation_sets": [
+            EVALUATION,
+            EVALUATION | {"name": "pairs", "evaluator": "BinaryClassification", "columns": PAIR},
+        ],
+        "evaluation": {"metric": "ap", "dataset": "pairs"},
+    },
+}
+
+FITS_NOT: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "a loss of the other kind": (
+        {"kind": "Reranker", "loss": {"name": "TripletLoss"}},
+        [
+            "spec.training.loss.name: 'TripletLoss' is wrong because it trains models of kind Embedding, and this one "
+            f"is of kind Reranker; choose one of {', '.join(RERANKER_LOSSES)}"
+        ],
+    ),
+    "columns that the loss does not take": (
+        {"columns": PAIR},
+        [
+            "spec.data.train[0].columns: 'query, document, label' is wrong because CachedMultipleNegativesRankingLoss "
+            "takes query, positive[, negatives]; change the columns or choose another loss"
+        ],
+    ),
+    "triplets without negatives": (
+        {"loss": {"name": "TripletLoss"}},
+        [
+            "spec.data.train[0].columns.negatives: [] is wrong because TripletLoss takes exactly 1 negative per row; "
+            "name as many columns"
+        ],
+    ),
+    "labels that are not named": (
+        {"columns": {"query": "q", "document": "d"}, "loss": {"name": "CoSENTLoss"}},
+        ["spec.data.train[0].columns.label: None is wrong because CoSENTLoss needs a label, a number; name its column"],
+    ),
+    "answers that a pointwise loss has nothing to compare with": (
+        {"kind": "Reranker", "loss": {"name": "BinaryCrossEntropyLoss"}},
+        [
+            "spec.data.train[0].columns.negatives: [] is wrong because BinaryCrossEntropyLoss compares answers with "
+            "documents that are none; name columns of negatives, set mineNegatives, or give labels"
+        ],
+    ),
+    "answers that a listwise loss has nothing to compare with": (
+        {"kind": "Reranker", "loss": {"name": "LambdaLoss"}},
+        [
+            "spec.data.train[0].columns.negatives: [] is wrong because LambdaLoss compares answers with documents that "
+            "are none; name columns of negatives, set mineNegatives, or give labels"
+        ],
+    ),
+    "a range that leaves too few documents to mine": (
+        {"train": {"mineNegatives": {"numNegatives": 3, "rangeMin": 2, "rangeMax": 4}}},
+        [
+            "spec.data.train[0].mineNegatives.rangeMax: 4 is wrong because it leaves less than 3 documents after "
+            "rangeMin 2; raise it"
+        ],
+    ),
+    "a label of an answer": (
+        {"evaluation_sets": [EVALUATION | {"columns": {"positive": "good", "label": "score"}}]},
+        [
+            "spec.data.evaluation[0].columns.label: 'score' is wrong because what is in good is an answer whatever its "
+            "label; leave label out, or name document or documents instead of positive"
+        ],
+    ),
+    "Matryoshka around a reranker": (
+        {"kind": "Reranker", "loss": {"matryoshkaDimensions": [8]}},
+        [
+            "spec.training.loss.matryoshkaDimensions: [8] is wrong because MatryoshkaLoss cannot be put around "
+            "CachedMultipleNegativesRankingLoss; leave matryoshkaDimensions out or choose another loss"
+        ],
+    ),
+    "a wrapper around nothing": (
+        {"loss": {"name": "AdaptiveLayerLoss", "arguments": {"loss": "TripleLoss"}}},
+        [
+            "spec.training.loss.arguments.loss: 'TripleLoss' is wrong because AdaptiveLayerLoss is put around a "
+            "loss that takes rows; did you mean TripletLoss?"
+        ],
+    ),
+    "a wrapper around a wrapper": (
+        {"loss": {"name": "Matryoshka2dLoss", "arguments": {"loss": "AdaptiveLayerLoss"}}},
+        [
+            "spec.training.loss.arguments.loss: 'AdaptiveLayerLoss' is wrong because Matryoshka2dLoss is put around a "
+            f"loss that takes rows; choose one of {', '.join(INNER_LOSSES)}"
+        ],
+    ),
+    "a reranker that looks for negatives": (
+        {"kind": "Reranker", "train": {"mineNegatives": {}}},
+        [
+            "spec.data.train[0].mineNegatives.source: None is wrong because a reranker cannot look for documents; "
+            "name an embedding model that looks for negatives"
+        ],
+    ),
+    "an evaluator of the other kind, a missing column and a metric it has not": (
+        {
+            "kind": "Reranker",
+            "evaluation_sets": [
+                EVALUATION | {"evaluator": "Triplet"},
+                EVALUATION | {"name": "other", "evaluator": "Reranking"},
+            ],
+            "evaluation": {"metric": "recall@10", "dataset": "other"},
+        },
+        [
+            "spec.data.evaluation[0].evaluator: 'Triplet' is wrong because a model of kind Reranker cannot be measured "
+            "by it; choose one of Reranking, EmbeddingSimilarity, BinaryClassification",
+            "spec.data.evaluation[1].columns: 'positive, query' is wrong because Reranking needs query, positive, "
+            "negatives or query, documents, label; name these columns",
+            "spec.evaluation.metric: 'recall@10' is wrong because Reranking, which measures other, yields ndcg@k, "
+            "mrr@k, map@k; choose one of these",
+        ],
+    ),
+    "several labels that are measured": (
+        {
+            "kind": "Reranker",
+            "model": {"numLabels": 3},
+            "columns": PAIR,
+            "loss": {"name": "CrossEntropyLoss"},
+            "evaluation_sets": [EVALUATION | {"columns": LIST}],
+        },
+        [
+            "spec.model.numLabels: 3 is wrong because documents are ordered by one score, and this model gives "
+            "several; leave data.evaluation out or set numLabels to 1"
+        ],
+    ),
+    "a set that is not there": (
+        {"evaluation_sets": [EVALUATION], "evaluation": {"dataset": "other"}},
+        ["spec.evaluation.dataset: 'other' is wrong because no evaluation set has this name; name one of held-out"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_it_fits(case: str) -> None:
+    assert check_sense(spec(**FITS[case])) == []
+
+
+@pytest.mark.parametrize("case", FITS_NOT)
+def test_it_does_not_fit_and_everything_is_told(case: str) -> None:
+    changes, problems = FITS_NOT[case]
+
+    assert [str(problem) for problem in check_sense(spec(**changes))] == problems
+
+
+def test_a_name_that_never_existed_is_taken_for_what_is_meant_with_a_note() -> None:
+    assert notes(spec(kind="Reranker", loss={"name": "CachedCrossEncoderLoss"})) == [
+        "spec.training.loss.name: the library has no CachedCrossEncoderLoss; CachedMultipleNegativesRankingLoss is used"
+    ]
+    assert notes(spec()) == []
+
+
+def test_the_schema_names_every_loss_of_the_tables() -> None:
+    assert sorted({*EMBEDDING_LOSSES, *RERANKER_LOSSES, *LOSS_ALIASES}) == LOSS_NAMES
+
+
+def test_the_first_evaluation_set_judges_unless_another_is_named() -> None:
+    sets = [EVALUATION, EVALUATION | {"name": "second"}]
+
+    assert judging_set(spec(evaluation_sets=sets)) == spec(evaluation_sets=sets).data.evaluation[0]
+    second = spec(evaluation_sets=sets, evaluation={"dataset": "second"})
+    assert judging_set(second) == second.data.evaluation[1]
+    assert judging_set(spec()) is None
+
+
+def test_every_model_and_dataset_that_is_named_is_found_with_its_path() -> None:
+    guided = {"name": "GISTEmbedLoss", "guide": {"source": "hf://acme/guide", "revision": "v1"}}
+    route = {"source": "pvc://models/vit"}
+    job = spec(
+        model={"source": None, "router": {"routes": {"text": {"source": "hf://acme/text"}, "image": route}}},
+        loss=guided,
+        train={"mineNegatives": {"source": "hf://acme/miner"}},
+        evaluation_sets=[EVALUATION],
+    )
+
+    assert [(one.path, one.source, one.revision) for one in named_models(job)] == [
+        ("spec.model.router.routes.text", "hf://acme/text", "main"),
+        ("spec.model.router.routes.image", "pvc://models/vit", "main"),
+        ("spec.training.loss.guide", "hf://acme/guide", "v1"),
+        ("spec.data.train[0].mineNegatives", "hf://acme/miner", "main"),
+    ]
+    assert [(one.path, one.source) for one in named_datasets(job)] == [
+        ("spec.data.train[0]", "hf://acme/rows"),
+        ("spec.data.evaluation[0]", "hf://acme/held-out"),
+    ]
