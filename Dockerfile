@@ -10,7 +10,7 @@ RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.cr
     export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
  && python3 -m venv /opt/uv \
  && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet "uv==${UV_VERSION}" \
- && /opt/uv/bin/uv export --frozen --no-dev --no-emit-project --extra operator --quiet --output-file requirements.txt
+ && /opt/uv/bin/uv export --frozen --no-annotate --no-dev --no-emit-project --extra operator --quiet --output-file requirements.txt
 
 FROM ${BASE_IMAGE}
 RUN groupadd --gid 65532 finetune \

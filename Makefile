@@ -43,6 +43,7 @@ demo-down: setup ## Remove everything that the demo made.
 test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-to-end tests.
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory twins
 	@$(MAKE) --no-print-directory cluster
 	@$(PYTEST) -m "api_server or cluster or e2e" -q tests/cluster tests/api tests/chart tests/e2e
 
@@ -57,7 +58,11 @@ lint: setup ## Style, types, import contracts, spelling.
 
 .PHONY: unit
 unit: setup ## Unit tests: no cluster, no network. One of them: make unit T=name.
-	@$(PYTEST) -m "not api_server and not cluster and not e2e" -q $(if $(T),-k "$(T)")
+	@$(PYTEST) -m "not api_server and not cluster and not e2e and not twins" -q $(if $(T),-k "$(T)")
+
+.PHONY: twins
+twins: setup ## Train the small examples on this machine, without a cluster: a few minutes.
+	@$(PYTEST) tests/examples -m twins -q $(if $(T),-k "$(T)")
 
 .PHONY: cluster
 cluster: setup ## Start the test cluster and build the images; keeps running.

@@ -4,7 +4,6 @@ Creates FinetuneJobs one after another in a namespace whose quota allows no pods
 prints the time from create to the prepare Job, the operator's memory, and its writes in a quiet minute.
 """
 
-import json
 import re
 import statistics
 import subprocess
@@ -13,7 +12,11 @@ import threading
 import time
 from urllib.request import urlopen
 
+from kubernetes.client import CustomObjectsApi
+from kubernetes.config import new_client_from_config
+
 from benchmarks.figures import report
+from finetune_api.types import GROUP, PLURAL, VERSION
 from tests.stack import jobs
 from tests.stack.install import SYSTEM_NAMESPACE, install
 from tests.stack.kubectl import Kubectl
@@ -21,6 +24,8 @@ from tests.stack.target import find_target
 
 NAMESPACE = "finetune-benchmark"
 QUIET_SECONDS = 60
+#: Between two creations: a busy cluster, not a burst, whose queue would be measured instead.
+PAUSE_SECONDS = 0.5
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -70,27 +75,33 @@ def measure_latency(kube: Kubectl, num_jobs: int) -> list[float]:
     thread = threading.Thread(target=_note_jobs, args=(watcher, seen), daemon=True)
     thread.start()
     created: dict[str, float] = {}
-    for index in range(num_jobs):
-        name = f"job-{index:04d}"
-        manifest = json.dumps(jobs.named(template, name))
-        created[name] = time.monotonic()
-        kube.run("create", "-f", "-", stdin=manifest)
+    with new_client_from_config(kube.kubeconfig) as client:
+        objects = CustomObjectsApi(client)
+        for index in range(num_jobs):
+            name = f"job-{index:04d}"
+            body = jobs.named(template, name)
+            created[name] = time.monotonic()
+            objects.create_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL, body)
+            time.sleep(PAUSE_SECONDS)
     while len(seen) < num_jobs and time.monotonic() - created[f"job-{num_jobs - 1:04d}"] < QUIET_SECONDS:
         thread.join(timeout=0.1)
     watcher.kill()
+    watcher.wait()
+    if missing := created.keys() - seen.keys():
+        raise SystemExit(f"no prepare Job was seen for {len(missing)} of {num_jobs} jobs; is the operator running?")
     return [seen[name] - created[name] for name in created]
 
 
 def _note_jobs(watcher: "subprocess.Popen[str]", seen: dict[str, float]) -> None:
     for line in watcher.stdout or ():
-        if found := re.search(r'"finetune.dev/job":"(job-\d+)"', line):
+        if found := re.search(r'"finetune\.dev/job": *"(job-\d+)"', line):
             seen.setdefault(found[1], time.monotonic())
 
 
 def measure_quiet(kube: Kubectl) -> tuple[float, float]:
     """Return the operator's resident bytes and its writes to the API server while nothing happens."""
     with kube.port_forward("deploy/finetune-operator", 8080, namespace=SYSTEM_NAMESPACE) as address:
-        time.sleep(QUIET_SECONDS / 2)  # what the last jobs set off has ended
+        time.sleep(QUIET_SECONDS)  # what the last jobs set off has ended: refused pods are told after half a minute
         before = _writes(_read(address))
         time.sleep(QUIET_SECONDS)
         text = _read(address)

@@ -1,0 +1,91 @@
+"""`python -m benchmarks.training --help`."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.figures import FOLDER
+from benchmarks.training.sides import ENVIRONMENT
+
+DESCRIPTION = """\
+Trains one job twice: as the published recipe, a plain script, and through finetune_trainer (prepare and train, started
+as its pods start them). Same rows, same model, same global batch. Prints seconds per phase, memory and NDCG@10, and
+writes build/benchmarks/training-*.json. Exits with 1 if a goal is not reached.
+"""
+SMALL_ROWS, SMALL_HELD_OUT = 640, 48
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the command line names."""
+    options = parse(arguments)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="training-", dir=FOLDER) as folder:
+        match options.scale:
+            case "small":
+                return run_small(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
+            case "gpu":
+                return run_gpu(Path(folder), options)
+            case _:
+                from benchmarks.training.levers import run_levers  # noqa: PLC0415 - torch takes seconds
+
+                return run_levers(Path(folder), names=options.names)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options; prints help and exits where it is asked for."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.training", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    scales = parser.add_subparsers(dest="scale", required=True)
+    small = scales.add_parser("small", help="tiny Qwen3-VL, drawn A4 pages, minutes on 2 CPU cores")
+    small.add_argument("--rows", type=int, default=SMALL_ROWS, help="training rows (%(default)s)")
+    gpu = scales.add_parser("gpu", help="the published model and dataset on GPUs")
+    gpu.add_argument("--model", type=Path, required=True, help="folder of Qwen3-VL-Embedding-2B or one like it")
+    gpu.add_argument("--dataset", type=Path, required=True, help="folder of the dataset, subsets train and eval")
+    gpu.add_argument("--rows", type=int, default=10_000, help="training rows (%(default)s)")
+    for scale in (small, gpu):
+        scale.add_argument("--rounds", type=int, default=1, help="runs of each side, in turn (%(default)s)")
+        scale.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="ranks of each case (1 2)")
+    levers = scales.add_parser("levers", help="each lever of the trainer's speed on its own, on and off")
+    levers.add_argument("names", nargs="*", metavar="LEVER", help="levers to measure; all if none is named")
+    return parser.parse_args(arguments)
+
+
+def run_small(folder: Path, *, rows: int, rounds: int, processes: list[int]) -> int:
+    """Build the inputs of the small scale and compare both sides on them."""
+    from benchmarks.training.compare import compare  # noqa: PLC0415 - help comes without delay
+    from benchmarks.training.small import build_small  # noqa: PLC0415 - as above
+
+    recipe = build_small(folder, rows=rows, held_out=SMALL_HELD_OUT)
+    return 0 if compare("training-small", recipe, folder, processes=processes, rounds=rounds) else 1
+
+
+def run_gpu(folder: Path, options: argparse.Namespace) -> int:
+    """Compare both sides on a model and a dataset that are there; refuses to start without enough GPUs."""
+    import torch  # noqa: PLC0415 - takes seconds
+
+    from benchmarks.training.compare import compare  # noqa: PLC0415 - help comes without delay
+    from benchmarks.training.recipe import gpu_recipe  # noqa: PLC0415 - as above
+
+    visible = torch.cuda.device_count()
+    processes = [number for number in options.processes if number <= visible]
+    if not processes:
+        print(
+            f"gpu: {visible} GPUs are visible and {min(options.processes)} are needed; "
+            "run this on a machine with one, or run `python -m benchmarks.training small` here",
+            file=sys.stderr,
+        )
+        return 2
+    if missing := [path for path in (options.model, options.dataset) if not path.is_dir()]:
+        print(f"gpu: {', '.join(map(str, missing))} is no folder; download model and dataset first", file=sys.stderr)
+        return 2
+    recipe = gpu_recipe(options.model, options.dataset, rows=options.rows)
+    return 0 if compare("training-gpu", recipe, folder, processes=processes, rounds=options.rounds) else 1
+
+
+if __name__ == "__main__":
+    os.environ.update(ENVIRONMENT)
+    sys.exit(main(sys.argv[1:]))

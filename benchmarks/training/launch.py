@@ -1,0 +1,90 @@
+"""Runs a command to its end and tells how long it took and how much memory its processes held together."""
+
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+SAMPLE_SECONDS = 0.5
+LOG_TAIL = 3000
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended well."""
+
+    seconds: float
+    cpu_seconds: float
+    """Of all its processes; what is left to compare by where others compute on the same cores."""
+    peak_bytes: int
+    """Resident memory of all its processes together, at its highest; sampled, shared pages counted in each."""
+
+
+def launch(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Ran:
+    """Run `command` with its output in `log`.
+
+    Raises:
+        SystemExit: it failed; with the end of its log.
+
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start, cpu_start, peak = time.perf_counter(), _cpu_seconds(), 0
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        tree = psutil.Process(process.pid)
+        try:
+            while not _ended(process):
+                peak = max(peak, _resident_bytes(tree))
+        except BaseException:
+            _kill(tree)
+            raise
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text()[-LOG_TAIL:]}")
+    return Ran(seconds=time.perf_counter() - start, cpu_seconds=_cpu_seconds() - cpu_start, peak_bytes=peak)
+
+
+def _cpu_seconds() -> float:
+    """Return what all processes that this one has waited for have computed, and theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> bool:
+    try:
+        process.wait(SAMPLE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _resident_bytes(tree: psutil.Process) -> int:
+    total = 0
+    for process in _processes(tree):
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _processes(tree: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [tree, *tree.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(tree: psutil.Process) -> None:
+    for process in _processes(tree):
+        process.kill()

@@ -1,0 +1,108 @@
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmarks.training.compare import Case
+from benchmarks.training.outcome import Outcome
+from benchmarks.training.sides import PREPARE, Measured
+from benchmarks.training.stopwatch import Stopwatch
+
+MEGABYTE = 1_000_000
+
+
+def measured(*, total: float, megabytes: int = 1000, final: float = 0.9) -> Measured:
+    return Measured(
+        total_seconds=total,
+        cpu_seconds=total,
+        phases={PREPARE: 0.0},
+        ranks_peak_bytes=megabytes * MEGABYTE,
+        tree_peak_bytes=megabytes * MEGABYTE,
+        outcome=Outcome(baseline=0.5, final=final),
+    )
+
+
+def case(trainer: Measured, *, processes: int) -> Case:
+    return Case(processes=processes, reference=[measured(total=60)], trainer=[trainer])
+
+
+def test_a_phase_inside_another_takes_its_time_out_of_it() -> None:
+    times = iter([0.0, 1.0, 3.0, 7.0, 8.0])
+    watch = Stopwatch(clock=lambda: next(times))
+
+    with watch.phase("evaluation"), watch.phase("save"):
+        pass
+
+    assert dict(watch.seconds) == {"evaluation": 2.0 + 1.0, "save": 4.0}
+
+
+def test_a_timed_method_counts_every_call_and_does_what_it_did() -> None:
+    class Trainer:
+        def step(self, rows: int, *, factor: int) -> int:
+            return rows * factor
+
+    times = iter([0.0, 1.0, 2.0, 5.0, 7.0])
+    watch = Stopwatch(clock=lambda: next(times))
+    watch.time_method(Trainer, "step", "step")
+
+    results = [Trainer().step(2, factor=3), Trainer().step(4, factor=5)]
+
+    assert results == [6, 20]
+    assert dict(watch.seconds) == {"step": 1.0 + 2.0}
+
+
+def test_two_ranks_are_asked_for_more_than_one_process() -> None:
+    alone, shared = (case(measured(total=25), processes=number) for number in (1, 2))
+
+    found = [alone.shortfalls, shared.shortfalls]
+
+    assert found == [[], ["2.40 times faster in total, 3 is the goal"]]
+
+
+def test_memory_and_ndcg_are_goals_too() -> None:
+    found = case(measured(total=20, megabytes=1500, final=0.89), processes=1).shortfalls
+
+    assert found == ["ranks take 1.50 times the memory", "final NDCG@10 is 0.0100 lower, 0.005 is allowed"]
+
+
+def test_a_case_of_several_rounds_counts_by_its_median() -> None:
+    rounds = Case(
+        processes=1,
+        reference=[measured(total=total) for total in (60, 60, 60)],
+        trainer=[measured(total=total) for total in (20, 30, 200)],
+    )
+
+    assert rounds.ratio("total_seconds") == pytest.approx(2.0)
+
+
+def test_a_hard_negative_differs_from_its_page_in_one_attribute_or_is_another_rows_page() -> None:
+    from benchmarks.training.pages import Sheet, choose_negatives
+    from examples.inputs.pages import split_pages
+
+    positives = [Sheet(page, number) for number, page in enumerate(split_pages(repeats=1).train[:50])]
+
+    negatives = list(choose_negatives(positives, rng=random.Random(0), shared_every=5))
+
+    pairs = list(zip(positives, negatives, strict=True))
+    differences = [sum(a != b for a, b in zip(one.page, other.page, strict=True)) for one, other in pairs]
+    assert Counter(other in positives for _, other in pairs) == {False: 40, True: 10}
+    assert {count for number, count in enumerate(differences) if number % 5} == {1}
+    assert min(differences) == 1
+
+
+def test_the_gpu_scale_refuses_to_start_without_a_gpu(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import torch
+
+    from benchmarks.training.__main__ import main
+
+    if torch.cuda.device_count():
+        pytest.skip("this machine has a GPU")
+
+    code = main(["gpu", "--model", str(tmp_path), "--dataset", str(tmp_path)])
+
+    assert code == 2
+    assert capsys.readouterr().err == (
+        "gpu: 0 GPUs are visible and 1 are needed; run this on a machine with one, "
+        "or run `python -m benchmarks.training small` here\n"
+    )
