@@ -3,12 +3,17 @@
 What a rank runs is the real thing over gloo; only torchrun, which starts fresh interpreters, is left out.
 """
 
+import atexit
+import functools
 import multiprocessing
 import os
+import shutil
 import socket
+import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -20,7 +25,7 @@ from finetune_trainer.distributed.records import ENV_RECORDS, Records
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["finetune_trainer.train", "tests.trainer.train_inputs"])
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,41 @@ class Gang:
 
     processes: Sequence[BaseProcess]
     answers: Sequence[Connection]
+    log_files: Sequence[Path]
 
-    def results(self) -> list[Any]:
-        """Wait; return what each rank's function returned, by rank."""
-        found = [answer.recv() for answer in self.answers]
+    def results(self, *, limit_seconds: float = PATIENCE_SECONDS) -> list[Any]:
+        """Wait; return what each rank's function returned, by rank.
+
+        Raises:
+            AssertionError: a rank ended without an answer, or the limit has passed; with the logs of all, which are
+                ended.
+
+        """
+        found: dict[int, Any] = {}
+        deadline = time.monotonic() + limit_seconds
+        while len(found) < len(self.answers):
+            waiting = [answer for rank, answer in enumerate(self.answers) if rank not in found]
+            ready = wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise self._ended(f"no answer of {len(waiting)} ranks in {limit_seconds} s")
+            for answer in ready:
+                assert isinstance(answer, Connection)
+                rank = self.answers.index(answer)
+                try:
+                    found[rank] = answer.recv()
+                except EOFError:
+                    raise self._ended(f"rank {rank} ended without an answer") from None
         for process in self.processes:
             process.join(PATIENCE_SECONDS)
-        return found
+        return [found[rank] for rank in range(len(self.answers))]
+
+    def logs(self) -> list[str]:
+        """Return what each rank wrote to its standard streams, by rank."""
+        return [file.read_text(errors="replace") for file in self.log_files]
+
+    def _ended(self, why: str) -> AssertionError:
+        self.kill()
+        return AssertionError("\n".join([why, *(f"rank {rank}:\n{log}" for rank, log in enumerate(self.logs()))]))
 
     def kill(self) -> None:
         """End every rank at once, as a lost node does."""
@@ -47,8 +80,11 @@ class Gang:
 def start_gang(function: Callable[..., Any], *arguments: Any, world_size: int = 2) -> Gang:  # noqa: ANN401
     """Start `function(*arguments)` on each rank, with the environment that torchrun gives."""
     port = free_port()
+    folder = Path(tempfile.mkdtemp(dir=all_logs()))
+    log_files = [folder / f"rank-{rank}.log" for rank in range(world_size)]
     processes, answers = [], []
-    for rank in range(world_size):
+    for rank, log_file in enumerate(log_files):
+        log_file.touch()
         answer, answer_to = CONTEXT.Pipe(duplex=False)
         environment = {
             "RANK": str(rank),
@@ -61,17 +97,34 @@ def start_gang(function: Callable[..., Any], *arguments: Any, world_size: int = 
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
         }
-        process = CONTEXT.Process(target=be_rank, args=(function, arguments, environment, answer_to))
+        process = CONTEXT.Process(target=be_rank, args=(function, arguments, environment, log_file, answer_to))
         process.start()
         answer_to.close()
         processes.append(process)
         answers.append(answer)
-    return Gang(processes, answers)
+    return Gang(processes, answers, log_files)
 
 
-def be_rank(function: Callable[..., Any], arguments: Any, environment: dict[str, str], answer: Connection) -> None:  # noqa: ANN401
+@functools.cache
+def all_logs() -> Path:
+    """Return the folder of this test run's logs."""
+    folder = Path(tempfile.mkdtemp(prefix="gangs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def be_rank(
+    function: Callable[..., Any],
+    arguments: Any,  # noqa: ANN401
+    environment: dict[str, str],
+    log_file: Path,
+    answer: Connection,
+) -> None:
     """Run in the child."""
     os.environ.update(environment)
+    with log_file.open("wb") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
     answer.send(function(*arguments))
     answer.close()
     os._exit(0)
