@@ -9,21 +9,30 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finetune_api.contract import Role, RunConfig, RunResult
 from finetune_api.reasons import Reason
+from finetune_api.sense import notes
 from finetune_api.status import ModelStatus
-from finetune_api.types import FinetuneJobSpec
+from finetune_api.types import FinetuneJobSpec, named_models
 from finetune_api.workspace import Workspace
+from finetune_trainer.data.addresses import Addresses
 from finetune_trainer.data.hashes import sha256_of
 from finetune_trainer.data.images import ImageStore
-from finetune_trainer.data.inputs import Located, OpenInputs, locate, open_inputs, write_inputs
+from finetune_trainer.data.locating import Located, locate, model_folder
 from finetune_trainer.data.manifest import FileHash, InputsManifest
-from finetune_trainer.data.problems import InputProblem, as_failure
+from finetune_trainer.data.opening import OpenInputs, open_inputs
+from finetune_trainer.data.problems import as_failure
 from finetune_trainer.data.sources import Sources
 from finetune_trainer.data.workplace import Workplace
+from finetune_trainer.data.writing import WrittenInputs, write_inputs
 from finetune_trainer.hub.client import connect
 from finetune_trainer.settings import Settings, read_token
+
+if TYPE_CHECKING:
+    from finetune_trainer.data.miners import Miners
+    from finetune_trainer.data.reduction import Reduction
 
 SCRATCH = ".scratch"
 
@@ -43,13 +52,26 @@ def prepare(config: RunConfig, settings: Settings) -> RunResult:
         return as_result(manifest)
     workspace.manifest.unlink(missing_ok=True)
     with scratch_folder(workspace) as scratch:
-        located = locate(config.spec, workspace, connect_sources(settings, scratch))
-        cache = scratch / "datasets"
-        inputs = open_inputs(config.spec, located, cache=cache)
-        model = check_model(config.spec, located, inputs, workspace)
-        with image_store(workspace) as images:
-            manifest = write_manifest(config, model, inputs, workspace, Workplace(images=images, cache=cache))
+        manifest = fill_inputs(config, workspace, connect_sources(settings, scratch))
     return as_result(manifest)
+
+
+def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> InputsManifest:
+    """Fetch, open, check and write everything, in this order."""
+    spec, cache = config.spec, sources.scratch / "datasets"
+    located = locate(spec, workspace, sources)
+    inputs = open_inputs(spec, located, cache=cache)
+    # Imported late: torch takes seconds, and whatever failed before did not need it.
+    from finetune_trainer.checks.model import precision_warnings  # noqa: PLC0415
+    from finetune_trainer.data.miners import Miners  # noqa: PLC0415
+
+    miners = Miners(spec, located, workspace, sources.scratch / "embeddings")
+    model, inputs, reduction = check_model(spec, located, inputs, workspace, miners)
+    with image_store(spec, workspace, reduction) as images:
+        place = Workplace(images=images, cache=cache)
+        written = write_inputs(spec, inputs, located, workspace, place, miner_of=miners.of)
+    notices = [*notes(spec), *precision_warnings(spec)]
+    return write_manifest(config, model, written, workspace, notices=notices)
 
 
 def connect_sources(settings: Settings, scratch: Path) -> Sources:
@@ -58,40 +80,42 @@ def connect_sources(settings: Settings, scratch: Path) -> Sources:
     return Sources(api=api, mounts=settings.claim_sources, scratch=scratch)
 
 
-def check_model(spec: FinetuneJobSpec, located: Located, inputs: OpenInputs, workspace: Workspace) -> ModelStatus:
-    """Return what the model can do; fails if it cannot do what data and loss ask for."""
-    # Imported late: torch takes seconds, and whatever failed before did not need it.
-    from finetune_trainer.checks.loss import check_dimensions, check_loss  # noqa: PLC0415
-    from finetune_trainer.checks.model import inspect_model  # noqa: PLC0415
+def check_model(
+    spec: FinetuneJobSpec, located: Located, inputs: OpenInputs, workspace: Workspace, miners: "Miners"
+) -> tuple[ModelStatus, OpenInputs, "Reduction | None"]:
+    """Return what the model can do, the inputs with what it says about them, and what it does to images.
 
-    model = inspect_model(workspace.base_model, spec.model)
-    problems = [
-        *_check_modalities(spec, inputs, model.modalities),
-        *check_loss(spec.training.loss, model.loaded),
-        *check_dimensions(spec.training.loss, embedding_dimension=model.embedding_dimension),
-    ]
-    if problems:
+    Fails if model and inputs do not fit together.
+    """
+    from finetune_trainer.checks.inputs import check_inputs, with_classes  # noqa: PLC0415
+    from finetune_trainer.checks.model import inspect_model  # noqa: PLC0415
+    from finetune_trainer.data.reduction import reduction_for  # noqa: PLC0415
+
+    model = inspect_model(spec.model, workspace)
+    mining = [problem for one in inputs.train for problem in miners.check(one.dataset, one.columns)]
+    if problems := [*check_inputs(spec, inputs, model, workspace), *mining]:
         raise as_failure(problems)
-    return ModelStatus(
-        revision=located.model.revision,
+    status = ModelStatus(
+        revision=located.model_revision,
         modalities=model.modalities,
         embedding_dimension=model.embedding_dimension,
     )
+    return status, with_classes(spec, inputs, model), reduction_for(model.loaded, spec)
 
 
 def write_manifest(
-    config: RunConfig, model: ModelStatus, inputs: OpenInputs, workspace: Workspace, place: Workplace
+    config: RunConfig, model: ModelStatus, written: WrittenInputs, workspace: Workspace, *, notices: list[str]
 ) -> InputsManifest:
-    """Write tables and images, then the manifest that vouches for them."""
-    written = write_inputs(config.spec, inputs, workspace, place)
+    """Write the manifest that vouches for tables and models; `notices` come first among its warnings."""
+    models = dict.fromkeys(model_folder(named, workspace) for named in named_models(config.spec))
     manifest = InputsManifest(
         spec_hash=config.spec_hash,
         model=model,
         train=written.train,
         evaluations=written.evaluations,
         datasets=written.datasets,
-        warnings=written.warnings,
-        files=list(hash_files(workspace.inputs, [workspace.base_model, workspace.inputs / "data"])),
+        warnings=[*notices, *written.warnings],
+        files=list(hash_files(workspace.inputs, [*models, workspace.inputs / "data"])),
     )
     manifest.write(workspace.manifest)
     return manifest
@@ -136,24 +160,15 @@ def scratch_folder(workspace: Workspace) -> Iterator[Path]:
 
 
 @contextmanager
-def image_store(workspace: Workspace) -> Iterator[ImageStore]:
+def image_store(
+    spec: FinetuneJobSpec, workspace: Workspace, reduction: "Reduction | None" = None
+) -> Iterator[ImageStore]:
     """Give the store of the job's images."""
-    store = ImageStore(workspace.images)
+    store = ImageStore(workspace.images, addresses=Addresses.of(spec.data.allow_image_urls), reduction=reduction)
     try:
         yield store
     finally:
         store.close()
-
-
-def _check_modalities(spec: FinetuneJobSpec, inputs: OpenInputs, modalities: Sequence[str]) -> Iterator[InputProblem]:
-    for table in inputs.tables():
-        columns = [table.request.columns[part] for part, found in table.modalities.items() if found not in modalities]
-        if columns:
-            message = (
-                f"{table.request.field}: column {', '.join(columns)} of dataset {table.request.dataset} holds images, "
-                f"but {spec.model.source} encodes {', '.join(modalities)} only"
-            )
-            yield InputProblem(Reason.UNSUPPORTED_MODALITY, message)
 
 
 def _has_size(path: Path, size_bytes: int) -> bool:

@@ -1,23 +1,35 @@
-"""Every image once, named by the SHA-256 of its bytes, and only if it can really be decoded."""
+"""Every image once, named by the SHA-256 of its bytes, and only if it can really be decoded.
+
+Where the model's image processor would make it smaller anyway, it is kept as small, under the same name with an
+addition: the model gets the same numbers, and each later reading costs a part.
+"""
 
 import hashlib
 import io
 import os
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from finetune_trainer.data.addresses import Addresses, Refused, is_address
+
+if TYPE_CHECKING:
+    from finetune_trainer.data.reduction import Reduction
+
 #: Formats by content; others are read by parsers with a bad record, or by other programs.
 EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
+#: How they are named for opening, where JPEG stands for MPO as well; Pillow takes an unknown name for an error.
+OPENED = sorted({*EXTENSIONS} - {"MPO"})
 MAX_PIXELS = 100_000_000
 #: Qwen's image processors refuse more, after hours of training.
 MAX_ASPECT_RATIO = 199
+_DOWNLOADS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -30,37 +42,72 @@ class Fault:
 class ImageStore:
     """The folder of images. Safe to write from several threads, and again after an interruption."""
 
-    def __init__(self, folder: Path, *, num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        addresses: Addresses | None = None,
+        reduction: "Reduction | None" = None,
+        num_threads: int | None = None,
+    ) -> None:
         self._folder = folder
+        self._reduction = reduction
+        self._addresses = addresses or Addresses.of([])
         self._pool = ThreadPoolExecutor(num_threads or len(os.sched_getaffinity(0)))
+        self._downloads = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
+        self._fetched: dict[str, str | Fault] = {}
 
-    def keep_all(self, cells: Iterable[Any], *, root: Path, cache: Path) -> list[str | Fault]:
+    def keep_all(self, cells: Sequence[Any], *, root: Path, cache: Path) -> list[str | Fault]:
         """Return for each cell the image's path below the folder, or why there is none; in order.
 
-        A cell is bytes, or a mapping with `bytes` or a `path` that lies below `root` or `cache`.
+        A cell is bytes, a name, or a mapping with `bytes` or a `path` that is a name. A name is a path that lies below
+        `root` or `cache`, or an address, which is fetched once. Called from one thread.
         """
-        return list(self._pool.map(lambda cell: self._keep(cell, root=root, cache=cache), cells))
+        addresses = [address_of(cell) for cell in cells]
+        new = [address for address in dict.fromkeys(addresses) if address is not None and address not in self._fetched]
+        self._fetched.update(zip(new, self._downloads.map(self._fetch, new), strict=True))
+        kept = self._pool.map(
+            lambda cell, address: self._keep(read_cell(cell, root=root, cache=cache)) if address is None else None,
+            cells,
+            addresses,
+        )
+        return [
+            path if path is not None else self._fetched[str(address)]
+            for path, address in zip(kept, addresses, strict=True)
+        ]
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
+        self._downloads.shutdown(cancel_futures=True)
 
-    def _keep(self, cell: Any, *, root: Path, cache: Path) -> str | Fault:  # noqa: ANN401 - a cell of a table
-        content = read_cell(cell, root=root, cache=cache)
+    def _fetch(self, address: str) -> str | Fault:
+        try:
+            return self._keep(self._addresses.fetch(address) or Fault("empty image"))
+        except Refused as refused:
+            return Fault(refused.because)
+
+    def _keep(self, content: bytes | Fault) -> str | Fault:
         if isinstance(content, Fault):
             return content
         name = hashlib.sha256(content).hexdigest()
         known = self._known(name, len(content))
         if known is not None:
             return known
-        extension = decoded_extension(content)
-        if isinstance(extension, Fault):
-            return extension
-        path = f"{name[:2]}/{name}.{extension}"
+        image = decode(content)
+        if isinstance(image, Fault):
+            return image
+        path = f"{name[:2]}/{name}.{EXTENSIONS[str(image.format)]}"
+        if self._reduction and (reduced := self._reduction.reduce(image)):
+            path, content = reduced_path(name, self._reduction), reduced
         self._write(path, content)
         return path
 
     def _known(self, name: str, size_bytes: int) -> str | None:
+        if self._reduction:
+            small = self._folder / reduced_path(name, self._reduction)
+            if small.is_file() and small.stat().st_size:
+                return reduced_path(name, self._reduction)
         for path in (self._folder / name[:2]).glob(f"{name}.*"):
             if path.suffix != ".partial" and path.stat().st_size == size_bytes:
                 return f"{name[:2]}/{path.name}"
@@ -74,10 +121,24 @@ class ImageStore:
         partial.rename(target)
 
 
+def reduced_path(name: str, reduction: "Reduction") -> str:
+    """Return where the image `name` is kept as small as the model sees it, below the folder of images."""
+    return f"{name[:2]}/{name}-{reduction.key}.png"
+
+
+def address_of(cell: Any) -> str | None:  # noqa: ANN401 - a cell of a table
+    """Return the address by which a cell names its image; None if it holds bytes, a path or nothing."""
+    if isinstance(cell, Mapping):
+        cell = None if cell.get("bytes") else cell.get("path")
+    return cell if isinstance(cell, str) and is_address(cell) else None
+
+
 def read_cell(cell: Any, *, root: Path, cache: Path) -> bytes | Fault:  # noqa: ANN401 - a cell of a table
     """Return the bytes of an image cell; never reads a file outside `root` and `cache`."""
     if isinstance(cell, bytes):
         return cell or Fault("empty image")
+    if isinstance(cell, str):
+        cell = {"path": cell}
     if not isinstance(cell, Mapping):
         return Fault("no image")
     if cell.get("bytes"):
@@ -86,29 +147,28 @@ def read_cell(cell: Any, *, root: Path, cache: Path) -> bytes | Fault:  # noqa: 
 
 
 def _read_file(name: str, *, root: Path, cache: Path) -> bytes | Fault:
-    if "://" in name:
-        return Fault("image by address, which is never fetched")
-    path = (root / name).resolve()
-    if not any(path.is_relative_to(allowed.resolve()) for allowed in (root, cache)):
-        return Fault("image path leads out of the dataset")
+    missing = Fault("image file missing; paths are relative to the dataset's folder")
     try:
-        return path.read_bytes() or Fault("empty image")
-    except OSError:
-        return Fault("image file missing; paths are relative to the dataset's folder")
+        path = (root / name).resolve()
+        if not any(path.is_relative_to(allowed.resolve()) for allowed in (root, cache)):
+            return Fault("image path leads out of the dataset")
+        return (path.read_bytes() or Fault("empty image")) if path.is_file() else missing
+    except (OSError, ValueError):  # a name may hold what no file system takes
+        return missing
 
 
-def decoded_extension(content: bytes) -> str | Fault:
-    """Return the file extension of an image that decodes whole, or why it does not."""
+def decode(content: bytes) -> Image.Image | Fault:
+    """Return an image that decodes whole, or why it does not."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata; size is checked below
-            with Image.open(io.BytesIO(content), formats=list(EXTENSIONS)) as image:
+            with Image.open(io.BytesIO(content), formats=OPENED) as image:
                 if image.width * image.height > MAX_PIXELS:
                     return Fault(f"image has more than {MAX_PIXELS} pixels")
                 if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
                     return Fault(f"image is more than {MAX_ASPECT_RATIO} times longer than wide")
                 image.load()
-                return EXTENSIONS[str(image.format)]
+                return image
     except Image.DecompressionBombError:
         return Fault(f"image has more than {MAX_PIXELS} pixels")
     except Exception:  # noqa: BLE001 - decoders raise all sorts of things on broken bytes

@@ -3,24 +3,32 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from PIL import Image
+from PIL import Image, ImageOps
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modality import infer_modality
 
 from finetune_trainer.data.manifest import Modality
 
 #: What the library takes for one text or image; the dictionary says `text` beyond doubt.
 ModelInput = str | dict[str, str] | Image.Image
+MEDIA = ("image", "video", "audio")
 
 
 @dataclass(frozen=True)
 class InputReader:
-    """Turns cells of prepared tables into model inputs."""
+    """Turns cells of prepared tables into model inputs; two of them make the pair of a reranker."""
 
     images: Path
     """Folder below which image cells are paths."""
     modalities: Sequence[str]
-    """What the model can encode."""
+    """What the library may take a text for."""
+
+    @classmethod
+    def of(cls, model: SentenceTransformer | CrossEncoder, *, images: Path) -> Self:
+        """Return the reader for `model`."""
+        return cls(images, modalities=mistakable(model))
 
     def read(self, cell: str, modality: Modality) -> ModelInput:
         """Return the image that the cell names, or the cell's text."""
@@ -30,9 +38,18 @@ class InputReader:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Return the decoded image in RGB; the file is closed again."""
+    """Return the decoded image as people see it; the file is closed again."""
     with Image.open(path) as image:
-        return image.convert("RGB")
+        return as_seen(image)
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """Return an open image in RGB and the right way up: a camera stores pixels as it was held, and says how.
+
+    The datasets library does the same, so that scripts train on upright images, too.
+    """
+    ImageOps.exif_transpose(image, in_place=True)
+    return image.convert("RGB")
 
 
 def as_text(text: str, *, modalities: Sequence[str]) -> str | dict[str, str]:
@@ -43,3 +60,15 @@ def as_text(text: str, *, modalities: Sequence[str]) -> str | dict[str, str]:
     if infer_modality(text, supported_modalities=list(modalities)) == "text":
         return text
     return {"text": text}
+
+
+def mistakable(model: SentenceTransformer | CrossEncoder) -> list[str]:
+    """Return what the library may take a text for when `model` reads it.
+
+    It looks at the halves of a pair without regard to what the model supports, but only where it makes structured
+    messages of them (`InputFormatter.pair_to_messages`); elsewhere only a plain string remains one.
+    """
+    if not isinstance(model, CrossEncoder):
+        return [name for name in model.modalities if isinstance(name, str)]
+    structured = "message" in model.modalities and model[0].input_formatter.message_format == "structured"
+    return ["text", *MEDIA] if structured else ["text"]
