@@ -1,0 +1,162 @@
+# ruff: noqa: ANN401 - torch's and the library's types are imported where a test needs them
+"""Gradient-cached losses: mini-batches whose graphs fit in memory are embedded once, with the same gradient."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLENTY, NOTHING = 10**12, 0
+QUERIES = [f"question number {n}" for n in range(4)]
+ANSWERS = [f"answer number {n} " * (n + 1) for n in range(4)]
+
+
+@pytest.fixture
+def model(text_model: Path) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(text_model), device="cpu")
+    for module in model.modules():
+        if type(module).__name__ == "Dropout":
+            module.p = 0.1  # chance has to fall the same in both passes
+    return model.train()
+
+
+def ranking_loss(model: Any) -> Any:
+    from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss, MatryoshkaLoss
+
+    return MatryoshkaLoss(model, CachedMultipleNegativesRankingLoss(model, mini_batch_size=1), [384, 64])
+
+
+def guided_loss(model: Any) -> Any:
+    import copy
+
+    from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
+
+    return CachedGISTEmbedLoss(model, copy.deepcopy(model).eval(), mini_batch_size=1)
+
+
+def step(model: Any, loss: Any, kept: Any) -> tuple[int, Any]:
+    """Make one forward and backward pass from the same chance; return how often the model ran, and the gradient."""
+    import torch
+
+    runs = 0
+
+    def count(*_: Any) -> None:
+        nonlocal runs
+        runs += 1
+
+    handle = model[0].register_forward_pre_hook(count)
+    torch.manual_seed(0)
+    model.zero_grad()
+    with kept.step():
+        loss([model.preprocess(QUERIES), model.preprocess(ANSWERS)], None).backward()
+    handle.remove()
+    return runs, torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None])
+
+
+def kept_graphs(loss: Any, room: int) -> Any:
+    from finetune_trainer.training.kept_graphs import KeptGraphs
+    from finetune_trainer.training.mini_batches import cached_loss
+
+    return KeptGraphs(cached_loss(loss), room=lambda _: room)
+
+
+@pytest.mark.parametrize("build", [ranking_loss, guided_loss])
+def test_after_a_first_step_each_mini_batch_is_embedded_once_with_the_very_same_gradient(
+    model: Any, build: Callable[[Any], Any]
+) -> None:
+    import torch
+
+    loss = build(model)
+    kept = kept_graphs(loss, PLENTY)
+
+    (first, expected), (second, gradient), (third, again) = (step(model, loss, kept) for _ in range(3))
+
+    assert (first, second, third) == (16, 8, 8)
+    assert torch.equal(gradient, expected)
+    assert torch.equal(again, expected)
+
+
+def test_without_room_nothing_is_kept(model: Any) -> None:
+    loss = ranking_loss(model)
+    kept = kept_graphs(loss, NOTHING)
+
+    runs = [step(model, loss, kept)[0] for _ in range(2)]
+
+    assert runs == [16, 16]
+
+
+def test_as_many_graphs_are_kept_as_there_is_room_for(model: Any) -> None:
+    from finetune_trainer.training.kept_graphs import SHARE
+
+    loss = ranking_loss(model)
+    measuring = kept_graphs(loss, PLENTY)
+    step(model, loss, measuring)
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    room = weights + measuring.largest_bytes * (1 + 3.5 / SHARE["cpu"])
+    kept = kept_graphs(loss, int(room))
+
+    runs = [step(model, loss, kept)[0] for _ in range(2)]
+
+    assert runs == [16, 16 - 3]
+
+
+def test_the_model_is_as_it_was_when_the_step_is_over_and_when_it_failed(model: Any) -> None:
+    loss = ranking_loss(model)
+    kept = kept_graphs(loss, PLENTY)
+    step(model, loss, kept)
+
+    broken = {"attention_mask": model.preprocess(ANSWERS)["attention_mask"]}
+
+    with pytest.raises(ValueError, match="input_ids"), kept.step():
+        loss([model.preprocess(QUERIES), broken], None)
+
+    assert "forward" not in vars(model)
+    assert step(model, loss, kept)[0] == 8
+
+
+def test_memory_that_ran_out_ends_the_keeping(model: Any) -> None:
+    loss = ranking_loss(model)
+    kept = kept_graphs(loss, PLENTY)
+    step(model, loss, kept)
+    step(model, loss, kept)
+
+    kept.give_up()
+
+    assert step(model, loss, kept)[0] == 16
+
+
+def test_a_reranker_scores_each_pair_once(tmp_path: Path) -> None:
+    import torch
+    from sentence_transformers.cross_encoder import CrossEncoder
+    from sentence_transformers.cross_encoder.losses import CachedMultipleNegativesRankingLoss
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    size: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(words), intermediate_size=16, num_labels=1, **size)
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    model = CrossEncoder(str(tmp_path), device="cpu").train()
+    loss = CachedMultipleNegativesRankingLoss(model, num_negatives=None, mini_batch_size=1)
+    kept = kept_graphs(loss, PLENTY)
+    found = []
+    for _ in range(2):
+        calls: list[int] = []
+        handle = model[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        torch.manual_seed(0)
+        model.zero_grad()
+        with kept.step():
+            loss([["a", "b"], ["b", "c"]], None).backward()
+        handle.remove()
+        found.append(
+            (len(calls), torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None]))
+        )
+
+    (first, expected), (second, gradient) = found
+
+    assert (first, second) == (8, 4)
+    assert torch.equal(gradient, expected)
