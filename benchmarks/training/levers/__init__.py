@@ -7,6 +7,7 @@ from benchmarks.figures import print_table, write_json
 from benchmarks.training.levers.deduplication import measure_deduplication
 from benchmarks.training.levers.evaluation import measure_baseline, measure_dimensions, measure_sharding
 from benchmarks.training.levers.finding import Finding
+from benchmarks.training.levers.graphs import measure_graphs
 from benchmarks.training.levers.mini_batch import measure_loss_stage, measure_mini_batch
 from benchmarks.training.levers.resizing import measure_resizing
 from benchmarks.training.levers.setting import Setting, build_setting
@@ -17,6 +18,7 @@ LEVERS: dict[str, Callable[[Setting], list[Finding]]] = {
     "sharding": measure_sharding,
     "baseline": measure_baseline,
     "mini-batch": measure_mini_batch,
+    "graphs": measure_graphs,
     "loss-stage": measure_loss_stage,
     "deduplication": measure_deduplication,
     "resizing": measure_resizing,

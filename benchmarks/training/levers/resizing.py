@@ -1,37 +1,31 @@
-"""Pages resized once, when they are prepared, to what the processor makes of them anyway, and stored without loss."""
+"""Pages that prepare makes as small as the image processor would make them in every epoch and evaluation."""
 
-import math
-import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
+import datasets
 from transformers import AutoImageProcessor
 
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
-from benchmarks.training.recipe import PUBLISHED_PIXELS
+from benchmarks.training.recipe import PUBLISHED_PIXELS, Recipe
+from benchmarks.training.reference import load_rows
+from finetune_trainer.data.images import ImageStore
+from finetune_trainer.data.reduction import Reduction
 from finetune_trainer.model.inputs import open_image
 
 PAGES = 32
-FORMATS: dict[str, dict[str, Any]] = {
-    "PNG": {"compress_level": 1},
-    "WEBP": {"lossless": True, "quality": 0, "method": 0},
-}
 
 
 def measure_resizing(setting: Setting) -> list[Finding]:
-    """Milliseconds and bytes per page from file to model input, of whole and of resized pages."""
-    paths = [path for path in sorted(setting.workspace.images.rglob("*")) if path.is_file()][:PAGES]
+    """Milliseconds and bytes per page from file to model input, of whole and of reduced pages."""
+    pages, folder = read_pages(setting.recipe), setting.workspace.root.parent / "resizing"
     model = str(setting.workspace.base_model)
     return [
         finding
         for size in (None, PUBLISHED_PIXELS["size"])
-        for form in FORMATS
-        for finding in measure_format(paths, AutoImageProcessor.from_pretrained(model, **as_size(size)), form)
+        for finding in measure_size(pages, AutoImageProcessor.from_pretrained(model, **as_size(size)), folder)
     ]
 
 
@@ -40,44 +34,32 @@ def as_size(size: dict[str, int] | None) -> dict[str, Any]:
     return {} if size is None else {"size": size}
 
 
-def measure_format(paths: list[Path], processor: Any, form: str) -> list[Finding]:  # noqa: ANN401 - the library's
-    """Return what pages cost that are stored in one format."""
-    with tempfile.TemporaryDirectory() as folder:
-        resize = partial(store_all, paths, Path(folder), processor, form)
-        resized = resize()
-        off, on, once = seconds_of(read(paths, processor), read(resized, processor), resize)
-        with Image.open(resized[0]) as first:
-            name = f"pages resized to {first.width} x {first.height}, as {form}"
-        difference = max(pixel_difference(*pair, processor) for pair in zip(paths, resized, strict=True))
-        note = f"{1000 * once / len(paths):.1f} ms per page once; inputs differ by {difference:g}"
-        return [
-            Finding(name, "ms per page", 1000 * off / len(paths), 1000 * on / len(paths), note),
-            Finding(name, "kB per page", kilobytes(paths), kilobytes(resized)),
-        ]
+def read_pages(recipe: Recipe) -> list[bytes]:
+    """Return the files of the first training pages."""
+    rows = load_rows(recipe, recipe.train).cast_column(recipe.positive, datasets.Image(decode=False))
+    return [row[recipe.positive]["bytes"] for row in rows.select(range(PAGES))]
 
 
-def store_all(paths: list[Path], *where: Any) -> list[Path]:  # noqa: ANN401 - arguments of `store`
-    """Write all pages; return where."""
-    return [store(path, *where) for path in paths]
+def measure_size(pages: list[bytes], processor: Any, folder: Path) -> list[Finding]:  # noqa: ANN401 - the library's
+    """Return what pages cost, for a processor of one size."""
+    reduction = Reduction(processor)
 
+    def keep(name: str, with_reduction: Reduction | None) -> list[Path]:
+        root = folder / f"{name}-{reduction.key}"
+        store = ImageStore(root, reduction=with_reduction, num_threads=1)
+        return [root / str(path) for path in store.keep_all(pages, root=root, cache=root)]
 
-def store(path: Path, folder: Path, processor: Any, form: str) -> Path:  # noqa: ANN401 - the library has no types
-    """Write the page as the processor would resize it; return where."""
-    target = folder / path.with_suffix(f".{form.lower()}").name
-    resize_page(open_image(path), processor).save(target, format=form, **FORMATS[form])
-    return target
-
-
-def resize_page(page: Image.Image, processor: Any) -> Image.Image:  # noqa: ANN401 - the library has no types
-    """Return the page in the size that a Qwen image processor gives it, resized by that processor itself."""
-    resized = processor.resize(
-        images=pil_to_tensor(page)[None],
-        size=processor.size,
-        resample=processor.resample,
-        factor=processor.patch_size * processor.merge_size,
-    )
-    small: Image.Image = to_pil_image(resized[0])
-    return small
+    paths = {"whole": keep("whole", None), "reduced": keep("reduced", reduction)}
+    whole, reduced = (read(found, processor) for found in paths.values())
+    reduce = lambda: [reduction.reduce(open_image(path)) for path in paths["whole"]]  # noqa: E731 - a piece of work
+    off, on, once = seconds_of(whole, reduced, reduce)
+    first = open_image(paths["reduced"][0])
+    name = f"pages reduced to {first.width} x {first.height}"
+    note = f"{1000 * once / len(pages):.1f} ms per page once; inputs equal: {inputs_equal(paths, processor)}"
+    return [
+        Finding(name, "ms per page", 1000 * off / len(pages), 1000 * on / len(pages), note),
+        Finding(name, "kB per page", kilobytes(paths["whole"]), kilobytes(paths["reduced"])),
+    ]
 
 
 def read(paths: list[Path], processor: Any) -> Callable[[], None]:  # noqa: ANN401 - as above
@@ -90,12 +72,13 @@ def read(paths: list[Path], processor: Any) -> Callable[[], None]:  # noqa: ANN4
     return run
 
 
-def pixel_difference(whole: Path, resized: Path, processor: Any) -> float:  # noqa: ANN401 - as above
-    """Return the largest difference of the model inputs that two files give; infinite if their shapes differ."""
-    one, other = (
-        processor(images=[open_image(path)], return_tensors="pt")["pixel_values"] for path in (whole, resized)
+def inputs_equal(paths: dict[str, list[Path]], processor: Any) -> bool:  # noqa: ANN401 - as above
+    """Return whether the model gets the same numbers from both files of every page."""
+    pairs = zip(paths["whole"], paths["reduced"], strict=True)
+    inputs = (
+        [processor(images=[open_image(path)], return_tensors="pt")["pixel_values"] for path in pair] for pair in pairs
     )
-    return float((one - other).abs().max()) if one.shape == other.shape else math.inf
+    return all(one.shape == other.shape and bool((one == other).all()) for one, other in inputs)
 
 
 def kilobytes(paths: list[Path]) -> float:
