@@ -85,6 +85,7 @@ e2e: setup ## FinetuneJobs on the real cluster. One of them: make e2e T=name.
 generate: setup ## Regenerate the committed files that say so in their first line.
 	@$(PYTHON) -m finetune_api.crd crds/finetunejobs.yaml
 	@$(PYTHON) -m finetune_api.reference docs
+	@$(PYTHON) -m finetune_trainer.checks.signing
 	@$(PYTHON) -m tests.chart.values_table
 	@.venv/bin/ruff format --quiet .
 

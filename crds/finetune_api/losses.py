@@ -86,7 +86,8 @@ EMBEDDING_LOSSES: dict[str, LossRule] = {
     "DistillKLDivLoss": LossRule("Embedding", (Layout.SCORED,), Label.SCORES, negatives=(1, ANY_NUMBER)),
     "MSELoss": LossRule("Embedding", _TAUGHT, Label.VECTOR),
     "EmbedDistillLoss": LossRule("Embedding", _TAUGHT, Label.VECTOR),
-    # ContrastiveTensionLoss is not here: its pairs of equal and of different texts come from a data loader of its own.
+    # Pairs of the same text, which are to be alike, and of different ones, which are not: that is its label.
+    "ContrastiveTensionLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), matryoshka=False, text_only=True),
     "ContrastiveTensionLossInBatchNegatives": LossRule("Embedding", (Layout.DOCUMENT,), matryoshka=False),
     # The query is the damaged text, the positive the text that it was made of.
     "DenoisingAutoEncoderLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), matryoshka=False, text_only=True),

@@ -44,7 +44,8 @@ class Loss(Contract):
     )
     """Class of sentence_transformers' losses for embedding models or for rerankers."""
     arguments: Arguments = Field(default_factory=dict)
-    """The class's own keyword arguments, for example scale or mini_batch_size."""
+    """The class's own keyword arguments, for example scale or mini_batch_size. With matryoshkaDimensions also
+    n_dims_per_step: so many of them, drawn anew, in each step."""
     guide: Guide | None = None
     """Model that GISTEmbedLoss asks which negatives are false ones."""
     matryoshka_dimensions: Annotated[

@@ -74,7 +74,20 @@ def _check_losses(spec: FinetuneJobSpec) -> Iterator[Problem]:
                 f"MatryoshkaLoss cannot be put around {loss.name}",
                 "leave matryoshkaDimensions out or choose another loss",
             )
+        yield from _check_wrapper(path, loss, spec)
         yield from _check_layout(f"spec.data.train[{index}].columns", dataset, loss, rule)
+
+
+def _check_wrapper(path: str, loss: Loss, spec: FinetuneJobSpec) -> Iterator[Problem]:
+    """Yield why a loss that is put around another one does not go with the dimensions."""
+    rule = loss_rule(loss.name, spec.model.kind)
+    if rule is None or not rule.wraps:
+        return
+    if rule.matryoshka and not loss.matryoshka_dimensions:
+        yield Problem(f"{path}.matryoshkaDimensions", [], f"{loss.name} needs dimensions", "give them, largest first")
+    if loss.matryoshka_dimensions and not rule.matryoshka:
+        because = f"{loss.name} takes no dimensions"
+        yield Problem(f"{path}.name", loss.name, because, "choose Matryoshka2dLoss or leave matryoshkaDimensions out")
 
 
 def _unknown_loss(path: str, loss: Loss, spec: FinetuneJobSpec) -> Problem:

@@ -133,6 +133,26 @@ FITS_NOT: dict[str, tuple[dict[str, Any], list[str]]] = {
             "loss that takes rows; did you mean TripletLoss?"
         ],
     ),
+    "a wrapper that cuts without dimensions": (
+        {"loss": {"name": "Matryoshka2dLoss", "arguments": {"loss": "CoSENTLoss"}}, "columns": PAIR},
+        [
+            "spec.training.loss.matryoshkaDimensions: [] is wrong because Matryoshka2dLoss needs dimensions; "
+            "give them, largest first"
+        ],
+    ),
+    "a wrapper with dimensions that it cannot cut to": (
+        {
+            "loss": {
+                "name": "AdaptiveLayerLoss",
+                "arguments": {"loss": "MultipleNegativesRankingLoss"},
+                "matryoshkaDimensions": [32],
+            }
+        },
+        [
+            "spec.training.loss.name: 'AdaptiveLayerLoss' is wrong because AdaptiveLayerLoss takes no dimensions; "
+            "choose Matryoshka2dLoss or leave matryoshkaDimensions out"
+        ],
+    ),
     "a wrapper around a wrapper": (
         {"loss": {"name": "Matryoshka2dLoss", "arguments": {"loss": "AdaptiveLayerLoss"}}},
         [

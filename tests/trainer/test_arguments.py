@@ -126,10 +126,12 @@ def test_arguments_that_are_left_open_pass(kind: Kind) -> None:
         (
             {"weight_decay": "high", "gradient_accumulation_steps": 0, "max_grad_norm": -1},
             [
-                "weight_decay: 'high' is wrong because it is of a wrong kind: input should be a valid number; "
+                "weight_decay: 'high' is wrong because it is of a wrong kind or size: input should be a valid number; "
                 "correct it, or leave it out for the library's 0.0",
-                "gradient_accumulation_steps: 0 is wrong because it is too small; give 1 or more",
-                "max_grad_norm: -1 is wrong because it is too small; give 0 or more",
+                "gradient_accumulation_steps: 0 is wrong because it is of a wrong kind or size: input should be "
+                "greater than or equal to 1; correct it, or leave it out for the library's 1",
+                "max_grad_norm: -1 is wrong because it is of a wrong kind or size: input should be greater than or "
+                "equal to 0; correct it, or leave it out for the library's 1.0",
             ],
         ),
         (

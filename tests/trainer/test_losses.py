@@ -22,9 +22,8 @@ def arguments_of(loss: Loss, *, kind: Any = "Embedding", device: str = "cpu", wo
     from finetune_trainer.losses.arguments import complete, parts_of
 
     (part,) = parts_of(loss, kind)
-    values, problems = part.read("training.loss.arguments")
-    assert problems == []
-    return complete(values, part.entry, device=torch.device(device), world_size=world_size)
+    assert list(part.stated.problems("training.loss.arguments")) == []
+    return complete(part.read(), part.entry, device=torch.device(device), world_size=world_size)
 
 
 def build(loss: Loss, loss_models: Workspace, *, kind: Any = "Embedding", num_labels: int = 1) -> Any:
@@ -174,6 +173,16 @@ def test_matryoshka_dimensions_have_weights(loss_models: Workspace) -> None:
 
     assert (loss.matryoshka_dims, loss.matryoshka_weights) == ((32, 8), (1, 0.25))
     assert build(Loss(name=PLAIN, matryoshka_dimensions=[32, 8]), loss_models).matryoshka_weights == (1, 1)
+
+
+@pytest.mark.parametrize("name", [PLAIN, CACHED])
+def test_some_of_the_dimensions_may_be_drawn_for_each_step(name: str, loss_models: Workspace) -> None:
+    drawn = Loss(name=name, arguments={"n_dims_per_step": 1, "scale": 7}, matryoshka_dimensions=[32, 8])
+
+    loss = build(drawn, loss_models)
+
+    assert (loss.matryoshka_dims, loss.n_dims_per_step, loss.loss.scale) == ((32, 8), 1, 7)
+    assert build(Loss(name=name, matryoshka_dimensions=[32, 8]), loss_models).n_dims_per_step == -1
 
 
 def test_a_loss_around_another_shares_the_arguments_with_it(loss_models: Workspace) -> None:

@@ -80,7 +80,7 @@ def test_all_wrong_arguments_are_told_at_once_with_what_was_meant(models: Models
         "that can be set; did you mean mini_batch_size or mini_batch_num_tokens?",
         f"{PATH}.arguments.scale: 'high' is wrong because it is of a wrong kind or size: input should be a valid "
         "number; correct it, or leave it out for the library's 20.0",
-        f"{PATH}.arguments.similarity_fct: 'cosine_sim' is wrong because no such name is known; did you mean cos_sim?",
+        f"{PATH}.arguments.similarity_fct: 'cosine_sim' is wrong because there is no such name; did you mean cos_sim?",
     ]
 
 
@@ -107,6 +107,16 @@ def test_all_wrong_arguments_are_told_at_once_with_what_was_meant(models: Models
             "write it beside arguments: matryoshkaDimensions",
         ),
         (
+            {"name": PLAIN, "arguments": {"n_dims_per_step": 1}},
+            f"arguments.n_dims_per_step: 1 is wrong because {PLAIN} has no such argument that can be set; "
+            "give matryoshkaDimensions, of which it takes so many, or leave it out",
+        ),
+        (
+            {"name": PLAIN, "arguments": {"n_dim_per_step": 1}, "matryoshkaDimensions": [32, 8]},
+            f"arguments.n_dim_per_step: 1 is wrong because {PLAIN} has no such argument that can be set; "
+            "did you mean n_dims_per_step?",
+        ),
+        (
             {"name": "MultipleNegativesSymmetricRankingLoss", "arguments": {"partition_mode": "joint"}},
             "arguments.partition_mode: 'joint' is wrong because MultipleNegativesSymmetricRankingLoss has no such "
             "argument that can be set; choose among gather_across_devices, hardness_mode, hardness_strength, scale, "
@@ -126,15 +136,6 @@ def test_all_wrong_arguments_are_told_at_once_with_what_was_meant(models: Models
             {"name": "AdaptiveLayerLoss", "arguments": {"loss": "CachedGISTEmbedLoss"}},
             "arguments.loss: 'CachedGISTEmbedLoss' is wrong because AdaptiveLayerLoss cannot be put around it: it "
             "embeds every row twice; name a loss that is not cached, for example MultipleNegativesRankingLoss",
-        ),
-        (
-            {"name": "Matryoshka2dLoss", "arguments": {"loss": PLAIN}},
-            "matryoshkaDimensions: [] is wrong because Matryoshka2dLoss needs dimensions; give them, largest first",
-        ),
-        (
-            {"name": "AdaptiveLayerLoss", "arguments": {"loss": PLAIN}, "matryoshkaDimensions": [32]},
-            "name: 'AdaptiveLayerLoss' is wrong because AdaptiveLayerLoss takes no dimensions; "
-            "choose Matryoshka2dLoss or leave matryoshkaDimensions out",
         ),
         (
             {"name": "AdaptiveLayerLoss", "arguments": {"loss": PLAIN, "n_layer_per_step": 2}},

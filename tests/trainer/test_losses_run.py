@@ -68,3 +68,44 @@ def test_both_tables_name_the_same_losses() -> None:
 
     assert sorted(EMBEDDING) == sorted(EMBEDDING_LOSSES)
     assert sorted(RERANKER) == sorted(RERANKER_LOSSES)
+
+
+#: Losses of the library that no job names, and what stands for them.
+NOT_NAMED = {
+    "MatryoshkaLoss": "spec.training.loss.matryoshkaDimensions",
+}
+
+
+@pytest.mark.parametrize("family", ["sentence_transformer", "cross_encoder"])
+def test_every_loss_of_the_library_is_in_a_table_or_has_a_reason_why_not(family: str) -> None:
+    import importlib
+
+    from finetune_trainer.losses.table import EMBEDDING, RERANKER
+
+    library = importlib.import_module(f"sentence_transformers.{family}.losses")
+    losses = {name for name in library.__all__ if name.endswith("Loss")} | {
+        name for name in library.__all__ if name.endswith("InBatchNegatives")
+    }
+
+    table = {**EMBEDDING, **NOT_NAMED} if family == "sentence_transformer" else RERANKER
+
+    assert set(table) == losses
+
+
+def test_the_pairs_of_contrastive_tension_are_alike_where_the_texts_are_the_same(loss_models: Workspace) -> None:
+    import torch
+
+    (case,) = (case for case in cases(matryoshka=False) if case.loss.name == "ContrastiveTensionLoss")
+    same = {"query": "a red lighthouse", "positive": "a red lighthouse"}
+    other = {"query": "a red lighthouse", "positive": "bread and a very cold river"}
+    model = load(loss_models, case)
+    similarity = [
+        float(model.similarity_pairwise(*model.encode(list(row.values()), convert_to_tensor=True)[:, None]))
+        for row in (same, other)
+    ]
+
+    _, value = step(case, model, loss_models, [same, other])
+
+    odds = torch.tensor(similarity)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(odds, torch.tensor([1.0, 0.0]), reduction="sum")
+    assert value.item() == pytest.approx(expected.item(), rel=1e-4)

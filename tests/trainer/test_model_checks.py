@@ -41,18 +41,17 @@ def dense(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of a 
         (
             {"modules": [TRANSFORMER, POOLING, dense(out_feature=8)]},
             INVALID,
-            "2 problems. 1) spec.model.modules[2].arguments.out_feature: Dense has no such argument that a manifest "
-            "can "
-            "give; did you mean out_features or in_features? 2) spec.model.modules[2].arguments.out_features: is "
-            "missing; Dense needs it",
+            "2 problems. 1) spec.model.modules[2].arguments.out_feature: 8 is wrong because Dense has no such argument "
+            "that a manifest can give; did you mean out_features or in_features? 2) "
+            "spec.model.modules[2].arguments.out_features: None is wrong because Dense needs it; give it",
         ),
         (
             {"modules": [POOLING, TRANSFORMER]},
             INVALID,
-            "2 problems. 1) spec.model.modules[0].type: Pooling is wrong because the first module, and only that, is "
+            "2 problems. 1) spec.model.modules[0].type: 'Pooling' is wrong because the first module, and only that, is "
             "one "
             "of Transformer, CLIPModel, StaticEmbedding, which read the model at source; put it elsewhere 2) "
-            "spec.model.modules[1].type: Transformer is wrong because the first module, and only that, is one of "
+            "spec.model.modules[1].type: 'Transformer' is wrong because the first module, and only that, is one of "
             "Transformer, CLIPModel, StaticEmbedding, which read the model at source; put it elsewhere",
         ),
         (
@@ -65,8 +64,9 @@ def dense(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of a 
         (
             {"modules": [TRANSFORMER, {"type": "Pooling", "arguments": {"pooling_mode": "median"}}]},
             INVALID,
-            "spec.model.modules[1]: Pooling refuses its arguments: ValueError: Invalid pooling mode: 'median'. Valid "
-            "pooling modes are: ('cls', 'max', 'mean', 'mean_sqrt_len_tokens', 'weightedmean', 'lasttoken').",
+            "spec.model.modules[1].arguments.pooling_mode: 'median' is wrong because it is of a wrong kind or size: "
+            "input should be 'cls', 'max', 'mean', 'mean_sqrt_len_tokens', 'weightedmean' or 'lasttoken'; "
+            "correct it, or leave it out for the library's 'mean'",
         ),
         (
             {"modules": [TRANSFORMER, dense(out_features=8)]},
@@ -83,22 +83,23 @@ def dense(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of a 
         (
             {"modules": [ANY_TO_ANY, {"type": "LogitScore", "arguments": {}}]},
             INVALID,
-            "2 problems. 1) spec.model.modules[1].type: LogitScore is wrong because it makes scores of pairs; set "
-            "spec.model.kind to Reranker 2) spec.model.modules[1].arguments.true_token: is missing; LogitScore needs "
-            "it",
+            "2 problems. 1) spec.model.modules[1].type: 'LogitScore' is wrong because it makes scores of pairs; set "
+            "spec.model.kind to Reranker 2) spec.model.modules[1].arguments.true_token: None is wrong because "
+            "LogitScore needs it; give it",
         ),
         (
             {"modelKwargs": {"trust_remote_code": True, "torch_dtype": "float16"}},
             INVALID,
-            "2 problems. 1) spec.model.modelKwargs.trust_remote_code: cannot be given here; code of a model is never "
-            "run; use a model that needs none 2) spec.model.modelKwargs.torch_dtype: cannot be given here; say it in "
-            "spec.model.dtype",
+            "2 problems. 1) spec.model.modelKwargs.trust_remote_code: True is wrong because it is not the manifest's "
+            "to give; code of a model is never run; use a model that needs none 2) "
+            "spec.model.modelKwargs.torch_dtype: 'float16' is wrong because it is not the manifest's to give; "
+            "say it in spec.model.dtype",
         ),
         (
             {"processorKwargs": {"min_pixels": 784}},
             INVALID,
-            "spec.model.processorKwargs.min_pixels: cannot be given here; write size: {shortest_edge: PIXELS, "
-            "longest_edge: PIXELS}",
+            "spec.model.processorKwargs.min_pixels: 784 is wrong because it is not the manifest's to give; "
+            "write size: {shortest_edge: PIXELS, longest_edge: PIXELS}",
         ),
         (
             {
@@ -108,8 +109,8 @@ def dense(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of a 
                 ]
             },
             INVALID,
-            "spec.model.modules[0].arguments.config_kwargs.trust_remote_code: cannot be given here; code of a model is "
-            "never run; use a model that needs none",
+            "spec.model.modules[0].arguments.config_kwargs.trust_remote_code: True is wrong because it is not the "
+            "manifest's to give; code of a model is never run; use a model that needs none",
         ),
         (
             {"modalities": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}},
@@ -239,11 +240,11 @@ def test_a_router_has_no_arguments_for_all_its_models(tmp_path: Path) -> None:
 
     assert refusal(tmp_path, router=router, processorKwargs={"size": 224}) == (
         INVALID,
-        "3 problems. 1) spec.model.router.routes.image.modules[1].arguments.size: Dense has no such argument that a "
-        "manifest can give; choose among activation_function, bias, false_token, in_features, module_input_name, "
-        "module_output_name, out_features, true_token, use_residual 2) "
-        "spec.model.router.routes.image.modules[1].arguments.out_features: is "
-        "missing; Dense needs it 3) spec.model.processorKwargs: is wrong because a router has several models; write "
+        "3 problems. 1) spec.model.router.routes.image.modules[1].arguments.size: 1 is wrong because Dense has no such "
+        "argument that a manifest can give; choose among activation_function, bias, false_token, in_features, "
+        "module_input_name, module_output_name, out_features, true_token, use_residual 2) "
+        "spec.model.router.routes.image.modules[1].arguments.out_features: None is wrong because Dense needs it; "
+        "give it 3) spec.model.processorKwargs: {'size': 224} is wrong because a router has several models; write "
         "processor_kwargs into the arguments of a route's Transformer",
     )
 

@@ -132,10 +132,59 @@ def test_a_problem_names_field_value_cause_and_what_to_do(expected: str) -> None
     assert told(**PROBLEMS[expected]) == [expected]
 
 
+NOT_KNOWN = "is wrong because the library has no such training argument"
+FREE_FORM: dict[str, dict[str, object]] = {
+    f'spec.training.arguments.evaluation_strategy: "steps" {NOT_KNOWN}; it is called eval_strategy now; '
+    "spec.evaluation.every decides": {"training__arguments": {"evaluation_strategy": "steps"}},
+    'spec.training.arguments.output_dir: "out" is wrong because the job has a volume, laid out by the trainer; '
+    "leave it out": {"training__arguments": {"output_dir": "out"}},
+    "spec.training.arguments.push_to_hub: true is wrong because it is decided by spec.publish; leave it out here": {
+        "training__arguments": {"push_to_hub": True}
+    },
+    f"spec.training.arguments.weigth_decay: 0.1 {NOT_KNOWN}; did you mean weight_decay?": {
+        "training__arguments": {"weigth_decay": 0.1}
+    },
+    'spec.training.arguments.weight_decay: "abc" is wrong because it is of a wrong kind or size: input should be a '
+    "valid number; correct it, or leave it out for the library's 0.0": {"training__arguments": {"weight_decay": "abc"}},
+    'spec.training.arguments.lr_scheduler_type: "cos" is wrong because there is no such name; did you mean cosine?': {
+        "training__arguments": {"lr_scheduler_type": "cos"}
+    },
+    "spec.training.loss.arguments.scal: 20 is wrong because CachedMultipleNegativesRankingLoss has no such argument "
+    "that can be set; did you mean scale?": {"training__loss": {"arguments": {"scal": 20}}},
+    "spec.data.train[0].loss.arguments.margin: 1 is wrong because TripletLoss has no such argument that can be set; "
+    "did you mean triplet_margin?": {
+        "data__train__0__loss": {"name": "TripletLoss", "arguments": {"margin": 1}},
+        "data__train__0__columns": {"negatives": ["n"]},
+    },
+    'spec.training.loss.arguments.mini_batch_size: "many" is wrong because it is of a wrong kind or size: input should '
+    "be a valid integer; correct it, or leave it out for the library's 32": {
+        "training__loss": {"arguments": {"mini_batch_size": "many"}}
+    },
+    "spec.training.loss.arguments.num_labels is missing: SoftmaxLoss needs it; give it": {
+        "training__loss": {"name": "SoftmaxLoss"},
+        "data__train__0__columns": {"query": "q", "document": "d", "label": "l"},
+    },
+    'spec.model.modelKwargs.torch_dtype: "float16" is wrong because it is not the manifest\'s to give; '
+    "say it in spec.model.dtype": {"model__modelKwargs": {"torch_dtype": "float16"}},
+    "spec.model.processorKwargs.min_pixels: 784 is wrong because it is not the manifest's to give; "
+    "write size: {shortest_edge: PIXELS, longest_edge: PIXELS}": {"model__processorKwargs": {"min_pixels": 784}},
+    'spec.model.modules[1].arguments.pooling_mod: "mean" is wrong because Pooling has no such argument that a manifest '
+    "can give; did you mean pooling_mode?": {
+        "model__modules": [{"type": "Transformer"}, {"type": "Pooling", "arguments": {"pooling_mod": "mean"}}]
+    },
+}
+
+
+@pytest.mark.parametrize("expected", FREE_FORM)
+def test_arguments_of_the_library_are_checked_without_the_library(expected: str) -> None:
+    assert told(**FREE_FORM[expected]) == [expected]
+
+
 def test_all_problems_are_told_at_once_whatever_finds_them() -> None:
     problems = told(
         training__epochs=3,
         training__learningRate=7,
+        training__arguments={"seed": 1},
         resources={"nodes": "2", "sharedMemory": "99Gi"},
         evaluation__every="200%",
         data__train=[{"name": "pages"}],
@@ -150,6 +199,7 @@ def test_all_problems_are_told_at_once_whatever_finds_them() -> None:
         "spec.evaluation.every",
         "spec.data.evaluation[0].name",
         "spec.resources.sharedMemory",
+        "spec.training.arguments.seed",
     ]
 
 

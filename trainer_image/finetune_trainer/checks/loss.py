@@ -18,6 +18,7 @@ from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.losses.arguments import Part, parts_of
 from finetune_trainer.losses.build import build_loss
+from finetune_trainer.losses.stated import MATRYOSHKA
 from finetune_trainer.losses.table import LossEntry
 
 
@@ -46,7 +47,8 @@ def check_loss(  # noqa: PLR0913 - what a loss has to fit
 
     """
     parts = parts_of(loss, kind)
-    problems = [problem for part in parts for problem in part.read(f"{path}.arguments")[1]]
+    problems = [problem for part in parts for problem in part.stated.problems(f"{path}.arguments")]
+    parts = [part for part in parts if part.name != MATRYOSHKA]
     problems += _check_around(loss, parts, model, path=path)
     problems += _check_dimensions(loss, model, path=path)
     if label is Label.VECTOR:
@@ -74,12 +76,6 @@ def _check_around(
     if not _shows_layers(model):
         because = "it trains every layer of one transformer for texts, which this model is not"
         yield Problem(f"{path}.name", loss.name, because, "choose another loss")
-    takes_dimensions = "matryoshka_dims" in outer.entry.parameters
-    if takes_dimensions and not loss.matryoshka_dimensions:
-        yield Problem(f"{path}.matryoshkaDimensions", [], f"{outer.name} needs dimensions", "give them, largest first")
-    if loss.matryoshka_dimensions and not takes_dimensions:
-        because = f"{outer.name} takes no dimensions"
-        yield Problem(f"{path}.name", loss.name, because, "choose Matryoshka2dLoss or leave matryoshkaDimensions out")
 
 
 def _unfit(entry: LossEntry) -> str | None:

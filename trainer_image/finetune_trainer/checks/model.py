@@ -15,11 +15,13 @@ from finetune_trainer.checks.folders import check_folder
 from finetune_trainer.checks.modules import check_modules
 from finetune_trainer.checks.outputs import check_outputs
 from finetune_trainer.checks.parameters import check_freeze, check_lora
+from finetune_trainer.checks.signing import module_signature
 from finetune_trainer.data.problems import InputProblem, as_failure
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.model.load import build_model, describe, restrict
 from finetune_trainer.model.part import parts_of
 from finetune_trainer.model.precision import META, has_flash_attention
+from finetune_trainer.model.vocabulary import CLASSES
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ def inspect_model(spec: Model, workspace: Workspace) -> Inspection:
 
     """
     parts = parts_of(spec, workspace).values()
-    _fail([*check_modules(spec), *_attention(spec), *(found for part in parts for found in check_folder(part, spec))])
+    _fail([*_modules(spec), *_attention(spec), *(found for part in parts for found in check_folder(part, spec))])
     try:
         model = build_model(spec, workspace, device=META)
     except RunFailure:
@@ -76,6 +78,11 @@ def precision_warnings(spec: FinetuneJobSpec) -> list[str]:
         return []
     cause = f"bfloat16 with learningRate below {SLOW_FOR_BFLOAT16:g} ({rate:g}): most weights will not move"
     return [f"spec.model.dtype: {cause}; use float32, which trains with bfloat16 autocast, or lora"]
+
+
+def _modules(spec: Model) -> Iterator[InputProblem]:
+    for problem in check_modules(spec, {name: module_signature(name) for name in CLASSES}):
+        yield InputProblem(Reason.INVALID_ARGUMENT, str(problem))
 
 
 def _attention(spec: Model) -> Iterator[InputProblem]:

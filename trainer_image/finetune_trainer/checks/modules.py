@@ -1,14 +1,16 @@
-"""Whether spec.model.modules can be what it says, before anything is loaded."""
+"""Whether spec.model.modules can be what it says, before anything is loaded. Imports nothing heavy."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from finetune_api.losses import Kind
 from finetune_api.model import Model, Module
-from finetune_api.reasons import Reason
+from finetune_api.problem import Problem
 from finetune_trainer.checks.near import did_you_mean
-from finetune_trainer.data.problems import InputProblem
-from finetune_trainer.model.vocabulary import INPUT_MODULES, arguments_of, missing_argument
+from finetune_trainer.checks.signatures import Signature
+
+#: Those that read texts and images; one of them comes first, and only there.
+INPUT_MODULES = ("Transformer", "CLIPModel", "StaticEmbedding")
 
 #: Arguments of from_pretrained that are not the manifest's to give, and what to do instead.
 _NOT_YOURS = {
@@ -35,20 +37,27 @@ _NOT_YOURS = {
     ),
 }
 _KWARGS = ("model_kwargs", "processor_kwargs", "config_kwargs")
+_OURS = "it is not the manifest's to give"
 
 
-def check_modules(spec: Model) -> list[InputProblem]:
-    """Return what is wrong with the arguments and the order of modules, and with arguments for from_pretrained."""
+def check_modules(spec: Model, known: Mapping[str, Signature]) -> list[Problem]:
+    """Return what is wrong with the arguments and the order of modules, and with arguments for from_pretrained.
+
+    Args:
+        spec: of the model.
+        known: what a manifest may give to each class.
+
+    """
     problems = [*_kwargs("spec.model.modelKwargs", spec.model_kwargs)]
     problems += _kwargs("spec.model.processorKwargs", spec.processor_kwargs)
     if spec.router is None:
-        return [*problems, *_list("spec.model.modules", spec.modules, kind=spec.kind)]
+        return [*problems, *_list("spec.model.modules", spec.modules, known, kind=spec.kind)]
     for name, route in spec.router.routes.items():
-        problems += _list(f"spec.model.router.routes.{name}.modules", route.modules, kind=spec.kind)
+        problems += _list(f"spec.model.router.routes.{name}.modules", route.modules, known, kind=spec.kind)
     return [*problems, *_beside_router(spec)]
 
 
-def _beside_router(spec: Model) -> Iterator[InputProblem]:
+def _beside_router(spec: Model) -> Iterator[Problem]:
     given = {
         "modelKwargs": (spec.model_kwargs, "model_kwargs"),
         "processorKwargs": (spec.processor_kwargs, "processor_kwargs"),
@@ -57,43 +66,47 @@ def _beside_router(spec: Model) -> Iterator[InputProblem]:
     for field, (value, argument) in given.items():
         if value:
             fix = f"write {argument} into the arguments of a route's Transformer"
-            yield _problem(f"spec.model.{field}: is wrong because a router has several models; {fix}")
+            yield Problem(f"spec.model.{field}", value, "a router has several models", fix)
 
 
-def _list(path: str, modules: Sequence[Module], *, kind: Kind) -> Iterator[InputProblem]:
+def _list(path: str, modules: Sequence[Module], known: Mapping[str, Signature], *, kind: Kind) -> Iterator[Problem]:
     for index, module in enumerate(modules):
         where = f"{path}[{index}]"
         if (index == 0) != (module.type in INPUT_MODULES):
             readers = ", ".join(INPUT_MODULES)
             because = f"the first module, and only that, is one of {readers}, which read the model at source"
-            yield _problem(f"{where}.type: {module.type} is wrong because {because}; put it elsewhere")
+            yield Problem(f"{where}.type", module.type, because, "put it elsewhere")
         if module.type == "LogitScore" and kind == "Embedding":
             because = "it makes scores of pairs"
-            yield _problem(f"{where}.type: LogitScore is wrong because {because}; set spec.model.kind to Reranker")
-        yield from _arguments(f"{where}.arguments", module)
+            yield Problem(f"{where}.type", module.type, because, "set spec.model.kind to Reranker")
+        yield from _arguments(f"{where}.arguments", module, known[module.type])
 
 
-def _arguments(path: str, module: Module) -> Iterator[InputProblem]:
-    known = arguments_of(module.type)
+def _arguments(path: str, module: Module, known: Signature) -> Iterator[Problem]:
     for name, value in module.arguments.items():
         if name not in known:
-            hint = did_you_mean(name, known) if known else "leave it out"
-            yield _problem(f"{path}.{name}: {module.type} has no such argument that a manifest can give; {hint}")
-        elif name in _KWARGS:
-            if isinstance(value, Mapping):
-                yield from _kwargs(f"{path}.{name}", value)
-            else:
-                yield _problem(f"{path}.{name}: {value!r} is wrong because it is no mapping of names to values")
-    missing = missing_argument(module.type, list(module.arguments))
-    if missing:
-        yield _problem(f"{path}.{missing}: is missing; {module.type} needs it")
+            fix = did_you_mean(name, known) if known else "leave it out"
+            because = f"{module.type} has no such argument that a manifest can give"
+            yield Problem(f"{path}.{name}", value, because, fix)
+        elif (refused := known[name].refusal(value)) is not None:
+            yield Problem(f"{path}.{name}", value, *refused)
+        elif name in _KWARGS and isinstance(value, Mapping):
+            yield from _kwargs(f"{path}.{name}", value)
+    needed = missing_argument(module.type, list(module.arguments))
+    if needed:
+        yield Problem(f"{path}.{needed}", None, f"{module.type} needs it", "give it")
 
 
-def _kwargs(path: str, given: Mapping[str, Any]) -> Iterator[InputProblem]:
-    for name in given:
+def missing_argument(name: str, given: Sequence[str]) -> str | None:
+    """Return an argument that the class `name` needs and that nothing before it tells, None if all are given."""
+    if name == "Dense" and "out_features" not in given:
+        return "out_features"
+    if name == "LogitScore" and not {"true_token", "true_token_id"} & set(given):
+        return "true_token"
+    return None
+
+
+def _kwargs(path: str, given: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, value in given.items():
         if name in _NOT_YOURS:
-            yield _problem(f"{path}.{name}: cannot be given here; {_NOT_YOURS[name]}")
-
-
-def _problem(message: str) -> InputProblem:
-    return InputProblem(Reason.INVALID_ARGUMENT, message)
+            yield Problem(f"{path}.{name}", value, _OURS, _NOT_YOURS[name])

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from finetune_api.problem import Problem
 from finetune_api.problems import check_spec
 from finetune_api.types import GROUP, KIND, FinetuneJobSpec
+from finetune_trainer.checks.free_form import check_free_form
+from finetune_trainer.checks.signatures import committed
 from finetune_trainer.local.documents import Document, join
 from finetune_trainer.local.fields import field_problems
 from finetune_trainer.local.metadata import API_VERSION
@@ -48,7 +50,7 @@ def check(content: Any) -> Job | list[Told]:  # noqa: ANN401 - whatever the file
     refused = refusals(manifest)
     wrong = [one.path for one in refused if not one.is_rule]
     spec = _parse(_mended(manifest, job_schema(), wrong))
-    further = spec if isinstance(spec, list) else check_spec(spec)
+    further = spec if isinstance(spec, list) else [*check_spec(spec), *check_free_form(spec, committed())]
     told = [tell(one) for one in further if not _is_around(one.path, wrong) and not _is_below(one.path, wrong)]
     if refused or told or isinstance(spec, list):
         return [*refused, *told]

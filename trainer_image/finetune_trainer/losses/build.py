@@ -3,7 +3,6 @@
 from typing import Any
 
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
 
 from finetune_api.losses import Kind
@@ -55,22 +54,22 @@ class _Builder:
 
     def build(self, spec: Loss, guide: SentenceTransformer | None) -> nn.Module:
         """Return the loss with everything that is put around it."""
-        part, *around = parts_of(spec, self._kind)
-        matryoshka: dict[str, Any] = {}
-        if spec.matryoshka_dimensions:
-            matryoshka["matryoshka_dims"] = list(spec.matryoshka_dimensions)
-            matryoshka["matryoshka_weights"] = list(spec.matryoshka_weights) or None
-        if around:
-            return self._make(part, loss=self._make(around[0]), **matryoshka)
+        *around, part = parts_of(spec, self._kind)
         loss = self._make(part, **({} if guide is None else {"guide": guide}))
-        return MatryoshkaLoss(self._model, loss, **matryoshka) if matryoshka else loss
+        dimensions = {
+            "matryoshka_dims": list(spec.matryoshka_dimensions),
+            "matryoshka_weights": list(spec.matryoshka_weights) or None,
+        }
+        for outer in reversed(around):
+            cuts = "matryoshka_dims" in outer.entry.parameters
+            loss = self._make(outer, loss=loss, **(dimensions if cuts else {}))
+        return loss
 
     def _make(self, part: Part, **more: Any) -> nn.Module:  # noqa: ANN401 - as the class takes them
         """Return one loss with its arguments and `more` that the manifest says elsewhere."""
-        values, problems = part.read("training.loss.arguments")
-        if problems:
+        if problems := list(part.stated.problems("training.loss.arguments")):
             raise ValueError("; ".join(map(str, problems)))
         if "embedding_dimension" in part.entry.parameters:
             more["embedding_dimension"] = self._model.get_embedding_dimension()
-        arguments = complete(values, part.entry, device=self._model.device, world_size=self._world_size)
+        arguments = complete(part.read(), part.entry, device=self._model.device, world_size=self._world_size)
         return part.entry.cls(self._model, **arguments, **more)

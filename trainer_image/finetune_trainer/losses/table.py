@@ -15,8 +15,10 @@ from sentence_transformers.sentence_transformer import losses as embedding
 from torch import nn
 
 from finetune_api.losses import LOSS_ALIASES, Kind
+from finetune_trainer.checks.signatures import Argument, stated_default
 from finetune_trainer.losses import values
 from finetune_trainer.losses.decoder import TiedDecoderLoss
+from finetune_trainer.losses.stated import MATRYOSHKA
 from finetune_trainer.losses.values import Read, typed
 
 #: Arguments that the trainer sets, or that another field of the spec says.
@@ -78,10 +80,16 @@ class LossEntry:
         return "loss" in self.parameters
 
     @cached_property
-    def required(self) -> list[str]:
-        """Return the arguments without a default."""
-        declared = {name: one.default for name, one in self.parameters.items() if name in self.arguments}
-        return [name for name, default in declared.items() if default is inspect.Parameter.empty]
+    def signature(self) -> dict[str, Argument]:
+        """Return what a job can set, as plain data; what the class passes on without declaring it may be left out."""
+        return {
+            name: Argument(takes=dict(read.schema), default=self._default(name))
+            for name, read in self.arguments.items()
+        }
+
+    def _default(self, name: str) -> str | None:
+        declared = self.parameters.get(name)
+        return "own" if declared is None else stated_default(declared.default)
 
     @cached_property
     def arguments(self) -> Mapping[str, Read]:
@@ -139,6 +147,7 @@ EMBEDDING: Mapping[str, LossEntry] = {
     "DistillKLDivLoss": LossEntry(embedding.DistillKLDivLoss, _PAIRWISE, global_batch=True),
     "MSELoss": LossEntry(embedding.MSELoss, global_batch=True),
     "EmbedDistillLoss": LossEntry(embedding.EmbedDistillLoss, global_batch=True),
+    "ContrastiveTensionLoss": LossEntry(embedding.ContrastiveTensionLoss),
     "ContrastiveTensionLossInBatchNegatives": LossEntry(embedding.ContrastiveTensionLossInBatchNegatives, _SIMILARITY),
     "DenoisingAutoEncoderLoss": LossEntry(TiedDecoderLoss),
     "AdaptiveLayerLoss": LossEntry(embedding.AdaptiveLayerLoss),
@@ -161,6 +170,15 @@ RERANKER: Mapping[str, LossEntry] = {
 }
 
 
+#: What a job asks for by dimensions instead of by name.
+AROUND: Mapping[str, LossEntry] = {MATRYOSHKA: LossEntry(embedding.MatryoshkaLoss)}
+
+
+def entries(kind: Kind) -> Mapping[str, LossEntry]:
+    """Return every loss that trains models of `kind`, by the library's name."""
+    return {**EMBEDDING, **AROUND} if kind == "Embedding" else RERANKER
+
+
 def loss_entry(name: str, kind: Kind) -> LossEntry:
     """Return how the loss `name` is built for models of `kind`; raises KeyError if there is none."""
-    return EMBEDDING[name] if kind == "Embedding" else RERANKER[LOSS_ALIASES.get(name, name)]
+    return entries(kind)[name if kind == "Embedding" else LOSS_ALIASES.get(name, name)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from sentence_transformers import util
 from sentence_transformers.cross_encoder.losses import (
     LambdaRankScheme,
@@ -23,66 +23,52 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from torch import nn
 
-from finetune_trainer.checks.near import did_you_mean
-
-#: Returns what the loss takes for a value of the manifest; raises ValueError with the words that say why it cannot.
-Read = Callable[[Any], Any]
+from finetune_trainer.checks.json_types import ANYTHING, Schema, names, schema_of
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class OneOf:
-    """Things by name."""
+class Read:
+    """How one value is read."""
 
-    choices: Mapping[str, Any]
-
-    def __call__(self, value: object) -> Any:  # noqa: ANN401 - whatever the loss takes
-        """Return what `value` names."""
-        if isinstance(value, str) and value in self.choices:
-            return self.choices[value]
-        raise ValueError(f"no such name is known; {did_you_mean(str(value), self.choices)}")
+    schema: Schema
+    """What JSON may stand there."""
+    convert: Callable[[Any], Any]
+    """Returns what the loss takes for a value that fits."""
 
 
-@dataclass(frozen=True)
-class Made:
-    """Layers by name, built without arguments; null is the one that changes nothing."""
+def one_of(choices: Mapping[str, Any]) -> Read:
+    """Return what takes things by name."""
+    return Read(names(choices), choices.__getitem__)
 
-    classes: Mapping[str, type[nn.Module]]
-    null: type[nn.Module]
 
-    def __call__(self, value: object) -> nn.Module:
-        """Return a new layer."""
-        layer: nn.Module = self.null() if value is None else OneOf(self.classes)(value)()
-        return layer
+def made(classes: Mapping[str, type[nn.Module]], *, null: type[nn.Module]) -> Read:
+    """Return what takes layers by name, built anew without arguments; null is the one that changes nothing."""
+    return Read(names([*classes, None]), lambda name: (null if name is None else classes[name])())
 
 
 def typed(hint: Any) -> Read:  # noqa: ANN401 - any type
     """Return what takes values of the type `hint` and no others; a list of JSON may be a tuple."""
-    adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(strict=True))
-
-    def read(value: object) -> Any:  # noqa: ANN401 - as the type says
-        try:
-            return adapter.validate_json(json.dumps(value))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise ValueError(f"it is of a wrong kind or size: {first['msg'].lower()}") from error
-
-    return read
+    schema = schema_of(hint)
+    if schema == ANYTHING:
+        return Read(ANYTHING, lambda value: value)
+    adapter: TypeAdapter[Any] = TypeAdapter(hint)
+    return Read(schema, lambda value: adapter.validate_json(json.dumps(value)))
 
 
 def _by_name(*things: Any) -> dict[str, Any]:  # noqa: ANN401 - functions or classes
     return {thing.__name__: thing for thing in things}
 
 
-def _attributes(holder: type, *names: str) -> OneOf:
-    return OneOf({name: getattr(holder, name) for name in names})
+def _attributes(holder: type, *attributes: str) -> Read:
+    return one_of({name: getattr(holder, name) for name in attributes})
 
 
 #: Of every embedding with every other one.
-similarity = OneOf(_by_name(util.cos_sim, util.dot_score, util.euclidean_sim, util.manhattan_sim))
+similarity = one_of(_by_name(util.cos_sim, util.dot_score, util.euclidean_sim, util.manhattan_sim))
 #: Of the embeddings of one row.
-pairwise_similarity = OneOf(
+pairwise_similarity = one_of(
     _by_name(
         util.pairwise_cos_sim,
         util.pairwise_dot_score,
@@ -95,7 +81,7 @@ siamese_distance = _attributes(SiameseDistanceMetric, "COSINE_DISTANCE", "EUCLID
 triplet_distance = _attributes(TripletDistanceMetric, "COSINE", "EUCLIDEAN", "MANHATTAN")
 batch_distance = _attributes(BatchHardTripletLossDistanceFunction, "cosine_distance", "euclidean_distance")
 
-activation = Made(
+activation = made(
     _by_name(
         nn.Identity,
         nn.Sigmoid,
@@ -113,33 +99,23 @@ activation = Made(
     ),
     null=nn.Identity,
 )
-regression_loss = Made(_by_name(nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss), null=nn.MSELoss)
-class_loss = Made(_by_name(nn.CrossEntropyLoss, nn.MultiMarginLoss), null=nn.CrossEntropyLoss)
+regression_loss = made(_by_name(nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss), null=nn.MSELoss)
+class_loss = made(_by_name(nn.CrossEntropyLoss, nn.MultiMarginLoss), null=nn.CrossEntropyLoss)
 
 _SCHEMES = _by_name(NDCGLoss2PPScheme, NDCGLoss1Scheme, NDCGLoss2Scheme, LambdaRankScheme, NoWeightingScheme)
-weighting_scheme = Made(
+weighting_scheme = made(
     {name.removesuffix("Scheme"): scheme for name, scheme in _SCHEMES.items()} | _SCHEMES | {"No": NoWeightingScheme},
     null=NoWeightingScheme,
 )
-layer_weighting = OneOf({name: name for name in ("uniform", "log", "linear")})
-reduction = OneOf({name: name for name in ("mean", "sum")})
+layer_weighting = one_of({name: name for name in ("uniform", "log", "linear")})
+reduction = one_of({name: name for name in ("mean", "sum")})
 
 number = typed(float)
 count = typed(Annotated[int, Field(ge=1)])
 count_or_null = typed(Annotated[int, Field(ge=1)] | None)
-
-
-def lambda_weight(value: object) -> PListMLELambdaWeight | None:
-    """Return the weights by position for true, none for false or null."""
-    return PListMLELambdaWeight() if typed(bool | None)(value) else None
-
-
-def tensor(value: object) -> torch.Tensor | None:
-    """Return one number or a list of them as a tensor."""
-    numbers = typed(float | list[float] | None)(value)
-    return None if numbers is None else torch.tensor(numbers)
-
-
-def mini_batch_size(value: object) -> int | str:
-    """Return a number of rows, or AUTO."""
-    return AUTO if value == AUTO else int(count(value))
+#: The weights by position for true, none for false or null.
+lambda_weight = Read(schema_of(bool | None), lambda value: PListMLELambdaWeight() if value else None)
+#: One number or a list of them.
+tensor = Read(schema_of(float | list[float] | None), lambda numbers: None if numbers is None else torch.tensor(numbers))
+#: A number of rows, or AUTO.
+mini_batch_size = Read({"anyOf": [count.schema, names([AUTO])]}, lambda value: value)

@@ -1,7 +1,7 @@
 """The classes that spec.model.modules names, and which of their arguments a manifest may give."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sentence_transformers.cross_encoder.modules import LogitScore
 from sentence_transformers.sentence_transformer.modules import (
@@ -29,8 +29,6 @@ CLASSES: dict[str, type[nn.Module]] = {
     "Dropout": Dropout,
     "LogitScore": LogitScore,
 }
-#: Those that read texts and images; one of them comes first, and only there.
-INPUT_MODULES = ("Transformer", "CLIPModel", "StaticEmbedding")
 #: The argument that takes the size of what the module before puts out.
 SIZES = {
     "Pooling": "embedding_dimension",
@@ -60,16 +58,10 @@ _NOT_GIVEN = frozenset(
 
 def arguments_of(name: str) -> Sequence[str]:
     """Return the arguments that a manifest may give to the class `name`."""
-    # CLIPModel hands its arguments on to Transformer.
-    signature = inspect.signature((Transformer if name == "CLIPModel" else CLASSES[name]).__init__)
-    own = [argument for argument in signature.parameters if argument not in _NOT_GIVEN]
+    own = [argument for argument in inspect.signature(constructor(name)).parameters if argument not in _NOT_GIVEN]
     return [*own, *TOKENS] if name in ("Dense", "LogitScore") else own
 
 
-def missing_argument(name: str, given: Sequence[str]) -> str | None:
-    """Return an argument that the class `name` needs and that nothing before it tells, None if all are given."""
-    if name == "Dense" and "out_features" not in given:
-        return "out_features"
-    if name == "LogitScore" and not {"true_token", "true_token_id"} & set(given):
-        return "true_token"
-    return None
+def constructor(name: str) -> Callable[..., None]:
+    """Return what takes the arguments of the class `name`; CLIPModel hands them on to Transformer."""
+    return (Transformer if name == "CLIPModel" else CLASSES[name]).__init__

@@ -197,3 +197,16 @@ RENAMED: Mapping[str, str] = {
     "gradient_checkpointing": "activation_checkpointing",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
 }
+
+#: Smallest values that make sense.
+LEAST: Mapping[str, int] = {
+    "dataloader_num_workers": 0,
+    "dataloader_prefetch_factor": 1,
+    "gradient_accumulation_steps": 1,
+    "max_grad_norm": 0,
+    "torch_empty_cache_steps": 1,
+    "weight_decay": 0,
+}
+
+#: Schedules that follow an evaluation that the Trainer makes.
+BY_EVALUATION = ("reduce_lr_on_plateau", "greedy")
