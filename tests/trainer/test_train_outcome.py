@@ -1,5 +1,6 @@
 import errno
 import signal
+from typing import Any
 
 import pytest
 
@@ -99,17 +100,89 @@ def test_foreign_exceptions_are_told_as_reasons() -> None:
         RunFailure(Reason.NON_FINITE_LOSS, "no number"): Reason.NON_FINITE_LOSS,
         wrapped(RunFailure(Reason.PREEMPTED, "asked to end")): Reason.PREEMPTED,
         MemoryError(): Reason.OUT_OF_MEMORY,
+        RuntimeError("unable to resize file </torch_41_7_0> to the right size: No space left on device (28)"): (
+            Reason.OUT_OF_MEMORY
+        ),
+        RuntimeError("unable to allocate shared memory(shm) for file </x>: No space left on device (28)"): (
+            Reason.OUT_OF_MEMORY
+        ),
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. "): Reason.OUT_OF_MEMORY,
+        RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"): Reason.OUT_OF_MEMORY,
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"): (
+            Reason.OUT_OF_MEMORY
+        ),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"): Reason.OUT_OF_MEMORY,
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"): Reason.OUT_OF_MEMORY,
         wrapped(OSError(errno.ENOSPC, "No space left on device")): Reason.STORAGE_FULL,
         RuntimeError("I/O error: No space left on device (os error 28)"): Reason.STORAGE_FULL,
         distributed.DistBackendError("NCCL error: remote process exited"): Reason.PEER_LOST,
         RuntimeError("[gloo/transport/tcp/pair.cc:554] Connection closed by peer [127.0.0.1]"): Reason.PEER_LOST,
+        RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] is gone"): Reason.PEER_LOST,
+        RuntimeError("Gloo connectFullMesh failed"): Reason.PEER_LOST,
+        RuntimeError("ncclSystemError: System call failed"): Reason.PEER_LOST,
+        wrapped(ConnectionError("in the store")): Reason.PEER_LOST,
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"): Reason.PEER_LOST,
         ValueError("not what was expected"): Reason.TRAINER_ERROR,
+        RuntimeError("cannot read /data/igloo/x"): Reason.TRAINER_ERROR,
+        RuntimeError("cannot read /data/gloo/x or /srv/nccl"): Reason.TRAINER_ERROR,
     }
 
     assert {error: explain(error).reason for error in expected} == expected
+
+
+def test_what_fails_while_a_lost_connection_is_handled_is_the_cause() -> None:
+    from finetune_trainer.distributed.errors import explain
+
+    with pytest.raises(ValueError, match="not what") as caught:
+        fail_after(ConnectionError("no metrics server"))
+
+    assert explain(caught.value).reason is Reason.TRAINER_ERROR
+
+
+@pytest.mark.parametrize(
+    ("suppressed", "reason"), [(False, Reason.STORAGE_FULL), (True, Reason.TRAINER_ERROR)], ids=["told", "suppressed"]
+)
+def test_a_full_volume_is_the_cause_of_what_fails_because_of_it_unless_that_is_denied(
+    *, suppressed: bool, reason: Reason
+) -> None:
+    from finetune_trainer.distributed.errors import explain
+
+    with pytest.raises(ValueError, match="not what") as caught:
+        fail_after(OSError(errno.ENOSPC, "No space left on device"), suppressed=suppressed)
+
+    assert explain(caught.value).reason is reason
+
+
+def fail_after(first: Exception, *, suppressed: bool = False) -> None:
+    try:
+        raise first
+    except type(first):
+        error = ValueError("not what was expected")
+        error.__suppress_context__ = suppressed
+        raise error  # noqa: B904 - whether there is a cause is what is tested
+
+
+class Unreadable:
+    """Rows that cannot be read."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: int) -> str:
+        raise OSError(errno.EIO, "Input/output error", "images/ab.png")
+
+
+def test_an_error_of_a_data_loader_worker_is_told_in_its_own_words() -> None:
+    from torch.utils.data import DataLoader
+
+    from finetune_trainer.distributed.errors import explain
+
+    loader: DataLoader[Any] = DataLoader(Unreadable(), num_workers=1)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="Caught OSError in DataLoader worker process 0") as caught:
+        next(iter(loader))
+
+    message = explain(caught.value).message
+    assert message.startswith("OSError: [Errno 5] Input/output error: 'images/ab.png' (at _utils.py:")
 
 
 def test_an_unknown_exception_is_told_with_its_place_and_without_its_details() -> None:

@@ -7,11 +7,27 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error` and what it came from, outermost first."""
+    """Yield `error` and all that it may have come from, outermost first: libraries hide what tells most, too."""
     current: BaseException | None = error
     while current is not None:
         yield current
         current = current.__cause__ or current.__context__
+
+
+def admitted_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and what a traceback shows that it came from, outermost first."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+
+
+def stated_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and what it says that it came from (`raise ... from ...`), outermost first."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
 
 
 def is_storage_full(error: BaseException) -> bool:

@@ -8,26 +8,45 @@ import torch
 from torch import distributed
 
 from finetune_api.reasons import Reason
-from finetune_trainer.causes import causes
+from finetune_trainer.causes import admitted_causes, stated_causes
 from finetune_trainer.failures import RunFailure
 
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-FULL_DISK_TEXT = re.compile(r"no space left on device|disk quota exceeded|os error 28\b", re.IGNORECASE)
-OUT_OF_MEMORY_TEXT = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+FULL_DISK_TEXT = re.compile(r"\bno space left on device\b|\bdisk quota exceeded\b|\bos error 28\b", re.IGNORECASE)
+#: In data loader workers, before, while and after torch writes to a file below /dev/shm, which is what they share.
+SHARED_MEMORY_TEXT = re.compile(
+    r"\bshared memory\b|\btorch_\d+_|\bDataLoader worker .*(Bus error|exited unexpectedly)", re.IGNORECASE
+)
+OUT_OF_MEMORY_TEXT = re.compile(
+    r"\bout of memory\b|\b(can't|cannot) allocate memory\b|\bCU[A-Z]+_STATUS_ALLOC_FAILED\b", re.IGNORECASE
+)
 #: What gloo, NCCL and the key-value store say when the other end is gone or silent.
 LOST_PEER_TEXT = re.compile(
-    r"connection closed by peer|connection reset by peer|connection refused|broken pipe|gloo|nccl|"
-    r"remote process exited|timed out waiting|wait timeout|failed to recv|rendezvous",
+    r"\b(connection closed by peer|connection reset by peer|connection refused|broken pipe|remote process exited|"
+    r"timed out waiting|wait timeout|failed to recv|rendezvous)\b|gloo/transport|"
+    r"(?<![\w/.-])(ProcessGroup)?(Gloo\b|NCCL)",
     re.IGNORECASE,
 )
+#: How the data loader tells an error of a worker, whose own words come after the worker's traceback.
+OF_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process")
 MESSAGE_LENGTH = 300
 
 
 def explain(error: BaseException) -> RunFailure:
-    """Return `error` as a RunFailure; its first cause decides."""
-    for cause in causes(error):
+    """Return `error` as a RunFailure; its first cause decides.
+
+    A lost peer is a cause only where that is stated: what failed while a lost connection was being handled is told.
+    """
+    stated = [id(cause) for cause in stated_causes(error)]
+    for cause in admitted_causes(error):
         if isinstance(cause, RunFailure):
             return cause
+        if is_full_shared_memory(cause):
+            return RunFailure(
+                Reason.OUT_OF_MEMORY,
+                f"shared memory ran out ({shorten(cause)}); "
+                "raise resources.sharedMemory or lower training.arguments.dataloader_num_workers",
+            )
         if is_full_disk(cause):
             return RunFailure(Reason.STORAGE_FULL, "the volume is full; raise storage.size or lower checkpoint.keep")
         if is_out_of_memory(cause):
@@ -36,9 +55,14 @@ def explain(error: BaseException) -> RunFailure:
                 f"memory ran out ({shorten(cause)}); lower training.loss.arguments.mini_batch_size, "
                 "perDeviceTrainBatchSize, evaluation.batchSize or image size, or ask for more memory",
             )
-        if is_lost_peer(cause):
+        if id(cause) in stated and is_lost_peer(cause):
             return RunFailure(Reason.PEER_LOST, f"another rank is gone or silent ({shorten(cause)})")
     return RunFailure(Reason.TRAINER_ERROR, f"{shorten(error)}{place(error)}")
+
+
+def is_full_shared_memory(error: BaseException) -> bool:
+    """Return whether a data loader worker found no room for what it hands over."""
+    return isinstance(error, RuntimeError | OSError) and bool(SHARED_MEMORY_TEXT.search(str(error)))
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -65,7 +89,11 @@ def is_lost_peer(error: BaseException) -> bool:
 def shorten(error: BaseException) -> str:
     """Return type and first line; the rest may quote data."""
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:MESSAGE_LENGTH]
+    told = f"{type(error).__name__}: {lines[0]}"
+    if worker := OF_WORKER.match(lines[0]):
+        own = re.compile(rf"([\w.]+\.)?{worker[1]}: ")
+        told = next((line for line in lines[1:] if own.match(line)), told)
+    return told[:MESSAGE_LENGTH]
 
 
 def place(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from finetune_api.workspace import Workspace
 from finetune_trainer.data.manifest import Column, PreparedTrain
 from finetune_trainer.model.inputs import InputReader, ModelInput
 from finetune_trainer.training.pair_images import flatten, images_once, remember
+from finetune_trainer.training.shared_memory import share
 
 #: Reserved by the library for the set that a row comes from, where there are several.
 SET = "dataset_name"
@@ -62,6 +63,7 @@ class RowCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch that the loss takes for rows of cells."""
         batch: dict[str, Any] = super().__call__([self._rows.read(row) for row in features])
+        share(batch)
         return batch
 
 
@@ -85,6 +87,7 @@ class PairCollator(CrossEncoderDataCollator):  # type: ignore[misc]
         if get_worker_info() is not None:  # in the training process this would only come earlier
             self._prepare_images(rows)
         batch: dict[str, Any] = super().__call__(rows)
+        share(batch)
         return batch
 
     def _prepare_images(self, rows: list[dict[str, Any]]) -> None:
