@@ -25,7 +25,7 @@ $(UV):
 
 .venv/.synced: pyproject.toml uv.lock | $(UV)
 	@echo "Installing Python packages (the first time downloads 3 GB)"
-	@$(UV) sync --frozen --all-extras --group dev --python 3.11 --quiet
+	@env -u PYTHONDONTWRITEBYTECODE $(UV) sync --frozen --all-extras --group dev --python 3.11 --compile-bytecode --quiet
 	@touch $@
 
 .PHONY: setup
