@@ -175,6 +175,66 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert names(tmp_path / "model") == ["new"]
 
 
+class KilledError(BaseException):
+    """Ends a process where it is, as far as files can tell."""
+
+
+def kill_in_rename(monkeypatch: pytest.MonkeyPatch, *, number: int) -> None:
+    """Let the process be killed before the rename of that number."""
+    renames = 0
+    rename = Path.rename
+
+    def rename_or_end(self: Path, target: Path) -> Path:
+        nonlocal renames
+        renames += 1
+        if renames == number:
+            raise KilledError
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename_or_end)
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # what is dead cleans nothing up
+
+
+BETWEEN_RENAMES = pytest.mark.parametrize("number", [1, 2], ids=["before the first", "between the two"])
+
+
+@BETWEEN_RENAMES
+def test_a_best_model_whose_replacement_was_killed_is_still_the_best(
+    fence: Fence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
+    best.write(record_of(0.5, step=3), save=save_weights)
+    with monkeypatch.context() as context:
+        kill_in_rename(context, number=number)
+        with pytest.raises(KilledError):
+            best.write(record_of(0.6, step=6), save=save_weights)
+
+    record = best.read()
+
+    assert record == record_of(0.5, step=3)
+    best.write(record_of(0.7, step=9), save=save_weights)
+    assert best.read() == record_of(0.7, step=9)
+    assert names(tmp_path) == ["attempt", "best"]
+
+
+@BETWEEN_RENAMES
+def test_a_checkpoint_whose_replacement_was_killed_is_resumed_from(
+    fence: Fence, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    store = open_store(fence)
+    fill(store, 2)
+    with monkeypatch.context() as context:
+        kill_in_rename(context, number=number)
+        with pytest.raises(KilledError):
+            fill(store, 2)
+
+    newest = store.newest()
+
+    assert newest is not None
+    assert newest.status.step == 2
+    assert names(store.folder) == ["step-000002"]
+
+
 def record_of(value: float, *, step: int) -> BestRecord:
     scores = Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": value}, dimensions={64: value})
     measurement = Measurement(scores=scores, sample=Sample(values=[value, value]))

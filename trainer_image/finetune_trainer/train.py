@@ -26,6 +26,7 @@ from finetune_trainer.distributed.ranks import WRITER, join, leave
 from finetune_trainer.distributed.records import RankRecord, Records
 from finetune_trainer.distributed.stop import StopRequest
 from finetune_trainer.evaluation.judge import Judge, appoint_judge
+from finetune_trainer.failures import RunFailure
 from finetune_trainer.model.inputs import InputReader
 from finetune_trainer.model.load import describe, load_model
 from finetune_trainer.report.build import result_of, versions
@@ -118,14 +119,25 @@ def main() -> int:
     stop.listen()
     try:
         result = run(rank=rank, attempt=attempt, stop=stop)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last word of this process
         failure = explain(error)
-        logger.exception("rank failed", extra={"rank": rank, "reason": failure.reason, "detail": failure.message})
+        log_end(error, failure, rank=rank)
         result = RunResult(role=Role.TRAIN, reason=failure.reason, message=failure.message, attempt=attempt)
     if records is not None:
         records.write(RankRecord(rank=rank, time=time.time(), result=result))
     # A preempted rank has done its part; a failure code would make torchrun end the other ranks before theirs.
     return 0 if result.reason in (Reason.TRAINED, Reason.PREEMPTED) else 1
+
+
+def log_end(error: Exception, failure: RunFailure, *, rank: int) -> None:
+    """Log how this rank ended; with a traceback only if that is a mistake of ours, as far as one can tell."""
+    fields = {"rank": rank, "reason": failure.reason, "detail": failure.message}
+    if failure.reason is Reason.PREEMPTED:
+        logger.info("rank ended", extra=fields)
+    elif failure.reason is Reason.TRAINER_ERROR and not isinstance(error, RunFailure):
+        logger.error("rank failed", extra=fields, exc_info=error)
+    else:
+        logger.error("rank failed", extra=fields)
 
 
 def configure_logs(*, rank: int) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from finetune_api.base import Contract
 from finetune_trainer.checkpoints.fence import Fence
-from finetune_trainer.checkpoints.folder import whole_folder
+from finetune_trainer.checkpoints.folder import mend, whole_folder
 from finetune_trainer.evaluation.measurement import Measurement, Scores
 
 RECORD = "best.json"
@@ -40,6 +40,7 @@ class BestModel:
 
     def read(self) -> BestRecord | None:
         """Return the record of the best model so far, of any attempt under this spec."""
+        mend(self.folder)
         try:
             record = BestRecord.model_validate_json((self.folder / RECORD).read_bytes())
         except (FileNotFoundError, ValidationError):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: Prefix of folders that are being written, or that a killed process left behind.
 UNFINISHED = ".unfinished-"
+#: Suffix of a folder that is being replaced.
+OLD = "-old"
 
 
 @contextlib.contextmanager
@@ -27,14 +29,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Rename `source` to `target`; an old `target` is moved away first, as folders cannot be exchanged."""
-    old = target.parent / f"{UNFINISHED}{target.name}-old"
+    """Rename `source` to `target`; an old `target` is moved away first, as folders cannot be exchanged.
+
+    Whenever this process is killed, one of the two is there, and `mend` makes it the target again.
+    """
+    mend(target)
+    old = moved_away(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     source.rename(target)
     sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def moved_away(target: Path) -> Path:
+    """Return where a folder is while it is being replaced."""
+    return target.parent / f"{UNFINISHED}{target.name}{OLD}"
+
+
+def mend(target: Path) -> None:
+    """Put back what a process that was killed between the two renames of `replace` has moved away."""
+    old = moved_away(target)
+    if old.exists() and not target.exists():
+        old.rename(target)
 
 
 def push_to_disk(folder: Path) -> None:
@@ -54,6 +72,8 @@ def sync(path: Path) -> None:
 
 
 def remove_unfinished(parent: Path) -> None:
-    """Remove what killed processes left half-written."""
+    """Remove what killed processes left half-written; what they were about to replace is put back."""
+    for path in parent.glob(f"{UNFINISHED}*{OLD}"):
+        mend(parent / path.name.removeprefix(UNFINISHED).removesuffix(OLD))
     for path in parent.glob(f"{UNFINISHED}*"):
         shutil.rmtree(path, ignore_errors=True)
