@@ -344,3 +344,32 @@ def test_a_host_that_drips_takes_too_long(host: ImageHost) -> None:
 def test_a_host_whose_certificate_is_of_another_is_refused(tmp_path: Path) -> None:
     with running_image_host(tmp_path, OTHER) as host:
         assert refusal(host) == f"image at {HOST}: the host has no valid certificate"
+
+
+def test_a_host_that_is_silent_is_given_up_and_asked_again_only_by_another_job(host: ImageHost) -> None:
+    host.answers |= {f"/page-{number}.png": [status(503)] for number in range(5)}
+    limits = Limits(pause_seconds=0, attempts=2, lost_in_a_row=3)
+    addresses = host.addresses(HOST, limits=limits)
+
+    told = []
+    for number in range(5):
+        with pytest.raises(Refused) as refused:
+            addresses.fetch(f"https://{HOST}/page-{number}.png")
+        told.append(refused.value.because)
+
+    assert told == [
+        *[f"image at {HOST}: the host answers 503"] * 3,
+        *[f"image at {HOST}: not asked for, as the host failed 3 times in a row"] * 2,
+    ]
+    assert [path for _, path in host.asked] == [f"/page-{number}.png" for number in (0, 0, 1, 1, 2, 2)]
+
+
+def test_a_host_that_delivers_now_and_then_is_never_given_up(host: ImageHost) -> None:
+    host.answers["/page.png"] = [content(png())]
+    host.answers["/busy.png"] = [status(503)]
+    addresses = host.addresses(HOST, limits=Limits(pause_seconds=0, attempts=1, lost_in_a_row=2))
+
+    for _ in range(3):
+        with pytest.raises(Refused, match="503"):
+            addresses.fetch(f"https://{HOST}/busy.png")
+        assert addresses.fetch(f"https://{HOST}/page.png") == png()

@@ -2,6 +2,7 @@
 
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class Limits:
     attempts: int = 3
     pause_seconds: float = 0.5
     """Before the second attempt; twice as long before each further one."""
+    lost_in_a_row: int = 5
+    """Images that a host may fail to deliver, each after all attempts, before it is given up for the job."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, told in the user's words
@@ -59,6 +62,8 @@ class Addresses:
     network: Callable[[float], PublicNetwork] = PublicNetwork
     """Makes the network of one request from its deadline."""
     certificates: ssl.SSLContext = field(default_factory=httpcore2.default_ssl_context)
+    lost: Counter[str] = field(default_factory=Counter, compare=False)
+    """Images in a row that each host failed to deliver; threads may count one too few, which does no harm."""
 
     @classmethod
     def of(cls, hosts: Iterable[str]) -> "Addresses":
@@ -66,7 +71,24 @@ class Addresses:
         return cls(frozenset(host.lower() for host in hosts))
 
     def fetch(self, address: str) -> bytes:
-        """Return what is at `address`; raises Refused."""
+        """Return what is at `address`; raises Refused.
+
+        A host that is silent would cost minutes per image: after some of them nothing more is asked of it.
+        """
+        host = _host(self._checked(address, None))
+        if self.lost[host] >= self.limits.lost_in_a_row:
+            raise Refused(
+                f"image at {host}: not asked for, as the host failed {self.limits.lost_in_a_row} times in a row"
+            )
+        try:
+            content = self._try(address)
+        except Refused as refused:
+            self.lost[host] = self.lost[host] + 1 if refused.for_now else 0
+            raise
+        self.lost[host] = 0
+        return content
+
+    def _try(self, address: str) -> bytes:
         for attempt in range(self.limits.attempts):
             try:
                 return self._follow(address)
