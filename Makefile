@@ -20,6 +20,7 @@ help: ## Show this list.
 
 $(UV):
 	@echo "Installing uv $(UV_VERSION)"
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -q -y python3-venv; }
 	@python3 -m venv $(CACHE)/uv-$(UV_VERSION)
 	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
 
