@@ -33,7 +33,7 @@ from examples.inputs.tiny_vit import build_tiny_vit
 from finetune_api.types import FinetuneJobSpec, named_datasets, named_models
 
 SENTENCES = ["a page about bananas", "a page about trains", "0 or 1"]
-NUM_ROWS = 24
+NUM_ROWS = 32
 
 Subset = str
 Split = str

@@ -26,6 +26,8 @@ EXPECTED = {
     "router": (["image", "text"], 384, {"pages": ["query", "positive"]}),
     "text-embedding": (["text"], 384, {"questions": ["query", "positive", "negative_0", "negative_1", "negative_2"]}),
 }
+#: The stand-ins are small.
+FEW_ROWS = "the set fills no larger ones"
 #: The published recipe trains bfloat16 weights; whoever repeats it is told what that means.
 WARNINGS = {
     "qwen3-vl-vdr": [
@@ -49,7 +51,8 @@ def test_prepare_finds_nothing_wrong(example: str, hub: RunningHub, tmp_path: Pa
 
     manifest = InputsManifest.read(run.workspace.manifest)
     columns = {table.name: [column.name for column in table.columns] for table in manifest.train}
-    assert (result.reason, result.warnings) == (Reason.VALIDATED, WARNINGS.get(example, []))
+    warnings = [one for one in result.warnings if not one.endswith(FEW_ROWS)]
+    assert (result.reason, warnings) == (Reason.VALIDATED, WARNINGS.get(example, []))
     assert (manifest.model.modalities, manifest.model.embedding_dimension, columns) == EXPECTED[example]
     data = run.config.spec.data
     names = [*(dataset.name for dataset in data.train), *(dataset.name for dataset in data.evaluation)]

@@ -76,7 +76,10 @@ def test_model_and_dataset_of_the_hub_are_laid_out_at_their_commits(
         DatasetStatus(name="pages", revision=data_commit, rows=4),
         DatasetStatus(name="held-out", revision=data_commit, rows=2),
     ]
-    assert (result.reason, result.warnings) == (Reason.VALIDATED, [])
+    assert (result.reason, result.warnings) == (
+        Reason.VALIDATED,
+        ["spec.data.train[0]: batches of 4 rows instead of 32; the set fills no larger ones"],
+    )
     assert (result.model, result.datasets) == (model, datasets)
     assert (manifest.model, manifest.datasets, manifest.spec_hash) == (model, datasets, run.config.spec_hash)
     assert manifest.train[0] == PreparedTrain(

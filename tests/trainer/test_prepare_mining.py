@@ -191,7 +191,8 @@ def test_another_model_may_look_and_rows_without_enough_negatives_are_left_out(
     assert (run.workspace.other_model("pvc://inputs/miner", "main") / "config.json").is_file()
     assert 0 < len(rows) < len(PAIRS)
     assert result.warnings == [
-        f"spec.data.train[0]: dataset qa: {len(PAIRS) - len(rows)} rows have less than 2 negatives; they are left out"
+        f"spec.data.train[0]: batches of {len(rows)} rows instead of 32; the set fills no larger ones",
+        f"spec.data.train[0]: dataset qa: {len(PAIRS) - len(rows)} rows have less than 2 negatives; they are left out",
     ]
 
 

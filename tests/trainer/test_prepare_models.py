@@ -91,7 +91,9 @@ def test_a_reranker_of_pages_is_prepared(make_run: MakeRun, claim: Path, tiny_mo
 
     assert result.reason is Reason.VALIDATED
     assert result.warnings == [
-        "spec.training.loss.name: the library has no CachedCrossEncoderLoss; CachedMultipleNegativesRankingLoss is used"
+        "spec.training.loss.name: the library has no CachedCrossEncoderLoss; CachedMultipleNegativesRankingLoss is "
+        "used",
+        "spec.data.train[0]: batches of 2 rows instead of 32; the set fills no larger ones",
     ]
     assert InputsManifest.read(run.workspace.manifest).train == [
         PreparedTrain(

@@ -115,7 +115,11 @@ def test_sets_in_turn_end_with_the_smallest() -> None:
 
 def labeled(labels: list[int], *, batch_size: int, world_size: int) -> LabelBatches:
     return LabelBatches(
-        Dataset.from_dict({"label": labels}), name="kinds", batch_size=batch_size, world_size=world_size, seed=1
+        Dataset.from_dict({"label": labels}),
+        path="spec.data.train[0]",
+        batch_size=batch_size,
+        world_size=world_size,
+        seed=1,
     )
 
 

@@ -174,7 +174,9 @@ def test_without_an_evaluation_set_the_last_model_is_the_result(text_model: Path
         name.removeprefix("0.model."): content
         for name, content in weights(workspace.checkpoints / "step-000002").items()
     }
-    assert record.result.warnings == ["data.train pages: batches of 12 rows instead of 32; it fills no larger ones"]
+    assert record.result.warnings == [
+        "spec.data.train[0]: batches of 12 rows instead of 32; the set fills no larger ones"
+    ]
 
 
 def test_every_epoch_has_its_own_order_and_the_ranks_share_its_rows(prepared: Workspace, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from finetune_api.workspace import Workspace
 from finetune_trainer.data.addresses import Addresses
 from finetune_trainer.data.hashes import sha256_of
 from finetune_trainer.data.images import ImageStore
-from finetune_trainer.data.locating import Located, locate, model_folder
+from finetune_trainer.data.locating import locate, model_folder
 from finetune_trainer.data.manifest import FileHash, InputsManifest
 from finetune_trainer.data.opening import OpenInputs, open_inputs
 from finetune_trainer.data.problems import as_failure
@@ -31,6 +31,7 @@ from finetune_trainer.hub.client import connect
 from finetune_trainer.settings import Settings, read_token
 
 if TYPE_CHECKING:
+    from finetune_trainer.checks.model import Inspection
     from finetune_trainer.data.miners import Miners
     from finetune_trainer.data.reduction import Reduction
 
@@ -63,15 +64,21 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> In
     inputs = open_inputs(spec, located, cache=cache)
     # Imported late: torch takes seconds, and whatever failed before did not need it.
     from finetune_trainer.checks.model import precision_warnings  # noqa: PLC0415
+    from finetune_trainer.checks.written import check_written  # noqa: PLC0415
     from finetune_trainer.data.miners import Miners  # noqa: PLC0415
 
     miners = Miners(spec, located, workspace, sources.scratch / "embeddings")
-    model, inputs, reduction = check_model(spec, located, inputs, workspace, miners)
+    model, inputs, reduction = check_model(spec, inputs, workspace, miners)
+    status = ModelStatus(
+        revision=located.model_revision,
+        modalities=model.modalities,
+        embedding_dimension=model.embedding_dimension,
+    )
     with image_store(spec, workspace, reduction) as images:
         place = Workplace(images=images, cache=cache)
         written = write_inputs(spec, inputs, located, workspace, place, miner_of=miners.of)
-    notices = [*notes(spec), *precision_warnings(spec)]
-    return write_manifest(config, model, written, workspace, notices=notices)
+    notices = [*notes(spec), *precision_warnings(spec), *check_written(config, written, model.loaded, workspace)]
+    return write_manifest(config, status, written, workspace, notices=notices)
 
 
 def connect_sources(settings: Settings, scratch: Path) -> Sources:
@@ -81,8 +88,8 @@ def connect_sources(settings: Settings, scratch: Path) -> Sources:
 
 
 def check_model(
-    spec: FinetuneJobSpec, located: Located, inputs: OpenInputs, workspace: Workspace, miners: "Miners"
-) -> tuple[ModelStatus, OpenInputs, "Reduction | None"]:
+    spec: FinetuneJobSpec, inputs: OpenInputs, workspace: Workspace, miners: "Miners"
+) -> tuple["Inspection", OpenInputs, "Reduction | None"]:
     """Return what the model can do, the inputs with what it says about them, and what it does to images.
 
     Fails if model and inputs do not fit together.
@@ -95,12 +102,7 @@ def check_model(
     mining = [problem for one in inputs.train for problem in miners.check(one.dataset, one.columns)]
     if problems := [*check_inputs(spec, inputs, model, workspace), *mining]:
         raise as_failure(problems)
-    status = ModelStatus(
-        revision=located.model_revision,
-        modalities=model.modalities,
-        embedding_dimension=model.embedding_dimension,
-    )
-    return status, with_classes(spec, inputs, model), reduction_for(model.loaded, spec)
+    return model, with_classes(spec, inputs, model), reduction_for(model.loaded, spec)
 
 
 def write_manifest(

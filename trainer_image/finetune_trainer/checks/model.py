@@ -12,6 +12,7 @@ from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
 from finetune_trainer.causes import one_line
 from finetune_trainer.checks.folders import check_folder
+from finetune_trainer.checks.limits import check_positions
 from finetune_trainer.checks.modules import check_modules
 from finetune_trainer.checks.outputs import check_outputs
 from finetune_trainer.checks.parameters import check_freeze, check_lora
@@ -60,7 +61,11 @@ def inspect_model(spec: Model, workspace: Workspace) -> Inspection:
     except Exception as error:  # whatever the library's reading of foreign files raises
         message = f"spec.model.source: Sentence Transformers cannot load {_sources(spec)}: {one_line(error)[:600]}"
         raise RunFailure(Reason.UNSUPPORTED_MODEL, message) from error
-    problems = [*check_outputs(model, spec), *(check_lora(model, spec.lora) if spec.lora else [])]
+    problems = [
+        *check_outputs(model, spec),
+        *check_positions(model, spec),
+        *(check_lora(model, spec.lora) if spec.lora else []),
+    ]
     if not problems:
         restrict(model, spec)
     _fail([*problems, *check_freeze(model, spec)])

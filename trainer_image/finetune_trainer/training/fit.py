@@ -16,7 +16,7 @@ from finetune_trainer.training.build import build_trainer
 from finetune_trainer.training.pacer import Pacer
 from finetune_trainer.training.schedule import Schedule
 from finetune_trainer.training.session import Session
-from finetune_trainer.training.sets import read_sets
+from finetune_trainer.training.sets import read_sets, smaller_batches
 from finetune_trainer.training.trainer import GangTrainer
 
 logger = logging.getLogger(__name__)
@@ -38,10 +38,8 @@ def fit(
     """
     ranks, tracker = session.ranks, session.tracker
     sets = read_sets(session.spec, inputs, session.workspace, world_size=ranks.world_size)
-    wanted = session.spec.training.per_device_train_batch_size
-    for one in sets:
-        if (size := one.batches.batch_size) < wanted:
-            tracker.warn(f"data.train {one.name}: batches of {size} rows instead of {wanted}; it fills no larger ones")
+    for warning in smaller_batches(inputs.train, session.spec, world_size=ranks.world_size):
+        tracker.warn(warning)
     store = session.open_checkpoints()
     checkpoint: Checkpoint | None = ranks.share(store.newest() if ranks.is_writer else None)
     trainer, schedule = build_trainer(session, sets, model, reader)

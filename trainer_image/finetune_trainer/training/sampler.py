@@ -97,12 +97,12 @@ class LabelBatches:
     Rows whose label is rare, and those of a label that outnumbers all others together, are left out of an epoch.
     """
 
-    def __init__(self, dataset: Dataset, *, name: str, batch_size: int, world_size: int, seed: int) -> None:
+    def __init__(self, dataset: Dataset, *, path: str, batch_size: int, world_size: int, seed: int) -> None:
         """Group the rows of `dataset` by its column `label`.
 
         Args:
             dataset: with a column `label`.
-            name: of the set, for messages.
+            path: of the set in the spec, for messages.
             batch_size: rows per rank; an odd number is lowered by one.
             world_size: ranks.
             seed: of the order.
@@ -116,8 +116,8 @@ class LabelBatches:
         self._world_size = world_size
         if self.batch_size < SMALLEST_OF_TRIPLETS:
             message = (
-                f"data.train {name}: batches of {batch_size} rows per process hold no triplets; give the set more rows "
-                f"or set perDeviceTrainBatchSize to {SMALLEST_OF_TRIPLETS} or more"
+                f"{path}: batches of {batch_size} rows per process hold no triplets; give the set more rows "
+                f"or set spec.training.perDeviceTrainBatchSize to {SMALLEST_OF_TRIPLETS} or more"
             )
             raise RunFailure(Reason.INVALID_ARGUMENT, message)
         try:
@@ -134,8 +134,8 @@ class LabelBatches:
             usable = False
         if not usable:
             message = (
-                f"data.train {name}: its labels make no batches of {self.batch_size} rows for each of {world_size} "
-                "processes, with two labels or more that come twice or more; add rows or lower perDeviceTrainBatchSize"
+                f"{path}: its labels make no batches of {self.batch_size} rows for each of {world_size} processes, "
+                "with two labels or more that come twice or more; add rows or lower spec.training.perDeviceTrainBatchSize"
             )
             raise RunFailure(Reason.EMPTY_DATASET, message)
 

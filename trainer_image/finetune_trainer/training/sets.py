@@ -1,5 +1,6 @@
 """The training sets of a job: each with its rows, its batches and its objective."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset
@@ -59,20 +60,45 @@ def batches_of(
     prepared: PreparedTrain, rows: Dataset, objective: Loss, *, spec: FinetuneJobSpec, world_size: int
 ) -> SetBatches:
     """Return the batches of one set. With fewer rows than one batch per rank, the batches shrink."""
+    path = path_of(prepared, spec)
     if len(rows) < world_size:
-        raise RunFailure(
-            Reason.EMPTY_DATASET,
-            f"data.train {prepared.name}: {len(rows)} rows cannot be split over {world_size} processes; add rows",
-        )
-    batch_size = min(spec.training.per_device_train_batch_size, len(rows) // world_size)
+        because = f"{len(rows)} rows cannot be split over {world_size} processes"
+        raise RunFailure(Reason.EMPTY_DATASET, f"{path}: {because}; add rows")
+    batch_size = batch_size_of(prepared, spec, world_size=world_size)
     seed = spec.training.seed
-    if objective.name in MINE_TRIPLETS or objective.arguments.get("loss") in MINE_TRIPLETS:
-        return LabelBatches(rows, name=prepared.name, batch_size=batch_size, world_size=world_size, seed=seed)
+    if looks_for_triplets(objective):
+        return LabelBatches(rows, path=path, batch_size=batch_size, world_size=world_size, seed=seed)
     if prepared.label is Label.NONE:
         cells = number_cells([rows[column.name] for column in prepared.columns])
     else:  # no row is another row's negative
         cells = [frozenset({number}) for number in range(len(rows))]
     return DistinctBatches(cells, batch_size=batch_size, world_size=world_size, seed=seed)
+
+
+def path_of(prepared: PreparedTrain, spec: FinetuneJobSpec) -> str:
+    """Return where the set is in the spec."""
+    return f"spec.data.train[{[dataset.name for dataset in spec.data.train].index(prepared.name)}]"
+
+
+def batch_size_of(prepared: PreparedTrain, spec: FinetuneJobSpec, *, world_size: int) -> int:
+    """Return the rows per process and step that the set has enough rows for."""
+    return min(spec.training.per_device_train_batch_size, prepared.rows // world_size)
+
+
+def smaller_batches(sets: Sequence[PreparedTrain], spec: FinetuneJobSpec, *, world_size: int) -> list[str]:
+    """Return a sentence about each set whose batches are smaller than the spec says."""
+    wanted = spec.training.per_device_train_batch_size
+    sizes = {path_of(one, spec): batch_size_of(one, spec, world_size=world_size) for one in sets}
+    return [
+        f"{path}: batches of {size} rows instead of {wanted}; the set fills no larger ones"
+        for path, size in sizes.items()
+        if size < wanted
+    ]
+
+
+def looks_for_triplets(objective: Loss) -> bool:
+    """Say whether the loss needs rows of equal and of different labels in each batch."""
+    return objective.name in MINE_TRIPLETS or objective.arguments.get("loss") in MINE_TRIPLETS
 
 
 def mix(sets: list[TrainingSet], spec: FinetuneJobSpec, *, world_size: int) -> MixedBatches:

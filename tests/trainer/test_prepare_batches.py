@@ -1,0 +1,178 @@
+"""prepare finds what only written tables tell: sets without batches for all processes, images that are too long."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_api.reasons import Reason
+from finetune_trainer.prepare import prepare
+from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
+from tests.trainer.test_prepare import failure_of
+
+TEXTS = [{"query": f"question {number}", "positive": f"answer {number}"} for number in range(6)]
+TWO_PROCESSES = {"accelerator": {"perNode": 2}, "requests": {"cpu": "2"}}
+TRIPLETS = {"document": "text", "label": "kind"}
+
+
+def texts_run(make_run: MakeRun, claim: Path, text_model: Path, rows: list[dict[str, Any]], **spec: Any) -> Run:  # noqa: ANN401
+    shutil.copytree(text_model, claim / "text-model")
+    write_jsonl(claim / "qa" / "train.jsonl", rows)
+    dataset = {"name": "qa", "source": "pvc://inputs/qa"} | spec.pop("dataset", {})
+    return make_run(model={"source": "pvc://inputs/text-model"}, data={"train": [dataset]}, **spec)
+
+
+def test_fewer_rows_than_processes_are_refused_before_an_accelerator_is_asked_for(
+    make_run: MakeRun, claim: Path, text_model: Path
+) -> None:
+    run = texts_run(make_run, claim, text_model, TEXTS[:1], resources=TWO_PROCESSES)
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.message) == (
+        Reason.EMPTY_DATASET,
+        "spec.data.train[0]: 1 rows cannot be split over 2 processes; add rows",
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "batch_size", "reason", "message"),
+    [
+        (
+            [0, 0, 1, 1, 2, 2],
+            3,
+            Reason.INVALID_ARGUMENT,
+            "spec.data.train[0]: batches of 3 rows per process hold no triplets; give the set more rows or set "
+            "spec.training.perDeviceTrainBatchSize to 4 or more",
+        ),
+        (
+            [0, 1, 2, 3, 4, 5],
+            4,
+            Reason.EMPTY_DATASET,
+            "spec.data.train[0]: its labels make no batches of 4 rows for each of 1 processes, with two labels or more "
+            "that come twice or more; add rows or lower spec.training.perDeviceTrainBatchSize",
+        ),
+    ],
+    ids=["small batches", "every label once"],
+)
+def test_labels_that_make_no_triplets_are_refused_before_an_accelerator_is_asked_for(  # noqa: PLR0913, PLR0917 - fixtures
+    kinds: list[int],
+    batch_size: int,
+    reason: Reason,
+    message: str,
+    make_run: MakeRun,
+    claim: Path,
+    text_model: Path,
+) -> None:
+    rows = [{"text": f"text {number}", "kind": kind} for number, kind in enumerate(kinds)]
+    training = {"loss": {"name": "BatchHardTripletLoss"}, "perDeviceTrainBatchSize": batch_size}
+    run = texts_run(make_run, claim, text_model, rows, training=training, dataset={"columns": TRIPLETS})
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.message) == (reason, message)
+
+
+def test_smaller_batches_than_asked_for_are_told(make_run: MakeRun, claim: Path, text_model: Path) -> None:
+    training = {"perDeviceTrainBatchSize": 4}
+    run = texts_run(make_run, claim, text_model, TEXTS, resources=TWO_PROCESSES, training=training)
+
+    result = prepare(run.config, run.settings)
+
+    assert result.warnings == ["spec.data.train[0]: batches of 3 rows instead of 4; the set fills no larger ones"]
+
+
+def pages_run(make_run: MakeRun, tmp_path: Path, model: Path, *, sizes: list[tuple[int, int]], **fields: Any) -> Run:  # noqa: ANN401
+    claim = tmp_path / "claims" / "inputs"
+    rows = [{"query": f"page {number}", "image": png(size=size)} for number, size in enumerate(sizes)]
+    write_pages(claim / "pages", train=rows, test=[{"query": "held out", "image": png("blue")}])
+    shutil.copytree(model, claim / "model")
+    dataset = {"source": "pvc://inputs/pages", "columns": {"query": "query", "positive": "image"}}
+    data = {"train": [dataset | {"name": "pages"}], "evaluation": [dataset | {"name": "held-out", "split": "test"}]}
+    training = {"perDeviceTrainBatchSize": len(sizes)}
+    return make_run(model={"source": "pvc://inputs/model", **fields}, data=data, training=training)
+
+
+SMALL, LARGE = (32, 32), (320, 480)
+
+
+def test_images_of_more_tokens_than_the_stated_length_are_refused(
+    make_run: MakeRun, tmp_path: Path, tiny_model: Path
+) -> None:
+    run = pages_run(make_run, tmp_path, tiny_model, sizes=[SMALL, LARGE, SMALL], maxSeqLength=32)
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.message) == (
+        Reason.INVALID_ARGUMENT,
+        "spec.model.maxSeqLength: 32 is wrong because an image of spec.data.train[0] makes 64 tokens, its prompt "
+        "included; give 64 or more, or limit the size of images in spec.model.processorKwargs",
+    )
+
+
+def test_images_that_fit_pass(make_run: MakeRun, tmp_path: Path, tiny_model: Path) -> None:
+    run = pages_run(make_run, tmp_path, tiny_model, sizes=[SMALL, LARGE], maxSeqLength=64)
+
+    result = prepare(run.config, run.settings)
+
+    assert (result.reason, result.warnings) == (Reason.VALIDATED, [])
+
+
+def test_what_is_refused_would_end_the_training(tiny_model: Path) -> None:
+    from PIL import Image
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(tiny_model), device="cpu")
+    page = Image.new("RGB", LARGE)
+    model.encode([page])
+    model.max_seq_length = 32
+
+    with pytest.raises(ValueError, match="image"):
+        model.encode([page])
+
+
+def test_a_length_beyond_the_positions_that_the_model_knows_is_refused(
+    make_run: MakeRun, claim: Path, text_model: Path
+) -> None:
+    run = texts_run(make_run, claim, text_model, TEXTS)
+    spec = run.config.spec
+    model = spec.model.model_copy(update={"max_seq_length": 513})
+    longer = Run(
+        config=run.config.model_copy(update={"spec": spec.model_copy(update={"model": model})}), settings=run.settings
+    )
+
+    failure = failure_of(longer)
+
+    assert (failure.reason, failure.message) == (
+        Reason.INVALID_ARGUMENT,
+        "spec.model.maxSeqLength: 513 is wrong because the model knows 512 positions, and longer texts would end the "
+        "training; give 512 or less",
+    )
+
+
+def test_positions_are_counted_as_each_family_keeps_them() -> None:
+    import torch
+    import transformers
+
+    from finetune_trainer.checks.limits import num_positions
+
+    expected = {
+        ("BertModel", 512): 512,
+        ("RobertaModel", 514): 512,
+        ("MPNetModel", 514): 512,
+        ("GPT2Model", 1024): 1024,
+        ("OPTModel", 2048): 2048,
+        ("ModernBertModel", 8192): None,
+        ("Qwen3Model", 4096): None,
+        ("T5EncoderModel", None): None,
+    }
+
+    found = {}
+    with torch.device("meta"):
+        for name, places in expected:
+            cls = getattr(transformers, name)
+            limits = {} if places is None else {"max_position_embeddings": places}
+            found[name, places] = num_positions(cls(cls.config_class(**limits)))
+
+    assert found == expected
