@@ -44,7 +44,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self._save = save
         self._evaluate = evaluate
         self._since = time.monotonic()
-        self._loss = 0.0
+        self._loss = self._grad_norm = math.nan
         self._learning_rate = 0.0
         self._stops = False
         self._finite = True
@@ -75,9 +75,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         finite = math.isfinite(loss) and math.isfinite(norm)
         stops, broken, total = self._ranks.sum(bool(self._stop), not finite, loss if finite else 0.0)
         self._stops, self._finite = stops > 0, broken == 0
-        self._loss = total / self._ranks.world_size
         self._nonfinite_in_a_row = 0 if self._finite else self._nonfinite_in_a_row + 1
         if self._finite:
+            self._loss, self._grad_norm = total / self._ranks.world_size, norm
             return
         optimizer.zero_grad()
         self._tracker.left_out()
@@ -97,8 +97,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
 
         """
         step = state.global_step
-        if self._finite:
-            self._record(step, epoch=state.epoch or 0.0)
+        self._record(step, epoch=state.epoch or 0.0)
         if self._stops or self._schedule.saves_after(step):
             self._save(step)
         if self._stops:
@@ -117,15 +116,16 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             raise
 
     def _record(self, number: int, *, epoch: float) -> None:
+        """Record the step; one that was left out has taught no rows, and shows the numbers of the one before."""
         seconds = time.monotonic() - self._since
-        in_curve = self._schedule.logs_after(number)
+        in_curve = self._finite and self._schedule.logs_after(number)
         step = Step(
             number=number,
             epoch=epoch,
             loss=self._loss,
             learning_rate=self._learning_rate,
-            grad_norm=self._trainer.step_grad_norm,
-            rows=self._trainer.step_rows,
+            grad_norm=self._grad_norm,
+            rows=self._trainer.step_rows if self._finite else 0,
             seconds=seconds,
         )
         self._tracker.made(step, in_curve=in_curve)
