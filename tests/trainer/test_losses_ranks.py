@@ -1,5 +1,8 @@
 # ruff: noqa: ANN401 - torch and its types are imported where a test needs them
-"""Two ranks compute the gradient that one process would of the same global batch, for every loss that claims it."""
+"""Losses on two ranks: every one leaves both with the same weights, and those that claim it step as one process would.
+
+What is claimed is the gradient that one process computes of the same global batch.
+"""
 
 import gc
 from collections.abc import Sequence
@@ -75,6 +78,68 @@ def test_two_ranks_move_the_weights_as_one_process_with_the_same_global_batch(
     for rank in together:
         for one, other in zip(rank[number], alone[number], strict=True):
             assert np.linalg.norm(one - other) < TOLERANCE * np.linalg.norm(other)
+
+
+def each_loss() -> list[Case]:
+    """Return each entry of the tables once, with all negatives that it takes."""
+    return list({(case.kind, case.loss.name): case for case in cases(matryoshka=False)}.values())
+
+
+@pytest.fixture(scope="module")
+def weights(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> list[list[tuple[str, str, bool]]]:
+    """Of each rank, and each loss after one step."""
+    settings: dict[str, Any] = {"maxSteps": 1, "learningRate": 1e-3, "warmupRatio": 0}
+    jobs = [
+        prepare_case(case, tmp_path_factory.mktemp("loss"), loss_models, perDeviceTrainBatchSize=4, **settings)
+        for case in each_loss()
+    ]
+    return start_gang(weights_of, jobs).results()
+
+
+@pytest.mark.parametrize("number", range(len(each_loss())), ids=[str(case) for case in each_loss()])
+def test_a_step_of_any_loss_leaves_both_ranks_with_the_same_finite_weights(
+    number: int, weights: list[list[tuple[str, str, bool]]]
+) -> None:
+    (before, after, is_finite), other = (rank[number] for rank in weights)
+
+    assert other == (before, after, is_finite)
+    assert before != after
+    assert is_finite
+
+
+def test_the_step_of_every_loss_in_the_tables_is_shown() -> None:
+    from finetune_trainer.losses.table import EMBEDDING, RERANKER
+
+    shown = {(case.kind, case.loss.name) for case in each_loss()}
+
+    assert shown == {*(("Embedding", name) for name in EMBEDDING), *(("Reranker", name) for name in RERANKER)}
+
+
+def weights_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[tuple[str, str, bool]]:
+    """Train each job; return hashes of all that is trained, before and after, and whether the latter is finite."""
+    import hashlib
+
+    import torch
+
+    from finetune_trainer.distributed.ranks import join
+    from tests.trainer.trainers import open_session, open_trainer
+
+    gc.freeze()
+    ranks = join(jobs[0][0])
+    found = []
+
+    def trained() -> Any:
+        return torch.cat([one.detach().flatten() for one in trainer.trained.values()])
+
+    def digest(values: Any) -> str:
+        return hashlib.sha256(values.numpy().tobytes()).hexdigest()
+
+    for config, root in jobs:
+        trainer, _ = open_trainer(open_session(config, Workspace(root), ranks))
+        before = digest(trained())
+        trainer.train()
+        found.append((before, digest(trained()), bool(torch.isfinite(trained()).all())))
+    return found
 
 
 def gradients_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[list[Any]]:

@@ -1,5 +1,6 @@
 """Rerankers on one and two ranks: pairs, rows with negatives and lists, of texts and of images."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,53 @@ def test_two_ranks_train_a_reranker_as_one_process_with_the_same_global_batch(mo
     assert together[0] == together[1]
 
 
-def retrieval_rows(root: Path, model: Path) -> RunConfig:
+def retrieval_rows(root: Path, model: Path, *, batch_size: int = 4, texts: bool = False, **training: Any) -> RunConfig:  # noqa: ANN401
     """Write a workspace of questions, a page that answers each, and one that does not."""
-    training = {"loss": {"name": CACHED}, "perDeviceTrainBatchSize": 4, "maxSteps": 1}
+    training = {"loss": {"name": CACHED}, "perDeviceTrainBatchSize": batch_size, "maxSteps": 1} | training
     config = run_config(model=VLM_RERANKER, training=training, evaluation={})
     questions, pages = draw_pages(Workspace(root), count=8)
-    cells = {"query": questions[:4], "positive": pages[:4], "negative_0": pages[4:]}
-    prepare_sets(root, config, model=model, sets=[text_set("pages", cells, images=["positive", "negative_0"])])
+    documents = [f"the page number {n}" for n in range(8)] if texts else pages
+    cells = {"query": questions[:4], "positive": documents[:4], "negative_0": documents[4:]}
+    images = [] if texts else ["positive", "negative_0"]
+    prepare_sets(root, config, model=model, sets=[text_set("pages", cells, images=images)])
     return config
+
+
+def weights_after_training(jobs: Sequence[tuple[RunConfig, Path]]) -> list[tuple[str, float, float]]:
+    """Train each job; return a hash of this rank's weights, how far they went, and the last loss."""
+    import hashlib
+
+    import torch
+
+    from finetune_trainer.distributed.ranks import join
+
+    ranks = join(jobs[0][0])
+    found = []
+    for config, root in jobs:
+        trainer, _ = open_trainer(open_session(config, Workspace(root), ranks))
+        before = torch.cat([one.detach().flatten() for one in trainer.trained.values()])
+        trainer.train()
+        after = torch.cat([one.detach().flatten() for one in trainer.trained.values()])
+        digest = hashlib.sha256(after.numpy().tobytes()).hexdigest()
+        found.append((digest, float((after - before).norm()), float(trainer.step_loss)))
+    return found
+
+
+def test_two_ranks_end_with_the_same_weights_after_a_cached_loss_on_texts_and_on_images(
+    model: Path, tmp_path: Path
+) -> None:
+    steps = {"maxSteps": 2, "learningRate": 1e-3, "warmupRatio": 0}
+    made = []
+    for name, texts in (("texts", True), ("images", False)):
+        config = retrieval_rows(tmp_path / name, model, batch_size=2, texts=texts, **steps)
+        made.append((config, tmp_path / name))
+
+    by_rank = start_gang(weights_after_training, made).results()
+
+    for (first, way, loss), (second, _, other_loss) in zip(*by_rank, strict=True):
+        assert first == second
+        assert 0 < way < math.inf
+        assert loss != other_loss, "each rank has rows of its own"
 
 
 def count_prepared(config: RunConfig, root: Path, workers: int, how: str) -> tuple[int, int, list[float]]:
