@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.cluster import disk
 from tests.cluster.content import key_of, prune
 from tests.cluster.paths import BINARIES, GO_SOURCES
 from tests.cluster.progress import Counter, say
@@ -21,7 +22,7 @@ KUBERNETES_NAMES = (
     "kube-proxy",
     "kubelet",
     "kubectl",
-    "sync-images",
+    "cri",
 )
 # What the programs say they are, which Kubernetes' own build sets too: charts and clients ask for the version.
 VERSIONS = {
@@ -48,6 +49,7 @@ def _build(target: Path) -> None:
     if shutil.which("go") is None:
         message = "go: not found on PATH, and Kubernetes is built from Go modules; install Go 1.26 or newer"
         raise SystemExit(message)
+    disk.check(disk.BINARIES_GIB, what="building Kubernetes")
     BINARIES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BINARIES, prefix=".building-") as temporary:
         output = Path(temporary) / "bin"

@@ -32,9 +32,8 @@ def create(group: str) -> str:
         for name in (*path_of(group).split("/"), "system"):
             _enable_controllers(folder)
             folder = folder / name
-            if not folder.exists():
-                folder.mkdir()
-                _inherit_cpuset(folder)
+            folder.mkdir(exist_ok=True)
+            _inherit_cpuset(folder)
     return str(_tracking_hierarchy() / path_of(group) / "system")
 
 
@@ -59,7 +58,7 @@ def remove_all() -> None:
 def _remove(path: str) -> None:
     deadline = time.monotonic() + END_SECONDS
     while True:
-        kill(_pids_below(_tracking_hierarchy() / path))
+        kill(pids_below(path))
         try:
             for hierarchy in _hierarchies():
                 _remove_folder(hierarchy / path)
@@ -72,8 +71,16 @@ def _remove(path: str) -> None:
             return
 
 
-def _pids_below(folder: Path) -> list[int]:
-    return [int(pid) for file in folder.rglob("cgroup.procs") for pid in file.read_text().split()]
+def pids_below(path: str) -> list[int]:
+    """Return every process of the group of that path and of the groups in it."""
+    return [pid for file in (_tracking_hierarchy() / path).rglob("cgroup.procs") for pid in _pids_in(file)]
+
+
+def _pids_in(file: Path) -> list[int]:
+    try:
+        return [int(pid) for pid in file.read_text().split()]
+    except OSError:
+        return []  # the group was removed meanwhile, by the kubelet or runc that made it
 
 
 def _remove_folder(folder: Path) -> None:
@@ -103,5 +110,5 @@ def _enable_controllers(folder: Path) -> None:
 def _inherit_cpuset(folder: Path) -> None:
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = folder / name
-        if not is_version_2() and file.exists():
+        if not is_version_2() and file.exists() and not file.read_text().strip():
             file.write_text((folder.parent / name).read_text())

@@ -14,11 +14,14 @@ from tests.cluster import (
     cgroups,
     content,
     control_plane,
+    diagnosis,
+    disk,
     dns,
     images,
     mounts,
     network,
     node,
+    nodes,
     paths,
     processes,
     registry,
@@ -40,21 +43,20 @@ def up() -> None:
     """Have a healthy cluster: reuse the one that runs, mend it where a part is gone, else start a fresh one."""
     with paths.exclusive("cluster"):
         apt.ensure()
+        disk.check(disk.RUNNING_GIB, what="a running cluster")
         built = binaries.ensure()
         fingerprint = _fingerprint(built)
         if not _is_usable(fingerprint):
             _clear()
-            _prepare(built)
+            _prepare()
             FINGERPRINT.write_text(fingerprint)
         network.up()
         control_plane.start(built)
         registry.start(built)
         dns.start(built)
         volumes.start(built)
-        for worker in node.NODES:
-            node.start(worker, built)
-        for worker in node.NODES:
-            node.wait_until_ready(worker, built)
+        nodes.up(built)
+        control_plane.start_proxy(built)
 
 
 def down() -> None:
@@ -74,8 +76,11 @@ def start_node(name: str) -> None:
     with paths.exclusive("cluster"):
         worker = node.named(name)
         built = binaries.folder()
-        node.start(worker, built)
-        node.wait_until_ready(worker, built)
+        try:
+            node.start(worker, built)
+            node.wait_until_ready(worker, built)
+        except node.NodeError as error:
+            raise SystemExit(f"{error}\n{diagnosis.of_own_cluster()}") from error
 
 
 def kubeconfig() -> Path:
@@ -102,12 +107,13 @@ def kubectl(*arguments: str, text: str = "") -> str:
     """Return what kubectl prints, with `text` as its standard input.
 
     Raises:
-        KubectlError: it failed; the message is what it said.
+        KubectlError: it failed; the message is what it said, and what is known of the cluster if it waited in vain.
     """
     command = [str(program("kubectl")), f"--kubeconfig={paths.KUBECONFIG}", *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True, input=text)
     if done.returncode != 0:
-        raise KubectlError(done.stderr.strip())
+        details = f"\n{diagnosis.of_own_cluster()}" if arguments[0] in {"wait", "rollout"} else ""
+        raise KubectlError(done.stderr.strip() + details)
     return done.stdout
 
 
@@ -125,7 +131,8 @@ def status() -> dict[str, object]:
 
 
 def _fingerprint(built: Path) -> str:
-    return content.key_of(built.name, *(DRIVER / f"{name}.py" for name in SETUP))
+    images = system_images.references(built)
+    return content.key_of(processes.boot_id(), built.name, *images, *(DRIVER / f"{name}.py" for name in SETUP))
 
 
 def _is_usable(fingerprint: str) -> bool:
@@ -133,11 +140,10 @@ def _is_usable(fingerprint: str) -> bool:
     return is_ours and processes.is_running("etcd") and api.is_ready()
 
 
-def _prepare(built: Path) -> None:
+def _prepare() -> None:
     paths.CLUSTER.mkdir(parents=True, exist_ok=True)
     paths.RUN.mkdir(parents=True, exist_ok=True)
     certificates.create_all(nodes=[worker.name for worker in node.NODES])
-    system_images.write_archive(built)
 
 
 def _clear() -> None:

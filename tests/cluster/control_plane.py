@@ -1,5 +1,7 @@
 """etcd, API server, controller manager, scheduler and kube-proxy: their arguments, start and stop."""
 
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
 import yaml
@@ -12,6 +14,8 @@ AUDIT_LOG = LOGS / "audit.log"
 # A lost node is noticed after about 20 s instead of Kubernetes' 50: nodes renew their lease every 3 s.
 NODE_MONITOR_GRACE_SECONDS = 16
 TOLERATION_SECONDS = 4
+PROXY_HEALTH = "127.0.0.1:10256"
+PROXY_SECONDS = 60
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 
 # Who wrote what: for tests that count an operator's writes. The cluster's own components are left out.
@@ -30,7 +34,7 @@ AUDIT_POLICY = {
 
 
 def start(binaries: Path) -> None:
-    """Start what does not run yet, and wait until the API server is ready."""
+    """Start what does not run yet but kube-proxy, and wait until the API server is ready."""
     if not processes.is_running("kube-proxy"):  # it ends itself when its configuration is written anew
         _write_configurations()
     processes.start("etcd", _etcd(binaries))
@@ -42,7 +46,27 @@ def start(binaries: Path) -> None:
         raise SystemExit(message) from error
     processes.start("kube-controller-manager", _controller_manager(binaries))
     processes.start("kube-scheduler", _scheduler(binaries))
-    processes.start("kube-proxy", [binaries / "kube-proxy", f"--config={CLUSTER / 'kube-proxy.yaml'}"])
+
+
+def start_proxy(binaries: Path) -> None:
+    """Start kube-proxy and keep it alive until it serves; it gives up where its node is not known soon."""
+
+    def serves() -> bool:
+        processes.start("kube-proxy", [binaries / "kube-proxy", f"--config={CLUSTER / 'kube-proxy.yaml'}"])
+        return _is_healthy(f"http://{PROXY_HEALTH}/healthz")
+
+    try:
+        api.wait_until(serves, seconds=PROXY_SECONDS, what="kube-proxy serves")
+    except TimeoutError as error:
+        raise SystemExit(f"{error}; the end of its log:\n{processes.tail('kube-proxy')}") from error
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
 
 
 def stop() -> None:
@@ -131,7 +155,7 @@ def _write_configurations() -> None:
         "clientConnection": {"kubeconfig": str(kubeconfig_of("kube-proxy"))},
         # All nodes share the machine's network, so one proxy serves them all.
         "hostnameOverride": "node-1",
-        "healthzBindAddress": "127.0.0.1:10256",
+        "healthzBindAddress": PROXY_HEALTH,
         "metricsBindAddress": "127.0.0.1:10249",
     }
     LOGS.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from tests.cluster.paths import CACHE, IMAGES, REPOSITORY, RUN
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # Layers of gigabytes are written here on their way; a build that is killed leaves them behind.
 TEMPORARY = IMAGES / "temporary"
+FIRST_WITH_BUILDX = 23
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,33 @@ class Engine:
 
 
 def find() -> Engine:
-    """Return Docker if its engine answers, else buildah with a store under the cache folder.
+    """Return Docker if its engine answers and has BuildKit, else buildah with a store under the cache folder.
 
     The caller holds the lock of the images: what an earlier build left unfinished is removed.
     """
+    return Engine("docker", ("docker",)) if _has_docker() else _buildah()
+
+
+def _has_docker() -> bool:
+    """Whether a Docker engine answers that can mount secrets, which only BuildKit does.
+
+    Clients from 23 on reach BuildKit through buildx, a package of its own on some systems; older ones bring it:
+    https://docs.docker.com/build/buildkit/#getting-started
+    """
+    version = _answer("docker", "version", "--format", "{{.Client.Version}}")
+    if not version:  # no client, or no engine that answers it
+        return False
+    is_old = int(version.partition(".")[0]) < FIRST_WITH_BUILDX
+    return is_old or bool(_answer("docker", "buildx", "version"))
+
+
+def _answer(*command: str) -> str:
+    """Return what the command prints; nothing where it fails or is not there."""
     try:
-        answered = subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
     except FileNotFoundError:
-        answered = False
-    return Engine("docker", ("docker",)) if answered else _buildah()
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _buildah() -> Engine:
@@ -84,4 +103,4 @@ def _buildah() -> Engine:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"TMPDIR": str(TEMPORARY)}
+    return os.environ | {"TMPDIR": str(TEMPORARY), "DOCKER_BUILDKIT": "1"}

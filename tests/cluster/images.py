@@ -6,7 +6,18 @@ A tag is the hash of everything that goes into the image, so a pod that names it
 import os
 from dataclasses import dataclass
 
-from tests.cluster import addresses, base_image, binaries, engine, image_pruning, node, processes, registry, runtime
+from tests.cluster import (
+    addresses,
+    base_image,
+    binaries,
+    disk,
+    engine,
+    image_pruning,
+    node,
+    processes,
+    registry,
+    runtime,
+)
 from tests.cluster.content import key_of
 from tests.cluster.paths import REPOSITORY, exclusive
 from tests.cluster.progress import say
@@ -42,6 +53,8 @@ def ensure() -> dict[str, str]:
         if not processes.is_running(registry.NAME):
             message = "cluster: is not up, but its registry takes the images; run `python -m tests.cluster up` first"
             raise SystemExit(message)
+        if not registry.STORE.exists():
+            disk.check(disk.FIRST_IMAGES_GIB, what="the first build of the images")
         return _ensure(engine.find())
 
 

@@ -1,5 +1,6 @@
 """One worker node: a containerd and a kubelet of its own, with their configuration, start and end."""
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,10 @@ NUM_GPUS = 8
 GPU = "nvidia.com/gpu"
 READY_SECONDS = 90
 PATCH = "application/strategic-merge-patch+json"
+
+
+class NodeError(Exception):
+    """A node cannot be used; the message says what it did not do."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,25 @@ def named(name: str) -> Node:
 
 
 def start(node: Node, binaries: Path) -> None:
-    """Start what of the node does not run; does not wait until it is ready."""
-    if is_running(node):
-        return
+    """Start what of the node does not run, with the images that pods stand on; does not wait until it is ready.
+
+    Raises:
+        NodeError: its containerd does not start or does not take the images.
+    """
+    try:
+        if not is_running(node):
+            _start_runtime(node, binaries)
+        runtime.ensure_system_images(node.run, binaries)
+    except (runtime.RuntimeFailedError, subprocess.CalledProcessError) as error:
+        raise NodeError(f"{node.name}: {error}") from error
+    _start_kubelet(node, binaries)
+
+
+def _start_runtime(node: Node, binaries: Path) -> None:
     stop(node)
     node_configuration.write(node.name, index=node.index, folder=node.folder, run=node.run, binaries=binaries)
-    runtime.start(node.name, folder=node.folder, run=node.run)
+    runtime.start(node.name, folder=node.folder, run=node.run, binaries=binaries)
     _mark_unknown(node)
-    _start_kubelet(node, binaries)
 
 
 def _start_kubelet(node: Node, binaries: Path) -> None:
@@ -70,10 +86,13 @@ def _start_kubelet(node: Node, binaries: Path) -> None:
 
 
 def wait_until_ready(node: Node, binaries: Path) -> None:
-    """Wait until the node is Ready, and give it its GPUs, which a starting kubelet resets to none.
+    """Wait until the node is Ready, and give it its GPUs if it has none, which a starting kubelet sees to.
 
     A kubelet that ends is started again, as a service manager does: it gives up where containerd already answers, but
     the part of it that runs pods is "not initialized yet".
+
+    Raises:
+        NodeError: it was not Ready in time.
     """
 
     def answers() -> bool:
@@ -84,7 +103,13 @@ def wait_until_ready(node: Node, binaries: Path) -> None:
         api.wait_until(answers, seconds=READY_SECONDS, what=f"{node.name} ready")
     except TimeoutError as error:
         message = f"{error}; the end of its kubelet's log:\n{processes.tail(f'{node.name}-kubelet')}"
-        raise SystemExit(message) from error
+        raise NodeError(message) from error
+    _offer_gpus(node)
+
+
+def _offer_gpus(node: Node) -> None:
+    if num_gpus(node) == NUM_GPUS:
+        return
     patch = {"status": {"capacity": {GPU: str(NUM_GPUS)}, "allocatable": {GPU: str(NUM_GPUS)}}}
     api.request("PATCH", _status_path(node), body=patch, content_type=PATCH)
 
@@ -107,6 +132,16 @@ def is_running(node: Node) -> bool:
     return all(processes.is_running(f"{node.name}-{daemon}") for daemon in ("containerd", "kubelet"))
 
 
+def num_gpus(node: Node) -> int:
+    """Return how many GPUs pods of the node may ask for."""
+    return int(api.request("GET", f"/api/v1/nodes/{node.name}")["status"].get("allocatable", {}).get(GPU, 0))
+
+
+def life_of(node: Node) -> str:
+    """Return a text that is another one after each start of one of its daemons."""
+    return "".join(processes.life_of(f"{node.name}-{daemon}") for daemon in ("containerd", "kubelet"))
+
+
 def is_ready(node: Node) -> bool:
     """Whether the API server holds the node to be Ready, by word of the kubelet that runs now."""
     try:
@@ -122,6 +157,13 @@ def stop(node: Node) -> None:
     cgroups.remove(node.name)
     for daemon in ("kubelet", "containerd"):
         processes.stop(f"{node.name}-{daemon}")
+    runtime.delete_shim_sockets(node.run)
     mounts.delete(node.run)
     mounts.delete(node.folder / "kubelet")
+    mounts.unmount_below(node.folder)  # an unpacking that was cut short
     network.remove_device(network.bridge_of(node.name))
+
+
+def delete_images(node: Node) -> None:
+    """Empty the image store of a stopped node."""
+    mounts.delete(node.folder / "containerd")

@@ -6,13 +6,15 @@ from typing import Any
 
 import yaml
 
-from tests.cluster import addresses, cgroups, network
+from tests.cluster import addresses, cgroups, network, system_images
 from tests.cluster.certificates import AUTHORITY, kubeconfig_of
 from tests.cluster.paths import CERTIFICATES
-from tests.cluster.system_images import PAUSE
 
 ADDRESS = addresses.HOST
 KUBELET_PORT = 10250
+# The machine's disk is shared with everything else on it. A kubelet that minds how full it is deletes every image that
+# no pod uses, the pause image too, which cannot be pulled again; it stays Ready, but no pod is started there any more.
+DISK_SIGNALS = ("nodefs.available", "nodefs.inodesFree", "imagefs.available", "imagefs.inodesFree")
 
 CONTAINERD = """\
 version = 2
@@ -46,6 +48,8 @@ discard_unpacked_layers = true
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = false
+# Its default is one folder for every containerd of the machine.
+Root = "{run}/runc"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
 conf_dir = "{folder}/cni"
@@ -71,7 +75,8 @@ def write(name: str, *, index: int, folder: Path, run: Path, binaries: Path) -> 
     for needed in (folder / "cni", folder / "opt", registry, run):
         needed.mkdir(parents=True, exist_ok=True)
     (registry / "hosts.toml").write_text(REGISTRY.format(registry=addresses.REGISTRY))
-    (folder / "containerd.toml").write_text(CONTAINERD.format(folder=folder, run=run, pause=PAUSE))
+    containerd = CONTAINERD.format(folder=folder, run=run, pause=system_images.references(binaries).pause)
+    (folder / "containerd.toml").write_text(containerd)
     (folder / "cni" / "10-bridge.conflist").write_text(json.dumps(_pod_network(name, index=index, run=run)))
     # Pods that ask for the machine's own name resolution get the cluster's too.
     (folder / "resolv.conf").write_text(f"nameserver {addresses.HOST}\n")
@@ -127,8 +132,7 @@ def _resources(name: str) -> dict[str, Any]:
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
         "oomScoreAdj": 0,
-        # The machine's disk is shared with everything else on it: no eviction or image removal because of that.
-        "evictionHard": {"memory.available": "200Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "evictionHard": {"memory.available": "200Mi", **dict.fromkeys(DISK_SIGNALS, "0%")},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
     }

@@ -17,7 +17,8 @@ KUBECONFIG = CLUSTER / "kubeconfig"
 CERTIFICATES = CLUSTER / "certificates"
 LOGS = CLUSTER / "logs"
 VOLUMES = CLUSTER / "volumes"
-# Short, because a socket's path may have at most 107 bytes; in memory, so that a reboot leaves nothing behind.
+# Short, because a socket's path may have at most 107 bytes. Where it is no memory, it outlives a reboot: records and
+# the fingerprint hold the boot's id.
 RUN = Path("/run/finetune-operator")
 
 

@@ -46,6 +46,17 @@ def is_running(name: str) -> bool:
     return _running_pid(name) is not None
 
 
+def life_of(name: str) -> str:
+    """Return a text that is another one after each start of that name; empty if it was never started."""
+    path = RECORDS / f"{name}.json"
+    return path.read_text() if path.exists() else ""
+
+
+def boot_id() -> str:
+    """Return a text that is another one after each boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def stop(name: str, *, grace_seconds: float = 10) -> None:
     """End the process: politely, then after `grace_seconds` for certain."""
     pid = _running_pid(name)
@@ -61,7 +72,7 @@ def tail(name: str, *, lines: int = 15) -> str:
 
 
 def _write_record(name: str, pid: int) -> None:
-    record = {"pid": pid, "startTicks": _start_ticks(pid)}
+    record = {"pid": pid, "startTicks": _start_ticks(pid), "bootId": boot_id()}
     unfinished = RECORDS / f"{name}.unfinished"
     unfinished.write_text(json.dumps(record))
     unfinished.rename(RECORDS / f"{name}.json")
@@ -72,8 +83,10 @@ def _running_pid(name: str) -> int | None:
     if not path.exists():
         return None
     record = json.loads(path.read_text())
-    pid = int(record["pid"])
-    return pid if record["startTicks"] is not None and _start_ticks(pid) == record["startTicks"] else None
+    pid, ticks = int(record["pid"]), record["startTicks"]
+    # After a reboot another process may have the number, and the ticks count from the boot.
+    is_ours = record.get("bootId") == boot_id() and ticks is not None and _start_ticks(pid) == ticks
+    return pid if is_ours else None
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -4,29 +4,57 @@ import hashlib
 import io
 import json
 import tarfile
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.cluster.paths import CLUSTER
 
-PAUSE = "finetune.test/pause:1"
-BUSYBOX = "finetune.test/busybox:1"
+PREFIX = "finetune.test/"
+BUSYBOX_PROGRAM = Path("/bin/busybox")
 ARCHIVE = CLUSTER / "system-images.tar"
 # Programs that tests call; busybox finds them by the name it is called by.
 BUSYBOX_NAMES = ("sh", "cat", "echo", "httpd", "id", "mkdir", "nslookup", "sleep", "test", "wget")
 
 
-def write_archive(binaries: Path) -> None:
-    """Write both images into one archive that `ctr images import` understands."""
-    pause = _layer(programs={"pause": binaries / "pause"}, links={})
-    links = {f"bin/{name}": "busybox" for name in BUSYBOX_NAMES}
-    busybox = _layer(programs={"bin/busybox": Path("/bin/busybox")}, links=links)
+class References(NamedTuple):
+    """The names of both images; a tag is the hash of the contents: another checkout's image is not taken for ours."""
+
+    pause: str
+    busybox: str
+
+
+@cache
+def references(binaries: Path) -> References:
+    """Return the names of the images that are made of these binaries and of this machine's busybox."""
+    pause, busybox = (_layer_digest(layer)[:16] for layer in _layers(binaries))
+    return References(f"{PREFIX}pause:{pause}", f"{PREFIX}busybox:{busybox}")
+
+
+def write_archive(binaries: Path) -> Path:
+    """Write both images into one archive that `ctr images import` understands, and return its path."""
+    pause, busybox = _layers(binaries)
+    names = references(binaries)
     ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(ARCHIVE, "w") as archive:
         entries = [
-            _add_image(archive, name=PAUSE, layer=pause, command=["/pause"]),
-            _add_image(archive, name=BUSYBOX, layer=busybox, command=["/bin/sh"]),
+            _add_image(archive, name=names.pause, layer=pause, command=["/pause"]),
+            _add_image(archive, name=names.busybox, layer=busybox, command=["/bin/sh"]),
         ]
         _add(archive, "manifest.json", json.dumps(entries).encode())
+    return ARCHIVE
+
+
+def _layers(binaries: Path) -> tuple[bytes, bytes]:
+    links = {f"bin/{name}": "busybox" for name in BUSYBOX_NAMES}
+    return (
+        _layer(programs={"pause": binaries / "pause"}, links={}),
+        _layer(programs={"bin/busybox": BUSYBOX_PROGRAM}, links=links),
+    )
+
+
+def _layer_digest(layer: bytes) -> str:
+    return hashlib.sha256(layer).hexdigest()
 
 
 def _layer(*, programs: dict[str, Path], links: dict[str, str]) -> bytes:
@@ -42,7 +70,7 @@ def _layer(*, programs: dict[str, Path], links: dict[str, str]) -> bytes:
 
 
 def _add_image(archive: tarfile.TarFile, *, name: str, layer: bytes, command: list[str]) -> dict[str, object]:
-    digest = hashlib.sha256(layer).hexdigest()
+    digest = _layer_digest(layer)
     config = {
         "architecture": "amd64",
         "os": "linux",
@@ -56,7 +84,7 @@ def _add_image(archive: tarfile.TarFile, *, name: str, layer: bytes, command: li
     return {"Config": config_name, "RepoTags": [name], "Layers": [f"{digest}.tar"]}
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes, *, mode: int = 0o644) -> None:
+def _add(archive: tarfile.TarFile, name: str, data: bytes, *, mode: int = 0o644) -> None:
     entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(content), mode
-    archive.addfile(entry, io.BytesIO(content))
+    entry.size, entry.mode = len(data), mode
+    archive.addfile(entry, io.BytesIO(data))

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import cluster
+from tests.cluster import binaries, cluster, system_images
 from tests.cluster.node import GPU, NODES, NUM_GPUS
-from tests.cluster.system_images import BUSYBOX
 
 pytestmark = pytest.mark.cluster
 
@@ -44,7 +43,7 @@ def create(*manifests: dict[str, Any]) -> None:
 def build_pod(namespace: str, name: str, *, node: str, script: str, claim: str = "") -> dict[str, Any]:
     container = {
         "name": "main",
-        "image": BUSYBOX,
+        "image": system_images.references(binaries.folder()).busybox,
         "command": ["sh", "-c", script],
         "resources": {"limits": {GPU: 1, "memory": "64Mi", "cpu": "100m"}},
         "securityContext": {

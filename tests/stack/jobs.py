@@ -65,7 +65,7 @@ def wait_until(kubectl: Kubectl, job: Manifest, holds: Callable[[Manifest], bool
             if holds(state):
                 return state
     except TimeoutError as error:
-        raise TimeoutError(f"{error}; last status: {state.get('status')}") from None
+        raise TimeoutError(f"last status: {state.get('status')}\n{error}") from None
     raise AssertionError("unreachable")
 
 

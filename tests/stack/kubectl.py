@@ -31,7 +31,7 @@ class Kubectl:
         return os.environ | {"KUBECONFIG": self.kubeconfig}
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
-        """Return what kubectl prints; raises KubectlError with its words."""
+        """Return what kubectl prints; raises KubectlError with its words, and with a diagnosis where it waited."""
         done = subprocess.run(
             [self.program, *arguments],
             input=stdin,
@@ -41,8 +41,16 @@ class Kubectl:
             check=False,
         )
         if done.returncode != 0:
-            raise KubectlError(done.stderr.strip())
+            details = f"\n{self.diagnosis()}" if arguments[0] in {"wait", "rollout"} else ""
+            raise KubectlError(done.stderr.strip() + details)
         return done.stdout
+
+    def diagnosis(self) -> str:
+        """Return what to know of the cluster when something did not happen in time."""
+        from tests.cluster import diagnosis, paths
+
+        text = diagnosis.of_cluster(self.run)
+        return f"{text}\n{diagnosis.of_machine()}" if self.kubeconfig == str(paths.KUBECONFIG) else text
 
     def apply(self, *manifests: Manifest) -> None:
         """Create or change objects as `kubectl apply` does."""
@@ -66,7 +74,7 @@ class Kubectl:
     def watch(self, kind: str, name: str, *, namespace: str, seconds: float) -> Iterator[Manifest]:
         """Yield the object now and after each change, as long as the caller listens.
 
-        Raises TimeoutError after `seconds`.
+        Raises TimeoutError after `seconds`, with a diagnosis.
         """
         command = [self.program, "get", kind, "-n", namespace, "--field-selector", f"metadata.name={name}"]
         with subprocess.Popen(
@@ -82,7 +90,7 @@ class Kubectl:
             finally:
                 timer.cancel()
                 process.kill()
-        raise TimeoutError(f"{kind} {namespace}/{name}: not done after {seconds:.0f} s")
+        raise TimeoutError(f"{kind} {namespace}/{name}: not done after {seconds:.0f} s\n{self.diagnosis()}")
 
     @contextmanager
     def port_forward(self, target: str, port: int, *, namespace: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.stack.kubectl import Kubectl
 
@@ -28,8 +29,7 @@ class Target:
 
 def find_kubectl() -> Kubectl:
     """Return kubectl for a running cluster; starts ours if no other one is given."""
-    given = os.environ.get("KUBECONFIG", "")
-    if given:
+    if given := given_kubeconfig():
         return Kubectl(program="kubectl", kubeconfig=given)
     from tests.cluster import cluster
 
@@ -39,14 +39,20 @@ def find_kubectl() -> Kubectl:
 
 def find_target() -> Target:
     """Return a running cluster with the images of this checkout; starts and builds what is missing."""
-    given = os.environ.get("KUBECONFIG", "")
+    given = given_kubeconfig()
     return _given(given, variables=IMAGE_VARIABLES) if given else _ours()
 
 
 def find_given_cluster() -> Target | None:
     """Return the cluster that KUBECONFIG names, to remove things from: no images are asked for. None without one."""
-    given = os.environ.get("KUBECONFIG", "")
+    given = given_kubeconfig()
     return _given(given, variables={}) if given else None
+
+
+def given_kubeconfig() -> str:
+    """Return the path or paths that KUBECONFIG names; `make KUBECONFIG=~/...` leaves a ~ to whoever reads it."""
+    paths = os.environ.get("KUBECONFIG", "").split(os.pathsep)
+    return os.pathsep.join(str(Path(path).expanduser()) if path else path for path in paths)
 
 
 def _ours() -> Target:

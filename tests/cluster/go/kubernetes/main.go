@@ -44,8 +44,8 @@ func main() {
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			kubectlutil.CheckErr(err)
 		}
-	case name == "sync-images":
-		if err := syncImages(os.Args[1:]); err != nil {
+	case name == "cri":
+		if err := askRuntime(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
