@@ -62,20 +62,21 @@ def test_images_that_were_removed_from_a_running_node_are_brought_back() -> None
     assert not [tag for tags in left for tag in tags if tag.startswith("finetune.test/")]
 
 
-def test_a_node_whose_pods_cannot_start_gets_an_empty_image_store() -> None:
+def test_a_node_whose_pods_cannot_start_gets_an_empty_image_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary, "SECONDS", 15)
     worker = NODES[1]
-    tags = runtime.image_tags(worker.run, binaries.folder())
+    store = worker.folder / "containerd" / "io.containerd.snapshotter.v1.overlayfs" / "snapshots"
     cluster.stop_node(worker.name)
-    for blob in (worker.folder / "containerd" / "io.containerd.content.v1.content" / "blobs").rglob("*"):
-        if blob.is_file():
-            blob.write_bytes(b"")  # as a hard end leaves what was not on the disk yet
+    programs = list(store.glob("*/fs/pause"))
+    for program in programs:
+        program.write_bytes(b"")  # as a hard end leaves what was not on the disk yet
 
     cluster.up()
     run_pods("renewed", command=["echo", "back"])
 
     wait_for("renewed", "jsonpath={.status.phase}=Succeeded")
     delete("renewed")
-    assert tags
+    assert [len(programs), [program.stat().st_size for program in store.glob("*/fs/pause")].count(0)] == [1, 0]
 
 
 def test_a_kubelet_does_not_mind_how_full_the_disk_is() -> None:
