@@ -72,7 +72,9 @@ def test_a_job_goes_from_the_hub_to_the_hub_through_all_roles_but_train(
     logs = "".join(process.stderr for process in (preflight, prepare, publish, again))
     assert [process.returncode for process in (preflight, prepare, publish, again)] == [0, 0, 0, 0], logs
     assert (prepared.role, prepared.reason) == (Role.PREPARE, Reason.VALIDATED)
-    assert "2 rows are also held-out pairs" in prepared.warnings[0]
+    few, leaked = prepared.warnings
+    assert few == "spec.data.train[0]: batches of 2 rows instead of 32; the set fills no larger ones"
+    assert "2 rows are also held-out pairs" in leaked
     assert (told(run).role, told(run).reason) == (Role.PUBLISH, Reason.ALREADY_PUBLISHED)
     assert told(run).evaluations == scores()
     assert len(hub.commits("demo/finetuned")["commits"]) == 2

@@ -188,7 +188,7 @@ def test_prepare_reduces_pages_to_what_processor_kwargs_say(make_run: MakeRun, c
     prepare(run.config, run.settings)
 
     sizes = [
-        Image.open(run.workspace.images / row["positive"]).size for row in read(run.workspace.train_table("pages"))
+        open_image(run.workspace.images / row["positive"]).size for row in read(run.workspace.train_table("pages"))
     ]
     expected = AutoImageProcessor.from_pretrained(tiny_model, size=SIZE)(images=[page((620, 877))])["image_grid_thw"]
     patch = expected[0].tolist()
