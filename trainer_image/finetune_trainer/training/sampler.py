@@ -135,7 +135,8 @@ class LabelBatches:
         if not usable:
             message = (
                 f"{path}: its labels make no batches of {self.batch_size} rows for each of {world_size} processes, "
-                "with two labels or more that come twice or more; add rows or lower spec.training.perDeviceTrainBatchSize"
+                "with two labels or more that come twice or more; add rows or lower "
+                "spec.training.perDeviceTrainBatchSize"
             )
             raise RunFailure(Reason.EMPTY_DATASET, message)
 
