@@ -26,7 +26,7 @@ COLUMNS = [
     ("Progress", "integer", ".status.progress.percent", 0),
     ("Loss", "number", ".status.metrics.trainLoss", 0),
     ("NDCG@10", "number", ".status.metrics.ndcg", 0),
-    ("Restarts", "integer", ".status.restarts.infrastructure", 0),
+    ("Restarts", "integer", ".status.restarts.total", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
     ("Baseline", "number", ".status.metrics.baselineNdcg", 1),
     ("ETA", "integer", ".status.progress.etaSeconds", 1),

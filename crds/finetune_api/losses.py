@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Literal
 
 Kind = Literal["Embedding", "Reranker"]
+#: How two embeddings are compared.
+Similarity = Literal["Cosine", "Dot", "Euclidean", "Manhattan"]
 
 
 class Layout(StrEnum):
@@ -108,6 +110,26 @@ RERANKER_LOSSES: dict[str, LossRule] = {
     "ListNetLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
     "RankNetLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
     "ADRMSELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
+}
+
+#: Losses with an argument `similarity_fct`, and how they compare embeddings without it.
+COMPARED_BY: dict[str, Similarity] = {
+    "MultipleNegativesRankingLoss": "Cosine",
+    "CachedMultipleNegativesRankingLoss": "Cosine",
+    "MultipleNegativesSymmetricRankingLoss": "Cosine",
+    "CachedMultipleNegativesSymmetricRankingLoss": "Cosine",
+    "GlobalOrthogonalRegularizationLoss": "Cosine",
+    "CoSENTLoss": "Cosine",
+    "ContrastiveTensionLossInBatchNegatives": "Cosine",
+    "MarginMSELoss": "Dot",
+    "DistillKLDivLoss": "Dot",
+}
+#: What that argument may be called: of all with all, or of each with the one in its place.
+SIMILARITY_FUNCTIONS: dict[str, Similarity] = {
+    **dict.fromkeys(("cos_sim", "pairwise_cos_sim"), "Cosine"),
+    **dict.fromkeys(("dot_score", "pairwise_dot_score"), "Dot"),
+    **dict.fromkeys(("euclidean_sim", "pairwise_euclidean_sim"), "Euclidean"),
+    **dict.fromkeys(("manhattan_sim", "pairwise_manhattan_sim"), "Manhattan"),
 }
 
 #: Names that are often quoted but never existed, and what is meant.

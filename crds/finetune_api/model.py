@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from finetune_api.base import Contract
 from finetune_api.fields import Arguments, ShortText, Source, rule, rules
-from finetune_api.losses import Kind
+from finetune_api.losses import Kind, Similarity
 
 MAX_MODULES = 16
 MAX_ROUTES = 8
@@ -110,6 +110,10 @@ class Model(Contract):
                 "!has(self.numLabels) || self.kind == 'Reranker'",
                 "numLabels goes with kind Reranker: an embedding model has no labels",
             ),
+            rule(
+                "!has(self.similarity) || self.kind == 'Embedding'",
+                "similarity goes with kind Embedding: a reranker compares no embeddings",
+            ),
         )
     )
 
@@ -129,6 +133,9 @@ class Model(Contract):
     """Attention implementation. auto takes flash_attention_2 where it is installed and usable, else sdpa."""
     max_seq_length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
     """Longest input in tokens; the model's own limit if absent."""
+    similarity: Similarity | None = None
+    """How embeddings are compared, in evaluation and by users of the published model; what the model says, or Cosine,
+    if absent. Give what the loss trains for: MarginMSELoss and DistillKLDivLoss train for Dot."""
     prompts: Prompts = Field(default_factory=Prompts)
     """Instructions put before queries and documents, in training, evaluation and the published model."""
     model_kwargs: Arguments = Field(default_factory=dict)

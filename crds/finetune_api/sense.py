@@ -5,7 +5,18 @@ from collections.abc import Iterable, Iterator
 
 from finetune_api.datasets import EvaluationDataset, TrainDataset
 from finetune_api.evaluators import EVALUATORS, Evaluator, default_evaluator, yields
-from finetune_api.losses import LOSS_ALIASES, Kind, Label, Layout, LossRule, loss_rule, losses_of
+from finetune_api.losses import (
+    COMPARED_BY,
+    LOSS_ALIASES,
+    SIMILARITY_FUNCTIONS,
+    Kind,
+    Label,
+    Layout,
+    LossRule,
+    Similarity,
+    loss_rule,
+    losses_of,
+)
 from finetune_api.objective import Loss
 from finetune_api.problem import Problem
 from finetune_api.types import FinetuneJobSpec
@@ -15,18 +26,44 @@ METRIC = "spec.evaluation.metric"
 
 def check_sense(spec: FinetuneJobSpec) -> list[Problem]:
     """Return everything that does not fit."""
-    return [*_check_losses(spec), *_check_mining(spec), *_check_evaluations(spec), *_check_metric(spec)]
-
-
-def notes(spec: FinetuneJobSpec) -> list[str]:
-    """Return what is accepted but was said in words that do not exist."""
-    names = [("spec.training.loss.name", spec.training.loss.name)]
-    names += [(f"spec.data.train[{i}].loss.name", d.loss.name) for i, d in enumerate(spec.data.train) if d.loss]
     return [
-        f"{path}: the library has no {name}; {LOSS_ALIASES[name]} is used"
-        for path, name in names
-        if name in LOSS_ALIASES
+        *_check_losses(spec),
+        *_check_mining(spec),
+        *_check_evaluations(spec),
+        *_check_metric(spec),
+        *_check_also(spec),
     ]
+
+
+def notes(spec: FinetuneJobSpec, *, similarity: Similarity | None = None) -> list[str]:
+    """Return what is accepted but deserves a look: names that do not exist, losses that compare as the model does not.
+
+    Args:
+        spec: of the job.
+        similarity: of the model, where it is known; what the spec says if not.
+
+    """
+    losses = {"spec.training.loss": spec.training.loss}
+    losses |= {f"spec.data.train[{i}].loss": d.loss for i, d in enumerate(spec.data.train) if d.loss is not None}
+    aliases = [
+        f"{path}.name: the library has no {loss.name}; {LOSS_ALIASES[loss.name]} is used"
+        for path, loss in losses.items()
+        if loss.name in LOSS_ALIASES
+    ]
+    compared = [_compares_otherwise(path, loss, similarity or spec.model.similarity) for path, loss in losses.items()]
+    return [*aliases, *(note for note in compared if note is not None)]
+
+
+def _compares_otherwise(path: str, loss: Loss, similarity: Similarity | None) -> str | None:
+    inner = str(loss.arguments.get("loss", loss.name))
+    stated = loss.arguments.get("similarity_fct")
+    by = COMPARED_BY.get(inner) if stated is None else SIMILARITY_FUNCTIONS.get(str(stated))
+    if by is None or similarity is None or by == similarity:
+        return None
+    return (
+        f"{path}: {inner} compares embeddings by {by}, and the model by {similarity}, which is not the same unless "
+        f"they are normalized; set spec.model.similarity to {by}, or similarity_fct among the loss's arguments"
+    )
 
 
 def objective_of(spec: FinetuneJobSpec, dataset: TrainDataset) -> Loss:
@@ -201,7 +238,24 @@ def _check_metric(spec: FinetuneJobSpec) -> Iterator[Problem]:
         return
     evaluator = evaluator_of(spec, dataset)
     if not yields(evaluator, spec.evaluation.metric):
-        rule = EVALUATORS[evaluator]
-        metrics = ", ".join(f"{name}@k" if rule.at_k else name for name in rule.metrics)
-        because = f"{evaluator}, which measures {dataset.name}, yields {metrics}"
+        because = f"{evaluator}, which measures {dataset.name}, yields {_metrics_of(evaluator)}"
         yield Problem(METRIC, spec.evaluation.metric, because, "choose one of these")
+
+
+def _check_also(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    """Yield the further metrics that no evaluation set yields."""
+    evaluators = dict.fromkeys(evaluator_of(spec, dataset) for dataset in spec.data.evaluation)
+    for index, metric in enumerate(spec.evaluation.also_report):
+        if any(yields(evaluator, metric) for evaluator in evaluators):
+            continue
+        path = f"spec.evaluation.alsoReport[{index}]"
+        if not evaluators:
+            yield Problem(path, metric, "there is no evaluation set", "add data.evaluation or leave it out")
+            continue
+        given = "; ".join(f"{evaluator} yields {_metrics_of(evaluator)}" for evaluator in evaluators)
+        yield Problem(path, metric, f"no evaluation set yields it: {given}", "choose among these")
+
+
+def _metrics_of(evaluator: Evaluator) -> str:
+    rule = EVALUATORS[evaluator]
+    return ", ".join(f"{name}@k" if rule.at_k else name for name in rule.metrics)

@@ -59,6 +59,8 @@ class RestartCounts(Contract):
     """Restarts after errors of code or data."""
     infrastructure: int = 0
     """Restarts after lost nodes, evictions and crashes from outside."""
+    total: int = 0
+    """Both together."""
     last_time: str | None = None
     """When the last of them was decided, RFC 3339; the next gang waits the longer the more there were."""
 

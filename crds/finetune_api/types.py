@@ -25,6 +25,9 @@ METRIC_PATTERN = (
     r"^((ndcg|mrr|recall|map|precision|accuracy)@[1-9][0-9]{0,2}|accuracy|spearman|pearson|ap|f1|precision|recall|mcc)$"
 )
 
+Metric = Annotated[str, StringConstraints(pattern=METRIC_PATTERN, max_length=16)]
+MAX_METRICS = 16
+
 
 class SecretKey(Contract):
     """One key of a Secret in the job's namespace. The operator never reads it; the kubelet mounts it as a file."""
@@ -71,11 +74,15 @@ class Training(Contract):
 class Evaluation(Contract):
     """When and what to measure."""
 
-    metric: Annotated[str, StringConstraints(pattern=METRIC_PATTERN, max_length=16)] = "ndcg@10"
+    metric: Metric = "ndcg@10"
     """ndcg@k, mrr@k, recall@k, map@k, precision@k or accuracy@k; accuracy of triplets; spearman or pearson of
     similarities; ap, f1, accuracy, precision, recall or mcc of pairs. Decides which model is best, and the gate."""
     dataset: Name | None = None
     """Evaluation set that the metric is taken from; the first if absent."""
+    also_report: Annotated[
+        list[Metric], Field(max_length=MAX_METRICS, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = Field(default_factory=list)
+    """Metrics that are reported besides the usual ones, for example recall@100, of each set that yields them."""
     every: Annotated[
         int | Annotated[str, StringConstraints(max_length=8)],
         Field(
@@ -245,6 +252,7 @@ _IMMUTABLE = (
     "checkpoint",
     "publish",
     "schedule",
+    "image",
 )
 
 

@@ -73,3 +73,17 @@ def test_kubectl_get_shows_status_progress_loss_and_ndcg() -> None:
         ("Status", 0), ("Progress", 0), ("Loss", 0), ("NDCG@10", 0), ("Restarts", 0), ("Age", 0),
         ("Baseline", 1), ("ETA", 1), ("GPUs", 1), ("Model", 1), ("Commit", 1),
     ]  # fmt: skip
+
+
+def test_every_rule_is_shown_to_reject_something() -> None:
+    from tests.api.test_rules import REJECTED
+
+    schema = version()["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    messages = {
+        rule["message"] for _, node in nodes(schema, "spec") for rule in node.get("x-kubernetes-validations", [])
+    }
+    told = [message for _, message in REJECTED.values()]
+
+    # A case may quote only how a message begins.
+    silent = [one for one in messages if not any(one[:20] in text for text in told)]
+    assert [one for one in silent if "is immutable once the job exists" not in one] == []

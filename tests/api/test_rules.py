@@ -79,6 +79,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
             {"name": "b", "source": "hf://acme/b", "mineNegatives": {"numNegatives": 2}},
         ]
     },
+    "dot products of an embedding model": {"model__similarity": "Dot"},
+    "further metrics": {"evaluation": {"alsoReport": ["recall@100", "mrr@5"]}},
     "a metric without k": {"evaluation": {"metric": "spearman"}},
     "a confident gate": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {"confidence": 0.9}}},
     "hosts of images": {"data__allowImageUrls": ["images.example.org"]},
@@ -230,6 +232,46 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         "spec.data.train: Invalid value: 0: spec.data.train in body should have at",
     ),
     "a metric of no known form": ({"evaluation": {"metric": "ndcg"}}, "spec.evaluation.metric"),
+    "a further metric of no known form": (
+        {"evaluation": {"alsoReport": ["recall@"]}},
+        "spec.evaluation.alsoReport[0]: Invalid value",
+    ),
+    "a further metric twice": (
+        {"evaluation": {"alsoReport": ["mrr@5", "mrr@5"]}},
+        'spec.evaluation.alsoReport[1]: Duplicate value: "mrr@5"',
+    ),
+    "a reranker that compares embeddings": (
+        {"model": {"kind": "Reranker", "source": "hf://acme/base", "similarity": "Dot"}},
+        "similarity goes with kind Embedding: a reranker compares no embeddings",
+    ),
+    "an evaluation source of no known form": (
+        {"data__evaluation": [EVALUATION[0] | {"source": "pages"}]},
+        'spec.data.evaluation[0].source: Invalid value: "pages": write hf://OWNER/NAME',
+    ),
+    "a route's source of no known form": (
+        {"model": {"router": {"routes": {"text": {"source": "encoder"}, "image": ROUTE}}}},
+        'spec.model.router.routes[text].source: Invalid value: "encoder": write hf://OWNER/NAME',
+    ),
+    "a miner's source of no known form": (
+        {"data__train__0__mineNegatives": {"source": "miner"}},
+        'spec.data.train[0].mineNegatives.source: Invalid value: "miner": write hf://OWNER/NAME',
+    ),
+    "a guide's source of no known form": (
+        {"training__loss": {"name": "GISTEmbedLoss", "guide": {"source": "guide"}}},
+        'spec.training.loss.guide.source: Invalid value: "guide": write hf://OWNER/NAME',
+    ),
+    "a set's own guided loss without a guide": (
+        {"data__train__0__loss": {"name": "GISTEmbedLoss"}},
+        "guide goes with GISTEmbedLoss and CachedGISTEmbedLoss, and they need one",
+    ),
+    "a set's own weight too few": (
+        {"data__train__0__loss": {"matryoshkaDimensions": [64, 32], "matryoshkaWeights": [1]}},
+        "matryoshkaWeights needs one weight per entry of matryoshkaDimensions",
+    ),
+    "a set's own ascending dims": (
+        {"data__train__0__loss": {"matryoshkaDimensions": [64, 256]}},
+        "spec.data.train[0].loss.matryoshkaDimensions: Invalid value: matryoshkaDimensions must be descending",
+    ),
 }
 
 
@@ -305,6 +347,7 @@ def replace(kubectl: Kubectl, manifest: Manifest) -> None:
         ("checkpoint", {"checkpoint__keep": 5}),
         ("publish", {"publish": None}),
         ("schedule", {"schedule__queueName": "q"}),
+        ("image", {"image": "registry.example/another:1"}),
     ],
 )
 def test_what_is_trained_is_immutable(

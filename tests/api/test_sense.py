@@ -198,6 +198,20 @@ FITS_NOT: dict[str, tuple[dict[str, Any], list[str]]] = {
             "several; leave data.evaluation out or set numLabels to 1"
         ],
     ),
+    "further metrics that no set yields": (
+        {"evaluation_sets": [EVALUATION], "evaluation": {"alsoReport": ["recall@100", "spearman"]}},
+        [
+            "spec.evaluation.alsoReport[1]: 'spearman' is wrong because no evaluation set yields it: "
+            "InformationRetrieval yields ndcg@k, mrr@k, recall@k, map@k, precision@k, accuracy@k; choose among these"
+        ],
+    ),
+    "further metrics without a set": (
+        {"evaluation": {"alsoReport": ["recall@100"]}},
+        [
+            "spec.evaluation.alsoReport[0]: 'recall@100' is wrong because there is no evaluation set; "
+            "add data.evaluation or leave it out"
+        ],
+    ),
     "a set that is not there": (
         {"evaluation_sets": [EVALUATION], "evaluation": {"dataset": "other"}},
         ["spec.evaluation.dataset: 'other' is wrong because no evaluation set has this name; name one of held-out"],
@@ -222,6 +236,24 @@ def test_a_name_that_never_existed_is_taken_for_what_is_meant_with_a_note() -> N
         "spec.training.loss.name: the library has no CachedCrossEncoderLoss; CachedMultipleNegativesRankingLoss is used"
     ]
     assert notes(spec()) == []
+
+
+def test_a_loss_that_compares_embeddings_otherwise_than_the_model_is_told() -> None:
+    distilled: dict[str, Any] = {
+        "columns": {"negatives": ["n"], "label": "scores"},
+        "loss": {"name": "DistillKLDivLoss"},
+    }
+    stated = {"loss": {"name": "DistillKLDivLoss", "arguments": {"similarity_fct": "cos_sim"}}}
+    note = (
+        "spec.training.loss: DistillKLDivLoss compares embeddings by Dot, and the model by Cosine, which is not the "
+        "same unless they are normalized; set spec.model.similarity to Dot, or similarity_fct among the loss's "
+        "arguments"
+    )
+
+    assert notes(spec(**distilled), similarity="Cosine") == [note]
+    assert notes(spec(**distilled, model={"similarity": "Cosine"})) == [note]
+    assert notes(spec(**distilled, model={"similarity": "Dot"})) == []
+    assert notes(spec(**(distilled | stated)), similarity="Cosine") == []
 
 
 def test_the_schema_names_every_loss_of_the_tables() -> None:

@@ -179,7 +179,9 @@ def test_a_gang_that_is_not_the_first_to_be_lost_is_replaced_after_a_while() -> 
     waiting = with_status(job, lost.status)
     early, late = look(waiting, Observed(), now=at(75)), look(waiting, Observed(), now=at(80))
 
-    assert lost.status.restarts == RestartCounts(user_errors=1, infrastructure=2, last_time="2026-11-23T09:01:00Z")
+    assert lost.status.restarts == RestartCounts(
+        user_errors=1, infrastructure=2, total=3, last_time="2026-11-23T09:01:00Z"
+    )
     assert lost.events[0].note.startswith("attempt 2 begins from the start after 20 s, because rank 0")
     assert (early.status, early.apply, early.requeue_after) == (lost.status, (), 5)
     assert kinds(late)[-1] == f"Job/{BASE}-train-2"

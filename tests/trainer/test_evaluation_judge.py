@@ -104,6 +104,17 @@ def test_all_sets_are_measured_and_one_decides(workspace: Workspace) -> None:
     assert tracker.metrics.best_step == 3
 
 
+def test_further_metrics_are_reported_of_each_set_that_yields_them(workspace: Workspace) -> None:
+    evaluation = {"dataset": "held-out", "alsoReport": ["recall@100", "ndcg@3", "mcc"]}
+    judge = appoint(workspace, config_of(SETS, evaluation=evaluation), load_embedding_model(workspace))
+
+    judge.measure_baseline()
+
+    told = {one.scores.name: list(one.scores.values) for one in judge.baseline}
+    assert told["held-out"] == ["ndcg@10", "mrr@10", "recall@10", "recall@100", "ndcg@3"]
+    assert told["right"] == ["ap", "f1", "accuracy", "mcc"]
+
+
 def test_the_comparison_begins_with_the_deciding_metric_and_says_how_sure_it_is(workspace: Workspace) -> None:
     config = config_of(SETS, evaluation={"dataset": "ranked", "metric": "ndcg@10"})
     model = load_embedding_model(workspace)

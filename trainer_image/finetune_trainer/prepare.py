@@ -77,7 +77,8 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> In
     with image_store(spec, workspace, reduction) as images:
         place = Workplace(images=images, cache=cache)
         written = write_inputs(spec, inputs, located, workspace, place, miner_of=miners.of)
-    notices = [*notes(spec), *precision_warnings(spec), *check_written(config, written, model.loaded, workspace)]
+    notices = [*notes(spec, similarity=model.similarity), *precision_warnings(spec)]
+    notices += check_written(config, written, model.loaded, workspace)
     return write_manifest(config, status, written, workspace, notices=notices)
 
 

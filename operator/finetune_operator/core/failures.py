@@ -76,14 +76,20 @@ def is_affordable(failure: Failure, *, spent: RestartCounts, retry: Retry) -> bo
 
 def charge(failure: Failure, spent: RestartCounts, *, now: datetime) -> RestartCounts:
     """Return the counts with one restart after this failure, decided now."""
-    last_time = format_time(now)
+    user_errors, infrastructure = spent.user_errors, spent.infrastructure
     match failure.budget:
         case Budget.FREE:
             return spent
         case Budget.INFRASTRUCTURE:
-            return spent.model_copy(update={"infrastructure": spent.infrastructure + 1, "last_time": last_time})
+            infrastructure += 1
         case Budget.USER_ERRORS:
-            return spent.model_copy(update={"user_errors": spent.user_errors + 1, "last_time": last_time})
+            user_errors += 1
+    return RestartCounts(
+        user_errors=user_errors,
+        infrastructure=infrastructure,
+        total=user_errors + infrastructure,
+        last_time=format_time(now),
+    )
 
 
 def find_failure(pods: Iterable[PodView], job: JobView | None) -> Failure | None:

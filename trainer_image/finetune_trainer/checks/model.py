@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from finetune_api.losses import Similarity
 from finetune_api.model import Model
 from finetune_api.reasons import Reason
 from finetune_api.types import FinetuneJobSpec
@@ -40,6 +42,14 @@ class Inspection:
     """None for a reranker."""
     loaded: SentenceTransformer | CrossEncoder
     """Without weights: parameters are on the meta device. Adapters are added and parameters frozen as in training."""
+
+    @property
+    def similarity(self) -> Similarity | None:
+        """Return how its embeddings are compared; None for a reranker."""
+        if isinstance(self.loaded, CrossEncoder):
+            return None
+        names: dict[str, Similarity] = {str(name).lower(): name for name in get_args(Similarity)}
+        return names[str(self.loaded.similarity_fn_name)]
 
 
 def inspect_model(spec: Model, workspace: Workspace) -> Inspection:

@@ -18,10 +18,10 @@ from finetune_trainer.evaluation.encode import Encoder
 from finetune_trainer.evaluation.evaluate import Evaluation, measure
 from finetune_trainer.evaluation.measurement import Measurement, Scores, scores_of
 from finetune_trainer.evaluation.metrics import (
-    STANDARD_METRICS,
     candidates_are_ranked,
     judging_first,
     main_metric,
+    other_metrics,
     trained_dimensions,
 )
 from finetune_trainer.evaluation.pairs import PairScorer
@@ -121,7 +121,7 @@ def plan_evaluations(session: Session, inputs: InputsManifest) -> list[Evaluatio
             dataset=load_set(session.workspace, prepared, ranked=candidates_are_ranked(spec, prepared.name)),
             metric=main_metric(spec, prepared.evaluator),
             dimensions=() if place else trained_dimensions(spec),
-            others=STANDARD_METRICS[prepared.evaluator],
+            others=other_metrics(spec, prepared.evaluator),
         )
         for place, prepared in enumerate(judging_first(spec, inputs.evaluations))
     ]

@@ -30,6 +30,12 @@ def main_metric(spec: FinetuneJobSpec, evaluator: Evaluator) -> str:
     return spec.evaluation.metric if yields(evaluator, spec.evaluation.metric) else EVALUATORS[evaluator].main
 
 
+def other_metrics(spec: FinetuneJobSpec, evaluator: Evaluator) -> tuple[str, ...]:
+    """Return what is reported besides: the usual metrics, and those of the spec that the evaluator yields."""
+    asked = (metric for metric in spec.evaluation.also_report if yields(evaluator, metric))
+    return tuple(dict.fromkeys((*STANDARD_METRICS[evaluator], *asked)))
+
+
 def cutoff(metric: str) -> int:
     """Return the k of `ndcg@k`."""
     return int(metric.partition("@")[2])

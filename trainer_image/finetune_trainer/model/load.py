@@ -49,6 +49,8 @@ def build_model(spec: Model, workspace: Workspace, *, device: torch.device) -> S
     if spec.max_seq_length is not None:
         with told_as("spec.model.maxSeqLength: this model has no such limit", reason=Reason.INVALID_ARGUMENT):
             model.max_seq_length = spec.max_seq_length
+    if spec.similarity is not None:
+        model.similarity_fn_name = spec.similarity.lower()
     set_prompts(model, spec.prompts)
     return model
 
