@@ -16,6 +16,7 @@ from finetune_trainer.local.checking import check, refusals
 from finetune_trainer.local.cli import main
 from finetune_trainer.local.rules import evaluate
 from finetune_trainer.local.structure import as_sent, job_schema, walk_schema
+from finetune_trainer.local.suggestions import suggest_value
 from tests.api.conftest import MINIMAL
 from tests.api.test_rules import ACCEPTED, REJECTED
 from tests.stack.jobs import change
@@ -64,6 +65,7 @@ def test_what_the_api_server_rejects_is_told_of_the_same_field_in_the_same_words
     changes, message = REJECTED[case]
     theirs = THEIRS.fullmatch(message)
     path, words = (theirs["path"], theirs["words"]) if theirs else (None, message)
+    path = path and re.sub(r"\[([a-z]+)\]", r".\1", path)  # the API server's way to write the key of a map
 
     checked = check(job(**changes))
 
@@ -94,6 +96,17 @@ PROBLEMS: dict[str, dict[str, object]] = {
     f"spec.training.num_train_epochs: 3 {NO_FIELD}; did you mean numTrainEpochs?": {"training__num_train_epochs": 3},
     f"spec.learningRate: 1e-05 {NO_FIELD}; did you mean spec.training.learningRate?": {"learningRate": 1e-5},
     f"spec.checkpoint.xyz: 1 {NO_FIELD}; the fields here are everySteps, keep": {"checkpoint__xyz": 1},
+    f'spec.model.torch_dtype: "bfloat16" {NO_FIELD}; it is called dtype now; spec.model.dtype decides': {
+        "model__torch_dtype": "bfloat16"
+    },
+    f'spec.model.similarity_fn_name: "dot" {NO_FIELD}; did you mean similarity?': {"model__similarity_fn_name": "dot"},
+    f'spec.training.evaluation_strategy: "steps" {NO_FIELD}; it is called eval_strategy now; '
+    "spec.evaluation.every decides": {"training__evaluation_strategy": "steps"},
+    f"spec.training.warmupSteps: 10 {NO_FIELD}; spec.training.warmupRatio decides": {"training__warmupSteps": 10},
+    f"spec.training.bf16: true {NO_FIELD}; spec.model.dtype decides": {"training__bf16": True},
+    f"spec.training.weightDecay: 0.1 {NO_FIELD}; write weight_decay below spec.training.arguments": {
+        "training__weightDecay": 0.1
+    },
     "spec.model is missing; add it: The base model": {"model": None},
     'spec.resources.nodes: "2" is wrong because a whole number is expected; write a whole number without quotes': {
         "resources__nodes": "2"
@@ -306,3 +319,9 @@ sys.exit(code or ", ".join(set({heavy}) & set(sys.modules)) or 0)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_loss_that_never_existed_is_no_suggestion() -> None:
+    names = ["CachedCrossEncoderLoss", "CachedGISTEmbedLoss"]
+
+    assert suggest_value("CachedCrossEncoderLos", names) == "write CachedGISTEmbedLoss"

@@ -3,11 +3,21 @@
 import difflib
 from collections.abc import Iterable, Iterator
 
+from finetune_api.losses import LOSS_ALIASES
 from finetune_trainer.local.structure import Schema, job_schema
+from finetune_trainer.training.argument_rules import MEANT, OURS, PASSED, REFUSED, RENAMED
 
 #: How much alike two names must be; difflib's own default suggests strangers.
 _ALIKE = 0.7
 _SHORTEST_PART = 4
+#: What scripts give to other classes than the training arguments, and what says the same here.
+_OF_SCRIPTS = {
+    "lora_config": "spec.model.lora",
+    "model_name_or_path": "spec.model.source",
+    "peft_config": "spec.model.lora",
+    "similarity_fn_name": "spec.model.similarity",
+    "truncate_dim": "spec.training.loss.matryoshkaDimensions",
+}
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
@@ -30,12 +40,24 @@ def suggest_field(name: str, siblings: Iterable[str]) -> str:
     meant = next(iter([*same, *elsewhere]), None) or closest(name, known)
     if meant is not None:
         return f"did you mean {meant}?"
-    return f"the fields here are {', '.join(known)}"
+    return _said_by_scripts(name) or f"the fields here are {', '.join(known)}"
+
+
+def _said_by_scripts(name: str) -> str | None:
+    """Return what the manifest has in place of the library's argument `name`; None if the library has none."""
+    fixes = {
+        **{old: f"write {new} below spec.training.arguments" for old, new in RENAMED.items()},
+        **{one: f"write {one} below spec.training.arguments" for one in PASSED - RENAMED.keys()},
+        **{one: f"leave it out: {because}" for one, because in REFUSED.items()},
+        **{one: f"{field.partition(':')[0]} decides" for one, field in (OURS | _OF_SCRIPTS).items()},
+        **MEANT,
+    }
+    return {_plain(one): fix for one, fix in fixes.items()}.get(_plain(name))
 
 
 def suggest_value(value: object, known: Iterable[object]) -> str:
     """Return which of the `known` values to write."""
-    names = [str(one) for one in known]
+    names = [str(one) for one in known if one not in LOSS_ALIASES]
     meant = closest(str(value), names)
     return f"did you mean {meant}?" if meant else f"write {' or '.join(names)}"
 
