@@ -49,7 +49,7 @@ def _said_by_scripts(name: str) -> str | None:
         **{old: f"write {new} below spec.training.arguments" for old, new in RENAMED.items()},
         **{one: f"write {one} below spec.training.arguments" for one in PASSED - RENAMED.keys()},
         **{one: f"leave it out: {because}" for one, because in REFUSED.items()},
-        **{one: f"{field.partition(':')[0]} decides" for one, field in (OURS | _OF_SCRIPTS).items()},
+        **{one: f"{field.partition(':')[0]} decides" for one, field in {**OURS, **_OF_SCRIPTS}.items()},
         **MEANT,
     }
     return {_plain(one): fix for one, fix in fixes.items()}.get(_plain(name))
