@@ -2,6 +2,7 @@
 """The libraries as they are, run inside a rank: what they do wrong is what our trainer replaces."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,31 @@ def train_reranker(root: Path, folder: Path) -> str | None:
     arguments = arguments_of(Arguments, folder / os.environ["RANK"])
     rows, loss = Dataset.from_dict(cells), BinaryCrossEntropyLoss(model)
     return error_of(CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss))
+
+
+def train_two_sets(model_folder: Path, folder: Path, sets: dict[str, dict[str, list[str]]]) -> str | None:
+    """Train on sets with a loss that gathers the embeddings of all ranks, saying each step; return the error."""
+    from datasets import Dataset, DatasetDict
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+    from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
+    from transformers import TrainerCallback
+
+    class Say(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *given: Any, **_: Any) -> None:
+            _, state, _ = given
+            sys.stdout.write(f"step {state.global_step + 1} begins\n")
+            sys.stdout.flush()
+
+    model = SentenceTransformer(str(model_folder), device="cpu")
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments_of(Arguments, folder / os.environ["RANK"], max_steps=8),
+        train_dataset=DatasetDict({name: Dataset.from_dict(cells) for name, cells in sets.items()}),
+        loss=CachedMultipleNegativesRankingLoss(model, gather_across_devices=True),
+        callbacks=[Say()],
+    )
+    return error_of(trainer)
 
 
 def error_of(trainer: Any) -> str | None:

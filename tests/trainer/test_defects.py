@@ -5,6 +5,7 @@ The tests named `the_plain_library_...` show that a defect is there; if one fail
 may no longer be needed. That ours does it right is shown beside it where it is not shown elsewhere.
 """
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,13 @@ from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl_checkpoint
 from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
 from tests.trainer.gang import start_gang
-from tests.trainer.plain_library import SECRET, evaluate_every_dimension, train_embedding, train_reranker
+from tests.trainer.plain_library import (
+    SECRET,
+    evaluate_every_dimension,
+    train_embedding,
+    train_reranker,
+    train_two_sets,
+)
 from tests.trainer.train_inputs import prepare_pages, prepare_sets, run_config, text_set
 from tests.trainer.trainers import CACHED, PLAIN, VLM_RERANKER, open_session, open_trainer
 
@@ -165,6 +172,55 @@ def test_two_ranks_step_as_one_process_does_whatever_the_loss_and_the_order_of_t
             errors = [norm(one - other) / norm(other) for one, other in zip(steps, expected, strict=True)]
             assert max(errors) < 1e-4, case
             assert len(errors) == 2
+
+
+SETS = {
+    "pairs": {"query": [f"q {n}" for n in range(12)], "positive": [f"a {n}" for n in range(12)]},
+    "triples": {
+        "query": [f"which one is {n}" for n in range(12)],
+        "positive": [f"this one is {n}" for n in range(12)],
+        "negative_0": [f"that one is not {n}" for n in range(12)],
+    },
+}
+
+
+def test_the_plain_library_hangs_when_it_gathers_embeddings_of_sets_with_different_columns(
+    loss_models: Workspace, tmp_path: Path
+) -> None:
+    gang = start_gang(train_two_sets, loss_models.base_model, tmp_path, SETS)
+
+    with pytest.raises(AssertionError, match="no answer of 2 ranks in 25 s"):
+        gang.results(limit_seconds=25)
+
+    begun = [re.findall(r"step (\d+) begins", log) for log in gang.logs()]
+    assert [steps[0] for steps in begun] == ["1", "1"]
+    assert [steps[-1] != "8" for steps in begun] == [True, True]
+
+
+def test_two_ranks_gather_embeddings_of_sets_with_different_columns_as_one_process_does(
+    loss_models: Workspace, tmp_path: Path
+) -> None:
+    from numpy.linalg import norm
+
+    data = {"train": [{"name": name, "source": f"hf://demo/{name}"} for name in SETS]}
+    made = []
+    for batch_size in (2, 4):
+        training = {
+            "loss": {"name": CACHED},
+            "perDeviceTrainBatchSize": batch_size,
+            "maxSteps": 6,
+            "learningRate": 1e-6,
+            "arguments": {"max_grad_norm": 1e9},
+        }
+        config, root = run_config(data=data, training=training, evaluation={}), tmp_path / f"{batch_size}"
+        sets = [text_set(name, dict(cells)) for name, cells in SETS.items()]
+        made.append([(config, prepare_sets(root, config, model=loss_models.base_model, sets=sets).root)])
+
+    together = start_gang(gradients_of, made[0]).results()
+    ((alone,),) = start_gang(gradients_of, made[1], world_size=1).results()
+
+    for (steps,) in together:
+        assert [norm(one - other) / norm(other) < 1e-4 for one, other in zip(steps, alone, strict=True)] == [True] * 6
 
 
 def test_the_plain_library_evaluates_everything_on_every_rank_and_again_for_every_dimension(

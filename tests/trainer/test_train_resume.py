@@ -1,8 +1,10 @@
+import hashlib
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from finetune_api.contract import RunConfig, RunResult
@@ -96,9 +98,23 @@ def test_the_result_is_the_model_whose_score_is_reported(undisturbed: tuple[Work
 def test_no_row_of_data_gets_into_the_model_folder(undisturbed: tuple[Workspace, list[RunResult]]) -> None:
     workspace, _ = undisturbed
 
-    names = {path.suffix for path in workspace.model.rglob("*") if path.is_file()}
+    written = {path: path.read_bytes() for path in workspace.train.rglob("*") if path.is_file()}
 
-    assert names == {".json", ".jinja", ".safetensors"}
+    queries = pq.read_table(workspace.train_table("pages"))["query"].to_pylist()
+    images = [path.read_bytes() for path in workspace.images.rglob("*.png")]
+    data = [
+        *(query.encode() for query in queries),
+        *images,
+        *(hashlib.sha256(one).hexdigest().encode() for one in images),
+    ]
+    assert [path for path, content in written.items() if any(one in content for one in data)] == []
+    assert {path.suffix for path in written if path.is_relative_to(workspace.model)} == {
+        ".json",
+        ".jinja",
+        ".safetensors",
+    }
+    assert len(data) > 100
+    assert {path.relative_to(workspace.train).parts[0] for path in written} >= {"model", "best", "checkpoints"}
 
 
 def test_a_killed_gang_resumes_to_the_very_same_weights(

@@ -51,6 +51,7 @@ def test_a_checkpoint_holds_what_resuming_needs_and_no_arguments(models: Path, t
     assert {path.name for path in (workspace.checkpoints / "step-000001").iterdir()} == {
         "manifest.json",
         "history.json",
+        "mini-batches.json",
         "model.safetensors",
         "optimizer.pt",
         "scheduler.pt",

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from finetune_trainer.failures import RunFailure
 from finetune_trainer.training.kept_graphs import KeptGraphs
 
 logger = logging.getLogger(__name__)
+#: Arguments of a gradient-cached loss.
+SIZES = ("mini_batch_size", "mini_batch_num_tokens")
 
 
 class PeerOutOfMemoryError(Exception):
@@ -40,6 +42,16 @@ class MiniBatches:
         if ranks.world_size > 1:
             self._calculate_loss = self._loss.calculate_loss
             self._loss.calculate_loss = self._calculate_if_all_can
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """Return how much is embedded at once. A resumed training needs it: dropout and rounding depend on it."""
+        return {name: getattr(self._loss, name) for name in SIZES if hasattr(self._loss, name)}
+
+    def take_on(self, sizes: Mapping[str, int | None]) -> None:
+        """Embed as much at once as an earlier attempt did, which may have run out of memory with more."""
+        for name, size in sizes.items():
+            setattr(self._loss, name, size)
 
     def _calculate_if_all_can(self, *arguments: Any, **settings: Any) -> Any:  # noqa: ANN401 - the library's
         if self._any(here=False):

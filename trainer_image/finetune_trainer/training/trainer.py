@@ -1,6 +1,7 @@
 # ruff: noqa: ANN401, ARG002 - signatures are the library's
 """Hugging Face's Trainer with what it does wrong or cannot do for us replaced; each override says why."""
 
+import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from finetune_trainer.training.mixture import MixedBatches
 from finetune_trainer.training.pair_images import images_once
 from finetune_trainer.training.rows import SET
 from finetune_trainer.training.weights import changing_buffers, read_weights, write_weights
+
+MINI_BATCHES = "mini-batches.json"
 
 
 class GangTrainer(BaseTrainer):  # type: ignore[misc]
@@ -153,6 +156,8 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         self._save_scaler(str(folder))
         for name, content in random_states:
             (folder / name).write_bytes(content)
+        sizes = {name: one.sizes for name, one in self._mini_batches.items() if one is not None}
+        (folder / MINI_BATCHES).write_text(json.dumps(sizes))
         self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
     def _changing(self) -> Mapping[str, torch.Tensor]:
@@ -171,7 +176,13 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Read the weights in place; the library would build a second model beside the first."""
-        self.read_weights(Path(resume_from_checkpoint))
+        folder = Path(resume_from_checkpoint)
+        self.read_weights(folder)
+        file = folder / MINI_BATCHES
+        sizes = json.loads(file.read_text()) if file.exists() else {}  # an earlier version wrote none
+        for name, one in self._mini_batches.items():
+            if one is not None and name in sizes:
+                one.take_on(sizes[name])
 
 
 class RetrievalTrainer(GangTrainer, SentenceTransformerTrainer):  # type: ignore[misc]
