@@ -77,7 +77,7 @@ class Case:
             names = ["query", "positive", *(f"negative_{number}" for number in range(self.num_negatives))]
         elif self.layout is Layout.LISTWISE:
             yield "query", text(index, 0)
-            yield "documents", [text(index, place) for place in range(1, 4)]
+            yield "documents", [text(index, place) for place in range(1, 1 + documents_of(index))]
             return
         else:
             names = ["query", "document"] if self.layout is Layout.LABELED_PAIR else ["document"]
@@ -90,9 +90,15 @@ class Case:
             return index % 2
         if self.label is Label.VECTOR:
             return [((index + 1) * (place + 3)) % 7 / 7 for place in range(DIMENSION)]
-        length = 3 if self.layout is Layout.LISTWISE else self.num_negatives + (self.label is Label.SCORES)
+        with_positive = self.num_negatives + (self.label is Label.SCORES)
+        length = documents_of(index) if self.layout is Layout.LISTWISE else with_positive
         scores = [((index + 1) * (place + 2)) % 10 / 10 for place in range(length)]
         return scores if self.label is Label.SCORES or self.labels_many else ((index + 1) * 3) % 10 / 10
+
+
+def documents_of(index: int) -> int:
+    """Return how long the list of a row is: 2 to 4, so that those of one batch differ."""
+    return 2 + index % 3
 
 
 def text(index: int, place: int) -> str:
