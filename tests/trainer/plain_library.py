@@ -112,6 +112,33 @@ def train_two_sets(model_folder: Path, folder: Path, sets: dict[str, dict[str, l
     return error_of(trainer)
 
 
+def train_in_small_steps(model_folder: Path, folder: Path, cells: dict[str, list[str]]) -> float:
+    """Train 20 steps at a small learning rate; return the share of the layers' weights that are as they were."""
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    model = SentenceTransformer(str(model_folder), device="cpu")
+    before = weights_of_layers(model)
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments_of(Arguments, folder, max_steps=20, per_device_train_batch_size=4, learning_rate=5e-6),
+        train_dataset=Dataset.from_dict(cells),
+        loss=MultipleNegativesRankingLoss(model),
+    )
+    trainer.train()
+    return float((weights_of_layers(model) == before).float().mean())
+
+
+def weights_of_layers(model: Any) -> Any:
+    """Return a copy of the matrices that every input goes through."""
+    import torch
+
+    matrices = [one for name, one in model.named_parameters() if ".layer." in name and one.ndim > 1]
+    return torch.cat([one.detach().flatten() for one in matrices])
+
+
 def error_of(trainer: Any) -> str | None:
     """Train; return what was raised."""
     try:

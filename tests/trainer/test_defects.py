@@ -20,8 +20,10 @@ from tests.trainer.plain_library import (
     SECRET,
     evaluate_every_dimension,
     train_embedding,
+    train_in_small_steps,
     train_reranker,
     train_two_sets,
+    weights_of_layers,
 )
 from tests.trainer.train_inputs import prepare_pages, prepare_sets, run_config, text_set
 from tests.trainer.trainers import CACHED, PLAIN, VLM_RERANKER, open_session, open_trainer
@@ -172,6 +174,35 @@ def test_two_ranks_step_as_one_process_does_whatever_the_loss_and_the_order_of_t
             errors = [norm(one - other) / norm(other) for one, other in zip(steps, expected, strict=True)]
             assert max(errors) < 1e-4, case
             assert len(errors) == 2
+
+
+def train_ours_in_small_steps(root: Path, config: RunConfig) -> float:
+    """Train; return the share of the layers' weights that are as they were."""
+    from finetune_trainer.distributed.ranks import join
+
+    trainer, _ = open_trainer(open_session(config, Workspace(root), join(config)))
+    before = weights_of_layers(trainer.model)
+    trainer.train()
+    return float((weights_of_layers(trainer.model) == before).float().mean())
+
+
+def test_the_plain_library_leaves_most_weights_of_a_bfloat16_checkpoint_alone_and_ours_moves_them(
+    text_model: Path, tmp_path: Path
+) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(str(text_model), device="cpu").to(torch.bfloat16).save_pretrained(str(tmp_path / "bf16"))
+    cells = {kind: [f"{kind} number {number}" for number in range(12)] for kind in ("query", "positive")}
+    training = {"loss": {"name": PLAIN}, "perDeviceTrainBatchSize": 4, "maxSteps": 20, "learningRate": 5e-6}
+    config = run_config(model={"source": "hf://demo/bf16", "dtype": "float32"}, training=training, evaluation={})
+    root = prepare_sets(tmp_path / "ours", config, model=tmp_path / "bf16", sets=[text_set("pages", cells)]).root
+
+    (plain,) = start_gang(train_in_small_steps, tmp_path / "bf16", tmp_path / "plain", cells, world_size=1).results()
+    (ours,) = start_gang(train_ours_in_small_steps, root, config, world_size=1).results()
+
+    assert plain > 0.5
+    assert ours < 0.01
 
 
 SETS = {
