@@ -9,6 +9,7 @@ import pytest
 
 DIMENSIONS = (64, 16, 4)
 LEVELS = pytest.mark.parametrize("levels", [2, 3, 1000], ids=["mostly tied", "many ties", "no ties"])
+SIMILARITIES = pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean", "manhattan"])
 RETRIEVAL_METRICS = ("ndcg@10", "mrr@10", "recall@10", "map@5", "ndcg@3", "recall@1", "precision@3", "accuracy@7")
 RERANKING_METRICS = ("ndcg@10", "mrr@10", "map@100", "ndcg@3", "mrr@1")
 PAIR_METRICS = ("ap", "f1", "accuracy", "precision", "recall", "mcc")
@@ -17,12 +18,12 @@ PAIR_METRICS = ("ap", "f1", "accuracy", "precision", "recall", "mcc")
 class Lookup:
     """Stands where the library wants a model, and answers with given vectors, cut as it asks."""
 
-    similarity_fn_name = "cosine"
+    def __init__(self, vectors: dict[str, Any], similarity: str) -> None:
+        from sentence_transformers.util.similarity import SimilarityFunction
 
-    def __init__(self, vectors: dict[str, Any]) -> None:
-        from sentence_transformers.util import cos_sim, pairwise_cos_sim
-
-        self.similarity, self.similarity_pairwise = cos_sim, pairwise_cos_sim
+        self.similarity_fn_name = similarity
+        self.similarity = SimilarityFunction.to_similarity_fn(similarity)
+        self.similarity_pairwise = SimilarityFunction.to_similarity_pairwise_fn(similarity)
         self.vectors = vectors
         self.model_card_data = self
 
@@ -89,14 +90,15 @@ def pair_scores_of(model: Scorer) -> Any:
 
 
 @LEVELS
-def test_information_retrieval_equals_the_library_in_every_dimension(levels: int) -> None:
+@SIMILARITIES
+def test_information_retrieval_equals_the_library_in_every_dimension(similarity: str, levels: int) -> None:
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     from finetune_trainer.evaluation.dataset import RetrievalSet
     from finetune_trainer.evaluation.score import score
 
     queries, documents = [f"q{n}" for n in range(23)], [f"d{n}" for n in range(111)]
-    model = Lookup(vectors(queries + documents, levels=levels))
+    model = Lookup(vectors(queries + documents, levels=levels), similarity)
     rng = random.Random(0)
     relevant = {query: set(rng.sample(documents, rng.randint(1, 4))) for query in queries}
     dataset = RetrievalSet("set", items(queries), items(documents), relevant)
@@ -117,8 +119,8 @@ def test_information_retrieval_equals_the_library_in_every_dimension(levels: int
 
         ours = score(dataset, seen, RETRIEVAL_METRICS, dimension=dimension)
 
-        assert ours.values == pytest.approx({metric: library[f"cosine_{metric}"] for metric in RETRIEVAL_METRICS})
-        assert np.mean(ours.sample.values) == pytest.approx(library["cosine_ndcg@10"])
+        assert ours.values == pytest.approx({metric: library[f"{similarity}_{metric}"] for metric in RETRIEVAL_METRICS})
+        assert np.mean(ours.sample.values) == pytest.approx(library[f"{similarity}_ndcg@10"])
 
 
 def reranking(*, ranked: bool) -> tuple[list[str], list[str], list[dict[str, Any]], Any]:
@@ -140,19 +142,22 @@ def reranking(*, ranked: bool) -> tuple[list[str], list[str], list[dict[str, Any
 
 
 @LEVELS
-def test_reranking_by_embeddings_equals_the_library_in_every_dimension(levels: int) -> None:
+@SIMILARITIES
+def test_reranking_by_embeddings_equals_the_library_in_every_dimension(similarity: str, levels: int) -> None:
     from sentence_transformers.sentence_transformer.evaluation import RerankingEvaluator
 
     from finetune_trainer.evaluation.score import score
 
     queries, documents, samples, dataset = reranking(ranked=False)
-    model = Lookup(vectors(queries + documents, levels=levels))
+    model = Lookup(vectors(queries + documents, levels=levels), similarity)
     seen = embeddings_of(model, queries, documents)
 
     for dimension in DIMENSIONS:
         library: dict[str, float] = {}
         for k in (10, 3, 1):
-            library |= RerankingEvaluator(samples, at_k=k, truncate_dim=dimension)(model)
+            library |= RerankingEvaluator(samples, at_k=k, similarity_fct=model.similarity, truncate_dim=dimension)(
+                model
+            )
 
         ours = score(dataset, seen, RERANKING_METRICS, dimension=dimension)
 
@@ -193,14 +198,15 @@ def test_map_is_cut_after_k_candidates_as_in_information_retrieval() -> None:
 
 
 @LEVELS
-def test_triplets_equal_the_library_in_every_dimension(levels: int) -> None:
+@SIMILARITIES
+def test_triplets_equal_the_library_in_every_dimension(similarity: str, levels: int) -> None:
     from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
 
     from finetune_trainer.evaluation.dataset import TripletSet
     from finetune_trainer.evaluation.score import score
 
     queries, documents = [f"q{n}" for n in range(50)], [f"d{n}" for n in range(100)]
-    model = Lookup(vectors(queries + documents, levels=levels))
+    model = Lookup(vectors(queries + documents, levels=levels), similarity)
     dataset = TripletSet("set", items(queries), items(documents[:50]), items(documents[50:]))
     seen = embeddings_of(model, queries, documents)
 
@@ -209,8 +215,8 @@ def test_triplets_equal_the_library_in_every_dimension(levels: int) -> None:
 
         ours = score(dataset, seen, ("accuracy",), dimension=dimension)
 
-        assert ours.values == pytest.approx({"accuracy": library["cosine_accuracy"]})
-        assert sum(ours.sample.values) == pytest.approx(50 * library["cosine_accuracy"])
+        assert ours.values == pytest.approx({"accuracy": library[f"{similarity}_accuracy"]})
+        assert sum(ours.sample.values) == pytest.approx(50 * library[f"{similarity}_accuracy"])
 
 
 def pairs(*, labels: np.ndarray) -> tuple[list[str], list[str], Any]:
@@ -225,21 +231,24 @@ def draw_labels(*, levels: int) -> np.ndarray:
 
 
 @LEVELS
-def test_similarities_equal_the_library_for_both_kinds_of_model(levels: int) -> None:
+@SIMILARITIES
+def test_similarities_equal_the_library_for_both_kinds_of_model(similarity: str, levels: int) -> None:
     from sentence_transformers.cross_encoder.evaluation import CrossEncoderCorrelationEvaluator
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
     from finetune_trainer.evaluation.score import score
 
     queries, documents, dataset = pairs(labels=draw_labels(levels=5))
-    model = Lookup(vectors(queries + documents, levels=max(levels, 3)))
+    model = Lookup(vectors(queries + documents, levels=max(levels, 3)), similarity)
     scores = np.random.default_rng(1).integers(levels, size=80) / 3
     reranker = Scorer(dict(zip(zip(queries, documents, strict=True), scores, strict=True)))
 
     for dimension in DIMENSIONS:
         library = EmbeddingSimilarityEvaluator(queries, documents, list(dataset.labels), truncate_dim=dimension)(model)
         ours = score(dataset, embeddings_of(model, queries, documents), ("spearman", "pearson"), dimension=dimension)
-        assert ours.values == pytest.approx({metric: library[f"{metric}_cosine"] for metric in ours.values}, abs=1e-6)
+        assert ours.values == pytest.approx(
+            {metric: library[f"{metric}_{similarity}"] for metric in ours.values}, abs=1e-6
+        )
 
     library = CrossEncoderCorrelationEvaluator(list(zip(queries, documents, strict=True)), list(dataset.labels))(
         reranker
@@ -248,7 +257,8 @@ def test_similarities_equal_the_library_for_both_kinds_of_model(levels: int) -> 
 
 
 @LEVELS
-def test_binary_classification_equals_the_library_for_both_kinds_of_model(levels: int) -> None:
+@SIMILARITIES
+def test_binary_classification_equals_the_library_for_both_kinds_of_model(similarity: str, levels: int) -> None:
     from sentence_transformers.cross_encoder.evaluation import CrossEncoderClassificationEvaluator
     from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
 
@@ -256,14 +266,16 @@ def test_binary_classification_equals_the_library_for_both_kinds_of_model(levels
 
     queries, documents, dataset = pairs(labels=draw_labels(levels=2))
     labels = [int(label) for label in dataset.labels]
-    model = Lookup(vectors(queries + documents, levels=levels))
+    model = Lookup(vectors(queries + documents, levels=levels), similarity)
     scores = np.random.default_rng(1).integers(levels, size=80) / 3
     reranker = Scorer(dict(zip(zip(queries, documents, strict=True), scores, strict=True)))
 
     for dimension in DIMENSIONS:
         library = BinaryClassificationEvaluator(queries, documents, labels, truncate_dim=dimension)(model)
         ours = score(dataset, embeddings_of(model, queries, documents), PAIR_METRICS, dimension=dimension)
-        assert ours.values == pytest.approx({metric: library[f"cosine_{metric}"] for metric in PAIR_METRICS}, abs=1e-6)
+        assert ours.values == pytest.approx(
+            {metric: library[f"{similarity}_{metric}"] for metric in PAIR_METRICS}, abs=1e-6
+        )
 
     library = CrossEncoderClassificationEvaluator(list(zip(queries, documents, strict=True)), labels)(reranker)
     ours = score(dataset, pair_scores_of(reranker), PAIR_METRICS[:-1])
