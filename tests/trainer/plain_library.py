@@ -131,6 +131,30 @@ def train_in_small_steps(model_folder: Path, folder: Path, cells: dict[str, list
     return float((weights_of_layers(model) == before).float().mean())
 
 
+def train_and_resume(model_folder: Path, folder: Path, cells: dict[str, list[str]]) -> str | None:
+    """Train two steps, cut the newer of the two checkpoints short and resume; return the error."""
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    model = SentenceTransformer(str(model_folder), device="cpu")
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments_of(Arguments, folder, save_strategy="steps", save_steps=1),
+        train_dataset=Dataset.from_dict(cells),
+        loss=MultipleNegativesRankingLoss(model),
+    )
+    trainer.train()
+    weights = folder / "checkpoint-2" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])  # as a killed writer leaves it
+    try:
+        trainer.train(resume_from_checkpoint=True)
+    except Exception as error:  # noqa: BLE001 - which it is, is what is asked
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
 def weights_of_layers(model: Any) -> Any:
     """Return a copy of the matrices that every input goes through."""
     import torch

@@ -19,6 +19,7 @@ from tests.trainer.gang import start_gang
 from tests.trainer.plain_library import (
     SECRET,
     evaluate_every_dimension,
+    train_and_resume,
     train_embedding,
     train_in_small_steps,
     train_reranker,
@@ -70,15 +71,12 @@ def test_the_plain_library_writes_rows_of_data_into_the_model_folder(workspace: 
     assert list((tmp_path / "0/checkpoint-2/assets").iterdir())
 
 
-def test_the_plain_library_resumes_from_a_checkpoint_that_is_not_whole(tmp_path: Path) -> None:
-    from transformers.trainer_utils import get_last_checkpoint
+def test_the_plain_library_fails_on_a_newest_checkpoint_that_is_not_whole(text_model: Path, tmp_path: Path) -> None:
+    cells = {kind: [f"{kind} number {number}" for number in range(12)] for kind in ("query", "positive")}
 
-    (tmp_path / "checkpoint-1").mkdir()
-    (tmp_path / "checkpoint-1" / "model.safetensors").write_bytes(b"whole")
-    (tmp_path / "checkpoint-2").mkdir()
-    (tmp_path / "checkpoint-2" / "checkpoint-is-incomplete.txt").touch()
+    (error,) = start_gang(train_and_resume, text_model, tmp_path, cells, world_size=1).results()
 
-    assert get_last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-2")
+    assert "deserializ" in error
 
 
 def test_the_plain_library_cannot_train_a_reranker_on_two_ranks(tmp_path: Path) -> None:

@@ -140,6 +140,22 @@ def losses(workspace: Workspace) -> dict[int, float | None]:
     return {point.step: point.loss for point in Report.read(workspace.report).curve if point.loss is not None}
 
 
+def test_two_ranks_resume_past_a_damaged_newest_checkpoint_to_the_very_same_weights(
+    prepared: Workspace, undisturbed: tuple[Workspace, list[RunResult]], tmp_path: Path
+) -> None:
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    shutil.copytree(undisturbed[0].checkpoints, workspace.checkpoints)
+    newest = workspace.checkpoints / "step-000008" / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    (tmp_path / "records").mkdir()
+
+    results = train_gang(run_config(), workspace, tmp_path / "records", attempt=2)
+
+    assert [result.reason for result in results] == [Reason.TRAINED, Reason.TRAINED]
+    assert "step-000008" in results[0].warnings[0]
+    assert weights(workspace.checkpoints / "step-000008") == weights(undisturbed[0].checkpoints / "step-000008")
+
+
 @pytest.mark.parametrize("step", [3, 6, 8], ids=["first epoch", "second epoch", "at the end"])
 def test_a_gang_that_is_asked_to_end_during_an_evaluation_makes_up_for_it(
     prepared: Workspace, undisturbed: tuple[Workspace, list[RunResult]], tmp_path: Path, step: int
