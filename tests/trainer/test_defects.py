@@ -2,7 +2,24 @@
 """What the libraries do wrong as they are: the reasons for most of what our trainer replaces.
 
 The tests named `the_plain_library_...` show that a defect is there; if one fails after an upgrade, something of ours
-may no longer be needed. That ours does it right is shown beside it where it is not shown elsewhere.
+may no longer be needed. That ours does it right is shown beside it or in the file that is named:
+
+| the plain library ...                             | ours                                                            |
+|---------------------------------------------------|-----------------------------------------------------------------|
+| writes each checkpoint from every rank            | test_train_resume: only rank 0 writes                           |
+| fails on a checkpoint that is not whole           | test_train_resume: two ranks resume past a damaged one          |
+| cannot train a reranker on two ranks              | test_train_rerankers: as one process with the same global batch |
+| fails with images before texts; wrong gradient    | here: whatever the loss and the order of texts and images       |
+| hangs when it gathers embeddings of several sets  | here: as one process does                                       |
+| evaluates everything on every rank                | test_evaluation: two ranks open each page once                  |
+| evaluates again for every dimension               | test_evaluation: one pass equals the library's passes           |
+| logs a loss that is no number as 0                | test_train_resume: stops every rank and leaves no model         |
+| takes a list of two for a pair                    | test_prepare_layouts: a list of exactly two, texts and images   |
+| writes rows of data into the model folder         | test_train_resume: no row of data gets into any file            |
+| writes the Hub's token into checkpoints           | test_train_weights: no arguments; test_supervisor: no token     |
+| opens a text that looks like a path of an image   | test_model_texts                                                |
+| asks no other rank before it saves on SIGTERM     | test_supervisor: one of two nodes ends both as preempted        |
+| leaves most weights of a bfloat16 checkpoint alone| here: ours moves them                                           |
 """
 
 import re
