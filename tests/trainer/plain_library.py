@@ -2,12 +2,14 @@
 """The libraries as they are, run inside a rank: what they do wrong is what our trainer replaces."""
 
 import os
-import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 SECRET = "hf_not_a_real_token"
+#: How long ranks wait for each other where they do so in vain; by default they do for half an hour.
+GANG_LIMIT = timedelta(seconds=4)
 
 
 def pages_of(root: Path, columns: Sequence[str]) -> Any:
@@ -87,29 +89,28 @@ def train_reranker(root: Path, folder: Path) -> str | None:
     return error_of(CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss))
 
 
-def train_two_sets(model_folder: Path, folder: Path, sets: dict[str, dict[str, list[str]]]) -> str | None:
-    """Train on sets with a loss that gathers the embeddings of all ranks, saying each step; return the error."""
+def train_gathering(
+    model_folder: Path, folder: Path, trainings: Sequence[dict[str, dict[str, list[str]]]]
+) -> list[str | None]:
+    """Train on each choice of sets, with a loss that gathers the embeddings of all ranks; return the errors."""
+    import torch
     from datasets import Dataset, DatasetDict
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
     from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
-    from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
-    from transformers import TrainerCallback
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    class Say(TrainerCallback):  # type: ignore[misc]
-        def on_step_begin(self, *given: Any, **_: Any) -> None:
-            _, state, _ = given
-            sys.stdout.write(f"step {state.global_step + 1} begins\n")
-            sys.stdout.flush()
-
-    model = SentenceTransformer(str(model_folder), device="cpu")
-    trainer = SentenceTransformerTrainer(
-        model=model,
-        args=arguments_of(Arguments, folder / os.environ["RANK"], max_steps=8),
-        train_dataset=DatasetDict({name: Dataset.from_dict(cells) for name, cells in sets.items()}),
-        loss=CachedMultipleNegativesRankingLoss(model, gather_across_devices=True),
-        callbacks=[Say()],
-    )
-    return error_of(trainer)
+    torch.distributed.init_process_group("gloo", timeout=GANG_LIMIT)
+    errors = []
+    for sets in trainings:
+        model = SentenceTransformer(str(model_folder), device="cpu")
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=arguments_of(Arguments, folder / os.environ["RANK"], max_steps=8),
+            train_dataset=DatasetDict({name: Dataset.from_dict(cells) for name, cells in sets.items()}),
+            loss=MultipleNegativesRankingLoss(model, gather_across_devices=True),
+        )
+        errors.append(error_of(trainer))
+    return errors
 
 
 def train_in_small_steps(model_folder: Path, folder: Path, cells: dict[str, list[str]]) -> float:
@@ -161,6 +162,42 @@ def weights_of_layers(model: Any) -> Any:
 
     matrices = [one for name, one in model.named_parameters() if ".layer." in name and one.ndim > 1]
     return torch.cat([one.detach().flatten() for one in matrices])
+
+
+def train_with_a_signal_to_one_rank(model_folder: Path, folder: Path, cells: dict[str, list[str]]) -> dict[str, Any]:
+    """Train with checkpoints on SIGTERM, which rank 1 gets in its second step; return how this rank ended.
+
+    The library waits for seconds before it heeds the signal: here it does not.
+    """
+    import signal
+
+    import torch
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from transformers import TrainerCallback
+    from transformers.trainer_jit_checkpoint import CheckpointManager
+
+    class Signal(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *given: Any, **_: Any) -> None:
+            _, state, _ = given
+            if os.environ["RANK"] == "1" and state.global_step == 1:
+                signal.raise_signal(signal.SIGTERM)
+
+    CheckpointManager._sigterm_handler = lambda self, *_: self._enable_checkpoint()
+    torch.distributed.init_process_group("gloo", timeout=GANG_LIMIT)
+    settings = {"max_steps": 4, "enable_jit_checkpoint": True}
+    model = SentenceTransformer(str(model_folder), device="cpu")
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments_of(Arguments, folder / os.environ["RANK"], **settings),
+        train_dataset=Dataset.from_dict(cells),
+        loss=MultipleNegativesRankingLoss(model),
+        callbacks=[Signal()],
+    )
+    error = error_of(trainer)
+    return {"error": error, "step": trainer.state.global_step, "files": files_of(folder / os.environ["RANK"])}
 
 
 def error_of(trainer: Any) -> str | None:
