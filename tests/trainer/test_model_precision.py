@@ -1,15 +1,26 @@
 """The precision that a model is loaded in: what is stated, what is automatic, and what would not train."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import Trainer, TrainingArguments
 
 from finetune_api.model import Model
+from finetune_api.reasons import Reason
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.checks.model import precision_warnings
+from finetune_trainer.checks.precision import check_precision, precision_warnings
+from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.model.precision import precision_arguments
 from tests.trainer.model_folders import TEXT
+
+
+def job(model: dict[str, Any], training: dict[str, Any] | None = None) -> FinetuneJobSpec:
+    train = [{"name": "pages", "source": "hf://demo/pages", "columns": {"query": "q", "positive": "p"}}]
+    return FinetuneJobSpec.model_validate(
+        {"model": {"source": TEXT} | model, "data": {"train": train}, "training": training or {}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -24,20 +35,75 @@ from tests.trainer.model_folders import TEXT
 def test_weights_that_would_hardly_move_are_warned_about(
     model: dict[str, Any], learning_rate: float, *, warned: bool
 ) -> None:
-    train = [{"name": "pages", "source": "hf://demo/pages", "columns": {"query": "q", "positive": "p"}}]
-    spec = FinetuneJobSpec.model_validate(
-        {"model": {"source": TEXT} | model, "data": {"train": train}, "training": {"learningRate": learning_rate}}
-    )
-
-    assert precision_warnings(spec) == (
+    assert precision_warnings(job(model, {"learningRate": learning_rate})) == (
         [
-            "spec.model.dtype: bfloat16 with learningRate below 0.0001 (2e-05): most weights will not move; use "
-            "float32, "
-            "which trains with bfloat16 autocast, or lora"
+            "spec.model.dtype: bfloat16 with learningRate below 0.0001 (2e-05): most weights will not move; "
+            "use float32, which trains with bfloat16 autocast, or lora"
         ]
         if warned
         else []
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "instead"),
+    [({}, "float32, which trains with bfloat16 autocast"), ({"lora": {}}, "bfloat16")],
+    ids=["weights", "adapters"],
+)
+def test_float16_is_warned_about_because_nothing_scales_the_loss(model: dict[str, Any], instead: str) -> None:
+    assert precision_warnings(job({"dtype": "float16"} | model)) == [
+        "spec.model.dtype: float16 without loss scaling: gradients below 6e-08 become 0, and values above 65504 "
+        f"infinite; use {instead}"
+    ]
+
+
+BECAUSE = "is wrong because this optimizer divides 0 by 0 where a gradient is 0, which leaves no numbers in weights of"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "arguments", "told"),
+    [
+        ("float16", {"optim": "adamw_torch"}, f"optim: 'adamw_torch' {BECAUSE} float16"),
+        ("float16", {"optim": "rmsprop"}, f"optim: 'rmsprop' {BECAUSE} float16"),
+        ("float16", {"optim": "adamw_torch", "adam_epsilon": 1e-8}, f"optim: 'adamw_torch' {BECAUSE} float16"),
+        ("float32", {"optim": "adamw_torch", "adam_epsilon": 0}, f"adam_epsilon: 0 {BECAUSE} float32"),
+    ],
+)
+def test_an_optimizer_that_would_leave_no_numbers_is_refused(dtype: str, arguments: dict[str, Any], told: str) -> None:
+    problems = check_precision(job({"dtype": dtype}, {"arguments": {"weight_decay": 0.1} | arguments}))
+
+    fix = {"float16": "leave it out, or set spec.model.dtype to float32", "float32": "leave it out"}[dtype]
+    assert problems == [InputProblem(Reason.INVALID_ARGUMENT, f"spec.training.arguments.{told}; {fix}")]
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments"),
+    [
+        ({"dtype": "float16"}, {}),
+        ({"dtype": "float16"}, {"optim": "adafactor"}),
+        ({"dtype": "float16"}, {"optim": "adamw_torch", "adam_epsilon": 1e-4}),
+        ({"dtype": "float16", "lora": {}}, {"optim": "adamw_torch"}),
+        ({"dtype": "bfloat16"}, {"optim": "adamw_torch"}),
+        ({}, {"optim": "adamw_torch"}),
+    ],
+)
+def test_an_optimizer_that_keeps_numbers_is_taken(model: dict[str, Any], arguments: dict[str, Any]) -> None:
+    assert check_precision(job(model, {"arguments": arguments})) == []
+
+
+@pytest.mark.parametrize(("optimizer", "left"), [("adamw_torch", 0.0), ("adamw_torch_fused", 1.0)])
+def test_one_step_of_an_optimizer_that_is_refused_destroys_a_model_of_float16(
+    optimizer: str, left: float, tmp_path: Path
+) -> None:
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, optim=optimizer, report_to="none")
+    words = torch.nn.Embedding(8, 4, dtype=torch.float16)
+    cls, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    words(torch.tensor([0, 1])).sum().backward()
+
+    cls(words.parameters(), **settings).step()
+
+    of_words_in_no_batch = words.weight[2:]
+    assert float(torch.isfinite(of_words_in_no_batch).float().mean()) == left
 
 
 def test_most_bfloat16_weights_never_move_at_small_learning_rates() -> None:

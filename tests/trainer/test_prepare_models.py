@@ -201,3 +201,34 @@ def test_a_learning_rate_for_weights_of_the_loss_is_accepted(make_run: MakeRun, 
     (train,) = InputsManifest.read(run.workspace.manifest).train
     assert result.reason is Reason.VALIDATED
     assert train.label is Label.CLASS
+
+
+def float16_run(make_run: MakeRun, claim: Path, text_model: Path, arguments: dict[str, Any]) -> Run:
+    shutil.copytree(text_model, claim / "text")
+    write_jsonl(claim / "qa" / "train.jsonl", [{"query": f"q{n}", "positive": f"a{n}"} for n in range(2)])
+    return make_run(
+        model={"source": "pvc://inputs/text", "dtype": "float16"},
+        data={"train": [{"name": "qa", "source": "pvc://inputs/qa"}]},
+        training={"arguments": arguments, "perDeviceTrainBatchSize": 2},
+    )
+
+
+def test_an_optimizer_that_would_ruin_float16_weights_is_refused(
+    make_run: MakeRun, claim: Path, text_model: Path
+) -> None:
+    failure = failure_of(float16_run(make_run, claim, text_model, {"optim": "adamw_torch"}))
+
+    assert failure.reason is Reason.INVALID_ARGUMENT
+    assert failure.message.startswith("spec.training.arguments.optim: 'adamw_torch' is wrong because")
+
+
+def test_float16_weights_are_warned_about(make_run: MakeRun, claim: Path, text_model: Path) -> None:
+    run = float16_run(make_run, claim, text_model, {})
+
+    assert [warning.partition(":")[::2] for warning in prepare(run.config, run.settings).warnings] == [
+        (
+            "spec.model.dtype",
+            " float16 without loss scaling: gradients below 6e-08 become 0, and values above 65504 infinite; use "
+            "float32, which trains with bfloat16 autocast",
+        )
+    ]

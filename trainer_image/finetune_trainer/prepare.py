@@ -63,7 +63,7 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> In
     located = locate(spec, workspace, sources)
     inputs = open_inputs(spec, located, cache=cache)
     # Imported late: torch takes seconds, and whatever failed before did not need it.
-    from finetune_trainer.checks.model import precision_warnings  # noqa: PLC0415
+    from finetune_trainer.checks.precision import precision_warnings  # noqa: PLC0415
     from finetune_trainer.checks.written import check_written  # noqa: PLC0415
     from finetune_trainer.data.miners import Miners  # noqa: PLC0415
 

@@ -62,13 +62,25 @@ def _check_use(given: Mapping[str, Any], training: Training, kind: Kind) -> Iter
 
 def _refusal(use: Callable[[Any], object], given: Mapping[str, Any], training: Training, kind: Kind) -> str | None:
     """Return the library's words, None if it raises nothing."""
-    stated = {**passed_arguments(given, device=CPU), "learning_rate": training.learning_rate}
     try:
-        # By this name of a folder, which is not made, the library knows arguments that are never trained with.
-        use(CLASSES[kind](**stated, output_dir="unused", use_cpu=True, report_to="none"))
+        use(build_arguments(given, training, kind))
     except (ArithmeticError, AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         return " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return None
+
+
+def build_arguments(given: Mapping[str, Any], training: Training, kind: Kind) -> BaseTrainingArguments:
+    """Return arguments that are never trained with; the folder is not made."""
+    stated = {**passed_arguments(given, device=CPU), "learning_rate": training.learning_rate}
+    return CLASSES[kind](**stated, output_dir="unused", use_cpu=True, report_to="none")
+
+
+def build_optimizer(arguments: BaseTrainingArguments, model: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer as the Trainer makes it, of all parameters."""
+    cls, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+    parameters = settings.pop("optimizer_dict", None) or settings.pop("params", None) or list(model.parameters())
+    optimizer: torch.optim.Optimizer = cls(parameters, **settings)
+    return optimizer
 
 
 def construct(arguments: BaseTrainingArguments) -> None:
@@ -77,10 +89,7 @@ def construct(arguments: BaseTrainingArguments) -> None:
 
 def use_optimizer(arguments: BaseTrainingArguments) -> None:
     """Make the optimizer for a model of one layer."""
-    model = nn.Sequential(nn.Linear(1, 1))
-    cls, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    parameters = settings.pop("optimizer_dict", None) or settings.pop("params", None) or list(model.parameters())
-    cls(parameters, **settings)
+    build_optimizer(arguments, nn.Sequential(nn.Linear(1, 1)))
 
 
 def use_schedule(arguments: BaseTrainingArguments) -> None:

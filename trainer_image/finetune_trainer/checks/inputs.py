@@ -15,6 +15,7 @@ from finetune_trainer.checks.arguments import check_arguments
 from finetune_trainer.checks.loss import check_loss
 from finetune_trainer.checks.model import Inspection
 from finetune_trainer.checks.parameters import check_learning_rates
+from finetune_trainer.checks.precision import check_precision
 from finetune_trainer.data.opening import OpenInputs
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import QUERY
@@ -27,7 +28,7 @@ def check_inputs(
 ) -> list[InputProblem]:
     """Return every column that the model cannot read, and every argument that a loss or the Trainer does not take."""
     problems = [problem for table in inputs.tables() for problem in _check_modalities(spec, table, model)]
-    problems += check_arguments(spec.training, spec.model.kind)
+    problems += check_arguments(spec.training, spec.model.kind) or check_precision(spec)
     problems += _check_scores(spec, model)
     losses = list(_check_losses(spec, inputs, model, workspace))
     if losses:

@@ -10,7 +10,6 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from finetune_api.losses import Similarity
 from finetune_api.model import Model
 from finetune_api.reasons import Reason
-from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
 from finetune_trainer.causes import one_line
 from finetune_trainer.checks.folders import check_folder
@@ -27,10 +26,6 @@ from finetune_trainer.model.precision import META, has_flash_attention
 from finetune_trainer.model.vocabulary import CLASSES
 
 _log = logging.getLogger(__name__)
-
-#: Below this learning rate an update is less than half the distance between neighbouring bfloat16 values for most
-#: weights, so that rounding takes it away.
-SLOW_FOR_BFLOAT16 = 1e-4
 
 
 @dataclass(frozen=True)
@@ -84,15 +79,6 @@ def inspect_model(spec: Model, workspace: Workspace) -> Inspection:
         "model inspected", extra={"modalities": found.modalities, "embedding_dimension": found.embedding_dimension}
     )
     return Inspection(modalities=found.modalities, embedding_dimension=found.embedding_dimension, loaded=model)
-
-
-def precision_warnings(spec: FinetuneJobSpec) -> list[str]:
-    """Return why training may do next to nothing in the stated precision."""
-    model, rate = spec.model, spec.training.learning_rate
-    if model.dtype != "bfloat16" or model.lora is not None or rate >= SLOW_FOR_BFLOAT16:
-        return []
-    cause = f"bfloat16 with learningRate below {SLOW_FOR_BFLOAT16:g} ({rate:g}): most weights will not move"
-    return [f"spec.model.dtype: {cause}; use float32, which trains with bfloat16 autocast, or lora"]
 
 
 def _modules(spec: Model) -> Iterator[InputProblem]:
