@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,10 @@ import pytest
 
 from finetune_api.crd import build_crd, render
 from finetune_api.reference import render_api, render_reasons
+from finetune_trainer.local.rules import broken_rules
+from tests.api.conftest import MINIMAL
+from tests.api.test_rules import REFUSED_CHANGES, REJECTED
+from tests.stack.jobs import change
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,15 +80,25 @@ def test_kubectl_get_shows_status_progress_loss_and_ndcg() -> None:
     ]  # fmt: skip
 
 
-def test_every_rule_is_shown_to_reject_something() -> None:
-    from tests.api.test_rules import REJECTED
-
-    schema = version()["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    messages = {
-        rule["message"] for _, node in nodes(schema, "spec") for rule in node.get("x-kubernetes-validations", [])
+def test_every_rule_is_shown_to_reject_something_wherever_it_stands() -> None:
+    stated = {
+        (path, rule["message"])
+        for path, node in nodes(version()["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec")
+        for rule in node.get("x-kubernetes-validations", [])
+        if "oldSelf" not in rule["rule"]
     }
-    told = [message for _, message in REJECTED.values()]
 
-    # A case may quote only how a message begins.
-    silent = [one for one in messages if not any(one[:20] in text for text in told)]
-    assert [one for one in silent if "is immutable once the job exists" not in one] == []
+    broken = [
+        (re.sub(r"\[\d+\]|(?<=routes)\.\w+", "[]", one.path), one.told.text)
+        for changes, _ in REJECTED.values()
+        for one in broken_rules(change(MINIMAL, **changes))
+    ]
+
+    assert {rule for rule in stated if not any(at == rule[0] and rule[1] in text for at, text in broken)} == set()
+
+
+def test_every_part_that_is_immutable_is_shown_to_be() -> None:
+    rules = version()["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"]
+    immutable = {rule["message"].partition(" ")[0] for rule in rules if "oldSelf" in rule["rule"]}
+
+    assert immutable == {f"spec.{field}" for field, _ in REFUSED_CHANGES}

@@ -264,6 +264,10 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"data__train__0__loss": {"name": "GISTEmbedLoss"}},
         "guide goes with GISTEmbedLoss and CachedGISTEmbedLoss, and they need one",
     ),
+    "a set's own guide's source of no known form": (
+        {"data__train__0__loss": {"name": "GISTEmbedLoss", "guide": {"source": "guide"}}},
+        'spec.data.train[0].loss.guide.source: Invalid value: "guide": write hf://OWNER/NAME',
+    ),
     "a set's own weight too few": (
         {"data__train__0__loss": {"matryoshkaDimensions": [64, 32], "matryoshkaWeights": [1]}},
         "matryoshkaWeights needs one weight per entry of matryoshkaDimensions",
@@ -332,24 +336,24 @@ def replace(kubectl: Kubectl, manifest: Manifest) -> None:
     kubectl.run("replace", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))
 
 
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("model", {"model__revision": "v2"}),
-        ("model", {"model__processorKwargs": {"size": {"longest_edge": 8192}}}),
-        ("hub", {"hub": {"tokenSecret": {"name": "other"}}}),
-        ("data", {"data__train__0__split": "other"}),
-        ("training", {"training__seed": 1}),
-        ("training", {"training__loss": {"arguments": {"scale": 30}}}),
-        ("evaluation", {"evaluation__metric": "mrr@10"}),
-        ("resources", {"resources__accelerator": {"perNode": 2}}),
-        ("storage", {"storage__size": "1Ti"}),
-        ("checkpoint", {"checkpoint__keep": 5}),
-        ("publish", {"publish": None}),
-        ("schedule", {"schedule__queueName": "q"}),
-        ("image", {"image": "registry.example/another:1"}),
-    ],
-)
+REFUSED_CHANGES: list[tuple[str, dict[str, Any]]] = [
+    ("model", {"model__revision": "v2"}),
+    ("model", {"model__processorKwargs": {"size": {"longest_edge": 8192}}}),
+    ("hub", {"hub": {"tokenSecret": {"name": "other"}}}),
+    ("data", {"data__train__0__split": "other"}),
+    ("training", {"training__seed": 1}),
+    ("training", {"training__loss": {"arguments": {"scale": 30}}}),
+    ("evaluation", {"evaluation__metric": "mrr@10"}),
+    ("resources", {"resources__accelerator": {"perNode": 2}}),
+    ("storage", {"storage__size": "1Ti"}),
+    ("checkpoint", {"checkpoint__keep": 5}),
+    ("publish", {"publish": None}),
+    ("schedule", {"schedule__queueName": "q"}),
+    ("image", {"image": "registry.example/another:1"}),
+]
+
+
+@pytest.mark.parametrize(("field", "changes"), REFUSED_CHANGES)
 def test_what_is_trained_is_immutable(
     kubectl: Kubectl, existing: Manifest, field: str, changes: dict[str, Any]
 ) -> None:
