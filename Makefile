@@ -44,6 +44,7 @@ demo-down: setup ## Remove everything that the demo made.
 test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-to-end tests.
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory training
 	@$(MAKE) --no-print-directory twins
 	@$(MAKE) --no-print-directory cluster
 	@$(PYTEST) -m "api_server or cluster or e2e" -q tests/cluster tests/api tests/chart tests/e2e
@@ -58,8 +59,12 @@ lint: setup ## Style, types, import contracts, spelling.
 	@.venv/bin/codespell $$(git ls-files '*.py' '*.md' '*.yaml' Makefile)
 
 .PHONY: unit
-unit: setup ## Unit tests: no cluster, no network. One of them: make unit T=name.
-	@$(PYTEST) -m "not api_server and not cluster and not e2e and not twins" -q $(if $(T),-k "$(T)")
+unit: setup ## Unit tests: a minute, no cluster. One of them: make unit T=name.
+	@$(PYTEST) -m "not training and not api_server and not cluster and not e2e and not twins" -q $(if $(T),-k "$(T)")
+
+.PHONY: training
+training: setup ## Tests that load models and train them, on one and two processes: minutes.
+	@$(PYTEST) tests/trainer -m training -q $(if $(T),-k "$(T)")
 
 .PHONY: twins
 twins: setup ## Train the small examples on this machine, without a cluster: a few minutes.

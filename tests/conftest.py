@@ -10,6 +10,11 @@ from tests.stack.target import Target, find_kubectl, find_target
 CRD = Path(__file__).parents[1] / "crds" / "finetunejobs.yaml"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker that tests/trainer sets by the names of files; pyproject.toml has those that are written."""
+    config.addinivalue_line("markers", "training: loads models or trains, for seconds each and minutes in all")
+
+
 @pytest.fixture(scope="session")
 def kubectl() -> Kubectl:
     """A cluster that serves FinetuneJobs; started if it does not run."""

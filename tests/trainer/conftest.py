@@ -20,11 +20,33 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
+#: How files are called whose tests load models or train: minutes, all together.
+TRAINING = (
+    "test_arguments_taken",
+    "test_defects",
+    "test_evaluation",
+    "test_gang",
+    "test_losses",
+    "test_main",
+    "test_model",
+    "test_prepare_mining",
+    "test_prepare_models",
+    "test_published_model",
+    "test_reduction",
+    "test_run",
+    "test_stopping",
+    "test_supervisor",
+    "test_train",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Forgive huggingface_hub 2.4 that it hands LFS content to httpx2 by an argument that httpx2 deprecates."""
+    """Mark what trains, and forgive huggingface_hub 2.4 an argument by which it hands LFS content to httpx2."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"))
+            if item.path.name.startswith(TRAINING):
+                item.add_marker(pytest.mark.training)
 
 
 UID = "6f1d7f0c-2b1e-4c8e-9a44-2d1f5f9f5a10"
