@@ -15,6 +15,8 @@ from tests.stack.target import Target
 NAMESPACE = "finetune-e2e"
 #: A Hub that outlives a test run has the repositories of earlier runs.
 RUN = secrets.token_hex(3)
+#: More than a minute on two cores, several times as long as a checkpoint takes to be reported.
+LONG_JOB_STEPS = 300
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +75,9 @@ def quick_job(name: str, **changes: object) -> Manifest:
     }
     manifest = jobs.load_example("demo", namespace=NAMESPACE, **(short | changes))
     return jobs.named(manifest, name)
+
+
+def long_job(name: str, **changes: object) -> Manifest:
+    """Return the demo's job long enough to be interrupted: still at its steps when a first checkpoint is reported."""
+    long = {"training__maxSteps": LONG_JOB_STEPS, "checkpoint__everySteps": 20, "evaluation__every": 150}
+    return quick_job(name, **(long | changes))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.conftest import NAMESPACE, quick_job, repository
+from tests.e2e.conftest import LONG_JOB_STEPS, NAMESPACE, long_job, quick_job, repository
 from tests.e2e.gang import children, events, kill_operator, kill_rank, names
 from tests.hub.running import RunningHub
 from tests.stack import jobs
@@ -25,6 +25,11 @@ def in_phase(phase: str) -> Callable[[Manifest], bool]:
     return lambda job: job.get("status", {}).get("phase") == phase
 
 
+def roles_of_jobs(kube: Kubectl, job: Manifest) -> list[str]:
+    """Return what the Jobs that belong to the job are for, sorted."""
+    return sorted(child["metadata"]["labels"]["finetune.dev/role"] for child in children(kube, "jobs", job))
+
+
 def published_commits(hub: RunningHub, repository: str) -> list[str]:
     """Return the titles of the commits that a run made, newest first."""
     commits = hub.commits(repository)["commits"]
@@ -34,7 +39,7 @@ def published_commits(hub: RunningHub, repository: str) -> list[str]:
 def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:
-    job = submit(quick_job("killed-rank", training__maxSteps=60))
+    job = submit(long_job("killed-rank"))
     before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
 
     kill_rank(kube, job, 1)
@@ -46,7 +51,7 @@ def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
     assert (restarts["userErrors"], restarts["infrastructure"]) == (0, 1)
     assert resumed["status"]["checkpoint"]["step"] >= before
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
-    assert finished["status"]["progress"]["step"] == 60
+    assert finished["status"]["progress"]["step"] == LONG_JOB_STEPS
     assert len(published_commits(hub, repository("killed-rank"))) == 1
     assert "RankKilled" in events(kube, job)
 
@@ -54,21 +59,40 @@ def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
 def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
     job = submit(quick_job("killed-operator"))
 
-    for phase in ("Preparing", "Training", "Publishing"):
+    for phase in ("Preparing", "Queued", "Training", "Publishing"):
         jobs.wait_until(kube, job, in_phase(phase), seconds=300)
         kill_operator(kube)
     finished = jobs.wait_until_finished(kube, job, seconds=300)
 
     status = finished["status"]
     assert status["phase"] == "Succeeded", status
-    assert (status["attempt"], status["restarts"]) == (1, {"userErrors": 0, "infrastructure": 0})
-    roles = sorted(child["metadata"]["labels"]["finetune.dev/role"] for child in children(kube, "jobs", job))
-    assert roles == ["prepare", "publish", "train"]
+    assert (status["attempt"], status["restarts"]["total"]) == (1, 0)
+    assert roles_of_jobs(kube, job) == ["prepare", "publish", "train"]
+    for kind in ("services", "configmaps", "persistentvolumeclaims"):
+        assert len(children(kube, kind, job)) == 1, kind
     assert len(published_commits(hub, repository("killed-operator"))) == 1
 
 
+def test_an_operator_killed_while_the_gang_restarts_starts_one_new_attempt(
+    kube: Kubectl, hub: RunningHub, submit: Submit
+) -> None:
+    job = submit(long_job("killed-restarting"))
+    jobs.wait_until(kube, job, has_checkpoint, seconds=300)
+
+    kill_rank(kube, job, 1)
+    jobs.wait_until(kube, job, in_phase("Restarting"), seconds=120)
+    kill_operator(kube)
+    finished = jobs.wait_until_finished(kube, job, seconds=300)
+
+    status = finished["status"]
+    assert status["phase"] == "Succeeded", status
+    assert (status["attempt"], status["restarts"]["infrastructure"], status["restarts"]["total"]) == (2, 1, 1)
+    assert len(children(kube, "services", job)) == 1
+    assert len(published_commits(hub, repository("killed-restarting"))) == 1
+
+
 def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, submit: Submit) -> None:
-    job = submit(quick_job("deleted", training__maxSteps=500))
+    job = submit(long_job("deleted"))
     jobs.wait_until(kube, job, has_checkpoint, seconds=300)
 
     deleted_at = time.monotonic()
@@ -85,7 +109,7 @@ def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, s
 
 
 def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, submit: Submit) -> None:
-    job = submit(quick_job("suspended", training__maxSteps=60))
+    job = submit(long_job("suspended"))
     jobs.wait_until(kube, job, has_checkpoint, seconds=300)
 
     kube.apply(jobs.change(job, suspend=True))
@@ -96,7 +120,7 @@ def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, 
     finished = jobs.wait_until_finished(kube, job, seconds=300)
 
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
-    assert finished["status"]["restarts"] == {"userErrors": 0, "infrastructure": 0}
+    assert finished["status"]["restarts"]["total"] == 0
     assert finished["status"]["checkpoint"]["step"] >= suspended["status"]["checkpoint"]["step"]
 
 
@@ -145,7 +169,7 @@ def test_a_lost_node_moves_the_gang_to_the_others(
         pytest.skip("nodes can be stopped on the project's own cluster only")
     from tests.cluster import cluster
 
-    job = submit(quick_job("lost-node", training__maxSteps=60))
+    job = submit(long_job("lost-node"))
     before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
     hub_pod = kube.find("pods", namespace="finetune-hub", selector="app.kubernetes.io/name=hub")[0]
     (lost,) = {"node-1", "node-2"} - {hub_pod["spec"]["nodeName"]}
