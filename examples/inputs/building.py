@@ -25,8 +25,9 @@ class Input:
 
 
 INPUTS = (
-    Input(path="models/demo/tiny-qwen3-vl", examples=("pages",), module="tiny_qwen3_vl"),
-    Input(path="datasets/demo/pages", examples=("pages", "reranker"), module="pages"),
+    Input(path="models/demo/tiny-qwen3-vl", examples=("pages", "vlm-lora", "two-sets"), module="tiny_qwen3_vl"),
+    Input(path="datasets/demo/pages", examples=("pages", "vlm-lora", "two-sets", "reranker"), module="pages"),
+    Input(path="datasets/demo/page-questions", examples=("two-sets",), module="page_questions"),
     Input(
         path="models/demo/all-minilm-l6-v2",
         examples=("manuals", "lora", "mined-negatives", "router"),

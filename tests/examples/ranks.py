@@ -8,14 +8,14 @@ from datasets import Dataset
 from PIL import Image
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from finetune_api.types import FinetuneJobSpec
+from finetune_api.datasets import EvaluationDataset
 
 Document = str | Image.Image
 
 
-def ndcg_of_embeddings(model: Path, spec: FinetuneJobSpec, rows: Dataset) -> float:
+def ndcg_of_embeddings(model: Path, measured: EvaluationDataset, rows: Dataset) -> float:
     """Embed queries and documents; each row's document is looked for among those of all rows."""
-    columns = spec.data.evaluation[0].columns
+    columns = measured.columns
     assert columns is not None
     documents, answers = number_distinct(rows[columns.positive])
     encoder = SentenceTransformer(str(model), device="cpu")
@@ -23,9 +23,9 @@ def ndcg_of_embeddings(model: Path, spec: FinetuneJobSpec, rows: Dataset) -> flo
     return mean_ndcg(rank(row, answer) for row, answer in zip(scores, answers, strict=True))
 
 
-def ndcg_of_scores(model: Path, spec: FinetuneJobSpec, rows: Dataset) -> float:
+def ndcg_of_scores(model: Path, measured: EvaluationDataset, rows: Dataset) -> float:
     """Score each row's document and the others of the row."""
-    columns = spec.data.evaluation[0].columns
+    columns = measured.columns
     assert columns is not None
     (others,) = columns.negatives
     reranker = CrossEncoder(str(model), device="cpu")

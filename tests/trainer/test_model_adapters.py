@@ -47,6 +47,21 @@ def test_a_merged_model_embeds_like_the_model_with_adapters(tmp_path: Path) -> N
     assert [name for name, _ in again.named_parameters() if "lora" in name] == []
 
 
+def test_adapters_of_a_convolution_are_merged_too(tmp_path: Path) -> None:
+    model = load(tmp_path, source=EMBEDDER, lora={"rank": 4, "targetModules": ["proj"]})
+    untrained = model.encode([red_page()])
+    let_adapters_matter(model)
+    expected = model.encode([red_page()])
+    assert any("patch_embed.proj.lora" in name for name in trained_names(model))
+
+    save_model(model, tmp_path / "saved")
+
+    again = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    np.testing.assert_allclose(again.encode([red_page()]), expected, atol=1e-5)
+    assert np.abs(expected - untrained).max() > 1e-2
+    assert [name for name, _ in again.named_parameters() if "lora" in name] == []
+
+
 def test_a_merged_reranker_scores_like_the_model_with_adapters(tmp_path: Path) -> None:
     model = load(tmp_path, kind="Reranker", source=VLM, modules=SCORED, lora={"rank": 4})
     untrained = model.predict(PAIRS)

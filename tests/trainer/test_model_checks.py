@@ -128,8 +128,8 @@ def dense(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of a 
         (
             {"lora": {"targetModules": ["query", "values"]}},
             INVALID,
-            "spec.model.lora.targetModules[1]: 'values' is wrong because no linear layer has this name; did you mean "
-            "value?",
+            "spec.model.lora.targetModules[1]: 'values' is wrong because no linear layer and no convolution has this "
+            "name; did you mean value?",
         ),
         (
             {"freeze": ["0.model.embedings.*", "0.model.encoder.layer.[0-3].*"]},

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from torch import nn
 from transformers import PreTrainedModel
 
 from finetune_api.model import Lora, Model
 from finetune_api.reasons import Reason
 from finetune_trainer.checks.near import did_you_mean
 from finetune_trainer.data.problems import InputProblem
+from finetune_trainer.model.adapters import mergeable_layers, targets
 from finetune_trainer.model.freezing import frozen_patterns
 
 
@@ -21,17 +21,18 @@ def check_lora(model: SentenceTransformer | CrossEncoder, lora: Lora) -> list[In
     if backbone is None:
         message = "spec.model.lora: is wrong because the model has no transformer; leave lora out"
         return [InputProblem(Reason.INVALID_ARGUMENT, message)]
-    linear = [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
-    return list(_targets(lora, linear, tied_head=_tied_head(backbone)))
+    return list(_targets(lora, backbone))
 
 
-def _targets(lora: Lora, linear: list[str], *, tied_head: str | None) -> Iterator[InputProblem]:
+def _targets(lora: Lora, backbone: PreTrainedModel) -> Iterator[InputProblem]:
+    tied_head = _tied_head(backbone)
     for index, target in enumerate(lora.target_modules):
         path = f"spec.model.lora.targetModules[{index}]"
-        found = [name for name in linear if name == target or name.endswith(f".{target}")]
+        found = targets(backbone, [target])
         if not found:
-            hint = did_you_mean(target, {name.rpartition(".")[2] for name in linear})
-            yield _invalid(f"{path}: {target!r} is wrong because no linear layer has this name; {hint}")
+            hint = did_you_mean(target, {name.rpartition(".")[2] for name in mergeable_layers(backbone)})
+            because = "no linear layer and no convolution has this name"
+            yield _invalid(f"{path}: {target!r} is wrong because {because}; {hint}")
         elif tied_head in found:
             because = "its weights are also those of the input embeddings"
             yield _invalid(f"{path}: {target!r} is wrong because {because}; leave it out")

@@ -1,21 +1,26 @@
 """Low-rank adapters: added for training, merged into copies of the weights where the model is written."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
 import torch
 from peft import LoraConfig
-from peft.tuners.lora import Linear
+from peft.tuners.lora import layer as adapted
 from peft.tuners.tuners_utils import cast_adapter_dtype
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from finetune_api.model import Lora
 
 ADAPTER = "default"
+#: Conv1D is a linear layer whose weights are transposed.
+LINEAR = (nn.Linear, Conv1D)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Adapted = adapted.Linear | adapted.Conv1d | adapted.Conv2d | adapted.Conv3d
 
 
 def add_adapters(model: SentenceTransformer | CrossEncoder, lora: Lora) -> None:
@@ -28,7 +33,7 @@ def add_adapters(model: SentenceTransformer | CrossEncoder, lora: Lora) -> None:
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # a factor, which need not be whole
         lora_dropout=lora.dropout,
-        target_modules=list(lora.target_modules) or linear_layers(backbone),
+        target_modules=targets(backbone, lora.target_modules) or linear_layers(backbone),
     )
     model.add_adapter(config, ADAPTER)
     cast_adapter_dtype(backbone, ADAPTER)
@@ -38,11 +43,29 @@ def add_adapters(model: SentenceTransformer | CrossEncoder, lora: Lora) -> None:
                 parameter.requires_grad_(requires_grad=True)
 
 
+def targets(backbone: PreTrainedModel, wanted: Iterable[str]) -> list[str]:
+    """Return the full names of the layers that have one of the `wanted` names, or end with it, and can be merged.
+
+    PEFT left to itself also gives adapters to embeddings, which may be the weights of the output head as well.
+    """
+    endings = tuple(f".{name}" for name in wanted)
+    return [name for name in mergeable_layers(backbone) if f".{name}".endswith(endings)]
+
+
+def mergeable_layers(backbone: PreTrainedModel) -> list[str]:
+    """Return the names of the layers whose adapters can be merged: linear layers and convolutions of one group."""
+    return [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, LINEAR) or (isinstance(module, CONVOLUTIONS) and module.groups == 1)
+    ]
+
+
 def linear_layers(backbone: PreTrainedModel) -> list[str]:
     """Return the linear layers of the language model, or of the whole encoder where there is none; no output head."""
     language_model = backbone.get_decoder()
     (prefix,) = (name for name, module in backbone.named_modules() if module is language_model)
-    names = (name for name, module in language_model.named_modules() if isinstance(module, nn.Linear))
+    names = (name for name, module in language_model.named_modules() if isinstance(module, LINEAR))
     return [f"{prefix}.{name}" if prefix else name for name in names]
 
 
@@ -53,7 +76,7 @@ def merged(model: SentenceTransformer | CrossEncoder) -> Iterator[None]:
     The weights that training goes on with are not touched: merged copies, in main memory, stand in for their layers.
     """
     backbone = model.transformers_model
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, Linear)}
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, Adapted)}
     if not layers:
         yield
         return
@@ -69,7 +92,7 @@ def merged(model: SentenceTransformer | CrossEncoder) -> Iterator[None]:
 
 
 @torch.no_grad()
-def merge(layer: Linear) -> nn.Module:
+def merge(layer: Adapted) -> nn.Module:
     """Return a copy of the layer below the adapter with the adapter's weights added, summed in float32."""
     base = cast("nn.Linear", layer.get_base_layer())
     weight = (base.weight.float() + layer.get_delta_weight(ADAPTER).float()).to(base.weight.dtype).cpu()
