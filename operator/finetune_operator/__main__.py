@@ -21,14 +21,17 @@ async def run(settings: Settings) -> int:
     stop_flag = asyncio.Event()
     runtime = Runtime(settings, stop_flag=stop_flag)
     logger.info("starting", extra={"namespace": settings.watch_namespace or "all", "image": settings.trainer_image})
-    await kopf.operator(
-        registry=build_registry(runtime),
-        settings=build_kopf_settings(),
-        namespaces=[settings.watch_namespace] if settings.watch_namespace else [],
-        clusterwide=not settings.watch_namespace,
-        standalone=True,
-        stop_flag=stop_flag,
-    )
+    try:
+        await kopf.operator(
+            registry=build_registry(runtime),
+            settings=build_kopf_settings(),
+            namespaces=[settings.watch_namespace] if settings.watch_namespace else [],
+            clusterwide=not settings.watch_namespace,
+            standalone=True,
+            stop_flag=stop_flag,
+        )
+    finally:
+        await runtime.stop()  # kopf's clean-up does so too, but not where the start was cut short
     if runtime.failure:
         logger.error("ended", extra={"error": runtime.failure})
         return 1

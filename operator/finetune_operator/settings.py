@@ -35,7 +35,11 @@ class Settings(Platform):
     log_level: str = "info"
     """debug, info, warning or error."""
     pod_name: str = field(default_factory=socket.gethostname)
-    """Name of this pod, for Events."""
+    """Name of this pod, for Events and the Lease."""
+    pod_namespace: str = "default"
+    """Namespace of this pod, where the Lease is."""
+    lease_name: str = ""
+    """Lease that the replicas share, whose holder works; empty for a replica that works alone."""
 
 
 CHOICES = {

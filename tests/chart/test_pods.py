@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.helm import Helm, Manifest, merged, only
+from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, merged, only
 
 DIGEST = f"sha256:{'0' * 64}"
 
@@ -39,10 +39,27 @@ def test_nothing_but_a_small_tmp_is_writable_or_mounted(defaults: list[Manifest]
     assert pod["containers"][0]["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
 
 
-def test_two_operators_never_run_at_once(defaults: list[Manifest]) -> None:
+def test_two_operators_without_a_lease_never_run_at_once(defaults: list[Manifest]) -> None:
     spec = only(defaults, "Deployment")["spec"]
 
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert {"name": "LEASE_NAME", "value": ""} in operator_of(defaults)["env"]
+
+
+def test_replicas_share_a_lease_that_they_may_write(helm: Helm) -> None:
+    manifests = helm.render({"replicas": 2})
+
+    spec = only(manifests, "Deployment")["spec"]
+    role, binding = only(manifests, "Role"), only(manifests, "RoleBinding")
+    assert (spec["replicas"], spec["strategy"]) == (2, {"type": "Recreate"})
+    assert {"name": "LEASE_NAME", "value": RELEASE} in operator_of(manifests)["env"]
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    assert role["rules"] == [
+        leases | {"verbs": ["create"]},
+        leases | {"resourceNames": [RELEASE], "verbs": ["get", "update"]},
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == NAMESPACE
 
 
 def test_the_probes_ask_the_named_port(defaults: list[Manifest]) -> None:

@@ -3,10 +3,13 @@
 from dataclasses import fields
 
 from finetune_operator.settings import Settings, read_settings
-from tests.chart.helm import Helm, Manifest, only
+from tests.chart.helm import RELEASE, Helm, Manifest, only
 
 # Set by the pod itself, not by values.
-POD_NAME = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+BY_THE_POD = [
+    {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+]
 # The port is the same in Service, probes and container: there is nothing to choose.
 FIXED = {"http_port"}
 
@@ -18,7 +21,7 @@ def environment(manifests: list[Manifest]) -> list[dict[str, object]]:
 
 def settings_in_pod(manifests: list[Manifest]) -> Settings:
     values = {str(item["name"]): str(item["value"]) for item in environment(manifests) if "value" in item}
-    return read_settings({**values, "POD_NAME": "pod"})
+    return read_settings({**values, "POD_NAME": "pod", "POD_NAMESPACE": "system"})
 
 
 def test_the_pod_gets_every_setting_and_nothing_else(defaults: list[Manifest]) -> None:
@@ -27,11 +30,16 @@ def test_the_pod_gets_every_setting_and_nothing_else(defaults: list[Manifest]) -
     names = [item["name"] for item in environment(defaults)]
 
     assert sorted(map(str, names)) == sorted(name.upper() for name in known)
-    assert POD_NAME in environment(defaults)
+    assert [item for item in environment(defaults) if "valueFrom" in item] == BY_THE_POD
 
 
 def test_default_values_are_the_operator_s_defaults_but_for_json_logs(defaults: list[Manifest]) -> None:
-    expected = Settings(trainer_image="registry.example/finetune-trainer:0.1.0", log_format="json", pod_name="pod")
+    expected = Settings(
+        trainer_image="registry.example/finetune-trainer:0.1.0",
+        log_format="json",
+        pod_name="pod",
+        pod_namespace="system",
+    )
 
     assert settings_in_pod(defaults) == expected
 
@@ -54,6 +62,8 @@ def test_every_setting_can_be_changed_by_values(helm: Helm) -> None:
         log_format="plain",
         log_level="debug",
         pod_name="pod",
+        pod_namespace="system",
+        lease_name=RELEASE,
     )
     unchanged = {item.name for item in fields(Settings) if getattr(expected, item.name) == item.default}
 
@@ -71,6 +81,7 @@ def test_every_setting_can_be_changed_by_values(helm: Helm) -> None:
             "watchNamespace": "search",
             "progress": {"pollSeconds": 7, "statusSeconds": 20},
             "resyncSeconds": 60,
+            "replicas": 2,
             "workers": 2,
             "logFormat": "plain",
             "logLevel": "debug",

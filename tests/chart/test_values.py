@@ -11,7 +11,8 @@ from tests.chart.helm import CHART, Helm, HelmError, Values, of_kind
 @pytest.mark.parametrize(
     ("values", "path"),
     [
-        ({"replicas": 2}, "replicas"),
+        ({"replica": 2}, "replica"),
+        ({"replicas": 0}, "/replicas"),
         ({"trainerImages": {}}, "trainerImages"),
         ({"image": {"name": "x"}}, "/image"),
         ({"image": {"tag": 1.2}}, "/image/tag"),

@@ -46,12 +46,14 @@ def install(target: Target) -> Stack:
     stack = Stack(target=target)
     stack.namespace(HUB_NAMESPACE)
     _start_hub(target)
-    _install_chart(target)
+    install_chart(target)
     return stack
 
 
-def _install_chart(target: Target) -> None:
+def install_chart(target: Target, *, replicas: int = 1) -> None:
+    """Have that many operators; returns when they are ready."""
     values = {
+        "replicas": replicas,
         "image": _image(target.images["operator"]),
         "trainerImage": _image(target.images["trainer"]),
         "hub": {"endpoint": f"http://hub.{HUB_NAMESPACE}.svc"},

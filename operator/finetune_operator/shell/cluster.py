@@ -73,6 +73,11 @@ class Cluster:
         self._api = api
         self._on_answer = on_answer
 
+    @property
+    def api(self) -> client.ApiClient:
+        """The client, for what the library does by itself."""
+        return self._api
+
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()

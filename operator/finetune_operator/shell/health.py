@@ -17,7 +17,7 @@ class Vitals(Protocol):
         """Return why the process should be restarted; empty if all is well."""
 
     def is_ready(self) -> bool:
-        """Tell whether the caches are filled."""
+        """Tell whether it works, or could take over."""
 
 
 def build_app(vitals: Vitals, registry: CollectorRegistry, *, before_scrape: Callable[[], None]) -> web.Application:

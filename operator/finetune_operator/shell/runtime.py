@@ -26,6 +26,7 @@ from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.health import build_app, serve
 from finetune_operator.shell.job_metrics import JobCollector
 from finetune_operator.shell.kinds import WATCHED, Kind
+from finetune_operator.shell.leader import Leadership
 from finetune_operator.shell.progress import ProgressPoller
 from finetune_operator.shell.queue import KeyedQueue
 from finetune_operator.shell.reconciler import Reconciler
@@ -77,12 +78,14 @@ class Runtime:
         self._server: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._is_ready = False
+        self._is_waiting_for_lease = False
 
     async def start(self) -> None:
-        """Answer probes, fill the caches, then work. Returns once work has begun."""
+        """Answer probes, wait for the Lease if there is one, fill the caches, then work; returns when work begins."""
         app = build_app(self, self.telemetry.registry, before_scrape=self._refresh_gauges)
         self._server = await serve(app, port=self.settings.http_port)
         self._cluster = cluster = Cluster(await connect(), on_answer=self._count_answer)
+        await self._wait_for_lease(cluster)
         await self._first_list(cluster)
         self._is_ready = True
         poller = ProgressPoller(self.cache, enqueue=self.queue.add, seconds=self.settings.progress_poll_seconds)
@@ -91,6 +94,18 @@ class Runtime:
             self._spawn(self._work(reconciler), f"worker-{number}")
         self._spawn(poller.run(), "progress")
         self._spawn(self._resync(cluster), "resync")
+
+    async def _wait_for_lease(self, cluster: Cluster) -> None:
+        settings = self.settings
+        if not settings.lease_name:
+            return
+        leadership = Leadership(
+            cluster.api, namespace=settings.pod_namespace, lease=settings.lease_name, identity=settings.pod_name
+        )
+        self._is_waiting_for_lease = True
+        self._spawn(leadership.run(), "lease")
+        await leadership.held.wait()
+        self._is_waiting_for_lease = False
 
     def _reconciler(self, cluster: Cluster) -> Reconciler:
         return Reconciler(
@@ -104,7 +119,7 @@ class Runtime:
         )
 
     async def stop(self) -> None:
-        """End all work; what was under way is found again at the next start."""
+        """End all work, once or again; what was under way is found again at the next start."""
         for task in self._tasks:
             task.remove_done_callback(self._on_end)
             task.cancel()
@@ -136,8 +151,8 @@ class Runtime:
         return found
 
     def is_ready(self) -> bool:
-        """Tell whether the first full list is in the cache."""
-        return self._is_ready
+        """Tell whether the first full list is in the cache, or another replica works and this one could take over."""
+        return self._is_ready or self._is_waiting_for_lease
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
