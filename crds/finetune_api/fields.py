@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from finetune_api.quantities import QUANTITY_PATTERN
-from finetune_api.sources import CLAIM_SOURCE, HUB_SOURCE, SOURCE_FIX
+from finetune_api.sources import CLAIM_SOURCE, FITS_THE_HUB, HUB_SOURCE, SOURCE_FIX
 
 
 def rule(expression: str, message: str) -> dict[str, str]:
@@ -25,7 +25,14 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Source = Annotated[
     str,
     StringConstraints(min_length=1, max_length=256),
-    Field(json_schema_extra=rules(rule(f"self.matches('^({HUB_SOURCE}|{CLAIM_SOURCE})$')", SOURCE_FIX))),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                f"self.matches('^({HUB_SOURCE}|{CLAIM_SOURCE})$') && (self.startsWith('pvc://') || ({FITS_THE_HUB}))",
+                SOURCE_FIX,
+            )
+        )
+    ),
 ]
 #: Free-form arguments of a library, passed on as they are; checked by prepare, where the library is.
 Arguments = Annotated[

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     VALIDATED = "Validated"
     WAITING_FOR_GANG = "WaitingForGang"
     UNSCHEDULABLE = "Unschedulable"
+    BLOCKED = "Blocked"
+    POD_NOT_STARTED = "PodNotStarted"
     QUEUED = "Queued"
     TRAINING = "Training"
     RESTARTING = "Restarting"
@@ -66,7 +68,6 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     PREEMPTED = "Preempted"
     PROGRESS_STALLED = "ProgressStalled"
-    RETRIES_EXHAUSTED = "RetriesExhausted"
     # Ours
     INTERNAL_ERROR = "InternalError"
 
@@ -98,6 +99,8 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.VALIDATED: _nobody(),
     Reason.WAITING_FOR_GANG: _nobody("Wait: training starts when every pod of the gang runs."),
     Reason.UNSCHEDULABLE: _nobody("Free accelerators or quota, or change resources, nodeSelector or tolerations."),
+    Reason.BLOCKED: _nobody("Ask for more quota or mend what the message names; it is tried again by itself."),
+    Reason.POD_NOT_STARTED: _nobody("Mend what the message names, or wait: the pod starts as soon as it can."),
     Reason.QUEUED: _nobody("Wait for the queue to admit the training Job."),
     Reason.TRAINING: _nobody(),
     Reason.RESTARTING: _nobody(),
@@ -107,8 +110,12 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.PUBLISHED: _nobody(),
     Reason.ALREADY_PUBLISHED: _nobody(),
     Reason.COMPLETED: _nobody(),
-    Reason.GATE_NOT_MET: _nobody("The model stays on the volume; lower publish.gate.minImprovement to publish it."),
-    Reason.PUBLISH_SKIPPED: _nobody("Set publish.ifExists to Update to add a commit."),
+    Reason.GATE_NOT_MET: _nobody(
+        "The model stays on the volume; a new FinetuneJob with a lower gate would publish its own."
+    ),
+    Reason.PUBLISH_SKIPPED: _nobody(
+        "The model stays on the volume; publish.ifExists: Update in a new FinetuneJob adds a commit."
+    ),
     Reason.INVALID_SPEC: _user("Correct the named fields in a new FinetuneJob."),
     Reason.MODEL_NOT_FOUND: _user("Check model.source and model.revision, and hub.tokenSecret for a private model."),
     Reason.DATASET_NOT_FOUND: _user("Check the dataset's source and revision, and hub.tokenSecret for a private one."),
@@ -121,16 +128,18 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.INVALID_ARGUMENT: _user("Correct the named argument in a new FinetuneJob."),
     Reason.TOKEN_REFUSED: _user("Put a valid token into the Secret and create the job anew."),
     Reason.WRITE_FORBIDDEN: _user("Use a token with write access to publish.repository, or a repository of your own."),
-    Reason.REPOSITORY_EXISTS: _user("Choose another publish.repository, or set publish.ifExists to Update."),
+    Reason.REPOSITORY_EXISTS: _user(
+        "Choose another publish.repository or publish.ifExists: Update in a new FinetuneJob."
+    ),
     Reason.SECRET_NOT_FOUND: _user("Create the named Secret in the job's namespace."),
     Reason.IMAGE_UNAVAILABLE: _user("Correct spec.image or its pull secret."),
     Reason.NON_FINITE_LOSS: _user("Lower training.learningRate, or train in float32."),
     Reason.OUT_OF_MEMORY: _user(
         "Lower mini_batch_size, perDeviceTrainBatchSize or image size, or ask for more memory.", retried=True
     ),
-    Reason.STORAGE_FULL: _user("Raise storage.size."),
+    Reason.STORAGE_FULL: _user("Raise storage.size in a new FinetuneJob."),
     Reason.TRAINER_ERROR: _user("Read the log of the named pod.", retried=True),
-    Reason.DEADLINE_EXCEEDED: _user("Raise activeDeadlineSeconds or make the job smaller."),
+    Reason.DEADLINE_EXCEEDED: _user("Raise activeDeadlineSeconds in a new FinetuneJob, or make the job smaller."),
     Reason.HUB_UNAVAILABLE: _infrastructure("Wait, or check that the cluster reaches the Hub."),
     Reason.PUBLISH_CONFLICT: _infrastructure("Wait: another commit went in at the same time; it is tried again."),
     Reason.RANK_KILLED: _infrastructure("Look at the node's events when it happens again."),
@@ -138,6 +147,5 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.NODE_LOST: _infrastructure("Look at the node."),
     Reason.PREEMPTED: _infrastructure("Wait: the gang resumes where it stopped."),
     Reason.PROGRESS_STALLED: _infrastructure("Read the log of rank 0, or raise stallTimeoutSeconds."),
-    Reason.RETRIES_EXHAUSTED: _user("Read the cause in the message; raise spec.retry if it was bad luck."),
     Reason.INTERNAL_ERROR: Guidance(Fault.OPERATOR, retried=True, next_step="Please report this with the pod's log."),
 }

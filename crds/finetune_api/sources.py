@@ -3,7 +3,13 @@
 import re
 from dataclasses import dataclass
 
-HUB_SOURCE = r"hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+# The Hub's own rules, as huggingface_hub checks them: no "--", no "..", no ".git" at the end, 96 characters a part.
+_NAME = r"[A-Za-z0-9_]((-|[.]|-[.]|[.]-)?[A-Za-z0-9_])*"
+REPOSITORY = f"{_NAME}/{_NAME}"
+MAX_NAME_LENGTH = 96
+HUB_SOURCE = f"hf://{REPOSITORY}"
+#: In CEL, of `self`: what the pattern cannot say.
+FITS_THE_HUB = f"!self.endsWith('.git') && self.split('/').all(part, size(part) <= {MAX_NAME_LENGTH})"
 CLAIM_SOURCE = r"pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[A-Za-z0-9._-]+)*"
 SOURCE_FIX = "write hf://OWNER/NAME for a Hub repository or pvc://CLAIM/PATH for a folder on a volume claim"
 
@@ -25,9 +31,13 @@ class ClaimSource:
 
 def parse_source(source: str) -> HubSource | ClaimSource:
     """Return what `source` names; raises ValueError with the fix for anything else."""
-    if re.fullmatch(HUB_SOURCE, source):
+    if re.fullmatch(HUB_SOURCE, source) and _fits_the_hub(source):
         return HubSource(repository=source.removeprefix("hf://"))
     if re.fullmatch(CLAIM_SOURCE, source) and ".." not in source.split("/"):
         claim, _, path = source.removeprefix("pvc://").partition("/")
         return ClaimSource(claim=claim, path=path)
     raise ValueError(f"{source!r} names no source; {SOURCE_FIX}")
+
+
+def _fits_the_hub(source: str) -> bool:
+    return not source.endswith(".git") and all(len(part) <= MAX_NAME_LENGTH for part in source.split("/"))

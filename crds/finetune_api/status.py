@@ -203,7 +203,7 @@ class FinetuneJobStatus(Contract):
     world_size: int | None = None
     """Training processes over all nodes."""
     start_time: str | None = None
-    """When the operator first acted on the job, RFC 3339."""
+    """When the operator first acted on the job, or again after a suspension, RFC 3339."""
     completion_time: str | None = None
     """When the job succeeded or failed, RFC 3339."""
     phase_times: dict[str, str] = Field(default_factory=dict)

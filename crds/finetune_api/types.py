@@ -14,6 +14,7 @@ from finetune_api.datasets import Data
 from finetune_api.fields import Arguments, Name, Quantity, ShortText, rule, rules
 from finetune_api.model import Model
 from finetune_api.objective import Loss
+from finetune_api.sources import FITS_THE_HUB, REPOSITORY
 from finetune_api.status import FinetuneJobStatus
 
 GROUP = "finetune.dev"
@@ -195,8 +196,9 @@ class Publish(Contract):
         Field(
             json_schema_extra=rules(
                 rule(
-                    "self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
-                    "repository must be OWNER/NAME, for example acme/qwen3-vl-vdr",
+                    f"self.matches('^{REPOSITORY}$') && {FITS_THE_HUB}",
+                    "repository must be OWNER/NAME as the Hub allows it, for example acme/qwen3-vl-vdr: letters, "
+                    "digits, '-', '_' and '.', no '--' or '..', no '.git' at the end, 96 characters each",
                 )
             )
         ),
@@ -307,7 +309,7 @@ class FinetuneJobSpec(Contract):
     suspend: bool = False
     """True frees the accelerators; false again resumes from the newest checkpoint."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
-    """The job fails when it is not done so many seconds after its start."""
+    """The job fails when it is not done so many seconds after its start, or after the end of a suspension."""
     stall_timeout_seconds: Annotated[int, Field(ge=30)] = 1800
     """The gang is restarted when no step was made for so many seconds."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None

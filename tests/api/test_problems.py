@@ -77,7 +77,17 @@ def test_sources_name_a_repository_or_a_folder_on_a_claim() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["acme/base", "hf://base", "s3://bucket/x", "pvc://claim/../other", "hf://a/b/c", "pvc://"]
+    "text",
+    [
+        "acme/base",
+        "hf://base",
+        "s3://bucket/x",
+        "pvc://claim/../other",
+        "hf://a/b/c",
+        "pvc://",
+        "hf://a/b--c",
+        "hf://a/b.git",
+    ],
 )
 def test_other_sources_are_refused_with_the_fix(text: str) -> None:
     with pytest.raises(ValueError, match="write hf://OWNER/NAME"):

@@ -222,6 +222,26 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"publish": PUBLISH | {"repository": "model"}},
         'spec.publish.repository: Invalid value: "model": repository must be OWNER/NAME',
     ),
+    "a repository of two dashes": (
+        {"publish": PUBLISH | {"repository": "acme/a--b"}},
+        'spec.publish.repository: Invalid value: "acme/a--b": repository must be OWNER/NAME',
+    ),
+    "a repository that ends like a git folder": (
+        {"publish": PUBLISH | {"repository": "acme/a.git"}},
+        'spec.publish.repository: Invalid value: "acme/a.git": repository must be OWNER/NAME',
+    ),
+    "a repository with a long name": (
+        {"publish": PUBLISH | {"repository": f"acme/{'a' * 97}"}},
+        "repository must be OWNER/NAME",
+    ),
+    "a source that the Hub cannot have": (
+        {"model__source": "hf://acme/a..b"},
+        'spec.model.source: Invalid value: "hf://acme/a..b": write hf://OWNER/NAME for a Hub repository',
+    ),
+    "a source with a long name": (
+        {"model__source": f"hf://acme/{'a' * 97}"},
+        "write hf://OWNER/NAME for a Hub repository",
+    ),
     "an unknown field": ({"training__epochs": 3}, 'unknown field "spec.training.epochs"'),
     "a number out of range": (
         {"training__learningRate": 2},

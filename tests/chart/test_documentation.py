@@ -1,6 +1,10 @@
 import json
+import re
+import shlex
 
-from tests.chart.helm import CHART
+import pytest
+
+from tests.chart.helm import CHART, ROOT, Helm
 from tests.chart.test_values import schema_paths
 from tests.chart.values_table import PAGE, page_with_table, settings
 
@@ -17,3 +21,15 @@ def test_every_value_is_described() -> None:
     described = {setting.path for setting in settings()}
 
     assert described == set(schema_paths(schema)) - {"global"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/chart.md"])
+def test_the_documented_installation_needs_no_other_value(helm: Helm, page: str) -> None:
+    joined = (ROOT / page).read_text().replace("\\\n", " ")
+    (command,) = re.findall(r"^helm install .*", joined, flags=re.MULTILINE)
+
+    _, _, *arguments = shlex.split(command)
+    rendered = helm.run("template", *arguments)
+
+    assert "registry.example/finetune-operator" in rendered
+    assert "registry.example/finetune-trainer" in rendered

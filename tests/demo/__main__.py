@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from tests.demo.reloading import evaluate_published
-from tests.demo.summary import show, summarise
+from tests.demo.summary import is_the_same, show, summarise
 from tests.demo.view import follow
 from tests.stack import jobs
 from tests.stack.inputs import push_inputs
@@ -52,7 +52,7 @@ def _up(console: Console) -> int:
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
     show(summary, console)
     console.print(f"Written to {SUMMARY.relative_to(ROOT)}. `make demo-down` removes all of it.")
-    return 0
+    return 0 if is_the_same(summary) else 1
 
 
 def _manifest(target: Target, console: Console) -> Manifest:

@@ -50,8 +50,8 @@ def kill_operator(kube: Kubectl) -> None:
 
 
 def events(kube: Kubectl, job: Manifest) -> list[str]:
-    """Return the reasons of the job's Events, oldest first."""
+    """Return the reasons of the Events of a job as the API server keeps it, oldest first."""
     metadata = job["metadata"]
     found = kube.find("events.events.k8s.io", namespace=metadata["namespace"])
-    own = [entry for entry in found if entry.get("regarding", {}).get("name") == metadata["name"]]
+    own = [entry for entry in found if entry.get("regarding", {}).get("uid") == metadata["uid"]]
     return [entry["reason"] for entry in sorted(own, key=lambda entry: entry["metadata"]["creationTimestamp"])]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -29,7 +30,6 @@ class Run:
         self.nodes: set[str] = set()
         self.rank_metrics = ""
         self.operator_metrics = ""
-        self.commits: dict[str, Any] = {}
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +141,11 @@ def test_rank_0_and_the_operator_export_loss_and_ndcg_under_different_names(run:
 
 
 def test_the_hub_got_one_commit_with_a_card_and_no_data(run: Run, kube: Kubectl, hub: RunningHub) -> None:
-    repository = hub.commits(run.summary["repository"])
-    newest = repository["commits"][0]
+    commits = hub.commits(run.summary["repository"])["commits"]
+    uid = run.states[-1]["metadata"]["uid"]
+    newest, *others = [commit for commit in commits if uid in commit["description"]]
 
+    assert others == []
     assert newest["oid"] == run.summary["commit"]
     assert {"README.md", "modules.json"} <= set(newest["files"])
     assert not [name for name in newest["files"] if name.endswith((".png", ".parquet", ".jpg"))]
@@ -161,3 +163,21 @@ def test_the_conditions_are_those_of_a_finished_success(run: Run) -> None:
 def test_the_terminal_shows_before_and_after(run: Run) -> None:
     for words in ("Held-out queries", "NDCG@10 by embedding size", run.summary["commit"], "Loaded back from the Hub"):
         assert words in run.printed
+
+
+def test_an_operator_that_is_not_of_the_demo_is_left_alone_on_a_cluster_that_is_given(kube: Kubectl) -> None:
+    programs = os.pathsep.join([str(Path(kube.program).parent), os.environ["PATH"]])
+    given = os.environ | {"KUBECONFIG": kube.kubeconfig, "PATH": programs}
+    images = dict.fromkeys(("OPERATOR_IMAGE", "TRAINER_IMAGE", "HUB_IMAGE"), "registry.example/none:1")
+
+    installing, removing = (
+        subprocess.run(
+            [sys.executable, "-m", "tests.demo", what], cwd=ROOT, env=given | images, capture_output=True, text=True
+        )
+        for what in ("up", "down")
+    )
+
+    assert (installing.returncode, removing.returncode) == (1, 1)
+    assert "The cluster has the crd finetunejobs.finetune.dev already, which is not of the demo" in installing.stderr
+    assert "Nothing is removed: the namespace finetune-system is not of the demo" in removing.stderr
+    assert kube.get("crd", "finetunejobs.finetune.dev", namespace=NAMESPACE) is not None

@@ -94,6 +94,16 @@ def test_pods_of_strangers_are_nobodys_children() -> None:
     assert Cache(now=Clock()).put(POD, stranger) == ""
 
 
+def test_a_pod_in_another_namespace_is_no_child_whatever_its_labels_say() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest())
+    pod = raw_pod(Role.TRAIN)
+
+    cache.put(POD, {**pod, "metadata": {**pod["metadata"], "namespace": "elsewhere"}})
+
+    assert phases(cache) == []
+
+
 def test_a_complaint_of_a_pod_is_dated_from_when_it_was_first_seen() -> None:
     clock = Clock()
     cache = Cache(now=clock)

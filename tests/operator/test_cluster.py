@@ -11,9 +11,10 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
 
 from finetune_operator.core.decision import Deletion, Event
+from finetune_operator.core.observed import Notice
 from finetune_operator.shell.cluster import UNTYPED, ApiError, Call, Cluster
 from finetune_operator.shell.kinds import JOB, POD
-from tests.operator.given import T0, UID, a_job
+from tests.operator.given import T0, UID, a_job, at
 
 JOB_MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "search"}}
 
@@ -139,20 +140,25 @@ async def test_events_about_an_object_are_read_oldest_first_whichever_api_wrote_
     events = [
         {
             "message": "c",
+            "type": "Warning",
             "series": {"lastObservedTime": "2026-11-23T09:00:30.000000Z"},
             "eventTime": "2026-11-23T08:00Z",
         },
-        {"message": "a", "lastTimestamp": "2026-11-23T09:00:10Z"},
-        {"message": "b", "eventTime": "2026-11-23T09:00:20.000000Z"},
+        {"message": "a", "lastTimestamp": "2026-11-23T09:00:10Z", "type": "Normal"},
+        {"message": "b", "eventTime": "2026-11-23T09:00:20.000000Z", "type": "Warning"},
     ]
     wire = Wire([(200, {"items": events})])
 
     async with wire.cluster() as cluster:
-        messages = await cluster.events_about("search", "uid-1")
+        notices = await cluster.events_about("search", "uid-1")
 
     query = {"fieldSelector": "involvedObject.uid=uid-1", "limit": "500"}
     assert [(seen.path, seen.query) for seen in wire.seen] == [("/api/v1/namespaces/search/events", query)]
-    assert messages == ["a", "b", "c"]
+    assert notices == [
+        Notice(message="a", is_warning=False, seen_at=at(10)),
+        Notice(message="b", seen_at=at(20)),
+        Notice(message="c", seen_at=at(30)),
+    ]
 
 
 async def test_the_servers_words_are_in_the_error() -> None:

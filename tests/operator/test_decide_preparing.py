@@ -11,6 +11,7 @@ from tests.operator.given import (
     BASE,
     PREPARED,
     T0,
+    TRAINED,
     a_child,
     a_job,
     a_pod,
@@ -170,6 +171,31 @@ def test_a_pod_that_cannot_start_fails_the_job_after_a_minute_and_not_before(rea
     assert (before.status.phase, before.requeue_after) == (Phase.PREPARING, 10)
     assert conditions(after.status)["Validated"] == ("False", reason.value)
     assert after.delete == (Deletion(kind="Job", name=f"{BASE}-prepare", uid=f"uid-{BASE}-prepare"),)
+
+
+def test_a_prepare_that_is_tried_again_says_what_went_wrong() -> None:
+    result = a_result(Role.PREPARE, Reason.HUB_UNAVAILABLE, "the Hub answers 503")
+    pods = (a_pod(Role.PREPARE, phase="Failed", containers=ended(75, result)), a_pod(Role.PREPARE, index=1))
+
+    decision = look(a_job(), Observed(jobs=(a_child(Role.PREPARE),), pods=pods))
+
+    assert decision.status.phase == Phase.PREPARING
+    assert condition(decision.status, ConditionType.SUCCEEDED).message == (
+        "model and data are fetched and checked before an accelerator is asked for; it is tried again, because the Hub "
+        "answers 503"
+    )
+
+
+@pytest.mark.parametrize(("role", "done"), [(Role.PREPARE, Observed()), (Role.PUBLISH, TRAINED)])
+def test_the_pod_of_prepare_or_publish_on_a_silent_node_is_removed_by_force(role: Role, done: Observed) -> None:
+    job = with_status(a_job(), look(a_job(), done).status)
+    pod = a_pod(role, phase="Running", gone_at=at(60))
+    observed = Observed(jobs=(*done.jobs, a_child(role)), pods=(*done.pods, pod))
+
+    before, after = look(job, observed, now=at(80)), look(job, observed, now=at(90))
+
+    assert (before.delete, before.requeue_after) == ((), 10)
+    assert after.delete == (Deletion(kind="Pod", name=pod.name, uid=pod.uid, is_forced=True),)
 
 
 def test_a_suspended_new_job_makes_nothing() -> None:

@@ -9,7 +9,7 @@ from finetune_api.reasons import Reason
 from finetune_api.status import CheckpointStatus, ConditionType, MetricsStatus, Phase, RestartCounts
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.decision import Deletion
-from finetune_operator.core.observed import Observed
+from finetune_operator.core.observed import Observed, Trouble
 from tests.operator.given import (
     BASE,
     PREPARED,
@@ -113,6 +113,65 @@ def test_a_gang_that_stands_still_for_too_long_is_restarted() -> None:
     assert (before.status.attempt, before.requeue_after) == (1, 1.0)
     assert (after.status.attempt, after.status.phase) == (2, Phase.RESTARTING)
     assert conditions(after.status)["Training"] == ("False", "ProgressStalled")
+
+
+def test_the_wait_in_a_queue_is_no_time_without_progress() -> None:
+    job = while_training(stallTimeoutSeconds=60)
+    report = a_report(7, advanced_at=T0)
+    held = Observed(jobs=(replace(GANG, is_suspended=True),), progress=report, progress_written_at=T0)
+    job = once(job, held, seconds=10)
+    running = Observed(jobs=(GANG,), pods=ranks(), progress=report, progress_written_at=T0)
+
+    admitted = look(job, running, now=at(3600))
+    stalled = look(with_status(job, admitted.status), running, now=at(3660))
+
+    assert (admitted.status.phase, admitted.status.attempt, admitted.requeue_after) == (Phase.TRAINING, 1, 60)
+    assert (stalled.status.phase, stalled.status.attempt) == (Phase.RESTARTING, 2)
+
+
+def test_a_registry_that_is_away_for_minutes_does_not_end_a_job_with_checkpoints() -> None:
+    job = with_status(a_job(), look(a_job(), PREPARED).status)
+    pods = (*ranks(num=1), a_pod(Role.TRAIN, index=1, attempt=1))
+    trouble = Trouble(pod_uid=pods[1].uid, reason=Reason.IMAGE_UNAVAILABLE, message="429 from the registry", since=T0)
+    observed = Observed(jobs=(GANG,), pods=pods, troubles=(trouble,))
+
+    patient, late = look(job, observed, now=at(1799)), look(job, observed, now=at(1800))
+
+    assert (patient.status.phase, patient.requeue_after) == (Phase.QUEUED, 1)
+    scheduled = condition(patient.status, ConditionType.SCHEDULED)
+    assert (scheduled.reason, scheduled.message) == ("ImageUnavailable", "429 from the registry")
+    assert [(event.kind, event.reason) for event in patient.events] == [("Warning", "ImageUnavailable")]
+    assert (late.status.phase, conditions(late.status)["Training"]) == (Phase.FAILED, ("False", "ImageUnavailable"))
+
+
+def test_a_pod_that_is_not_made_says_why_and_ends_nothing() -> None:
+    job = with_status(a_job(), look(a_job(), PREPARED).status)
+    pods = ranks("Pending")
+    trouble = Trouble(pod_uid=pods[0].uid, reason=Reason.POD_NOT_STARTED, message="no such volume", since=T0)
+
+    decision = look(job, Observed(jobs=(GANG,), pods=pods, troubles=(trouble,)), now=at(7200))
+
+    assert decision.status.phase == Phase.QUEUED
+    assert condition(decision.status, ConditionType.SCHEDULED).message == "no such volume"
+
+
+def test_a_gang_that_the_api_server_does_not_take_waits_and_says_why() -> None:
+    job = with_status(a_job(), look(a_job(), PREPARED).status)
+
+    decision = look(job, replace(PREPARED, obstacle="exceeded quota: count/jobs.batch=0"))
+
+    assert kinds(decision)[-1] == f"Job/{BASE}-train-1"
+    scheduled = condition(decision.status, ConditionType.SCHEDULED)
+    assert (scheduled.reason, scheduled.message) == ("Blocked", "exceeded quota: count/jobs.batch=0")
+
+
+def test_pods_whose_job_was_deleted_without_them_are_deleted() -> None:
+    job = with_status(a_job(), look(while_training(), Observed(pods=ranks())).status)
+
+    decision = look(job, Observed(pods=ranks()))
+
+    assert (job.status.phase, job.status.attempt) == (Phase.RESTARTING, 2)
+    assert decision.delete == tuple(Deletion(kind="Pod", name=pod.name, uid=pod.uid) for pod in ranks())
 
 
 def test_a_lost_rank_raises_the_attempt_and_charges_the_budget_in_one_write() -> None:
@@ -319,6 +378,17 @@ def test_the_deadline_fails_the_job_and_frees_its_accelerators() -> None:
     assert (after.status.phase, after.delete) == (Phase.FAILED, (DELETE_GANG,))
     assert conditions(after.status)["Succeeded"] == ("False", "DeadlineExceeded")
     assert conditions(after.status)["Training"] == ("False", "DeadlineExceeded")
+
+
+def test_the_deadline_counts_from_the_end_of_a_suspension() -> None:
+    job = while_training(activeDeadlineSeconds=100)
+    suspended = job.model_copy(update={"spec": job.spec.model_copy(update={"suspend": True})})
+    held = once(suspended, Observed(jobs=(GANG,), pods=ranks()), seconds=50)
+
+    resumed = look(with_status(job, held.status), PREPARED, now=at(5000))
+
+    assert held.status.start_time is None
+    assert (resumed.status.start_time, resumed.requeue_after) == ("2026-11-23T10:23:20Z", 100)
 
 
 def test_a_trained_model_is_published_with_its_final_numbers_in_the_status() -> None:

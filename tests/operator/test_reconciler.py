@@ -11,6 +11,7 @@ from finetune_api import keys
 from finetune_api.contract import Progress, Role
 from finetune_api.status import ConditionType, Phase, ProgressStatus
 from finetune_operator.core.decision import Deletion, Manifest
+from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import format_time
 from finetune_operator.shell.cluster import NOT_FOUND, UNTYPED, ApiError, Call, NameTakenError
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, WATCHED
@@ -38,6 +39,17 @@ class Overloaded(World):
         return await super().apply(wanted, is_rehearsal=is_rehearsal)
 
 
+class Full(World):
+    """A world with a quota of Jobs that is used up."""
+
+    is_full = True
+
+    async def apply(self, wanted: Manifest, *, is_rehearsal: bool = False) -> Manifest:
+        if wanted["kind"] == "Job" and not is_rehearsal and self.is_full:
+            raise ApiError(Call(method="PATCH", path="jobs"), 403, "exceeded quota: count/jobs.batch")
+        return await super().apply(wanted, is_rehearsal=is_rehearsal)
+
+
 class Starved(World):
     """A world whose quota allows no pods; the Job controller tries again and again, with another name each time."""
 
@@ -47,9 +59,9 @@ class Starved(World):
         job["status"] = {"startTime": format_time(self.now)}
         self._store(JOB, "MODIFIED", job)
 
-    async def events_about(self, namespace: str, uid: str) -> list[str]:
+    async def events_about(self, namespace: str, uid: str) -> list[Notice]:
         self.num_tries += 1
-        return [f'Error creating: pods "{BASE}-{self.num_tries}" is forbidden: exceeded quota: none']
+        return [Notice(message=f'Error creating: pods "{BASE}-{self.num_tries}" is forbidden: exceeded quota: none')]
 
 
 def advance(world: World, operator: Operator, *, rounds: int) -> None:
@@ -162,6 +174,28 @@ def test_a_quota_that_refuses_pods_is_told_in_the_status_and_written_once() -> N
     assert (world.version, world.num_tries) == (version, 4)
 
 
+def test_a_quota_that_refuses_the_job_itself_is_told_and_passes() -> None:
+    world = Full(script=("ok",))
+    operator = Operator(world)
+    with pytest.raises(ApiError, match="exceeded quota"):
+        operator.look()
+    with pytest.raises(ApiError, match="exceeded quota"):
+        operator.look()
+    told = condition(world.status, ConditionType.SUCCEEDED)
+    events = [event.reason for event in world.events]
+
+    world.is_full = False
+    operator.look()
+    operator.look()
+
+    assert (told.reason, told.message) == (
+        "Blocked",
+        f"the API server does not make Job {BASE}-prepare: exceeded quota: count/jobs.batch",
+    )
+    assert events == ["Preparing", "Blocked"]
+    assert condition(world.status, ConditionType.SUCCEEDED).reason == "Preparing"
+
+
 def test_a_busy_api_server_is_no_reason_to_fail_a_job() -> None:
     world = Overloaded(script=("ok",))
     operator = Operator(world)
@@ -177,8 +211,13 @@ def test_an_object_of_somebody_else_is_never_adopted() -> None:
     foreign = {"kind": "ConfigMap", "metadata": {"name": f"{BASE}-config", "uid": "foreign"}}
     world.objects[("ConfigMap", f"{BASE}-config")] = foreign
 
-    with pytest.raises(NameTakenError, match=f"ConfigMap {BASE}-config belongs to somebody else"):
-        Operator(world).look()
+    operator = Operator(world)
+    for _ in range(2):
+        with pytest.raises(NameTakenError, match=f"ConfigMap {BASE}-config belongs to somebody else"):
+            operator.look()
+
+    told = condition(world.status, ConditionType.SUCCEEDED)
+    assert (told.reason, told.message) == ("Blocked", f"ConfigMap {BASE}-config belongs to somebody else; remove it")
 
 
 def test_a_status_that_changed_meanwhile_is_not_overwritten_and_nothing_is_made() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from finetune_api.contract import Role
 from finetune_api.status import ConditionType, Phase
-from finetune_operator.core.observed import JobView, Observed, Refusal
+from finetune_operator.core.observed import JobView, Notice, Observed, Refusal
 from finetune_operator.core.shortage import explain_refusal, is_short, seconds_to_shortage
 from tests.operator.given import (
     BASE,
@@ -74,11 +74,13 @@ def test_events_are_asked_for_when_patience_ends_and_once_a_minute_from_then_on(
     ],
 )
 def test_the_words_of_a_refusal_are_the_same_for_each_pod(message: str, words: str) -> None:
-    assert explain_refusal([message]) == words
+    assert explain_refusal([Notice(message=message)]) == words
 
 
 def test_the_newest_refusal_counts() -> None:
-    assert explain_refusal(["Error creating: old", "Error creating: new", "Created pod: x"]) == "new"
+    notices = [Notice(message=text) for text in ("Error creating: old", "Error creating: new", "Created pod: x")]
+
+    assert explain_refusal(notices) == "new"
 
 
 def test_a_refused_prepare_pod_is_told_and_told_once() -> None:

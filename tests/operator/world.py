@@ -19,6 +19,7 @@ from finetune_api.reasons import Reason
 from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.decision import Deletion, Event
+from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import format_time
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import CONFLICT, ApiError, Call, Cluster
@@ -29,7 +30,7 @@ from finetune_operator.shell.telemetry import Telemetry
 from tests.operator.given import PLATFORM, T0, UID, manifest
 
 Object = dict[str, Any]
-GRACE = timedelta(seconds=60)
+GRACE = timedelta(seconds=50)
 
 
 class CrashError(Exception):
@@ -137,7 +138,7 @@ class World:
         ]
         return found, self.version
 
-    async def events_about(self, namespace: str, uid: str) -> list[str]:
+    async def events_about(self, namespace: str, uid: str) -> list[Notice]:
         return []
 
     async def post_event(self, job: FinetuneJob, event: Event, *, instance: str, now: datetime) -> None:
@@ -182,7 +183,13 @@ class World:
     def _make_pod(self, job: Object, index: int) -> None:
         labels = {**job["spec"]["template"]["metadata"]["labels"], keys.LABEL_COMPLETION_INDEX: str(index)}
         name = f"{job['metadata']['name']}-{index}-{self.version}"
-        metadata = {"name": name, "uid": f"uid-{name}", "labels": labels, "owner": job["metadata"]["uid"]}
+        metadata = {
+            "name": name,
+            "namespace": job["metadata"]["namespace"],
+            "uid": f"uid-{name}",
+            "labels": labels,
+            "owner": job["metadata"]["uid"],
+        }
         self._store(POD, "ADDED", {"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": "Pending"}})
 
     # The kubelet

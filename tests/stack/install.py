@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[2]
 RELEASE = "finetune-operator"
 SYSTEM_NAMESPACE = "finetune-system"
 HUB_NAMESPACE = "finetune-hub"
+CRD = "finetunejobs.finetune.dev"
+#: On the namespace of an operator that came from here, in a cluster that is somebody's.
+LABEL_OURS = "finetune.dev/demo"
 #: Test accounts of the Hub in tests/hub; they open nothing else.
 WRITE_TOKEN = "hf_demo_write"
 READ_TOKEN = "hf_demo_read"
@@ -43,11 +46,32 @@ def _secret(name: str, token: str, *, namespace: str) -> Manifest:
 
 def install(target: Target) -> Stack:
     """Have the operator and the Hub running; returns when both are ready."""
+    _claim(target)
     stack = Stack(target=target)
     stack.namespace(HUB_NAMESPACE)
     _start_hub(target)
     install_chart(target)
     return stack
+
+
+def _claim(target: Target) -> None:
+    """Take a given cluster that has no FinetuneJobs; raises SystemExit for one with an operator of its own."""
+    if target.is_ours or _is_claimed(target):
+        return
+    kubectl = target.kubectl
+    for kind, name in (("crd", CRD), ("namespace", SYSTEM_NAMESPACE)):
+        if kubectl.get(kind, name, namespace=SYSTEM_NAMESPACE) is not None:
+            raise SystemExit(
+                f"The cluster has the {kind} {name} already, which is not of the demo. The demo installs an operator "
+                "of its own and removes it with all FinetuneJobs: give it a cluster without."
+            )
+    metadata = {"name": SYSTEM_NAMESPACE, "labels": {LABEL_OURS: "true"}}
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+
+def _is_claimed(target: Target) -> bool:
+    namespace = target.kubectl.get("namespace", SYSTEM_NAMESPACE, namespace=SYSTEM_NAMESPACE)
+    return namespace is not None and LABEL_OURS in namespace["metadata"].get("labels", {})
 
 
 def install_chart(target: Target, *, replicas: int = 1) -> None:
@@ -96,9 +120,11 @@ def _start_hub(target: Target) -> None:
 
 
 def uninstall(target: Target, *namespaces: str) -> None:
-    """Remove the chart, the CRD with all its objects, the Hub and the given namespaces."""
+    """Remove the chart, the CRD with all its objects, the Hub and the given namespaces, if they came from here."""
     kubectl = target.kubectl
+    if not _is_claimed(target):
+        raise SystemExit(f"Nothing is removed: the namespace {SYSTEM_NAMESPACE} is not of the demo, or not there.")
     kubectl.run("delete", "namespace", *namespaces, HUB_NAMESPACE, "--ignore-not-found")
     _helm(target, "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
-    kubectl.run("delete", "crd", "finetunejobs.finetune.dev", "--ignore-not-found")
+    kubectl.run("delete", "crd", CRD, "--ignore-not-found")
     kubectl.run("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found")

@@ -69,6 +69,16 @@ def wait_until(kubectl: Kubectl, job: Manifest, holds: Callable[[Manifest], bool
     raise AssertionError("unreachable")
 
 
+def states_until_finished(kubectl: Kubectl, job: Manifest, *, seconds: float) -> list[Manifest]:
+    """Return every state of the job from now on until it has succeeded or failed."""
+    states = []
+    for state in watch(kubectl, job, seconds=seconds):
+        states.append(state)
+        if is_finished(state):
+            break
+    return states
+
+
 def wait_until_finished(kubectl: Kubectl, job: Manifest, *, seconds: float) -> Manifest:
     """Return the job when it has succeeded or failed."""
     return wait_until(kubectl, job, is_finished, seconds=seconds)

@@ -12,16 +12,17 @@ from finetune_api.problems import check_spec
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob
+from finetune_operator.core.cleaning import clean_up
 from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decision import Decision, Situation
-from finetune_operator.core.ending import clean_up, fail, soonest
+from finetune_operator.core.ending import fail
 from finetune_operator.core.failures import Failure
 from finetune_operator.core.observed import Observed
 from finetune_operator.core.phases import begin, is_finished
 from finetune_operator.core.platform import Platform
 from finetune_operator.core.preparing import is_prepared, prepare
 from finetune_operator.core.publishing import publish
-from finetune_operator.core.times import parse_time
+from finetune_operator.core.times import parse_time, soonest
 from finetune_operator.core.training import is_trained, train
 from finetune_operator.core.transitions import find_transitions
 

@@ -47,10 +47,11 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What to do now, in this order: write the status, delete, rehearse, apply, post events.
+    """What to do now, in this order: write the status, post events, delete, rehearse, apply.
 
     The status comes first because it carries the intent (number of the attempt, budgets): whoever is killed after
-    writing it finds it again and goes on; whoever is killed before has done nothing.
+    writing it finds it again and goes on; whoever is killed before has done nothing. Events come next, because what
+    follows may fail and they are told by the change of the status alone.
     """
 
     status: FinetuneJobStatus

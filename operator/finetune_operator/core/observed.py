@@ -35,6 +35,7 @@ class ChildView:
     """What Jobs and pods have in common."""
 
     name: str
+    namespace: str = ""
     uid: str
     resource_version: int = 0
     role: Role
@@ -113,6 +114,15 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One Event about a pod or a Job."""
+
+    message: str
+    is_warning: bool = True
+    seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refusal:
     """Why the API server does not let a Job have its pods."""
 
@@ -131,6 +141,8 @@ class Observed:
     refusals: tuple[Refusal, ...] = ()
     rejection: str = ""
     """What the API server said when it refused a child for good."""
+    obstacle: str = ""
+    """Why a child could not be made just now, as a quota, a policy or a name that is taken."""
     progress_written_at: datetime | None = None
     """When this operator last wrote progress into the status."""
 

@@ -53,6 +53,13 @@ def enter(
     )
 
 
+def suspended(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
+    """Return the status of a job that its owner holds back. Its start, from which deadlines count, is yet to come."""
+    message = "spec.suspend is true; set it to false to go on"
+    status = enter(status, situation, Phase.SUSPENDED, Reason.SUSPENDED, message)
+    return status.model_copy(update={"start_time": None})
+
+
 def in_phase(status: FinetuneJobStatus, situation: Situation, phase: Phase) -> FinetuneJobStatus:
     """Return the status with the phase, and the time it was first entered."""
     times = {phase.value: format_time(situation.now), **status.phase_times}

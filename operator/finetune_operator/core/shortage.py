@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from finetune_operator.core.observed import JobView, Observed, PodView
+from finetune_operator.core.observed import JobView, Notice, Observed, PodView
 from finetune_operator.core.times import seconds_since
 
 PATIENCE_SECONDS = 30
@@ -33,9 +33,9 @@ def _remaining_patience(job: JobView, pods: tuple[PodView, ...], now: datetime) 
     return PATIENCE_SECONDS - seconds_since(job.started_at, now)
 
 
-def explain_refusal(messages: Iterable[str]) -> str:
+def explain_refusal(notices: Iterable[Notice]) -> str:
     """Return why the API server refused a pod, by the Events of its Job, oldest first; empty if they do not tell."""
-    found = [match["words"] for message in messages if (match := REFUSED.search(message))]
+    found = [match["words"] for notice in notices if (match := REFUSED.search(notice.message))]
     return found[-1] if found else ""
 
 

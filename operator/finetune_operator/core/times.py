@@ -16,3 +16,9 @@ def format_time(time: datetime) -> str:
 def seconds_since(time: datetime | None, now: datetime) -> float:
     """Return the seconds from `time` to `now`; 0 when there is no time."""
     return 0.0 if time is None else (now - time).total_seconds()
+
+
+def soonest(*seconds: float | None) -> float | None:
+    """Return the least of the times that there are, at least a moment from now; None if there are none."""
+    known = [value for value in seconds if value is not None]
+    return max(0.5, min(known)) if known else None

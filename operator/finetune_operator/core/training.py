@@ -11,17 +11,18 @@ from finetune_operator.core.backoff import seconds_to_restart
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
+from finetune_operator.core.cleaning import delete_orphans, force_stuck, job_deletion
 from finetune_operator.core.conditions import Finding, find_condition, is_true
 from finetune_operator.core.decision import Decision, Manifest, Situation
-from finetune_operator.core.ending import fail, force_stuck, job_deletion, soonest
+from finetune_operator.core.ending import fail
 from finetune_operator.core.evidence import EVIDENCE_SECONDS
 from finetune_operator.core.failures import Failure, charge, is_affordable
 from finetune_operator.core.gang import Gang, train_jobs, train_pods
-from finetune_operator.core.phases import enter, update_conditions
-from finetune_operator.core.preparing import suspended
+from finetune_operator.core.observed import ProgressReport
+from finetune_operator.core.phases import enter, suspended, update_conditions
 from finetune_operator.core.results import with_progress, with_result, with_training_done
-from finetune_operator.core.times import seconds_since
-from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
+from finetune_operator.core.times import parse_time, seconds_since, soonest
+from finetune_operator.core.waiting import find_complaint, find_hopeless, find_obstacle, seconds_to_next_look
 
 
 def is_trained(status: FinetuneJobStatus) -> bool:
@@ -58,7 +59,10 @@ def _without_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
         text = f"attempt {status.attempt} waits, because gangs before it were lost one after another"
         return Decision(status=_restarting(status, situation, text), requeue_after=soonest(wait))
     status = status.model_copy(update={"attempt": max(1, status.attempt)})
-    status = _queued(status, situation, Reason.WAITING_FOR_GANG, "the training pods are being made")
+    if obstacle := find_obstacle(situation.observed):
+        status = _queued(status, situation, obstacle.reason, obstacle.message)
+    else:
+        status = _queued(status, situation, Reason.WAITING_FOR_GANG, "the training pods are being made")
     return Decision(status=status, apply=_children(situation, status.attempt))
 
 
@@ -144,9 +148,11 @@ def _restarting(status: FinetuneJobStatus, situation: Situation, why: str) -> Fi
 
 
 def _stale(situation: Situation, attempt: int) -> Decision:
-    jobs = [job for job in train_jobs(situation.observed) if job.attempt < attempt and not job.is_deleting]
-    forced, wait = force_stuck(situation, before_attempt=attempt)
-    delete = (*[job_deletion(job) for job in jobs], *forced)
+    observed = situation.observed
+    jobs = [job for job in train_jobs(observed) if job.attempt < attempt and not job.is_deleting]
+    pods = [pod for pod in train_pods(observed) if pod.attempt < attempt]
+    forced, wait = force_stuck(pods, situation.now)
+    delete = (*[job_deletion(job) for job in jobs], *delete_orphans(observed, pods), *forced)
     return Decision(status=situation.job.status, delete=delete, requeue_after=wait)
 
 
@@ -154,11 +160,19 @@ def _stalled(status: FinetuneJobStatus, situation: Situation) -> Failure | None:
     report, limit = situation.observed.progress, situation.job.spec.stall_timeout_seconds
     if status.phase != Phase.TRAINING or report is None or report.attempt != status.attempt:
         return None
-    if seconds_since(report.advanced_at, situation.now) < limit:
+    if _seconds_without_news(report, status, situation) < limit:
         return None
     message = f"no step and no answer of rank 0 that shows one for {limit} s. "
     next_step = GUIDANCE[Reason.PROGRESS_STALLED].next_step
     return Failure(reason=Reason.PROGRESS_STALLED, message=message + next_step)
+
+
+def _seconds_without_news(report: ProgressReport, status: FinetuneJobStatus, situation: Situation) -> float:
+    """Return how long rank 0 has shown nothing new; a gang that a queue held back begins again at 0."""
+    training = find_condition(status, ConditionType.TRAINING)
+    began = parse_time(training.last_transition_time) if training is not None else None
+    since = max(report.advanced_at, began) if began is not None else report.advanced_at
+    return seconds_since(since, situation.now)
 
 
 def _running(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:
@@ -174,7 +188,7 @@ def _running(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Dec
     progress = _news(status, situation)
     if progress is not None and (is_new or _is_due(situation)):
         status = with_progress(status, progress)
-    return Decision(status=status, requeue_after=_until_stalled(situation))
+    return Decision(status=status, requeue_after=_until_stalled(status, situation))
 
 
 def _news(status: FinetuneJobStatus, situation: Situation) -> Progress | None:
@@ -187,11 +201,11 @@ def _is_due(situation: Situation) -> bool:
     return written_at is None or seconds_since(written_at, situation.now) >= situation.platform.progress_status_seconds
 
 
-def _until_stalled(situation: Situation) -> float | None:
+def _until_stalled(status: FinetuneJobStatus, situation: Situation) -> float | None:
     report = situation.observed.progress
     if report is None:
         return None
-    return soonest(situation.job.spec.stall_timeout_seconds - seconds_since(report.advanced_at, situation.now))
+    return soonest(situation.job.spec.stall_timeout_seconds - _seconds_without_news(report, status, situation))
 
 
 def _waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:
@@ -201,7 +215,7 @@ def _waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Dec
     if gang.is_queued:
         status = _queued(status, situation, Reason.QUEUED, "the queue has not admitted the training Job yet")
     elif complaint := find_complaint(observed, gang.job, gang.pods, now):
-        status = _queued(status, situation, Reason.UNSCHEDULABLE, complaint)
+        status = _queued(status, situation, complaint.reason, complaint.message)
     else:
         text = f"{gang.num_running} of {gang.num_nodes} pods run"
         status = _queued(status, situation, Reason.WAITING_FOR_GANG, text)

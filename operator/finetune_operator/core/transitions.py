@@ -7,36 +7,39 @@ from finetune_operator.core.decision import Event
 
 NOTE_LIMIT_BYTES = 1024
 WARNINGS = (Phase.FAILED, Phase.RESTARTING)
+#: Reasons why pods are not there that somebody may want to do something about.
+HELD_BACK = (
+    Reason.UNSCHEDULABLE,
+    Reason.BLOCKED,
+    Reason.POD_NOT_STARTED,
+    Reason.IMAGE_UNAVAILABLE,
+    Reason.SECRET_NOT_FOUND,
+)
 
 
 def find_transitions(old: FinetuneJobStatus, new: FinetuneJobStatus) -> tuple[Event, ...]:
     """Return the Events that tell how `new` came out of `old`."""
-    events = []
     if new.phase is not None and (new.phase != old.phase or _is_new_attempt(old, new)):
-        events.append(_phase_event(new, new.phase))
-    if _reason(new, ConditionType.SCHEDULED) == Reason.UNSCHEDULABLE != _reason(old, ConditionType.SCHEDULED):
-        scheduled = find_condition(new, ConditionType.SCHEDULED)
-        events.append(_event("Warning", Reason.UNSCHEDULABLE, "Schedule", scheduled.message if scheduled else ""))
-    return tuple(events)
+        return (_event_of(new, new.phase),)
+    if new.phase is not None and _reason(new) in HELD_BACK and _reason(new) != _reason(old):
+        return (_event_of(new, new.phase),)
+    return ()
 
 
 def _is_new_attempt(old: FinetuneJobStatus, new: FinetuneJobStatus) -> bool:
     return new.attempt != old.attempt and new.phase == Phase.RESTARTING
 
 
-def _phase_event(status: FinetuneJobStatus, phase: Phase) -> Event:
+def _event_of(status: FinetuneJobStatus, phase: Phase) -> Event:
     summary = find_condition(status, ConditionType.SUCCEEDED)
-    kind = "Warning" if phase in WARNINGS else "Normal"
-    return _event(kind, summary.reason if summary else phase.value, phase.value, summary.message if summary else "")
+    reason, note = (summary.reason, summary.message) if summary else (phase.value, "")
+    kind = "Warning" if phase in WARNINGS or reason in HELD_BACK else "Normal"
+    return Event(kind=kind, reason=str(reason), action=phase.value, note=_cut(note or str(reason)))
 
 
-def _reason(status: FinetuneJobStatus, kind: ConditionType) -> str:
-    condition = find_condition(status, kind)
-    return condition.reason if condition else ""
-
-
-def _event(kind: str, reason: str, action: str, note: str) -> Event:
-    return Event(kind=kind, reason=str(reason), action=action, note=_cut(note or str(reason)))
+def _reason(status: FinetuneJobStatus) -> str:
+    summary = find_condition(status, ConditionType.SUCCEEDED)
+    return summary.reason if summary else ""
 
 
 def _cut(text: str) -> str:

@@ -74,6 +74,7 @@ def _identity(metadata: Manifest) -> dict[str, Any] | None:
         return None
     return {
         "name": metadata["name"],
+        "namespace": metadata.get("namespace", ""),
         "uid": metadata["uid"],
         "resource_version": int(metadata.get("resourceVersion") or 0),
         "role": Role(role),

@@ -1,17 +1,19 @@
 """Pods that do not start: which of their complaints will not pass by themselves, and how long to hope."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from finetune_api.reasons import GUIDANCE, Reason
+from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_operator.core.failures import Failure
-from finetune_operator.core.observed import JobView, Observed, PodView
+from finetune_operator.core.observed import JobView, Notice, Observed, PodView, Trouble
 from finetune_operator.core.shortage import describe_shortage, seconds_to_shortage
 from finetune_operator.core.times import seconds_since
 
 PATIENCE_SECONDS = 60
+#: Once a job has something to lose, a registry or a Secret may be away for longer before the job is given up.
+LONG_PATIENCE_SECONDS = 1800
 LOOK_AGAIN_SECONDS = 15
 # https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/kubelet/images/types.go
 IMAGE_COMPLAINTS = (
@@ -23,7 +25,8 @@ IMAGE_COMPLAINTS = (
     "RegistryUnavailable",
     "SignatureValidationFailed",
 )
-CONFIG_COMPLAINTS = ("CreateContainerConfigError",)
+# https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/kubelet/kuberuntime/kuberuntime_container.go
+CONTAINER_COMPLAINTS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff")
 STILL_CREATING = ("ContainerCreating", "PodInitializing", "")
 MISSING_SECRET = re.compile(
     r'secret "[^"]+" not found|non-existent secret key|couldn\'t find key .* in Secret', re.IGNORECASE
@@ -32,7 +35,7 @@ MISSING_SECRET = re.compile(
 
 @dataclass(frozen=True)
 class StartProblem:
-    """A complaint that keeps a pod from starting."""
+    """What keeps pods from being made or from starting, as it is told to people."""
 
     reason: Reason
     message: str
@@ -46,8 +49,9 @@ def start_problem(pod: PodView) -> StartProblem | None:
         text = f"pod {pod.name}: {container.waiting_message or container.waiting_reason}"
         if container.waiting_reason in IMAGE_COMPLAINTS:
             return StartProblem(Reason.IMAGE_UNAVAILABLE, text)
-        if container.waiting_reason in CONFIG_COMPLAINTS:
-            return StartProblem(Reason.SECRET_NOT_FOUND, text)
+        if container.waiting_reason in CONTAINER_COMPLAINTS:
+            is_about_secret = MISSING_SECRET.search(container.waiting_message)
+            return StartProblem(Reason.SECRET_NOT_FOUND if is_about_secret else Reason.POD_NOT_STARTED, text)
     return None
 
 
@@ -67,38 +71,73 @@ def seconds_to_stuck(pod: PodView, now: datetime) -> float | None:
     return remaining if remaining > 0 else LOOK_AGAIN_SECONDS
 
 
-def explain_events(pod: PodView, messages: Iterable[str]) -> StartProblem | None:
-    """Return the complaint that the pod's events show; kubelets say only there that a volume cannot be mounted."""
-    for message in messages:
-        if MISSING_SECRET.search(message):
-            return StartProblem(Reason.SECRET_NOT_FOUND, f"pod {pod.name}: {message}")
-    return None
+def explain_events(pod: PodView, notices: Sequence[Notice]) -> StartProblem | None:
+    """Return what the pod's Events complain of; kubelets say only there that a volume cannot be mounted.
+
+    A warning from before the pod had a node, or one that something else happened after, explains nothing any more.
+    """
+    for notice in notices:
+        if notice.is_warning and MISSING_SECRET.search(notice.message):
+            return StartProblem(Reason.SECRET_NOT_FOUND, f"pod {pod.name}: {notice.message}")
+    newest = notices[-1] if notices else None
+    if newest is None or not newest.is_warning or _is_older(newest.seen_at, pod.scheduled_at):
+        return None
+    return StartProblem(Reason.POD_NOT_STARTED, f"pod {pod.name}: {newest.message}")
 
 
-def find_hopeless(observed: Observed, pods: Iterable[PodView], now: datetime) -> Failure | None:
-    """Return why pods will never start, once that has been so for PATIENCE_SECONDS."""
-    uids = {pod.uid for pod in pods}
-    for trouble in observed.troubles:
-        if trouble.pod_uid in uids and seconds_since(trouble.since, now) >= PATIENCE_SECONDS:
+def _is_older(time: datetime | None, than: datetime | None) -> bool:
+    return time is not None and than is not None and time < than
+
+
+def find_hopeless(
+    observed: Observed, pods: Iterable[PodView], now: datetime, *, patience: float = LONG_PATIENCE_SECONDS
+) -> Failure | None:
+    """Return why pods will not start before somebody does something, once that has been so for `patience` seconds."""
+    for trouble in _troubles(observed, pods):
+        is_hopeless = GUIDANCE[trouble.reason].fault == Fault.USER
+        if is_hopeless and seconds_since(trouble.since, now) >= patience:
             message = f"{trouble.message}. {GUIDANCE[trouble.reason].next_step}"
             return Failure(reason=trouble.reason, message=message)
     return None
 
 
-def find_complaint(observed: Observed, job: JobView, pods: tuple[PodView, ...], now: datetime) -> str:
-    """Return why a Job's pods are not there or have no node, in the cluster's own words; empty if all is well."""
-    unscheduled = [pod.unscheduled for pod in pods if pod.unscheduled]
-    if not unscheduled:
-        return describe_shortage(observed, job, pods, now)
-    who = f"the {job.role.value} pod has" if job.num_pods == 1 else f"{len(unscheduled)} of {job.num_pods} pods have"
-    return f"{who} no node yet: {unscheduled[0]}"
+def find_complaint(observed: Observed, job: JobView, pods: tuple[PodView, ...], now: datetime) -> StartProblem | None:
+    """Return why a Job's pods are not there, have no node or do not start, in the cluster's words; None if they do."""
+    if text := _unscheduled(job, pods) or describe_shortage(observed, job, pods, now):
+        return StartProblem(Reason.UNSCHEDULABLE, text)
+    trouble = next(_troubles(observed, pods), None)
+    return StartProblem(trouble.reason, trouble.message) if trouble is not None else None
 
 
-def seconds_to_next_look(observed: Observed, job: JobView, pods: tuple[PodView, ...], now: datetime) -> float | None:
-    """Return when a pod that is not there or does not start yet deserves another look, or None."""
+def find_obstacle(observed: Observed) -> StartProblem | None:
+    """Return why the API server does not take a child of the job, though it may later; None if it does."""
+    return StartProblem(Reason.BLOCKED, observed.obstacle) if observed.obstacle else None
+
+
+def _unscheduled(job: JobView, pods: tuple[PodView, ...]) -> str:
+    messages = [pod.unscheduled for pod in pods if pod.unscheduled]
+    if not messages:
+        return ""
+    who = f"the {job.role.value} pod has" if job.num_pods == 1 else f"{len(messages)} of {job.num_pods} pods have"
+    return f"{who} no node yet: {messages[0]}"
+
+
+def _troubles(observed: Observed, pods: Iterable[PodView]) -> Iterator[Trouble]:
     uids = {pod.uid for pod in pods}
-    troubled = [t for t in observed.troubles if t.pod_uid in uids]
-    times = [max(1.0, PATIENCE_SECONDS - seconds_since(trouble.since, now)) for trouble in troubled]
+    return (trouble for trouble in observed.troubles if trouble.pod_uid in uids)
+
+
+def seconds_to_next_look(
+    observed: Observed,
+    job: JobView,
+    pods: tuple[PodView, ...],
+    now: datetime,
+    *,
+    patience: float = LONG_PATIENCE_SECONDS,
+) -> float | None:
+    """Return when a pod that is not there or does not start yet deserves another look, or None."""
+    troubled = [t for t in _troubles(observed, pods) if GUIDANCE[t.reason].fault == Fault.USER]
+    times = [max(1.0, patience - seconds_since(trouble.since, now)) for trouble in troubled]
     times += [seconds for pod in pods if (seconds := seconds_to_stuck(pod, now)) is not None]
     missing = seconds_to_shortage(job, pods, now)
     return min([*times, *([] if missing is None else [missing])], default=None)

@@ -28,6 +28,14 @@ class Family:
     progress: ProgressReport | None = None
     progress_written_at: datetime | None = None
     rejection: str = ""
+    obstacle: str = ""
+
+    def own_children(self) -> list[JobView | PodView]:
+        """Return the children in the job's namespace; anybody may write a label in another one."""
+        children = list(self.children.values())
+        if self.manifest is None:
+            return children
+        return [view for view in children if view.namespace == self.manifest["metadata"]["namespace"]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ class Cache:
     def observe(self, uid: str) -> Observed:
         """Return what is known of a job's children."""
         family = self._families.get(uid) or Family()
-        children = family.children.values()
+        children = family.own_children()
         return Observed(
             jobs=tuple(view for view in children if isinstance(view, JobView)),
             pods=tuple(view for view in children if isinstance(view, PodView)),
@@ -140,6 +148,7 @@ class Cache:
             troubles=tuple(family.troubles.values()),
             refusals=tuple(family.refusals.values()),
             rejection=family.rejection,
+            obstacle=family.obstacle,
             progress_written_at=family.progress_written_at,
         )
 
@@ -183,6 +192,11 @@ class Cache:
         if uid in self._families:
             self._families[uid].rejection = message
 
+    def note_obstacle(self, uid: str, message: str) -> None:
+        """Remember why a child cannot be made just now; empty: all could."""
+        if uid in self._families:
+            self._families[uid].obstacle = message
+
     def note_events(self, uid: str, pod: PodView, problem: StartProblem | None) -> None:
         """Remember what a pod's events say about why it does not start."""
         family = self._families.get(uid)
@@ -213,7 +227,7 @@ def _version(manifest: Manifest) -> int:
 
 
 def _leaders(family: Family, attempt: int) -> list[PodView]:
-    pods = [view for view in family.children.values() if isinstance(view, PodView)]
+    pods = [view for view in family.own_children() if isinstance(view, PodView)]
     return [
         pod
         for pod in pods

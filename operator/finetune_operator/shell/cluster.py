@@ -15,10 +15,13 @@ from finetune_api.keys import FIELD_MANAGER
 from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.decision import Deletion, Event, Manifest
+from finetune_operator.core.observed import Notice
+from finetune_operator.core.times import parse_time
 from finetune_operator.shell.kinds import CHILDREN, CORE_EVENT, EVENT, FINETUNE_JOB, Kind
 
 REQUEST_SECONDS = 30
 PAGE_SIZE = 500
+FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409
 REJECTED = (400, 422)
@@ -146,11 +149,18 @@ class Cluster:
                 return
             query["continue"] = token
 
-    async def events_about(self, namespace: str, uid: str) -> list[str]:
-        """Return the messages of the Events about an object, oldest first."""
+    async def events_about(self, namespace: str, uid: str) -> list[Notice]:
+        """Return the Events about an object, oldest first."""
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(PAGE_SIZE)}
         page = await self._request(Call(method="GET", path=CORE_EVENT.path(namespace), query=query, verb="LIST"))
-        return [item.get("message") or "" for item in sorted(page["items"], key=_last_seen)]
+        return [
+            Notice(
+                message=item.get("message") or "",
+                is_warning=item.get("type") == "Warning",
+                seen_at=parse_time(_last_seen(item) or None),
+            )
+            for item in sorted(page["items"], key=_last_seen)
+        ]
 
     async def post_event(self, job: FinetuneJob, event: Event, *, instance: str, now: datetime) -> None:
         """Post one Event about the job."""

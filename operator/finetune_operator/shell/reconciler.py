@@ -22,7 +22,7 @@ from finetune_operator.core.shortage import explain_refusal, is_short
 from finetune_operator.core.times import parse_time, seconds_since
 from finetune_operator.core.waiting import explain_events, is_stuck
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.cluster import NOT_FOUND, ApiError, Cluster, NameTakenError
+from finetune_operator.shell.cluster import FORBIDDEN, NOT_FOUND, ApiError, Cluster, NameTakenError
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, Kind
 from finetune_operator.shell.telemetry import Telemetry
@@ -84,28 +84,29 @@ class Reconciler:
         uid = job.metadata.uid
         for pod in self.cache.observe(uid).pods:
             if is_stuck(pod, self.now()):
-                messages = await self.cluster.events_about(job.metadata.namespace, pod.uid)
-                self.cache.note_events(uid, pod, explain_events(pod, messages))
+                notices = await self.cluster.events_about(job.metadata.namespace, pod.uid)
+                self.cache.note_events(uid, pod, explain_events(pod, notices))
 
     async def _ask_short_jobs(self, job: FinetuneJob) -> None:
         uid = job.metadata.uid
         observed = self.cache.observe(uid)
         for child in observed.jobs:
             if is_short(child, observed.pods_of(child.role, attempt=child.attempt), self.now()):
-                messages = await self.cluster.events_about(job.metadata.namespace, child.uid)
-                self.cache.note_refusal(uid, child, explain_refusal(messages))
+                notices = await self.cluster.events_about(job.metadata.namespace, child.uid)
+                self.cache.note_refusal(uid, child, explain_refusal(notices))
 
     async def _act(self, job: FinetuneJob, decision: Decision) -> float | None:
         has_new_status = decision.status != job.status
         if has_new_status and not await self._write_status(job, decision.status):
             return None
+        for event in decision.events:
+            await self._post(job, event)
         for deletion in decision.delete:
             await self.cluster.delete(job.metadata.namespace, deletion)
         if not await self._rehearse(job, decision.rehearse):
             return 0.0
         made = [await self._make(job, manifest) for manifest in decision.apply]
-        for event in decision.events:
-            await self._post(job, event)
+        self.cache.note_obstacle(job.metadata.uid, "")
         is_changed = has_new_status or bool(decision.delete) or any(made)
         self.telemetry.reconciles.labels("changed" if is_changed else "unchanged").inc()
         if is_changed:
@@ -168,16 +169,20 @@ class Reconciler:
         return True
 
     def _note_rejection(self, job: FinetuneJob, manifest: Manifest, error: ApiError) -> None:
-        if not error.is_rejection:
-            raise error
-        self.cache.note_rejection(
-            job.metadata.uid, f"{manifest['kind']} {manifest['metadata']['name']}: {error.message}"
-        )
+        text = f"{manifest['kind']} {manifest['metadata']['name']}: {error.message}"
+        if error.is_rejection:
+            self.cache.note_rejection(job.metadata.uid, text)
+            return
+        if error.status == FORBIDDEN:  # a quota or a policy, which may change
+            self.cache.note_obstacle(job.metadata.uid, f"the API server does not make {text}")
+        raise error
 
     def _adopt(self, job: FinetuneJob, found: Manifest) -> bool | None:
         owners = [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()]
         if job.metadata.uid not in owners:
-            raise NameTakenError(f"{found['kind']} {found['metadata']['name']} belongs to somebody else; remove it")
+            text = f"{found['kind']} {found['metadata']['name']} belongs to somebody else; remove it"
+            self.cache.note_obstacle(job.metadata.uid, text)
+            raise NameTakenError(text)
         return None if found["metadata"].get("deletionTimestamp") else False
 
     async def _older_ranks(self, job: FinetuneJob, metadata: dict[str, Any]) -> bool:

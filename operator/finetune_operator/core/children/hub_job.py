@@ -34,6 +34,24 @@ def build_hub_job(
     }
 
 
+def hub_pod_spec(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
+    """Return the part of the pod's spec that prepare and publish share.
+
+    A volume for one node is often made where its first pod runs, which is prepare: that must then be a node on which
+    the job may train.
+    """
+    spec = pod.pod_spec(platform=platform) | {"tolerations": pod.until_node_is_lost()}
+    if job.spec.storage.access_mode == "ReadWriteMany":
+        return spec
+    schedule, accelerator = job.spec.schedule, job.spec.resources.accelerator
+    if accelerator.per_node > 0:
+        spec["tolerations"].append({"key": accelerator.name, "operator": "Exists"})
+    spec["tolerations"] += schedule.tolerations
+    if schedule.node_selector:
+        spec["nodeSelector"] = schedule.node_selector
+    return spec
+
+
 def _give_up(container: str) -> dict[str, Any]:
     codes = {"containerName": container, "operator": "In", "values": sorted(int(code) for code in FINAL_EXIT_CODES)}
     return {"action": "FailJob", "onExitCodes": codes}

@@ -10,7 +10,11 @@ from finetune_operator.core.platform import Platform
 USER_ID = 65532
 READ_TOKEN_VOLUME = "read-token"  # noqa: S105 - the name of a volume
 WRITE_TOKEN_VOLUME = "write-token"  # noqa: S105 - the name of a volume
-TERMINATION_GRACE_SECONDS = 60
+#: Enough to end a step; with the kubelet's own time, accelerators are free within a minute.
+TERMINATION_GRACE_SECONDS = 50
+#: A pod on a node that went silent is given up after so long; Kubernetes' default is five minutes.
+LOST_NODE_SECONDS = 60
+LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -40,6 +44,12 @@ def pod_spec(*, platform: Platform) -> dict[str, Any]:
     if platform.trainer_image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in platform.trainer_image_pull_secrets]
     return spec
+
+
+def until_node_is_lost() -> list[dict[str, Any]]:
+    """Return the tolerations of a pod that leaves a silent node soon."""
+    common = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_NODE_SECONDS}
+    return [{"key": key, **common} for key in LOST_NODE_TAINTS]
 
 
 def container(job: FinetuneJob, role: str, *, platform: Platform, env: dict[str, str]) -> dict[str, Any]:

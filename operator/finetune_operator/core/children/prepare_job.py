@@ -15,7 +15,7 @@ BACKOFF_LIMIT = 4
 
 def build_prepare_job(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
     """Return the prepare Job. Its pod alone holds the read token; only its first container sees the write token."""
-    spec = pod.pod_spec(platform=platform)
+    spec = hub_job.hub_pod_spec(job, platform=platform)
     if job.spec.publish is not None:
         spec["initContainers"] = [hub_job.writing_container(job, Role.PREFLIGHT, platform=platform, env={})]
     spec["containers"] = [_prepare_container(job, platform=platform)]

@@ -9,7 +9,8 @@ from finetune_operator.core import names
 from finetune_operator.core.children import hub_job, pod
 from finetune_operator.core.platform import Platform
 
-BACKOFF_LIMIT = 6
+#: Tries, ever further apart up to ten minutes: about three hours of a Hub that is away do not lose a trained model.
+BACKOFF_LIMIT = 24
 
 
 def build_publish_job(job: FinetuneJob, publish: Publish, *, platform: Platform) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def build_publish_job(job: FinetuneJob, publish: Publish, *, platform: Platform)
         job, Role.PUBLISH, platform=platform, env={keys.ENV_WORKSPACE: workspace.WORKSPACE}
     )
     container["volumeMounts"].append(pod.workspace_mount(job))
-    spec = pod.pod_spec(platform=platform)
+    spec = hub_job.hub_pod_spec(job, platform=platform)
     spec["containers"] = [container]
     spec["volumes"] = [*pod.common_volumes(job), pod.workspace_volume(job), hub_job.write_token_volume(publish)]
     return hub_job.build_hub_job(

@@ -11,9 +11,9 @@ from finetune_operator.core.children import pod
 from finetune_operator.core.children.config_map import run_config
 from finetune_operator.core.platform import Platform
 
-#: A pod on a node that went silent is given up after so long; Kubernetes' default is five minutes.
-LOST_NODE_SECONDS = 60
-LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+#: How long ranks wait for each other. The operator sees whether pods are missing and why; torchrun's 15 minutes would
+#: only charge a gang that waits for a node to a budget.
+RENDEZVOUS_SECONDS = 7 * 24 * 3600
 
 
 def build_train_job(job: FinetuneJob, *, attempt: int, platform: Platform) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _pod_spec(job: FinetuneJob, *, config: RunConfig, attempt: int, platform: Pl
         **pod.pod_spec(platform=platform),
         "subdomain": names.ranks_service(job),
         "affinity": _apart(job),
-        "tolerations": [*_until_node_is_lost(), *schedule.tolerations],
+        "tolerations": [*pod.until_node_is_lost(), *schedule.tolerations],
         "containers": [_train_container(job, config=config, attempt=attempt, platform=platform)],
         "volumes": [*pod.common_volumes(job), pod.workspace_volume(job), _shared_memory(job)],
     }
@@ -67,11 +67,6 @@ def _apart(job: FinetuneJob) -> dict[str, Any]:
     term = {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}
     preference = {"weight": 100, "podAffinityTerm": term}
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preference]}}
-
-
-def _until_node_is_lost() -> list[dict[str, Any]]:
-    common = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_NODE_SECONDS}
-    return [{"key": key, **common} for key in LOST_NODE_TAINTS]
 
 
 def _shared_memory(job: FinetuneJob) -> dict[str, Any]:
@@ -114,6 +109,7 @@ def _rendezvous(job: FinetuneJob, *, config: RunConfig, attempt: int) -> dict[st
         "PET_NPROC_PER_NODE": str(config.processes_per_node),
         "PET_MASTER_ADDR": f"{names.train_job(job, attempt)}-0.{names.ranks_service(job)}",
         "PET_MASTER_PORT": str(keys.RENDEZVOUS_PORT),
+        "PET_RDZV_CONF": f"timeout={RENDEZVOUS_SECONDS}",
     }
 
 

@@ -1,0 +1,83 @@
+"""Following a Job of one pod, which prepare and publish are, from its start to its end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from finetune_api.reasons import Reason
+from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core.cleaning import force_stuck
+from finetune_operator.core.decision import Decision, Situation
+from finetune_operator.core.ending import fail
+from finetune_operator.core.evidence import is_waiting_for_evidence, last_failure, results
+from finetune_operator.core.failures import Failure
+from finetune_operator.core.observed import JobView, PodView
+from finetune_operator.core.phases import enter
+from finetune_operator.core.results import with_result
+from finetune_operator.core.times import soonest
+from finetune_operator.core.waiting import (
+    StartProblem,
+    find_complaint,
+    find_hopeless,
+    find_obstacle,
+    seconds_to_next_look,
+)
+
+GOING_AWAY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What such a Job is for, in the words of the status."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+    aspect: ConditionType
+    """The condition that its failure makes False."""
+    patience_seconds: float
+    """How long to hope that its pod starts."""
+
+
+def start(errand: Errand, status: FinetuneJobStatus, situation: Situation, *, old: JobView | None) -> Decision:
+    """Return the decision to which the children to make are added, unless an `old` Job of the name is going away."""
+    status = _on_its_way(errand, status, situation, find_obstacle(situation.observed))
+    return Decision(status=status, requeue_after=GOING_AWAY_SECONDS if old is not None else None)
+
+
+def follow(
+    errand: Errand, status: FinetuneJobStatus, situation: Situation, job: JobView
+) -> Decision | FinetuneJobStatus:
+    """Return what to do while the Job is on its way or has failed, or the status with its results once it is done."""
+    observed, now = situation.observed, situation.now
+    pods, patience = observed.pods_of(job.role), errand.patience_seconds
+    if is_waiting_for_evidence(job, pods, now):
+        return Decision(status=status, requeue_after=1.0)
+    last = last_failure(job, pods)
+    failure = last if job.is_failed else find_hopeless(observed, pods, now, patience=patience)
+    if failure is not None and not job.is_complete:
+        return fail(_with_results(status, pods), situation, failure, errand.aspect)
+    if job.is_complete:
+        return _with_results(status, pods)
+    forced, force_after = force_stuck(pods, now)
+    status = _on_its_way(errand, status, situation, find_complaint(observed, job, pods, now), last)
+    look_again = seconds_to_next_look(observed, job, pods, now, patience=patience)
+    return Decision(status=status, delete=forced, requeue_after=soonest(force_after, look_again))
+
+
+def _on_its_way(
+    errand: Errand,
+    status: FinetuneJobStatus,
+    situation: Situation,
+    complaint: StartProblem | None,
+    last: Failure | None = None,
+) -> FinetuneJobStatus:
+    if complaint is not None:
+        return enter(status, situation, errand.phase, complaint.reason, complaint.message)
+    again = f"; it is tried again, because {last.message}" if last is not None else ""
+    return enter(status, situation, errand.phase, errand.reason, errand.message + again)
+
+
+def _with_results(status: FinetuneJobStatus, pods: Iterable[PodView]) -> FinetuneJobStatus:
+    for result in results(tuple(pods)):
+        status = with_result(status, result)
+    return status
