@@ -83,8 +83,10 @@ def print_case(case: Case) -> None:
         ("cpu_seconds", "computed by all processes"),
     ):
         rows.append(_seconds(case, title, [getattr(run, figure) for run in case.reference + case.trainer]))
+    on_devices = [("device_peak_bytes", "of their accelerators, MB")] if case.trainer[-1].device_peak_bytes else []
     for figure, title in (
         ("ranks_peak_bytes", "peak memory of the ranks, MB"),
+        *on_devices,
         ("tree_peak_bytes", "of all processes, MB"),
     ):
         rows.append(_row(case, title, [getattr(run, figure) / MEGA for run in case.reference + case.trainer], "{:.0f}"))

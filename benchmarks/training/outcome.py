@@ -4,6 +4,7 @@ import os
 import resource
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.training.stopwatch import Stopwatch
@@ -23,6 +24,8 @@ class RankRecord(BaseModel):
     """Per phase, in this process."""
     peak_bytes: int
     """Highest resident memory."""
+    device_peak_bytes: int = 0
+    """Highest memory of tensors on its accelerator."""
 
     @staticmethod
     def world_size() -> int:
@@ -33,7 +36,9 @@ class RankRecord(BaseModel):
     def of_this_process(cls, watch: Stopwatch) -> "RankRecord":
         """Return the record of the process that calls."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
-        return cls(rank=int(os.environ.get("RANK", "0")), seconds=dict(watch.seconds), peak_bytes=peak)
+        device_peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        rank, seconds = int(os.environ.get("RANK", "0")), dict(watch.seconds)
+        return cls(rank=rank, seconds=seconds, peak_bytes=peak, device_peak_bytes=device_peak)
 
     def write(self, folder: Path) -> None:
         """Write beside those of the other ranks."""

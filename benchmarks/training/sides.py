@@ -43,6 +43,8 @@ class Measured(BaseModel):
     """Seconds of rank 0; they add up to the total."""
     ranks_peak_bytes: int
     """Highest resident memory of each training process, added up."""
+    device_peak_bytes: int = 0
+    """Highest memory of tensors on the accelerators, added up; 0 without one."""
     tree_peak_bytes: int
     """Highest resident memory of all processes together."""
     outcome: Outcome
@@ -91,6 +93,7 @@ def measure(
         cpu_seconds=ran.cpu_seconds + (prepared.cpu_seconds if prepared else 0),
         phases=phases,
         ranks_peak_bytes=sum(rank.peak_bytes for rank in ranks),
+        device_peak_bytes=sum(rank.device_peak_bytes for rank in ranks),
         tree_peak_bytes=max(ran.peak_bytes, prepared.peak_bytes if prepared else 0),
         outcome=outcome,
     )

@@ -57,7 +57,7 @@ def show(summary: dict[str, Any], console: Console) -> None:
 
 def is_the_same(summary: dict[str, Any]) -> bool:
     """Tell whether the model from the Hub scores as the job said, to 4 digits."""
-    return bool(abs(summary["reloadedNdcg10"] - summary["ndcg10"]) < 5e-5)  # noqa: PLR2004 - half of the last digit
+    return bool(abs(summary["reloadedNdcg10"] - summary["ndcg10"]) < 5e-5)
 
 
 def _scores_table(summary: dict[str, Any]) -> Table:

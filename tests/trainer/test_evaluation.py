@@ -75,6 +75,33 @@ def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimensio
     assert len(set(ours.dimensions.values())) > 1
 
 
+def test_a_model_with_prompts_is_measured_on_pairs_and_triplets_as_the_library_does(tmp_path: Path) -> None:
+    import numpy as np
+    from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator, TripletEvaluator
+
+    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.evaluation.dataset import Items, PairSet, TripletSet
+    from finetune_trainer.evaluation.encode import Encoder
+    from finetune_trainer.evaluation.score import score
+    from finetune_trainer.evaluation.shares import Shares
+    from finetune_trainer.model.inputs import InputReader
+    from tests.trainer.model_folders import PROMPTED, load
+
+    model = load(tmp_path, source=PROMPTED)
+    texts = [[f"{word} {n}" for n in range(12)] for word in ("find", "page of", "table")]
+    anchors, positives, negatives = (Items(ids=some, cells=some, modality="text") for some in texts)
+    labels = np.arange(12) / 11
+    pairs = PairSet("pairs", anchors, positives, labels)
+    triplets = TripletSet("triplets", anchors, positives, negatives)
+
+    seen = Encoder(model, InputReader.of(model, images=tmp_path), Shares(Ranks(), batch_size=4)).read([pairs, triplets])
+
+    library = EmbeddingSimilarityEvaluator(texts[0], texts[1], list(labels))(model)
+    assert score(pairs, seen, ("pearson",)).values == pytest.approx({"pearson": library["pearson_cosine"]}, abs=1e-6)
+    library = TripletEvaluator(*texts)(model)
+    assert score(triplets, seen, ("accuracy",)).values == {"accuracy": library["cosine_accuracy"]}
+
+
 def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
     workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path
 ) -> None:

@@ -34,6 +34,9 @@ class Lookup:
 
     encode_query = encode_document = encode
 
+    def __getitem__(self, index: int) -> None:
+        """Return what no router is."""
+
     def set_evaluation_metrics(self, *_: object, **__: object) -> None:
         """Take what evaluators note in model cards."""
 
@@ -73,7 +76,7 @@ def embeddings_of(model: Lookup, *names: list[str]) -> Any:
     """Return what the encoder would have made of the queries and of the documents."""
     from finetune_trainer.evaluation.encode import Embeddings, Encoded
 
-    roles = dict(zip(("query", "document"), names, strict=True))
+    roles = dict(zip(("query", "document"), names, strict=True)) | {"either": [name for some in names for name in some]}
     encoded: Any = {
         (role, "text"): Encoded({cell: row for row, cell in enumerate(cells)}, model.encode(cells))
         for role, cells in roles.items()

@@ -1,6 +1,8 @@
 # ruff: noqa: ANN401 - torch and its types are imported where a test needs them
 """How the loss of a manifest becomes the library's object."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +70,37 @@ def test_an_automatic_mini_batch_is_bounded_by_rows_on_cpu_and_by_tokens_on_an_a
     assert arguments_of(loss, kind="Reranker") == {"mini_batch_size": 8}
     assert arguments_of(loss, kind="Reranker", device="cuda") == {"mini_batch_size": 32}
     assert arguments_of(Loss(name="MegaBatchMarginLoss", arguments=arguments)) == {"mini_batch_size": 8}
+
+
+def test_mini_batches_are_bounded_by_rows_where_a_model_takes_inputs_without_tokens(tmp_path: Path) -> None:
+    import torch
+
+    from finetune_trainer.losses.arguments import complete, parts_of
+    from finetune_trainer.losses.tokens import counts_tokens
+    from tests.trainer.model_folders import CLIP, EMBEDDER, load
+
+    (part,) = parts_of(Loss(name=CACHED), "Embedding")
+    settings: dict[str, Any] = {"device": torch.device("cuda"), "world_size": 1}
+    found = {
+        source: complete({}, part.entry, **settings, counts_tokens=partial(counts_tokens, load(folder, source=source)))
+        for source, folder in ((CLIP, tmp_path / "clip"), (EMBEDDER, tmp_path / "qwen"))
+    }
+
+    assert {source: arguments["mini_batch_size"] for source, arguments in found.items()} == {CLIP: 32, EMBEDDER: 64}
+    assert {source: arguments.get("mini_batch_num_tokens") for source, arguments in found.items()} == {
+        CLIP: None,
+        EMBEDDER: 8192,
+    }
+
+
+def test_a_bound_in_tokens_is_refused_where_a_model_takes_inputs_without_tokens(tmp_path: Path) -> None:
+    from finetune_trainer.losses.build import build_loss
+    from tests.trainer.model_folders import CLIP, load
+
+    loss = Loss(name=CACHED, arguments={"mini_batch_num_tokens": 512})
+
+    with pytest.raises(RunFailure, match=r"mini_batch_num_tokens: 512 is wrong because .* give mini_batch_size alone"):
+        build_loss(loss, load(tmp_path, source=CLIP), kind="Embedding", world_size=1, workspace=Workspace(tmp_path))
 
 
 def test_stated_arguments_reach_the_loss_as_they_are() -> None:

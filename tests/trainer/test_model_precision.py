@@ -143,6 +143,7 @@ def test_most_bfloat16_weights_never_move_at_small_learning_rates() -> None:
             True,
             {"dtype": torch.float32, "attn_implementation": "eager", "device_map": "meta"},
         ),
+        ({"attention": "flash_attention_2"}, "cpu", True, {"dtype": torch.float32}),
         ({"attention": "flash_attention_2"}, "meta", True, {"dtype": torch.float32, "device_map": "meta"}),
     ],
 )

@@ -36,6 +36,21 @@ def test_fewer_rows_than_processes_are_refused_before_an_accelerator_is_asked_fo
     )
 
 
+def test_a_row_on_its_own_from_which_an_in_batch_loss_learns_nothing_is_refused(
+    make_run: MakeRun, claim: Path, text_model: Path
+) -> None:
+    run = texts_run(make_run, claim, text_model, TEXTS, training={"perDeviceTrainBatchSize": 1})
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.message) == (
+        Reason.INVALID_ARGUMENT,
+        "spec.data.train[0]: 1 row per step has no other rows whose documents CachedMultipleNegativesRankingLoss could "
+        "tell its own from; give the set more rows, a larger spec.training.perDeviceTrainBatchSize, or "
+        "columns.negatives",
+    )
+
+
 @pytest.mark.parametrize(
     ("kinds", "batch_size", "reason", "message"),
     [

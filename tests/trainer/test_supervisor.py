@@ -35,6 +35,11 @@ TWO_NODES: dict[str, Any] = {
     "storage": {"accessMode": "ReadWriteMany"},
 }
 ENDLESS = {"perDeviceTrainBatchSize": 8, "maxSteps": 100_000}
+#: What a pod template or a shell may set for its own programs.
+TOKENS = [
+    *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_TOKEN_PATH"),
+    *("HF_OIDC_RESOURCE", "HF_OIDC_ID_TOKEN", "FINETUNE_READ_TOKEN_FILE", "FINETUNE_WRITE_TOKEN_FILE"),
+]
 
 
 @dataclass
@@ -130,6 +135,25 @@ def test_a_killed_rank_ends_the_pod_of_the_others_within_seconds(tmp_path: Path)
     assert victim.message == "rank 1 was ended from outside by SIGKILL"
     assert (survivor.reason, survivor.failed_rank) == (Reason.PEER_LOST, 0)
     assert seconds < 20
+
+
+def environment_of(process: int) -> dict[str, str]:
+    """Return what a process was started with."""
+    lines = Path(f"/proc/{process}/environ").read_text().split("\0")
+    return dict(line.split("=", 1) for line in lines if line)
+
+
+def test_no_token_of_the_pod_gets_into_the_training_processes(tmp_path: Path) -> None:
+    config = run_config(training=ENDLESS, evaluation={"every": 50_000})
+    workspace = prepare_pages(tmp_path / "workspace", config)
+    environment = {"HF_ENDPOINT": "http://hub", **dict.fromkeys(TOKENS, "hf_secret")}
+
+    with pod(config, workspace, tmp_path, node=0, **environment) as one:
+        wait_for(workspace.checkpoints / "step-000002", [one])
+        given = [environment_of(rank) for rank in rank_processes(one.process.pid)]
+
+    assert [rank["HF_ENDPOINT"] for rank in given] == ["http://hub"] * 2
+    assert [[name for name, value in rank.items() if value == "hf_secret"] for rank in given] == [[], []]
 
 
 def test_accelerators_that_are_not_there_fail_the_run_instead_of_training_on_cpu(tmp_path: Path) -> None:

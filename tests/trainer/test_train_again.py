@@ -99,11 +99,29 @@ def reranker_of_images(root: Path, model: Path) -> RunConfig:
     return config
 
 
-def test_the_same_seed_gives_the_same_losses_and_weights_twice(generative_model: Path, tmp_path: Path) -> None:
-    configs = [reranker_of_images(tmp_path / name, generative_model) for name in NAMES]
-    configs[2] = run_config(**SAVE_EACH_STEP, model=VLM_RERANKER, training=SHORT_RERANKING | {"seed": 7})
+def with_seed(config: RunConfig, seed: int) -> RunConfig:
+    training = config.spec.training.model_copy(update={"seed": seed})
+    return config.model_copy(update={"spec": config.spec.model_copy(update={"training": training})})
 
-    (found, _) = start_gang(train_in_turn, list(zip(configs, map(tmp_path.joinpath, NAMES), strict=True))).results()
+
+@pytest.mark.parametrize(
+    ("make", "model", "world_size"),
+    [(reranker_of_images, "generative_model", 2), (adapters_in_accumulated_batches, "embedding_model", 1)],
+    ids=["reranker-of-images", "adapters-with-dropout"],
+)
+def test_the_same_seed_gives_the_same_losses_and_weights_twice(
+    make: Callable[[Path, Path], RunConfig],
+    model: str,
+    world_size: int,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    configs = [make(tmp_path / name, request.getfixturevalue(model)) for name in NAMES]
+    configs[2] = with_seed(configs[2], 7)
+
+    (found, *_) = start_gang(
+        train_in_turn, list(zip(configs, map(tmp_path.joinpath, NAMES), strict=True)), world_size=world_size
+    ).results()
 
     first, second, other = found
     assert first == second

@@ -37,7 +37,7 @@ def guided_loss(model: Any) -> Any:
     return CachedGISTEmbedLoss(model, copy.deepcopy(model).eval(), mini_batch_size=1)
 
 
-def step(model: Any, loss: Any, kept: Any) -> tuple[int, Any]:
+def step(model: Any, loss: Any, kept: Any, answers: list[str] = ANSWERS) -> tuple[int, Any]:
     """Make one forward and backward pass from the same chance; return how often the model ran, and the gradient."""
     import torch
 
@@ -51,7 +51,7 @@ def step(model: Any, loss: Any, kept: Any) -> tuple[int, Any]:
     torch.manual_seed(0)
     model.zero_grad()
     with kept.step():
-        loss([model.preprocess(QUERIES), model.preprocess(ANSWERS)], None).backward()
+        loss([model.preprocess(QUERIES), model.preprocess(answers)], None).backward()
     handle.remove()
     return runs, torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None])
 
@@ -93,14 +93,31 @@ def test_as_many_graphs_are_kept_as_there_is_room_for(model: Any) -> None:
 
     loss = ranking_loss(model)
     measuring = kept_graphs(loss, PLENTY)
-    step(model, loss, measuring)
+    step(model, loss, measuring, answers=QUERIES)
     weights = sum(one.numel() * one.element_size() for one in model.parameters())
     room = weights + measuring.largest_bytes * (1 + 3.5 / SHARE["cpu"])
     kept = kept_graphs(loss, int(room))
 
-    runs = [step(model, loss, kept)[0] for _ in range(2)]
+    runs = [step(model, loss, kept, answers=QUERIES)[0] for _ in range(2)]
 
     assert runs == [16, 16 - 3]
+
+
+def test_longer_texts_are_measured_before_they_are_kept_and_then_fewer_fit(model: Any) -> None:
+    from finetune_trainer.training.kept_graphs import SHARE
+
+    long = [f"answer number {n} " * 40 for n in range(4)]
+    loss = ranking_loss(model)
+    measuring = kept_graphs(loss, PLENTY)
+    step(model, loss, measuring, answers=QUERIES)
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    kept = kept_graphs(loss, int(weights + measuring.largest_bytes * (1 + 8.5 / SHARE["cpu"])))
+
+    short_runs = [step(model, loss, kept, answers=QUERIES)[0] for _ in range(2)]
+    long_runs = [step(model, loss, kept, answers=long)[0] for _ in range(2)]
+
+    assert short_runs == [16, 8]
+    assert long_runs == [16 - len(QUERIES), 16 - len(QUERIES)]
 
 
 def test_the_model_is_as_it_was_when_the_step_is_over_and_when_it_failed(model: Any) -> None:

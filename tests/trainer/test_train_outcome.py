@@ -1,4 +1,6 @@
 import errno
+import os
+import re
 import signal
 from typing import Any
 
@@ -107,7 +109,6 @@ def test_foreign_exceptions_are_told_as_reasons() -> None:
             Reason.OUT_OF_MEMORY
         ),
         RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. "): Reason.OUT_OF_MEMORY,
-        RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"): Reason.OUT_OF_MEMORY,
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"): (
             Reason.OUT_OF_MEMORY
         ),
@@ -128,6 +129,75 @@ def test_foreign_exceptions_are_told_as_reasons() -> None:
     }
 
     assert {error: explain(error).reason for error in expected} == expected
+
+
+DEAD_WORKER = "RuntimeError: DataLoader worker (pid N)"
+WORKERS_END: dict[int, tuple[Reason, str]] = {
+    signal.SIGKILL: (
+        Reason.OUT_OF_MEMORY,
+        f"main memory ran out ({DEAD_WORKER} is killed by signal: Killed.); "
+        "raise resources.requests.memory or lower training.arguments.dataloader_num_workers",
+    ),
+    signal.SIGBUS: (
+        Reason.OUT_OF_MEMORY,
+        f"shared memory ran out ({DEAD_WORKER} is killed by signal: Bus error. It is possible that dataloader's "
+        "workers are out of shared memory. Please try to raise your shared memory limit.); "
+        "raise resources.sharedMemory or lower training.arguments.dataloader_num_workers",
+    ),
+    signal.SIGSEGV: (
+        Reason.TRAINER_ERROR,
+        f"a data loader worker ended ({DEAD_WORKER} is killed by signal: Segmentation fault.); read the log above",
+    ),
+    signal.SIGTERM: (
+        Reason.TRAINER_ERROR,
+        f"a data loader worker ended ({DEAD_WORKER} is killed by signal: Terminated.); read the log above",
+    ),
+    0: (
+        Reason.TRAINER_ERROR,
+        f"a data loader worker ended ({DEAD_WORKER} exited unexpectedly with exit code 3. Details are lost due to "
+        "multiprocessing. Rerunning with num_workers=0 may give better error trace.); read the log above",
+    ),
+}
+
+
+class Deadly:
+    """Rows at which the process that reads them ends, by a signal or with an exit code."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: int) -> None:
+        os.kill(os.getpid(), self.number)
+        os._exit(3)
+
+
+@pytest.mark.parametrize("number", WORKERS_END, ids=lambda number: f"signal-{number:d}")
+def test_how_a_data_loader_worker_died_says_which_memory_ran_out_if_any(number: int) -> None:
+    from torch.utils.data import DataLoader
+
+    from finetune_trainer.distributed.errors import explain
+
+    loader: DataLoader[Any] = DataLoader(Deadly(number), num_workers=1)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
+        next(iter(loader))
+
+    failure = explain(caught.value)
+    assert (failure.reason, re.sub(r"pid \d+", "pid N", failure.message)) == WORKERS_END[number]
+
+
+def test_a_data_loader_worker_that_died_no_one_knows_how_is_not_said_to_have_run_out_of_memory() -> None:
+    from finetune_trainer.distributed.errors import explain
+
+    failure = explain(RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"))
+
+    assert (failure.reason, failure.message) == (
+        Reason.TRAINER_ERROR,
+        "a data loader worker ended (RuntimeError: DataLoader worker (pid(s) 7) exited unexpectedly); "
+        "read the log above",
+    )
 
 
 def test_what_fails_while_a_lost_connection_is_handled_is_the_cause() -> None:

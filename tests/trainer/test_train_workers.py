@@ -2,6 +2,7 @@
 """Data loader workers hand their batches over in shared memory: a full one ends training with its reason."""
 
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from finetune_api.contract import RunConfig
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.distributed.records import Records
+from finetune_trainer.training.shared_memory import open_more_files
 from tests.trainer.gang import start_gang, train_rank
 from tests.trainer.train_inputs import draw_pages, prepare_sets, run_config, text_set
 from tests.trainer.trainers import CACHED, VLM_RERANKER
@@ -19,6 +21,16 @@ from tests.trainer.trainers import CACHED, VLM_RERANKER
 #: Room for a batch of numbers and none for its pages.
 ROOM_BYTES = 16_384
 MODELS: dict[str, dict[str, Any]] = {"Embedding": {"source": "hf://demo/tiny"}, "Reranker": VLM_RERANKER}
+
+
+def test_a_rank_may_have_as_many_files_open_as_its_process_may() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        open_more_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def prepare(root: Path, kind: str) -> RunConfig:

@@ -17,6 +17,7 @@ from finetune_api.quantities import parse_quantity
 from finetune_api.workspace import Workspace
 from finetune_trainer.distributed.outcome import conclude
 from finetune_trainer.distributed.records import ENV_RECORDS, Records
+from finetune_trainer.token_variables import TOKEN_VARIABLES
 
 #: Ranks that do not end by themselves after a peer's death are killed after so many seconds.
 SHUTDOWN_SECONDS = 10
@@ -65,7 +66,9 @@ def start(config: RunConfig, workspace: Workspace, *, attempt: int, records: Rec
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads_per_process(config))),
     }
     command = [sys.executable, "-m", "finetune_trainer.distributed.agent", *torchrun_arguments(config, os.environ)]
-    return subprocess.Popen(command, env={**os.environ, **CLOSED_WORLD, **own}, start_new_session=True)  # noqa: S603
+    # A pod template or a shell may set tokens; training reaches no Hub, and what it writes gets published.
+    inherited = {name: value for name, value in os.environ.items() if name not in TOKEN_VARIABLES}
+    return subprocess.Popen(command, env={**inherited, **CLOSED_WORLD, **own}, start_new_session=True)  # noqa: S603
 
 
 def torchrun_arguments(config: RunConfig, environment: Mapping[str, str]) -> list[str]:

@@ -36,6 +36,7 @@ from finetune_trainer.report.tracker import Tracker
 from finetune_trainer.training.fit import fit
 from finetune_trainer.training.schedule import Schedule
 from finetune_trainer.training.session import Session
+from finetune_trainer.training.shared_memory import open_more_files
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ def main() -> int:
     rank, attempt = int(os.environ.get("RANK", "0")), int(os.environ[keys.ENV_ATTEMPT])
     configure_logs(rank=rank)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    open_more_files()
     records = Records.of_environment()
     stop = StopRequest(records.stop_file if records else None)
     stop.listen()

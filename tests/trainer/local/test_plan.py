@@ -171,7 +171,14 @@ def test_claims_lie_where_prepare_looks_for_them(tmp_path: Path) -> None:
 
 
 def test_a_role_gets_nothing_of_another_run_and_no_token_but_by_file(tmp_path: Path) -> None:
-    shell = {"HF_TOKEN": "x", "PET_NNODES": "2", "RANK": "1", "FINETUNE_ATTEMPT": "7", "HF_ENDPOINT": "http://hub"}
+    shell = {
+        "HF_TOKEN": "x",
+        "HF_OIDC_ID_TOKEN": "x",
+        "PET_NNODES": "2",
+        "RANK": "1",
+        "FINETUNE_ATTEMPT": "7",
+        "HF_ENDPOINT": "http://hub",
+    }
 
     taken = inherited(shell)
     wiring = role_wiring(plan(tmp_path, job()), attempt=2, port=9, ended=tmp_path / "ended")

@@ -119,8 +119,19 @@ def test_bad_data_ends_with_its_exit_code_the_field_what_to_do_and_the_log(
     [
         ({"modl": {}}, [], "spec.modl: {} is wrong because there is no such field; did you mean model?"),
         ({"data": {"train": [{"name": "a", "source": "pvc://x"}]}}, [], "add --claim x=FOLDER"),
+        (
+            {"model": {"source": "hf://demo/tiny", "revision": b"v1"}},
+            [],
+            r'spec.model.revision: "djE=\n" is wrong because as !!binary it is no JSON; write it as a string',
+        ),
         ({}, ["--processes", "99"], "--processes: 99 is wrong"),
         ({}, ["--workspace", "job.yaml"], "--workspace: "),
+        (
+            {},
+            ["--workspace", "/proc/nowhere/a/b"],
+            "--workspace: /proc/nowhere cannot be written (No such file or directory); "
+            "name a folder where you may write",
+        ),
     ],
 )
 def test_what_can_be_said_before_anything_is_begun_ends_with_bad_spec(

@@ -259,6 +259,10 @@ def test_documents_of_several_files_are_told_by_file_line_and_column(
         ("a: &x [*x]\n", "1:4: this is not YAML: an alias stands for what holds it"),
         ("- a\n", '1:1: a FinetuneJob is expected, not ["a"]; begin with apiVersion: finetune.dev/v1alpha1'),
         ("kind: FinetuneJob\nkind: FinetuneJob\n", "2:1: kind: is given twice; keep one of the two"),
+        (
+            "!!binary aGk=\n",
+            '1:1: the document: "aGk=" is wrong because as !!binary it is no JSON; write it as a string',
+        ),
     ],
 )
 def test_what_is_no_manifest_is_told_with_line_and_column(
@@ -271,6 +275,71 @@ def test_what_is_no_manifest_is_told_with_line_and_column(
 
     assert code == ExitCode.BAD_SPEC
     assert f"{file}:{expected}" in capsys.readouterr().out
+
+
+AS_STRING = "write it as a string, in quotes and without a tag"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("!!timestamp 2026-11-26", f'"2026-11-26" is wrong because as !!timestamp it is no JSON; {AS_STRING}'),
+        ("!!timestamp today", f'"today" is wrong because as !!timestamp it is no JSON; {AS_STRING}'),
+        ("!!binary aGVsbG8=", f'"aGVsbG8=" is wrong because as !!binary it is no JSON; {AS_STRING}'),
+        ("!!int five", f'"five" is wrong because as !!int it is no JSON; {AS_STRING}'),
+        ("!!bool maybe", f'"maybe" is wrong because as !!bool it is no JSON; {AS_STRING}'),
+        ("0x_", f'"0x_" is wrong because as !!int it is no JSON; {AS_STRING}'),
+        ("=", f'"=" is wrong because as !!value it is no JSON; {AS_STRING}'),
+        ("!revision main", f'"main" is wrong because as !revision it is no JSON; {AS_STRING}'),
+    ],
+)
+def test_a_value_that_json_does_not_have_is_told_beside_all_other_problems(
+    value: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "job.yaml"
+    manifest = yaml.safe_dump(job(training__epochs=3, model__revision="REVISION"), sort_keys=False)
+    file.write_text(manifest.replace("REVISION", value))
+
+    code = main(["validate", str(file)])
+
+    assert code == ExitCode.BAD_SPEC
+    assert capsys.readouterr().out.replace(f"{tmp_path}/", "").splitlines() == [
+        f"job.yaml:10:5: spec.model.revision: {expected}",
+        "job.yaml:16:5: spec.training.epochs: 3 is wrong because there is no such field; did you mean numTrainEpochs?",
+        "2 problems",
+    ]
+
+
+def test_lists_fields_and_names_that_json_does_not_have_are_told_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "job.yaml"
+    arguments = "{betas: !!set {0.8, !!timestamp 2026-11-26}, dims: !!omap [a: 1], !!binary aGk=: 1}"
+    manifest = yaml.safe_dump(job(model__modelKwargs="ARGUMENTS"), sort_keys=False)
+    file.write_text(manifest.replace("ARGUMENTS", arguments))
+
+    code = main(["validate", str(file)])
+
+    path, because, untagged = "spec.model.modelKwargs", "it is no JSON", "write it as a list or fields, without a tag"
+    assert code == ExitCode.BAD_SPEC
+    assert capsys.readouterr().out.replace(f"{file}:", "").splitlines() == [
+        f'10:19: {path}.betas: {{"0.8": null, "2026-11-26": null}} is wrong because as !!set {because}; {untagged}',
+        f'10:38: {path}.betas.2026-11-26: "2026-11-26" is wrong because as !!timestamp {because}; {AS_STRING}',
+        f'10:63: {path}.dims: [{{"a": 1}}] is wrong because as !!omap {because}; {untagged}',
+        f'10:84: {path}[aGk=]: "aGk=" is wrong because as !!binary {because}; {AS_STRING}',
+        "4 problems",
+    ]
+
+
+def test_what_other_documents_of_the_file_hold_is_not_ours_to_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pages"}, "binaryData": {"page": b"hello"}}
+
+    code = main(["validate", write(tmp_path, other, job())])
+
+    assert code == ExitCode.SUCCESS
+    assert capsys.readouterr().out == f"{tmp_path}/job.yaml: FinetuneJob default/job is valid\n"
 
 
 def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

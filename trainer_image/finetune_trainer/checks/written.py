@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from finetune_api.contract import RunConfig
+from finetune_api.reasons import Reason
 from finetune_api.sense import objective_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
@@ -17,7 +18,7 @@ from finetune_trainer.data.problems import InputProblem, as_failure
 from finetune_trainer.data.writing import WrittenInputs
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.training.rows import read_rows
-from finetune_trainer.training.sets import batches_of, looks_for_triplets, smaller_batches
+from finetune_trainer.training.sets import batches_of, learns_nothing, looks_for_triplets, smaller_batches
 
 
 def check_written(
@@ -41,8 +42,13 @@ def _check_batches(
     spec: FinetuneJobSpec, train: Sequence[PreparedTrain], workspace: Workspace, *, world_size: int
 ) -> Iterator[InputProblem]:
     """Yield why training could not make batches; what it would do is tried where that can fail."""
-    for dataset, prepared in zip(spec.data.train, train, strict=True):
+    for index, (dataset, prepared) in enumerate(zip(spec.data.train, train, strict=True)):
         objective = objective_of(spec, dataset)
+        if learns_nothing(prepared, objective, spec, world_size=world_size):
+            because = f"1 row per step has no other rows whose documents {objective.name} could tell its own from"
+            fix = "give the set more rows, a larger spec.training.perDeviceTrainBatchSize, or columns.negatives"
+            yield InputProblem(Reason.INVALID_ARGUMENT, f"spec.data.train[{index}]: {because}; {fix}")
+            continue
         if prepared.rows >= world_size and not looks_for_triplets(objective):
             continue
         rows = read_rows(workspace, prepared)

@@ -14,9 +14,11 @@ from finetune_trainer.failures import RunFailure
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 FULL_DISK_TEXT = re.compile(r"\bno space left on device\b|\bdisk quota exceeded\b|\bos error 28\b", re.IGNORECASE)
 #: In data loader workers, before, while and after torch writes to a file below /dev/shm, which is what they share.
-SHARED_MEMORY_TEXT = re.compile(
-    r"\bshared memory\b|\btorch_\d+_|\bDataLoader worker .*(Bus error|exited unexpectedly)", re.IGNORECASE
-)
+SHARED_MEMORY_TEXT = re.compile(r"\bshared memory\b|\btorch_\d+_|\bDataLoader worker .*Bus error", re.IGNORECASE)
+#: How torch tells of a worker that ended without a word: first that one did, and as the cause of that how it did.
+#: SIGKILL is how the kernel gets memory back; nothing here sends it to a worker.
+DEAD_WORKER_TEXT = re.compile(r"\bDataLoader worker \(pid.*(killed by signal|exited unexpectedly)")
+KILLED_WORKER_TEXT = re.compile(r"\bDataLoader worker .*killed by signal: Killed")
 OUT_OF_MEMORY_TEXT = re.compile(
     r"\bout of memory\b|\b(can't|cannot) allocate memory\b|\bCU[A-Z]+_STATUS_ALLOC_FAILED\b", re.IGNORECASE
 )
@@ -39,30 +41,56 @@ def explain(error: BaseException) -> RunFailure:
     """
     stated = [id(cause) for cause in stated_causes(error)]
     for cause in admitted_causes(error):
-        if isinstance(cause, RunFailure):
-            return cause
-        if is_full_shared_memory(cause):
-            return RunFailure(
-                Reason.OUT_OF_MEMORY,
-                f"shared memory ran out ({shorten(cause)}); "
-                "raise resources.sharedMemory or lower training.arguments.dataloader_num_workers",
-            )
-        if is_full_disk(cause):
-            return RunFailure(Reason.STORAGE_FULL, "the volume is full; raise storage.size or lower checkpoint.keep")
-        if is_out_of_memory(cause):
-            return RunFailure(
-                Reason.OUT_OF_MEMORY,
-                f"memory ran out ({shorten(cause)}); lower training.loss.arguments.mini_batch_size, "
-                "perDeviceTrainBatchSize, evaluation.batchSize or image size, or ask for more memory",
-            )
+        failure = cause if isinstance(cause, RunFailure) else explain_shortage(cause)
+        if failure is not None:
+            return failure
         if id(cause) in stated and is_lost_peer(cause):
             return RunFailure(Reason.PEER_LOST, f"another rank is gone or silent ({shorten(cause)})")
+    dead_workers = [cause for cause in admitted_causes(error) if is_dead_worker(cause)]
+    if dead_workers:
+        message = f"a data loader worker ended ({shorten(dead_workers[-1])}); read the log above"
+        return RunFailure(Reason.TRAINER_ERROR, message)
     return RunFailure(Reason.TRAINER_ERROR, f"{shorten(error)}{place(error)}")
+
+
+def explain_shortage(error: BaseException) -> RunFailure | None:
+    """Return `error` as the shortage of memory or storage that it tells of, None if it does not."""
+    if is_full_shared_memory(error):
+        return RunFailure(
+            Reason.OUT_OF_MEMORY,
+            f"shared memory ran out ({shorten(error)}); "
+            "raise resources.sharedMemory or lower training.arguments.dataloader_num_workers",
+        )
+    if is_killed_worker(error):
+        return RunFailure(
+            Reason.OUT_OF_MEMORY,
+            f"main memory ran out ({shorten(error)}); "
+            "raise resources.requests.memory or lower training.arguments.dataloader_num_workers",
+        )
+    if is_full_disk(error):
+        return RunFailure(Reason.STORAGE_FULL, "the volume is full; raise storage.size or lower checkpoint.keep")
+    if is_out_of_memory(error):
+        return RunFailure(
+            Reason.OUT_OF_MEMORY,
+            f"memory ran out ({shorten(error)}); lower training.loss.arguments.mini_batch_size, "
+            "perDeviceTrainBatchSize, evaluation.batchSize or image size, or ask for more memory",
+        )
+    return None
 
 
 def is_full_shared_memory(error: BaseException) -> bool:
     """Return whether a data loader worker found no room for what it hands over."""
     return isinstance(error, RuntimeError | OSError) and bool(SHARED_MEMORY_TEXT.search(str(error)))
+
+
+def is_killed_worker(error: BaseException) -> bool:
+    """Return whether a data loader worker was killed from outside, as the kernel does when main memory runs out."""
+    return isinstance(error, RuntimeError) and bool(KILLED_WORKER_TEXT.search(str(error)))
+
+
+def is_dead_worker(error: BaseException) -> bool:
+    """Return whether a data loader worker ended without an error of its own."""
+    return isinstance(error, RuntimeError) and bool(DEAD_WORKER_TEXT.search(str(error)))
 
 
 def is_full_disk(error: BaseException) -> bool:

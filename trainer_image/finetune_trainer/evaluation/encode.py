@@ -11,13 +11,18 @@ from typing import Literal
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Router
 
 from finetune_trainer.data.manifest import Modality
 from finetune_trainer.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet, TripletSet
 from finetune_trainer.evaluation.shares import Shares, longest_first
 from finetune_trainer.model.inputs import InputReader
 
-EncodingRole = Literal["query", "document"]
+EncodingRole = Literal["query", "document", "either"]
+"""With "either" a text has no prompt but the model's default one, as in the library's evaluators of pairs."""
+Roles = tuple[EncodingRole, EncodingRole]
+"""Of the two sides of a set."""
+QUERIES_AND_DOCUMENTS: Roles = ("query", "document")
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,18 @@ class Embeddings:
         # All there is, in order, is not copied: a corpus can be most of the memory.
         return found.embeddings[slice(None) if rows == list(range(len(found.rows))) else rows, :dimension]
 
-    def similarities(self, queries: Items, documents: Items, *, dimension: int | None) -> np.ndarray:
+    def similarities(
+        self, queries: Items, documents: Items, *, dimension: int | None, roles: Roles = QUERIES_AND_DOCUMENTS
+    ) -> np.ndarray:
         """Return the similarity of each query to the document in the same place."""
-        queries_ND = self.of(queries, role="query", dimension=dimension)
-        documents_ND = self.of(documents, role="document", dimension=dimension)
+        queries_ND = self.of(queries, role=roles[0], dimension=dimension)
+        documents_ND = self.of(documents, role=roles[1], dimension=dimension)
         return np.asarray(self.model.similarity_pairwise(queries_ND, documents_ND))
 
     def score_pairs(self, dataset: PairSet, *, dimension: int | None) -> np.ndarray:
         """Return the score of each row."""
-        return self.similarities(dataset.queries, dataset.documents, dimension=dimension)
+        roles = pair_roles(self.model)
+        return self.similarities(dataset.queries, dataset.documents, dimension=dimension, roles=roles)
 
     def score_candidates(self, dataset: RerankingSet, *, dimension: int | None) -> Iterator[np.ndarray]:
         """Yield for each query the scores of its candidates."""
@@ -79,7 +87,7 @@ class Encoder:
     def read(self, sets: Sequence[EvaluationSet]) -> Embeddings:
         """Return the embeddings of all that is in `sets`, the same on every rank."""
         cells: dict[tuple[EncodingRole, Modality], dict[str, int]] = {}
-        for role, items in _needs(sets):
+        for role, items in _needs(sets, pair_roles(self.model)):
             known = cells.setdefault((role, items.modality), {})
             for cell in items.cells:
                 known.setdefault(cell, len(known))
@@ -87,7 +95,11 @@ class Encoder:
         return Embeddings(self.model, encoded)
 
     def _encode(self, cells: Sequence[str], role: EncodingRole, modality: Modality) -> torch.Tensor:
-        encode = self.model.encode_query if role == "query" else self.model.encode_document
+        encode = {
+            "query": self.model.encode_query,
+            "document": self.model.encode_document,
+            "either": self.model.encode,
+        }[role]
 
         def compute(indices: Sequence[int]) -> torch.Tensor:
             inputs = [self.reader.read(cells[index], modality) for index in indices]
@@ -100,11 +112,17 @@ class Encoder:
         return self.shares.compute(order, compute, what="queries" if role == "query" else "documents")
 
 
-def _needs(sets: Sequence[EvaluationSet]) -> Iterator[tuple[EncodingRole, Items]]:
+def pair_roles(model: SentenceTransformer) -> Roles:
+    """Return how the two sides of pairs are embedded; a router has no way but those of the roles."""
+    return QUERIES_AND_DOCUMENTS if isinstance(model[0], Router) else ("either", "either")
+
+
+def _needs(sets: Sequence[EvaluationSet], of_pairs: Roles) -> Iterator[tuple[EncodingRole, Items]]:
     for dataset in sets:
-        yield "query", dataset.queries
+        role, other_role = of_pairs if isinstance(dataset, PairSet) else QUERIES_AND_DOCUMENTS
+        yield role, dataset.queries
         if isinstance(dataset, TripletSet):
-            yield "document", dataset.positives
-            yield "document", dataset.negatives
+            yield other_role, dataset.positives
+            yield other_role, dataset.negatives
         else:
-            yield "document", dataset.documents
+            yield other_role, dataset.documents

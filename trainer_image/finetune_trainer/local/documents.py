@@ -6,15 +6,27 @@ Scalars are read as kubectl reads them: `2e-5` is a number and `2026-01-31` is t
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from finetune_api.problem import Problem
+from finetune_trainer.local.sentences import Told, tell
+
 STDIN = "-"
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
+_TAGS = "tag:yaml.org,2002:"
+#: What JSON has, by the kind of node, with the tag that stands for what JSON does not have.
+_JSON_TAGS = {
+    yaml.ScalarNode: tuple(f"{_TAGS}{name}" for name in ("str", "int", "float", "bool", "null")),
+    yaml.SequenceNode: (f"{_TAGS}seq",),
+    yaml.MappingNode: (f"{_TAGS}map",),
+}
+#: `<<`, which is no field but says that others are to be taken over, and `=`, which is text as the name of a field.
+_NAME_TAGS = (f"{_TAGS}merge", f"{_TAGS}value")
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class Document:
     content: Any
     positions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Line and column by field path; the document's own is under an empty path."""
+    foreign: Sequence[Told] = ()
+    """What stands in the file and is no JSON; `content` has text, a list or fields in its place."""
 
     def position(self, path: str) -> tuple[int, int]:
         """Return line and column of a field, or of the nearest one around it that is there."""
@@ -91,9 +105,10 @@ def _document(loader: "_Loader", node: yaml.Node, file: str) -> Iterator[Documen
             repeated.append(Finding(file, f"{path}: is given twice; keep one of the two", _position(found)))
         positions.setdefault(path, _position(found))
     yield from repeated
+    foreign = list(_replace_foreign(loader, node))
     content = json.loads(json.dumps(loader.construct_document(node)))
     if content is not None:
-        yield Document(file=file, content=content, positions=positions)
+        yield Document(file=file, content=content, positions=positions, foreign=foreign)
 
 
 def _walk(node: yaml.Node, path: str, around: tuple[yaml.Node, ...]) -> Iterator[tuple[str, yaml.Node, bool]]:
@@ -111,6 +126,45 @@ def _walk(node: yaml.Node, path: str, around: tuple[yaml.Node, ...]) -> Iterator
             yield here, key, here in seen
             seen.add(here)
             yield from _walk(value, here, (*around, node))
+
+
+def _replace_foreign(loader: "_Loader", document: yaml.Node) -> Iterator[Told]:
+    """Tell what is no JSON, and turn it into text, a list or fields, so that the rest can be looked at."""
+    for path, node in _nodes(document, ""):
+        if _is_json(loader, node):
+            continue
+        given, node.tag = node.tag.replace(_TAGS, "!!"), _JSON_TAGS[type(node)][0]
+        form = "a string, in quotes and" if isinstance(node, yaml.ScalarNode) else "a list or fields,"
+        value = loader.construct_object(node, deep=True)
+        yield tell(
+            Problem(path or "the document", value, f"as {given} it is no JSON", f"write it as {form} without a tag")
+        )
+
+
+def _is_json(loader: "_Loader", node: yaml.Node) -> bool:
+    if node.tag not in _JSON_TAGS[type(node)]:
+        return False
+    if not isinstance(node, yaml.ScalarNode):
+        return True
+    try:
+        json.dumps(loader.yaml_constructors[node.tag](loader, node))
+    except (ValueError, LookupError):  # what PyYAML lets out of `!!int five` and of `!!bool maybe`
+        return False
+    return True
+
+
+def _nodes(node: yaml.Node, path: str) -> Iterator[tuple[str, yaml.Node]]:
+    """Yield path and node of every field and every field's name below `node`, and last of `node` itself."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _nodes(item, f"{path}[{index}]")
+    elif isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            here = join(path, str(name.value))
+            if isinstance(name, yaml.ScalarNode) and name.tag not in _NAME_TAGS:
+                yield here, name
+            yield from _nodes(value, here)
+    yield path, node
 
 
 def join(path: str, key: str | int) -> str:

@@ -23,17 +23,22 @@ _MOST_CHANGES = 5
 
 @contextlib.contextmanager
 def told_as_failures(workspace: Workspace) -> Iterator[None]:
-    """Turn errors about files of the workspace into StorageFull or InvalidArgument."""
+    """Turn errors about files of the workspace, or about folders around it, into StorageFull or InvalidArgument."""
     try:
         yield
     except OSError as error:
-        if error.filename is None or not Path(error.filename).is_relative_to(workspace.root):
+        if error.filename is None or not _is_of(Path(error.filename), workspace):
             raise
         reason = Reason.STORAGE_FULL if is_storage_full(error) else Reason.INVALID_ARGUMENT
         message = (
             f"--workspace: {error.filename} cannot be written ({error.strerror}); name a folder where you may write"
         )
         raise RunFailure(reason, message) from error
+
+
+def _is_of(path: Path, workspace: Workspace) -> bool:
+    # Where a folder around the workspace cannot be made, the error names that folder.
+    return path.is_relative_to(workspace.root) or workspace.root.is_relative_to(path)
 
 
 @contextlib.contextmanager

@@ -18,21 +18,10 @@ from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_trainer.local.plan import Plan
 from finetune_trainer.local.tokens import token_file
+from finetune_trainer.token_variables import TOKEN_VARIABLES
 
 #: What a shell may hold that a role must not see: tokens, and the wiring of another run.
-_HIDDEN = frozenset(
-    {
-        "HF_TOKEN",
-        "HF_TOKEN_PATH",
-        "HF_OIDC_RESOURCE",
-        "HUGGING_FACE_HUB_TOKEN",
-        "RANK",
-        "LOCAL_RANK",
-        "WORLD_SIZE",
-        "MASTER_ADDR",
-        "MASTER_PORT",
-    }
-)
+_HIDDEN = TOKEN_VARIABLES | {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 _HIDDEN_PREFIXES = ("PET_", "FINETUNE_", "TORCHELASTIC_")
 
 

@@ -34,10 +34,10 @@ def read_jobs(names: Sequence[str]) -> Reading:
             findings.append(Finding(name, text))
         for document in meant:
             checked = check(document.content)
-            if isinstance(checked, Job):
+            wrong = [*document.foreign, *(checked if isinstance(checked, list) else [])]
+            if isinstance(checked, Job) and not wrong:
                 reading.jobs.append((document.file, checked))
-            else:
-                findings += [Finding(document.file, one.text, document.position(one.path)) for one in checked]
+            findings += [Finding(document.file, one.text, document.position(one.path)) for one in wrong]
         reading.findings += sorted(findings, key=lambda one: one.position or (0, 0))
     return reading
 

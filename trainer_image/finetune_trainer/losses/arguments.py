@@ -1,6 +1,6 @@
 """The arguments of a loss as the library takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,12 @@ from finetune_trainer.losses.stated import Stated, stated_parts
 from finetune_trainer.losses.table import LossEntry, entries, loss_entry
 from finetune_trainer.losses.values import AUTO
 
+TOKENS = "mini_batch_num_tokens"
 #: Rows embedded at once under `mini_batch_size: auto`: larger ones only warm a CPU's caches less. On an accelerator
 #: many rows make the loss stage cheap, and the token budget, which counts image tokens too, bounds the memory.
 AUTO_CPU = {"mini_batch_size": 8}
-AUTO_ACCELERATOR = {"mini_batch_size": 64, "mini_batch_num_tokens": 8192}
-#: The same where a loss counts no tokens.
+AUTO_ACCELERATOR = {"mini_batch_size": 64, TOKENS: 8192}
+#: The same where a loss, or the model, counts no tokens.
 AUTO_ROWS = {"mini_batch_size": 32}
 
 
@@ -53,22 +54,43 @@ def parts_of(spec: Loss, kind: Kind) -> list[Part]:
     return [Part(one, loss_entry(one.name, kind)) for one in stated_parts(spec, kind, known)]
 
 
-def complete(values: Mapping[str, Any], entry: LossEntry, *, device: torch.device, world_size: int) -> dict[str, Any]:
+def complete(
+    values: Mapping[str, Any],
+    entry: LossEntry,
+    *,
+    device: torch.device,
+    world_size: int,
+    counts_tokens: Callable[[], bool] = lambda: True,
+) -> dict[str, Any]:
     """Return the keyword arguments with those that a job need not state.
 
     Negatives are gathered from all ranks: N ranks with batch B then train exactly like one with N x B.
+
+    Args:
+        values: what the job states.
+        entry: of the loss.
+        device: of the model.
+        world_size: ranks that train together.
+        counts_tokens: tells whether mini-batches can be bounded by tokens; asked only where that matters.
+
+    Raises:
+        ValueError: a bound in tokens is stated, and the model has none.
+
     """
+    if values.get(TOKENS) and not counts_tokens():
+        because = "the model takes inputs that are no tokens, as images of CLIP and ViT are"
+        raise ValueError(f"{TOKENS}: {values[TOKENS]} is wrong because {because}; give mini_batch_size alone")
     arguments = {**entry.defaults, **values, **entry.fixed}
     if "gather_across_devices" in entry.arguments:
         arguments.setdefault("gather_across_devices", world_size > 1)
     if entry.cached and arguments.get("mini_batch_size", AUTO) == AUTO:
-        arguments = _automatic(entry, device=device) | {
+        arguments = _automatic(entry, device=device, counts_tokens=counts_tokens) | {
             name: value for name, value in arguments.items() if name != "mini_batch_size"
         }
     return arguments
 
 
-def _automatic(entry: LossEntry, *, device: torch.device) -> dict[str, Any]:
+def _automatic(entry: LossEntry, *, device: torch.device, counts_tokens: Callable[[], bool]) -> dict[str, Any]:
     if device.type != "cuda":
         return dict(AUTO_CPU)
-    return dict(AUTO_ACCELERATOR if "mini_batch_num_tokens" in entry.arguments else AUTO_ROWS)
+    return dict(AUTO_ACCELERATOR if TOKENS in entry.arguments and counts_tokens() else AUTO_ROWS)

@@ -13,6 +13,7 @@ from finetune_trainer.causes import one_line
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.losses.arguments import Part, complete, parts_of
 from finetune_trainer.losses.guide import load_guide
+from finetune_trainer.losses.tokens import counts_tokens
 
 #: What the constructors of losses and MatryoshkaLoss raise for arguments that they cannot use with this model.
 REFUSALS = (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError)
@@ -71,5 +72,11 @@ class _Builder:
             raise ValueError("; ".join(map(str, problems)))
         if "embedding_dimension" in part.entry.parameters:
             more["embedding_dimension"] = self._model.get_embedding_dimension()
-        arguments = complete(part.read(), part.entry, device=self._model.device, world_size=self._world_size)
+        arguments = complete(
+            part.read(),
+            part.entry,
+            device=self._model.device,
+            world_size=self._world_size,
+            counts_tokens=lambda: counts_tokens(self._model),
+        )
         return part.entry.cls(self._model, **arguments, **more)

@@ -73,7 +73,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def autocast_dtype(spec: Model, *, device: torch.device) -> torch.dtype | None:
     """Return the precision of matrix products where it differs from the weights', else None."""
-    if spec.dtype == "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if spec.dtype == "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return None
 

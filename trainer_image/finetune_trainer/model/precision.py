@@ -15,10 +15,10 @@ def precision_arguments(spec: Model, *, device: torch.device) -> dict[str, Any]:
     """Return the arguments of from_pretrained for precision, attention and, on the meta device, no weights at all."""
     arguments: dict[str, Any] = {"dtype": DTYPES[spec.dtype]}
     if device == META:
-        # flash_attention_2 refuses to be loaded where there is no accelerator.
+        # flash_attention_2 refuses to be loaded where there is no accelerator, where prepare looks for negatives, too.
         stated = {} if spec.attention in ("auto", "flash_attention_2") else {"attn_implementation": spec.attention}
         return arguments | stated | {"device_map": "meta"}
-    if spec.attention != "auto":
+    if spec.attention != "auto" and (device.type != "cpu" or spec.attention != "flash_attention_2"):
         return arguments | {"attn_implementation": spec.attention}
     if device.type == "cuda" and spec.dtype != "float32" and has_flash_attention():
         return arguments | {"attn_implementation": "flash_attention_2"}

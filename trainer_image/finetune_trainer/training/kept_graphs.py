@@ -8,8 +8,10 @@ the same.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -25,8 +27,27 @@ SHARE = {"cuda": 0.7, "cpu": 0.4}
 TAKEN = ("sentence_embedding", "scores")
 
 
+@dataclass(frozen=True)
+class Graph:
+    """The largest mini-batch of a kind whose graph was measured."""
+
+    num_elements: int
+    """In the tensors that went in."""
+    num_bytes: int
+    """Kept for the backward pass."""
+
+    def bytes_for(self, num_elements: int) -> int | None:
+        """Return what a graph takes at most; None for more elements than were measured, as it may grow faster."""
+        if num_elements > self.num_elements:
+            return None
+        return math.ceil(self.num_bytes * num_elements / self.num_elements)
+
+
 class KeptGraphs:
-    """Decides by a first step, in which nothing is kept, how many mini-batches are, and keeps them in later ones."""
+    """Keeps the graphs of as many mini-batches as fit beside a first step, in which nothing is kept.
+
+    Batches differ, of texts or images, short or long: a graph is kept only if one as large was measured before.
+    """
 
     def __init__(self, loss: Any, *, room: Callable[[torch.device], int] = room_bytes) -> None:
         """Look after one loss.
@@ -38,26 +59,31 @@ class KeptGraphs:
         """
         self._loss = loss
         self._room = room
-        self.largest_bytes = 0
-        """Of the graph of one mini-batch, in the steps so far."""
-        self._limit: int | None = None
+        self._budget_bytes: int | None = None
+        self._kept_bytes = 0
+        self._graphs: dict[tuple[str, ...], Graph] = {}
         self._outputs: dict[int, dict[str, torch.Tensor]] = {}
 
     @property
+    def largest_bytes(self) -> int:
+        """Return what the largest graph of one mini-batch took, so far."""
+        return max((graph.num_bytes for graph in self._graphs.values()), default=0)
+
+    @property
     def limit(self) -> int:
-        """Return how many mini-batches are kept in a step; 0 as long as that is not known."""
-        return self._limit or 0
+        """Return how many of the largest graphs can be kept; 0 as long as that is not known."""
+        return (self._budget_bytes or 0) // self.largest_bytes if self.largest_bytes else 0
 
     def give_up(self) -> None:
         """Keep none from now on: memory ran out."""
-        self._limit = 0
+        self._budget_bytes = 0
 
     @contextmanager
     def step(self) -> Iterator[None]:
         """Take over the loss's model for one forward and backward pass."""
-        if self._limit is None and self.largest_bytes:
-            self._limit = self._count()
-            logger.info("graphs kept", extra={"mini_batches": self._limit, "mini_batch_bytes": self.largest_bytes})
+        if self._budget_bytes is None and self.largest_bytes:
+            self._budget_bytes = self._budget()
+            logger.info("graphs kept", extra={"mini_batches": self.limit, "mini_batch_bytes": self.largest_bytes})
         model, first, second = self._loss.model, count(), count()
         forward, is_own = model.forward, "forward" in vars(model)
 
@@ -66,7 +92,7 @@ class KeptGraphs:
                 output = self._outputs.pop(next(second), None)
                 return self._measured(forward, *inputs, **settings) if output is None else output
             number = next(first)
-            if number >= self.limit:
+            if not self._take_room(inputs, settings):
                 return forward(*inputs, **settings)
             with torch.enable_grad():
                 output = forward(*inputs, **settings)
@@ -78,27 +104,47 @@ class KeptGraphs:
             yield
         finally:
             self._outputs.clear()
+            self._kept_bytes = 0
             if is_own:
                 model.forward = forward
             else:
                 del model.forward
 
     def _measured(self, forward: Callable[..., Any], *inputs: Any, **settings: Any) -> Any:
-        """Call `forward`, and note how many bytes its graph holds as long as that is needed."""
-        if self._limit is not None:
+        """Call `forward`, and note how many bytes its graph holds, unless one as large was measured."""
+        kind, num_elements = describe(inputs, settings)
+        known = self._graphs.get(kind)
+        if self._budget_bytes == 0 or (known is not None and num_elements <= known.num_elements):
             return forward(*inputs, **settings)
         with saved_bytes(self._loss.model) as sizes:
             output = forward(*inputs, **settings)
-        self.largest_bytes = max(self.largest_bytes, sum(sizes.values()))
+        self._graphs[kind] = Graph(num_elements, sum(sizes.values()))
         return output
 
-    def _count(self) -> int:
-        """Return how many graphs fit beside the gradients and one mini-batch that is not kept."""
+    def _take_room(self, inputs: Sequence[Any], settings: Mapping[str, Any]) -> bool:
+        """Take the room for the graph of a mini-batch; False if it is not there, or not known to suffice."""
+        kind, num_elements = describe(inputs, settings)
+        known = self._graphs.get(kind)
+        num_bytes = None if known is None else known.bytes_for(num_elements)
+        if num_bytes is None or self._kept_bytes + num_bytes > (self._budget_bytes or 0):
+            return False
+        self._kept_bytes += num_bytes
+        return True
+
+    def _budget(self) -> int:
+        """Return how many bytes of graphs fit beside the gradients and one mini-batch that is not kept."""
         model = self._loss.model
         device = next(model.parameters()).device
         gradients = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
         room = self._room(device) - gradients - self.largest_bytes
-        return max(0, int(SHARE.get(device.type, 0.0) * room / self.largest_bytes))
+        return max(0, int(SHARE.get(device.type, 0.0) * room))
+
+
+def describe(inputs: Sequence[Any], settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
+    """Return the kind of a mini-batch, which is the names of its tensors, and how many elements these have."""
+    named = {name: one for given in (*inputs, settings) if isinstance(given, Mapping) for name, one in given.items()}
+    tensors = {name: one for name, one in named.items() if torch.is_tensor(one)}
+    return tuple(sorted(tensors)), sum(one.numel() for one in tensors.values())
 
 
 @contextmanager

@@ -21,6 +21,17 @@ from finetune_trainer.training.sampler import DistinctBatches, LabelBatches, Set
 MINE_TRIPLETS = frozenset(
     {"BatchAllTripletLoss", "BatchHardTripletLoss", "BatchSemiHardTripletLoss", "BatchHardSoftMarginTripletLoss"}
 )
+#: Losses whose negatives are the other rows' documents, besides those that a row brings.
+IN_BATCH_NEGATIVES = frozenset(
+    {
+        "MultipleNegativesRankingLoss",
+        "CachedMultipleNegativesRankingLoss",
+        "MultipleNegativesSymmetricRankingLoss",
+        "CachedMultipleNegativesSymmetricRankingLoss",
+        "GISTEmbedLoss",
+        "CachedGISTEmbedLoss",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,13 @@ def smaller_batches(sets: Sequence[PreparedTrain], spec: FinetuneJobSpec, *, wor
 def looks_for_triplets(objective: Loss) -> bool:
     """Say whether the loss needs rows of equal and of different labels in each batch."""
     return objective.name in MINE_TRIPLETS or objective.arguments.get("loss") in MINE_TRIPLETS
+
+
+def learns_nothing(prepared: PreparedTrain, objective: Loss, spec: FinetuneJobSpec, *, world_size: int) -> bool:
+    """Tell whether every loss is 0: one row in all per step, without negatives of its own."""
+    has_negatives = len(prepared.columns) > len(("query", "positive"))
+    num_rows = batch_size_of(prepared, spec, world_size=world_size) * world_size
+    return objective.name in IN_BATCH_NEGATIVES and num_rows == 1 and not has_negatives
 
 
 def mix(sets: list[TrainingSet], spec: FinetuneJobSpec, *, world_size: int) -> MixedBatches:

@@ -4,6 +4,7 @@ torch would move it later, in a thread of the worker's queue, where an error is 
 training process would wait for ever for a batch that never comes.
 """
 
+import resource
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,12 @@ def share(batch: Any) -> None:  # noqa: ANN401 - nested as the collator likes it
     for tensor in tensors_in(batch):
         if tensor.device.type == "cpu":
             tensor.share_memory_()  # type: ignore[no-untyped-call]
+
+
+def open_more_files() -> None:
+    """Let this process have as many files open as it may: each tensor that a worker hands over is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401

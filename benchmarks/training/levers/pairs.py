@@ -1,0 +1,76 @@
+"""Pages that the loss of a reranker puts into several pairs: prepared once, or for every pair as the library does."""
+
+from collections.abc import Callable
+
+import torch
+from PIL.Image import Image
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Dense
+from sentence_transformers.cross_encoder.losses import CachedMultipleNegativesRankingLoss
+
+from benchmarks.training.levers.finding import Finding, seconds_of
+from benchmarks.training.levers.setting import Setting
+from finetune_trainer.training.pair_images import images_once, remember
+from finetune_trainer.training.rows import RowReader, read_rows
+
+ROWS, NEGATIVES = 8, 4
+
+
+def measure_pairs(setting: Setting) -> list[Finding]:
+    """Forward and backward of one step of a reranker, its pages decoded anew each time."""
+    model = build_reranker(setting)
+    loss = CachedMultipleNegativesRankingLoss(model, num_negatives=NEGATIVES, mini_batch_size=ROWS)
+    counts = {is_once: count_images(model, step(setting, model, loss, is_once=is_once)) for is_once in (False, True)}
+    off, on = seconds_of(*(step(setting, model, loss, is_once=is_once) for is_once in (False, True)))
+    note = f"{counts[False]} pages preprocessed instead of {counts[True]}"
+    return [Finding(f"reranker, {ROWS} rows with {NEGATIVES} negatives of the batch", "s per step", off, on, note)]
+
+
+def build_reranker(setting: Setting) -> CrossEncoder:
+    """Return the base model's transformer with one score on top."""
+    transformer, pooling = list(setting.model)[:2]
+    size = transformer.get_embedding_dimension()
+    score = Dense(size, 1, activation_function=torch.nn.Identity(), module_output_name="scores")
+    return CrossEncoder(modules=[transformer, pooling, score], device="cpu").train()
+
+
+def step(setting: Setting, model: CrossEncoder, loss: torch.nn.Module, *, is_once: bool) -> Callable[[], None]:
+    """Return a step that reads its rows, and prepares each page once or not."""
+    rows = list(read_rows(setting.workspace, setting.train).select(range(ROWS)))
+    reader = RowReader(setting.reader, [setting.train])
+    names = [column.name for column in setting.train.columns][:2]
+
+    def run() -> None:
+        read = [reader.read(row) for row in rows]
+        columns = [[row[name] for row in read] for name in names]
+        pages = [one for column in columns for one in column if is_once and isinstance(one, Image)]
+        for page in pages:
+            remember(page)
+        model.zero_grad()
+        with images_once(model):
+            loss(columns, torch.ones(ROWS)).backward()
+
+    return run
+
+
+def count_images(model: CrossEncoder, work: Callable[[], None]) -> int:
+    """Return how many images the model's own processor prepares meanwhile."""
+    processor = model[0].processor
+    inner, seen = processor.image_processor, []
+
+    class Counting:
+        """Counts and passes on."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(inner, name)
+
+        def __call__(self, images: object, **settings: object) -> object:
+            seen.append(len(images) if isinstance(images, list) else 1)
+            return inner(images, **settings)
+
+    processor.image_processor = Counting()
+    try:
+        work()
+    finally:
+        processor.image_processor = inner
+    return sum(seen)
