@@ -16,6 +16,7 @@ as its pods start them). Same rows, same model, same global batch. Prints second
 writes build/benchmarks/training-*.json. Exits with 1 if a goal is not reached.
 """
 SMALL_ROWS, SMALL_HELD_OUT = 640, 48
+TEXT_ROWS, TEXT_HELD_OUT = 320, 48
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str]) -> int:
         match options.scale:
             case "small":
                 return run_small(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
+            case "text":
+                return run_text(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
             case "gpu":
                 return run_gpu(Path(folder), options)
             case _:
@@ -42,11 +45,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     scales = parser.add_subparsers(dest="scale", required=True)
     small = scales.add_parser("small", help="tiny Qwen3-VL, drawn A4 pages, minutes on 2 CPU cores")
     small.add_argument("--rows", type=int, default=SMALL_ROWS, help="training rows (%(default)s)")
+    text = scales.add_parser("text", help="all-MiniLM-L6-v2 on Debian's manuals, minutes on 2 CPU cores")
+    text.add_argument("--rows", type=int, default=TEXT_ROWS, help="training rows (%(default)s)")
     gpu = scales.add_parser("gpu", help="the published model and dataset on GPUs")
     gpu.add_argument("--model", type=Path, required=True, help="folder of Qwen3-VL-Embedding-2B or one like it")
     gpu.add_argument("--dataset", type=Path, required=True, help="folder of the dataset, subsets train and eval")
     gpu.add_argument("--rows", type=int, default=10_000, help="training rows (%(default)s)")
-    for scale in (small, gpu):
+    for scale in (small, text, gpu):
         scale.add_argument("--rounds", type=int, default=1, help="runs of each side, in turn (%(default)s)")
         scale.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="ranks of each case (1 2)")
     levers = scales.add_parser("levers", help="each lever of the trainer's speed on its own, on and off")
@@ -61,6 +66,15 @@ def run_small(folder: Path, *, rows: int, rounds: int, processes: list[int]) -> 
 
     recipe = build_small(folder, rows=rows, held_out=SMALL_HELD_OUT)
     return 0 if compare("training-small", recipe, folder, processes=processes, rounds=rounds) else 1
+
+
+def run_text(folder: Path, *, rows: int, rounds: int, processes: list[int]) -> int:
+    """Fetch the inputs of the text scale and compare both sides on them."""
+    from benchmarks.training.compare import compare  # noqa: PLC0415 - help comes without delay
+    from benchmarks.training.texts import build_texts  # noqa: PLC0415 - as above
+
+    recipe = build_texts(folder, rows=rows, held_out=TEXT_HELD_OUT)
+    return 0 if compare("training-text", recipe, folder, processes=processes, rounds=rounds) else 1
 
 
 def run_gpu(folder: Path, options: argparse.Namespace) -> int:

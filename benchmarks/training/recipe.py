@@ -39,6 +39,8 @@ class Recipe(BaseModel):
     accelerator: bool = False
     """Whether ranks train on GPUs."""
     processor_kwargs: dict[str, Any] = Field(default_factory=dict)
+    goals: dict[int, float] = Field(default_factory=lambda: {1: 2.0, 2: 3.0})
+    """How many times faster in total it is to be, preparing included, by number of processes; 1 for those not named."""
     query: str = "query"
     positive: str = "image"
 
@@ -87,4 +89,21 @@ def small_recipe(model: Path, dataset: Path, *, rows: int) -> Recipe:
         dimensions=(64, 48, 32, 24, 16, 12, 8),
         batch_size=32,
         learning_rate=1e-4,
+    )
+
+
+def text_recipe(model: Path, dataset: Path, *, rows: int) -> Recipe:
+    """Return the recipe for a text model on a CPU."""
+    return Recipe(
+        model=model,
+        dataset=dataset,
+        train=Table(split="train", negatives=("negative_0",)),
+        evaluation=Table(split="test", negatives=("negative_0",)),
+        rows=rows,
+        dimensions=(384, 256, 192, 128, 96, 64, 32),
+        batch_size=32,
+        learning_rate=2e-5,
+        goals={},
+        query="heading",
+        positive="section",
     )

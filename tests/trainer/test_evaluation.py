@@ -267,6 +267,32 @@ def test_the_score_of_a_bfloat16_reranker_does_not_move_in_steps(
     assert type(scorer.model[2].linear) is torch.nn.Linear
 
 
+def test_a_bfloat16_reranker_scores_where_it_is_used_as_where_it_was_measured(
+    workspace: Workspace, reranker: Path, tmp_path: Path
+) -> None:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.evaluation.dataset import Items, PairSet
+    from finetune_trainer.model.save import save_model
+
+    scorer = pair_scorer(workspace, reranker, Ranks())
+    scorer.model.to(torch.bfloat16)
+    queries, _ = read_held_out(workspace)
+    items = Items(queries, queries, "text")
+    pairs = PairSet("set", items, items, np.zeros(QUERIES))
+    measured = scorer.read([pairs]).score_pairs(pairs)
+
+    save_model(scorer.model, tmp_path / "saved")
+
+    used = CrossEncoder(str(tmp_path / "saved"), device="cpu").to(torch.bfloat16)
+    scores = [float(used.predict([(query, query)])[0]) for query in queries]
+    assert scores == pytest.approx(measured, abs=1e-3)
+    assert used.keep_in_fp32_modules == ["2.linear"]
+    assert scorer.model.keep_in_fp32_modules == []
+
+
 def test_a_model_that_computes_no_numbers_ends_the_run_with_a_reason(
     workspace: Workspace, prepared: list[PreparedEvaluation]
 ) -> None:

@@ -166,6 +166,26 @@ def test_a_length_beyond_the_positions_that_the_model_knows_is_refused(
     )
 
 
+def test_a_length_of_the_models_own_beyond_its_positions_is_refused_too(text_model: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    from finetune_api.model import Model
+    from finetune_trainer.checks.limits import check_positions
+
+    model = SentenceTransformer(str(text_model), device="cpu")
+    spec = Model(source="hf://acme/base")
+    fits = list(check_positions(model, spec))
+    model.max_seq_length = 514  # as RoBERTa's, of which two are not for tokens, where a tokenizer states no length
+
+    (problem,) = check_positions(model, spec)
+
+    assert fits == []
+    assert problem.message == (
+        "spec.model.maxSeqLength: is not given, and the model's own, 514, is wrong because the model knows 512 "
+        "positions, and longer texts would end the training; give 512 or less"
+    )
+
+
 def test_positions_are_counted_as_each_family_keeps_them() -> None:
     import torch
     import transformers

@@ -33,14 +33,15 @@ _NO_LIMIT = 2**30
 
 
 def check_positions(model: SentenceTransformer | CrossEncoder, spec: Model) -> Iterator[InputProblem]:
-    """Yield a stated length that is more than the model has positions for."""
-    if spec.max_seq_length is None:
-        return
+    """Yield a length, stated or the model's own, that is more than the model has positions for."""
     transformers = [module for module in model.modules() if isinstance(module, Transformer)]
     most = min((limit for one in transformers if (limit := num_positions(one.model)) is not None), default=None)
-    if most is not None and spec.max_seq_length > most:
+    own = model.max_seq_length
+    length = own if spec.max_seq_length is None else spec.max_seq_length
+    if most is not None and length is not None and length > most:
+        whose = f"is not given, and the model's own, {own}," if spec.max_seq_length is None else f"{length}"
         because = f"the model knows {most} positions, and longer texts would end the training"
-        message = f"{PATH}: {spec.max_seq_length} is wrong because {because}; give {most} or less"
+        message = f"{PATH}: {whose} is wrong because {because}; give {most} or less"
         yield InputProblem(Reason.INVALID_ARGUMENT, message)
 
 

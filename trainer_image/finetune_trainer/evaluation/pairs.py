@@ -1,6 +1,5 @@
 """Scores every distinct pair of query and document of all sets once, each on one rank."""
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from finetune_trainer.data.manifest import Modality
 from finetune_trainer.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet
 from finetune_trainer.evaluation.shares import Shares, longest_first
 from finetune_trainer.model.inputs import InputReader
+from finetune_trainer.model.precision import float32_scores
 
 #: Cell and modality of the query, then of the document.
 Pair = tuple[str, Modality, str, Modality]
@@ -69,21 +69,6 @@ class PairScorer:
             inputs, batch_size=len(inputs), convert_to_tensor=True, show_progress_bar=False
         )
         return scores[:, None]
-
-
-@contextlib.contextmanager
-def float32_scores(model: CrossEncoder) -> Iterator[None]:
-    """Let the layer that makes the score compute in float32 while inside, whatever the others compute in.
-
-    In bfloat16 a score of 8 or more moves in steps of 0.0625, so that many documents tie and ranks depend on the batch.
-    """
-    before = list(model.keep_in_fp32_modules or [])
-    linear = [name for name, module in model.named_modules() if type(module) is torch.nn.Linear]
-    model.set_keep_in_fp32_modules(before or linear[-1:])
-    try:
-        yield
-    finally:
-        model.set_keep_in_fp32_modules(before)
 
 
 def _pairs_of(dataset: EvaluationSet) -> Iterator[Pair]:

@@ -1,9 +1,12 @@
 """The precision of the weights and the attention implementation that the spec states."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 import torch
+from sentence_transformers import CrossEncoder
 
 from finetune_api.model import Model
 
@@ -28,3 +31,18 @@ def precision_arguments(spec: Model, *, device: torch.device) -> dict[str, Any]:
 def has_flash_attention() -> bool:
     """Return whether flash_attention_2 is installed."""
     return find_spec("flash_attn") is not None
+
+
+@contextmanager
+def float32_scores(model: CrossEncoder) -> Iterator[None]:
+    """Let the layer that makes the score compute in float32 while inside, whatever the others compute in.
+
+    In bfloat16 a score of 8 or more moves in steps of 0.0625, so that many documents tie and ranks depend on the batch.
+    """
+    before = list(model.keep_in_fp32_modules or [])
+    linear = [name for name, module in model.named_modules() if type(module) is torch.nn.Linear]
+    model.set_keep_in_fp32_modules(before or linear[-1:])
+    try:
+        yield
+    finally:
+        model.set_keep_in_fp32_modules(before)

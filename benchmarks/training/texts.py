@@ -1,0 +1,29 @@
+"""The inputs of the text scale: all-MiniLM-L6-v2 and headings and sections of Debian's manuals, real both."""
+
+import random
+from pathlib import Path
+
+from datasets import Dataset, load_dataset
+
+from benchmarks.training.recipe import Recipe, text_recipe
+from examples.inputs import manuals, minilm
+from examples.inputs.cache import ensure_built
+
+
+def build_texts(folder: Path, *, rows: int, held_out: int) -> Recipe:
+    """Write model and dataset below `folder`; return the recipe for them. Each row has another row's section beside."""
+    print("fetching manuals and model, if they are not there", flush=True)
+    pairs = load_dataset(str(ensure_built("manuals", manuals.build)), "pairs", cache_dir=str(folder / "cache"))
+    minilm.build(folder / "model")
+    (folder / "dataset").mkdir()
+    for name, number in {"train": rows, "test": held_out}.items():
+        with_negatives(pairs[name], number).to_parquet(folder / "dataset" / f"{name}-00000-of-00001.parquet")
+    return text_recipe(folder / "model", folder / "dataset", rows=rows)
+
+
+def with_negatives(pairs: Dataset, number: int) -> Dataset:
+    """Return the first `number` rows with a column `negative_0`."""
+    rows = pairs.shuffle(seed=0).select(range(number))
+    negatives = list(rows["section"])
+    random.Random(0).shuffle(negatives)
+    return rows.add_column("negative_0", negatives)
