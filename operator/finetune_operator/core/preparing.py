@@ -11,13 +11,13 @@ from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.conditions import Finding, is_true
 from finetune_operator.core.decision import Decision, Manifest, Situation
-from finetune_operator.core.errand import Errand, follow, start
 from finetune_operator.core.gang import train_jobs
+from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import suspended, update_conditions
 from finetune_operator.core.waiting import PATIENCE_SECONDS
 
-ERRAND = Errand(
+PREPARE = HubJob(
     phase=Phase.PREPARING,
     reason=Reason.PREPARING,
     message="model and data are fetched and checked before an accelerator is asked for",
@@ -36,7 +36,7 @@ def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | Finet
     job = situation.observed.job(Role.PREPARE)
     if job is None or job.is_deleting:
         return _start(status, situation, job)
-    step = follow(ERRAND, status, situation, job)
+    step = follow(PREPARE, status, situation, job)
     if not isinstance(step, Decision):
         finding = Finding(ConditionType.VALIDATED, "True", Reason.VALIDATED, "model and data are here and fit the spec")
         return update_conditions(step, situation, finding)
@@ -48,7 +48,7 @@ def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | Finet
 def _start(status: FinetuneJobStatus, situation: Situation, old: JobView | None) -> Decision:
     if situation.job.spec.suspend:
         return Decision(status=suspended(status, situation))
-    decision = start(ERRAND, status, situation, old=old)
+    decision = start(PREPARE, status, situation, old=old)
     if old is not None:
         return decision
     first_gang = build_train_job(situation.job, attempt=1, platform=situation.platform)

@@ -11,8 +11,8 @@ from finetune_operator.core.children.publish_job import build_publish_job
 from finetune_operator.core.conditions import ConditionValue, Finding
 from finetune_operator.core.decision import Decision, Manifest, Situation
 from finetune_operator.core.ending import succeed
-from finetune_operator.core.errand import Errand, follow, start
 from finetune_operator.core.evidence import results
+from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import suspended, update_conditions
 from finetune_operator.core.waiting import LONG_PATIENCE_SECONDS
@@ -28,18 +28,18 @@ def publish(status: FinetuneJobStatus, situation: Situation) -> Decision:
         status = update_conditions(status, situation, Finding(ConditionType.PUBLISHED, "False", Reason.COMPLETED))
         return succeed(status, situation, Reason.COMPLETED, message)
     job = situation.observed.job(Role.PUBLISH)
-    errand = _errand(target)
+    hub_job = _publish_job(target)
     if job is not None and not job.is_deleting:
-        step = follow(errand, _announced(status, situation, errand), situation, job)
+        step = follow(hub_job, _announced(status, situation, hub_job), situation, job)
         return step if isinstance(step, Decision) else _published(step, situation, job)
     if situation.job.spec.suspend:
         return Decision(status=suspended(status, situation))
-    decision = start(errand, _announced(status, situation, errand), situation, old=job)
+    decision = start(hub_job, _announced(status, situation, hub_job), situation, old=job)
     return replace(decision, apply=_children(situation, target)) if job is None else decision
 
 
-def _errand(target: Publish) -> Errand:
-    return Errand(
+def _publish_job(target: Publish) -> HubJob:
+    return HubJob(
         phase=Phase.PUBLISHING,
         reason=Reason.PUBLISHING,
         message=f"the model goes to {target.repository}",
@@ -48,8 +48,8 @@ def _errand(target: Publish) -> Errand:
     )
 
 
-def _announced(status: FinetuneJobStatus, situation: Situation, errand: Errand) -> FinetuneJobStatus:
-    finding = Finding(ConditionType.PUBLISHED, "Unknown", errand.reason, errand.message)
+def _announced(status: FinetuneJobStatus, situation: Situation, hub_job: HubJob) -> FinetuneJobStatus:
+    finding = Finding(ConditionType.PUBLISHED, "Unknown", hub_job.reason, hub_job.message)
     return update_conditions(status, situation, finding)
 
 

@@ -1,4 +1,4 @@
-"""Following a Job of one pod, which prepare and publish are, from its start to its end."""
+"""The Jobs that may reach the Hub, prepare and publish: one pod each, followed from its start to its end."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ GOING_AWAY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """What such a Job is for, in the words of the status."""
+class HubJob:
+    """The Job of prepare or of publish, in the words of the status."""
 
     phase: Phase
     reason: Reason
@@ -38,43 +38,43 @@ class Errand:
     """How long to hope that its pod starts."""
 
 
-def start(errand: Errand, status: FinetuneJobStatus, situation: Situation, *, old: JobView | None) -> Decision:
+def start(hub_job: HubJob, status: FinetuneJobStatus, situation: Situation, *, old: JobView | None) -> Decision:
     """Return the decision to which the children to make are added, unless an `old` Job of the name is going away."""
-    status = _on_its_way(errand, status, situation, find_obstacle(situation.observed))
+    status = _on_its_way(hub_job, status, situation, find_obstacle(situation.observed))
     return Decision(status=status, requeue_after=GOING_AWAY_SECONDS if old is not None else None)
 
 
 def follow(
-    errand: Errand, status: FinetuneJobStatus, situation: Situation, job: JobView
+    hub_job: HubJob, status: FinetuneJobStatus, situation: Situation, job: JobView
 ) -> Decision | FinetuneJobStatus:
     """Return what to do while the Job is on its way or has failed, or the status with its results once it is done."""
     observed, now = situation.observed, situation.now
-    pods, patience = observed.pods_of(job.role), errand.patience_seconds
+    pods, patience = observed.pods_of(job.role), hub_job.patience_seconds
     if is_waiting_for_evidence(job, pods, now):
         return Decision(status=status, requeue_after=1.0)
     last = last_failure(job, pods)
     failure = last if job.is_failed else find_hopeless(observed, pods, now, patience=patience)
     if failure is not None and not job.is_complete:
-        return fail(_with_results(status, pods), situation, failure, errand.aspect)
+        return fail(_with_results(status, pods), situation, failure, hub_job.aspect)
     if job.is_complete:
         return _with_results(status, pods)
     forced, force_after = force_stuck(pods, now)
-    status = _on_its_way(errand, status, situation, find_complaint(observed, job, pods, now), last)
+    status = _on_its_way(hub_job, status, situation, find_complaint(observed, job, pods, now), last)
     look_again = seconds_to_next_look(observed, job, pods, now, patience=patience)
     return Decision(status=status, delete=forced, requeue_after=soonest(force_after, look_again))
 
 
 def _on_its_way(
-    errand: Errand,
+    hub_job: HubJob,
     status: FinetuneJobStatus,
     situation: Situation,
     complaint: StartProblem | None,
     last: Failure | None = None,
 ) -> FinetuneJobStatus:
     if complaint is not None:
-        return enter(status, situation, errand.phase, complaint.reason, complaint.message)
+        return enter(status, situation, hub_job.phase, complaint.reason, complaint.message)
     again = f"; it is tried again, because {last.message}" if last is not None else ""
-    return enter(status, situation, errand.phase, errand.reason, errand.message + again)
+    return enter(status, situation, hub_job.phase, hub_job.reason, hub_job.message + again)
 
 
 def _with_results(status: FinetuneJobStatus, pods: Iterable[PodView]) -> FinetuneJobStatus:
