@@ -126,6 +126,7 @@ def test_bad_data_ends_with_its_exit_code_the_field_what_to_do_and_the_log(
         ),
         ({}, ["--processes", "99"], "--processes: 99 is wrong"),
         ({}, ["--workspace", "job.yaml"], "--workspace: "),
+        ({}, ["--workspace", "loop"], "--workspace: "),
         (
             {},
             ["--workspace", "/proc/nowhere/a/b"],
@@ -141,6 +142,7 @@ def test_what_can_be_said_before_anything_is_begun_ends_with_bad_spec(
         "model": {"source": "hf://demo/tiny"},
         "data": {"train": [{"name": "pages", "source": "hf://demo/pages"}]},
     }
+    (here / "loop").symlink_to(here / "loop")
     job = write_job(here, **(sources | spec))
 
     code = main(["run", job, *arguments])

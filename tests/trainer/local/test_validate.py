@@ -251,6 +251,21 @@ def test_documents_of_several_files_are_told_by_file_line_and_column(
     ]
 
 
+def test_a_job_with_a_field_that_is_given_twice_is_not_called_valid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "apiVersion: finetune.dev/v1alpha1\nkind: FinetuneJob\nmetadata: {name: a}\nspec:\n"
+        "  model: {source: hf://a/b, source: hf://a/c}\n  data: {train: [{name: x, source: hf://a/d}]}\n"
+    )
+
+    code = main(["validate", str(file)])
+
+    assert code == ExitCode.BAD_SPEC
+    assert capsys.readouterr().out == f"{file}:5:29: spec.model.source: is given twice; keep one of the two\n"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -259,6 +274,10 @@ def test_documents_of_several_files_are_told_by_file_line_and_column(
         ("a: &x [*x]\n", "1:4: this is not YAML: an alias stands for what holds it"),
         ("- a\n", '1:1: a FinetuneJob is expected, not ["a"]; begin with apiVersion: finetune.dev/v1alpha1'),
         ("kind: FinetuneJob\nkind: FinetuneJob\n", "2:1: kind: is given twice; keep one of the two"),
+        (
+            'a: "\\ud83d"\n',
+            '1:1: a: "?" is wrong because in place of ? it has half of a character; write the character itself',
+        ),
         (
             "!!binary aGk=\n",
             '1:1: the document: "aGk=" is wrong because as !!binary it is no JSON; write it as a string',

@@ -17,6 +17,8 @@ from finetune_api.problem import Problem
 from finetune_trainer.local.sentences import Told, tell
 
 STDIN = "-"
+#: Surrogates, which escapes give one by one.
+_HALVES = re.compile("[\ud800-\udfff]")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
 _TAGS = "tag:yaml.org,2002:"
 #: What JSON has, by the kind of node, with the tag that stands for what JSON does not have.
@@ -53,6 +55,8 @@ class Document:
     """Line and column by field path; the document's own is under an empty path."""
     foreign: Sequence[Told] = ()
     """What stands in the file and is no JSON; `content` has text, a list or fields in its place."""
+    is_ambiguous: bool = False
+    """Whether a field is given twice, which is a finding of its own."""
 
     def position(self, path: str) -> tuple[int, int]:
         """Return line and column of a field, or of the nearest one around it that is there."""
@@ -108,7 +112,7 @@ def _document(loader: "_Loader", node: yaml.Node, file: str) -> Iterator[Documen
     foreign = list(_replace_foreign(loader, node))
     content = json.loads(json.dumps(loader.construct_document(node)))
     if content is not None:
-        yield Document(file=file, content=content, positions=positions, foreign=foreign)
+        yield Document(file=file, content=content, positions=positions, foreign=foreign, is_ambiguous=bool(repeated))
 
 
 def _walk(node: yaml.Node, path: str, around: tuple[yaml.Node, ...]) -> Iterator[tuple[str, yaml.Node, bool]]:
@@ -131,6 +135,10 @@ def _walk(node: yaml.Node, path: str, around: tuple[yaml.Node, ...]) -> Iterator
 def _replace_foreign(loader: "_Loader", document: yaml.Node) -> Iterator[Told]:
     """Tell what is no JSON, and turn it into text, a list or fields, so that the rest can be looked at."""
     for path, node in _nodes(document, ""):
+        if isinstance(node, yaml.ScalarNode) and _HALVES.search(node.value):
+            node.value = _HALVES.sub("?", node.value)
+            because, fix = "in place of ? it has half of a character", "write the character itself"
+            yield tell(Problem(path or "the document", node.value, because, fix))
         if _is_json(loader, node):
             continue
         given, node.tag = node.tag.replace(_TAGS, "!!"), _JSON_TAGS[type(node)][0]

@@ -1,5 +1,6 @@
 """`finetune run FILE`: prepare, train and publish on this machine, as the pods of a cluster do."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def run(wishes: Wishes) -> ExitCode:
         return ExitCode.BAD_SPEC
     try:
         job = only_one([job for _, job in reading.jobs], wishes.file)
-        root = (wishes.workspace or DEFAULT_FOLDER / job.name).resolve()
+        root = Path(os.path.realpath(wishes.workspace or DEFAULT_FOLDER / job.name))  # resolve() raises in a loop
         console.print(Text(f"FinetuneJob {job.namespace}/{job.name} in {near(root)}"), soft_wrap=True)
         plan = make_plan(job, wishes, root)
         with told_as_failures(plan.workspace), occupied(plan):

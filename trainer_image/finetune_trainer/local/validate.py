@@ -35,7 +35,7 @@ def read_jobs(names: Sequence[str]) -> Reading:
         for document in meant:
             checked = check(document.content)
             wrong = [*document.foreign, *(checked if isinstance(checked, list) else [])]
-            if isinstance(checked, Job) and not wrong:
+            if isinstance(checked, Job) and not wrong and not document.is_ambiguous:
                 reading.jobs.append((document.file, checked))
             findings += [Finding(document.file, one.text, document.position(one.path)) for one in wrong]
         reading.findings += sorted(findings, key=lambda one: one.position or (0, 0))
