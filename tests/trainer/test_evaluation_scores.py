@@ -25,6 +25,7 @@ class Lookup:
         self.similarity = SimilarityFunction.to_similarity_fn(similarity)
         self.similarity_pairwise = SimilarityFunction.to_similarity_pairwise_fn(similarity)
         self.vectors = vectors
+        self.prompts: dict[str, str] = {}
         self.model_card_data = self
 
     def encode(self, texts: list[str], *, truncate_dim: int | None = None, **_: object) -> Any:
@@ -33,9 +34,6 @@ class Lookup:
         return torch.stack([self.vectors[text] for text in texts])[:, :truncate_dim]
 
     encode_query = encode_document = encode
-
-    def __getitem__(self, index: int) -> None:
-        """Return what no router is."""
 
     def set_evaluation_metrics(self, *_: object, **__: object) -> None:
         """Take what evaluators note in model cards."""
@@ -76,7 +74,7 @@ def embeddings_of(model: Lookup, *names: list[str]) -> Any:
     """Return what the encoder would have made of the queries and of the documents."""
     from finetune_trainer.evaluation.encode import Embeddings, Encoded
 
-    roles = dict(zip(("query", "document"), names, strict=True)) | {"either": [name for some in names for name in some]}
+    roles = dict(zip(("query", "document"), names, strict=True))
     encoded: Any = {
         (role, "text"): Encoded({cell: row for row, cell in enumerate(cells)}, model.encode(cells))
         for role, cells in roles.items()

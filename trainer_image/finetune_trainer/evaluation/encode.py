@@ -113,8 +113,13 @@ class Encoder:
 
 
 def pair_roles(model: SentenceTransformer) -> Roles:
-    """Return how the two sides of pairs are embedded; a router has no way but those of the roles."""
-    return QUERIES_AND_DOCUMENTS if isinstance(model[0], Router) else ("either", "either")
+    """Return how the two sides of pairs are embedded.
+
+    A router has no way but those of the roles; without prompts all are the same, and what several sets hold is embedded
+    once.
+    """
+    has_prompts = any(model.prompts.values())
+    return ("either", "either") if has_prompts and not isinstance(model[0], Router) else QUERIES_AND_DOCUMENTS
 
 
 def _needs(sets: Sequence[EvaluationSet], of_pairs: Roles) -> Iterator[tuple[EncodingRole, Items]]:
