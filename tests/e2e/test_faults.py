@@ -114,6 +114,29 @@ def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, s
         assert children(kube, kind, job) == []
 
 
+def test_a_job_that_fails_while_it_trains_says_so_once_and_frees_its_accelerators_within_60_seconds(
+    kube: Kubectl, submit: Submit
+) -> None:
+    job = submit(long_job("deadline"))
+    jobs.wait_until(kube, job, has_checkpoint, seconds=300)
+
+    kube.apply(jobs.change(job, activeDeadlineSeconds=1))
+    failed = jobs.wait_until_finished(kube, job, seconds=60)
+    failed_at = time.monotonic()
+    for pod in names(children(kube, "pods", job, "train")):
+        kube.run("wait", "--for=delete", f"pod/{pod}", "-n", NAMESPACE, "--timeout=60s")
+    seconds = time.monotonic() - failed_at
+
+    assert seconds < 60
+    found = {kind: jobs.condition(failed, kind) for kind in ("Succeeded", "Finished", "Stalled", "Training")}
+    assert {(entry["status"], entry["reason"]) for entry in found.values()} == {
+        ("True", "DeadlineExceeded"),
+        ("False", "DeadlineExceeded"),
+    }
+    assert "Raise activeDeadlineSeconds" in found["Succeeded"]["message"]
+    assert events(kube, failed).count("DeadlineExceeded") == 1
+
+
 def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, submit: Submit) -> None:
     job = submit(long_job("suspended"))
     jobs.wait_until(kube, job, has_checkpoint, seconds=300)

@@ -37,6 +37,7 @@ def check_positions(model: SentenceTransformer | CrossEncoder, spec: Model) -> I
     transformers = [module for module in model.modules() if isinstance(module, Transformer)]
     most = min((limit for one in transformers if (limit := num_positions(one.model)) is not None), default=None)
     own = model.max_seq_length
+    own = own if isinstance(own, int) and own < _NO_LIMIT else None  # tokenizers say "none" with a number of 31 digits
     length = own if spec.max_seq_length is None else spec.max_seq_length
     if most is not None and length is not None and length > most:
         whose = f"is not given, and the model's own, {own}," if spec.max_seq_length is None else f"{length}"
