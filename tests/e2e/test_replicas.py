@@ -22,11 +22,13 @@ def two_operators(kube: Kubectl, target: Target) -> Iterator[None]:
     install_chart(target)
 
 
-def wait_for_holder(kube: Kubectl, holder: str = "") -> str:
-    """Return the name of the pod that works, once one does, or once it is `holder`."""
-    condition = "{.spec.holderIdentity}" + (f"={holder}" if holder else "")
-    kube.run("wait", f"--for=jsonpath={condition}", f"lease/{RELEASE}", "-n", SYSTEM_NAMESPACE, "--timeout=60s")
-    return kube.run("get", "lease", RELEASE, "-n", SYSTEM_NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}")
+def wait_for_holder(kube: Kubectl, *, other_than: str = "") -> str:
+    """Return the name of the pod that works, once one does that is not `other_than`."""
+    for lease in kube.watch("lease", RELEASE, namespace=SYSTEM_NAMESPACE, seconds=60):
+        holder = str(lease["spec"].get("holderIdentity", ""))
+        if holder not in ("", other_than):
+            return holder
+    raise AssertionError("unreachable")
 
 
 @pytest.mark.usefixtures("two_operators")
@@ -34,11 +36,9 @@ def test_a_second_operator_takes_over_when_the_one_that_works_is_lost(
     kube: Kubectl, submit: Callable[[Manifest], Manifest]
 ) -> None:
     lost = wait_for_holder(kube)
-    pods = kube.find("pods", namespace=SYSTEM_NAMESPACE, selector="app.kubernetes.io/name=finetune-operator")
-    (other,) = {pod["metadata"]["name"] for pod in pods} - {lost}
 
     kube.run("delete", "pod", lost, "-n", SYSTEM_NAMESPACE, "--grace-period=0", "--force", "--wait=false")
-    wait_for_holder(kube, other)
+    wait_for_holder(kube, other_than=lost)  # the one that waited, or the one that came in place of the lost one
     job = submit(jobs.change(quick_job("taken-over"), suspend=True))
     state = jobs.wait_until(kube, job, lambda state: "phase" in state.get("status", {}), seconds=60)
 

@@ -52,12 +52,12 @@ def follow(
     pods, patience = observed.pods_of(job.role), hub_job.patience_seconds
     if is_waiting_for_evidence(job, pods, now):
         return Decision(status=status, requeue_after=1.0)
-    last = last_failure(job, pods)
-    failure = last if job.is_failed else find_hopeless(observed, pods, now, patience=patience)
-    if failure is not None and not job.is_complete:
-        return fail(_with_results(status, pods), situation, failure, hub_job.aspect)
     if job.is_complete:
         return _with_results(status, pods)
+    last = last_failure(job, pods)
+    failure = last if job.is_failed else find_hopeless(observed, pods, now, patience=patience)
+    if failure is not None:
+        return fail(_with_results(status, pods), situation, failure, hub_job.aspect)
     forced, force_after = force_stuck(pods, now)
     status = _on_its_way(hub_job, status, situation, find_complaint(observed, job, pods, now), last)
     look_again = seconds_to_next_look(observed, job, pods, now, patience=patience)

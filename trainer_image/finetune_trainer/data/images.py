@@ -29,6 +29,8 @@ OPENED = sorted({*EXTENSIONS} - {"MPO"})
 MAX_PIXELS = 100_000_000
 #: Qwen's image processors refuse more, after hours of training.
 MAX_ASPECT_RATIO = 199
+#: A pod may see more CPUs than it may use, and the largest image that is taken has 300 MB of pixels.
+_DECODED_AT_ONCE = 8
 _DOWNLOADS_AT_ONCE = 8
 
 
@@ -53,7 +55,7 @@ class ImageStore:
         self._folder = folder
         self._reduction = reduction
         self._addresses = addresses or Addresses.of([])
-        self._pool = ThreadPoolExecutor(num_threads or len(os.sched_getaffinity(0)))
+        self._pool = ThreadPoolExecutor(num_threads or min(_DECODED_AT_ONCE, len(os.sched_getaffinity(0))))
         self._downloads = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
         self._fetched: dict[str, str | Fault] = {}
 
