@@ -16,7 +16,7 @@ as its pods start them). Same rows, same model, same global batch. Prints second
 writes build/benchmarks/training-*.json. Exits with 1 if a goal is not reached.
 """
 SMALL_ROWS, SMALL_HELD_OUT = 640, 48
-TEXT_ROWS, TEXT_HELD_OUT = 320, 48
+TEXT_ROWS, TEXT_HELD_OUT = 128, 48
 
 
 def main(arguments: Sequence[str]) -> int:
