@@ -1,6 +1,5 @@
 """The inputs of the text scale: all-MiniLM-L6-v2 and headings and sections of Debian's manuals, real both."""
 
-import random
 from pathlib import Path
 
 from datasets import Dataset, load_dataset
@@ -11,7 +10,7 @@ from examples.inputs.cache import ensure_built
 
 
 def build_texts(folder: Path, *, rows: int, held_out: int) -> Recipe:
-    """Write model and dataset below `folder`; return the recipe for them. Each row has another row's section beside."""
+    """Write model and dataset below `folder`; return the recipe for them. Beside each row stands another section."""
     print("fetching manuals and model, if they are not there", flush=True)
     pairs = load_dataset(str(ensure_built("manuals", manuals.build)), "pairs", cache_dir=str(folder / "cache"))
     minilm.build(folder / "model")
@@ -22,8 +21,7 @@ def build_texts(folder: Path, *, rows: int, held_out: int) -> Recipe:
 
 
 def with_negatives(pairs: Dataset, number: int) -> Dataset:
-    """Return the first `number` rows with a column `negative_0`."""
-    rows = pairs.shuffle(seed=0).select(range(number))
-    negatives = list(rows["section"])
-    random.Random(0).shuffle(negatives)
-    return rows.add_column("negative_0", negatives)
+    """Return `number` rows with a column `negative_0`: sections of rows that are not among them."""
+    rows = pairs.shuffle(seed=0)
+    negatives = list(rows.select(range(number, 2 * number))["section"])
+    return rows.select(range(number)).add_column("negative_0", negatives)
