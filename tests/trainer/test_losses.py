@@ -56,12 +56,12 @@ def test_a_loss_that_cannot_gather_is_not_asked_to() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{}, {"mini_batch_size": "auto"}], ids=["unstated", "auto"])
-def test_an_automatic_mini_batch_is_bounded_by_rows_on_cpu_and_by_tokens_on_an_accelerator(
+def test_an_automatic_mini_batch_is_bounded_by_tokens_where_the_loss_counts_them_and_by_rows_elsewhere(
     arguments: dict[str, Any],
 ) -> None:
     loss = Loss(name=CACHED, arguments=arguments)
 
-    assert arguments_of(loss) == {"mini_batch_size": 8, "gather_across_devices": False}
+    assert arguments_of(loss) == {"mini_batch_size": 8, "mini_batch_num_tokens": 256, "gather_across_devices": False}
     assert arguments_of(loss, device="cuda") == {
         "mini_batch_size": 64,
         "mini_batch_num_tokens": 8192,
@@ -69,7 +69,8 @@ def test_an_automatic_mini_batch_is_bounded_by_rows_on_cpu_and_by_tokens_on_an_a
     }
     assert arguments_of(loss, kind="Reranker") == {"mini_batch_size": 8}
     assert arguments_of(loss, kind="Reranker", device="cuda") == {"mini_batch_size": 32}
-    assert arguments_of(Loss(name="MegaBatchMarginLoss", arguments=arguments)) == {"mini_batch_size": 8}
+    mega = Loss(name="MegaBatchMarginLoss", arguments=arguments)
+    assert arguments_of(mega) == {"mini_batch_size": 8, "mini_batch_num_tokens": 256}
 
 
 def test_mini_batches_are_bounded_by_rows_where_a_model_takes_inputs_without_tokens(tmp_path: Path) -> None:

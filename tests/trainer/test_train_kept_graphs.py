@@ -88,15 +88,24 @@ def test_without_room_nothing_is_kept(model: Any) -> None:
     assert runs == [16, 16]
 
 
-def test_as_many_graphs_are_kept_as_there_is_room_for(model: Any) -> None:
-    from finetune_trainer.training.kept_graphs import SHARE
+def test_on_a_cpu_nothing_is_kept_nor_measured(model: Any) -> None:
+    from finetune_trainer.training.kept_graphs import KeptGraphs
+    from finetune_trainer.training.mini_batches import cached_loss
 
+    loss = ranking_loss(model)
+    kept = KeptGraphs(cached_loss(loss))
+
+    runs = [step(model, loss, kept)[0] for _ in range(2)]
+
+    assert (runs, kept.largest_bytes) == ([16, 16], 0)
+
+
+def test_as_many_graphs_are_kept_as_there_is_room_for(model: Any) -> None:
     loss = ranking_loss(model)
     measuring = kept_graphs(loss, PLENTY)
     step(model, loss, measuring, answers=QUERIES)
     weights = sum(one.numel() * one.element_size() for one in model.parameters())
-    room = weights + measuring.largest_bytes * (1 + 3.5 / SHARE["cpu"])
-    kept = kept_graphs(loss, int(room))
+    kept = kept_graphs(loss, int(weights + measuring.largest_bytes * 4.5))
 
     runs = [step(model, loss, kept, answers=QUERIES)[0] for _ in range(2)]
 
@@ -104,14 +113,12 @@ def test_as_many_graphs_are_kept_as_there_is_room_for(model: Any) -> None:
 
 
 def test_longer_texts_are_measured_before_they_are_kept_and_then_fewer_fit(model: Any) -> None:
-    from finetune_trainer.training.kept_graphs import SHARE
-
     long = [f"answer number {n} " * 40 for n in range(4)]
     loss = ranking_loss(model)
     measuring = kept_graphs(loss, PLENTY)
     step(model, loss, measuring, answers=QUERIES)
     weights = sum(one.numel() * one.element_size() for one in model.parameters())
-    kept = kept_graphs(loss, int(weights + measuring.largest_bytes * (1 + 8.5 / SHARE["cpu"])))
+    kept = kept_graphs(loss, int(weights + measuring.largest_bytes * 9.5))
 
     short_runs = [step(model, loss, kept, answers=QUERIES)[0] for _ in range(2)]
     long_runs = [step(model, loss, kept, answers=long)[0] for _ in range(2)]

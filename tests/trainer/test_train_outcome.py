@@ -76,6 +76,13 @@ def test_a_silent_end_is_told_by_its_exit_code(code: int, memory_kills: int, rea
     assert ended[:2] == (reason, 1)
 
 
+def test_a_bus_error_is_told_with_its_likely_cause() -> None:
+    ended = outcome(exits={1: -signal.SIGBUS})
+
+    message = "rank 1 got a bus error; most likely /dev/shm is full: raise resources.sharedMemory"
+    assert ended == (Reason.OUT_OF_MEMORY, 1, message)
+
+
 def test_a_pod_that_was_asked_to_end_was_preempted_whatever_its_peers_do() -> None:
     assert outcome(record(0, Reason.PREEMPTED), stop_requested=True)[0] is Reason.PREEMPTED
     assert outcome(record(0, Reason.PEER_LOST), exits={0: 1}, stop_requested=True)[0] is Reason.PREEMPTED

@@ -19,6 +19,7 @@ from finetune_trainer.training.rows import RowCollator, RowReader, read_rows
 SIZES: tuple[dict[str, int], ...] = (
     {"mini_batch_size": 4},
     {"mini_batch_size": 8},
+    AUTO_CPU,
     {"mini_batch_size": 16},
     {"mini_batch_size": 32},
     {"mini_batch_size": 64, "mini_batch_num_tokens": 512},

@@ -55,7 +55,7 @@ def crashed(rank: int, code: int, *, memory_kills: int) -> RunResult:
         reason, message = Reason.OUT_OF_MEMORY, f"rank {rank} was killed for using more memory than the pod may"
     elif code == -signal.SIGBUS:
         reason = Reason.OUT_OF_MEMORY
-        message = f"rank {rank} got a bus error: /dev/shm is full; raise resources.sharedMemory"
+        message = f"rank {rank} got a bus error; most likely /dev/shm is full: raise resources.sharedMemory"
     elif code in KILLED:
         reason, message = Reason.RANK_KILLED, f"rank {rank} was ended from outside by {signal.Signals(-code).name}"
     else:

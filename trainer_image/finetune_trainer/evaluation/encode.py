@@ -23,6 +23,8 @@ EncodingRole = Literal["query", "document", "either"]
 Roles = tuple[EncodingRole, EncodingRole]
 """Of the two sides of a set."""
 QUERIES_AND_DOCUMENTS: Roles = ("query", "document")
+#: About 1000 tokens. A CPU is busy with that; more at once takes memory and is slower.
+CHARACTERS_AT_ONCE_ON_CPU = 4096
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,11 @@ class Encoder:
 
         def compute(indices: Sequence[int]) -> torch.Tensor:
             inputs = [self.reader.read(cells[index], modality) for index in indices]
+            at_once = len(inputs)
+            if modality == "text" and self.shares.ranks.device.type == "cpu":
+                at_once = max(1, CHARACTERS_AT_ONCE_ON_CPU // max(1, *(len(cells[index]) for index in indices)))
             embeddings_BD: torch.Tensor = encode(
-                inputs, batch_size=len(inputs), convert_to_tensor=True, show_progress_bar=False
+                inputs, batch_size=at_once, convert_to_tensor=True, show_progress_bar=False
             )
             return embeddings_BD
 

@@ -56,9 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder that stands for the volume claim of pvc:// sources; may be repeated",
     )
     run.add_argument("--fresh", action="store_true", help="give up what an earlier run has trained in the workspace")
-    run.set_defaults(
-        command=_run, modules=["cel_expr_python", "rich", "psutil", "sentence_transformers"], extras="local,trainer"
-    )
+    run.set_defaults(command=_run, modules=["cel_expr_python", "rich", "sentence_transformers"], extras="local,trainer")
     return parser
 
 

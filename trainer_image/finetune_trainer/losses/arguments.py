@@ -13,12 +13,13 @@ from finetune_trainer.losses.table import LossEntry, entries, loss_entry
 from finetune_trainer.losses.values import AUTO
 
 TOKENS = "mini_batch_num_tokens"
-#: Rows embedded at once under `mini_batch_size: auto`: larger ones only warm a CPU's caches less. On an accelerator
-#: many rows make the loss stage cheap, and the token budget, which counts image tokens too, bounds the memory.
-AUTO_CPU = {"mini_batch_size": 8}
+#: Rows and tokens embedded at once under `mini_batch_size: auto`. On a CPU larger ones are no faster and only take
+#: memory; on an accelerator many rows make the loss stage cheap. The budget of tokens, those of images too, bounds the
+#: memory; a loss or a model that counts none is bounded by rows alone.
+AUTO_CPU = {"mini_batch_size": 8, TOKENS: 256}
+AUTO_CPU_ROWS = {"mini_batch_size": 8}
 AUTO_ACCELERATOR = {"mini_batch_size": 64, TOKENS: 8192}
-#: The same where a loss, or the model, counts no tokens.
-AUTO_ROWS = {"mini_batch_size": 32}
+AUTO_ACCELERATOR_ROWS = {"mini_batch_size": 32}
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def complete(
 
 
 def _automatic(entry: LossEntry, *, device: torch.device, counts_tokens: Callable[[], bool]) -> dict[str, Any]:
-    if device.type != "cuda":
-        return dict(AUTO_CPU)
-    return dict(AUTO_ACCELERATOR if TOKENS in entry.arguments and counts_tokens() else AUTO_ROWS)
+    bounded, by_rows = AUTO_CPU, AUTO_CPU_ROWS
+    if device.type == "cuda":
+        bounded, by_rows = AUTO_ACCELERATOR, AUTO_ACCELERATOR_ROWS
+    return dict(bounded if TOKENS in entry.arguments and counts_tokens() else by_rows)

@@ -1,10 +1,10 @@
 # ruff: noqa: ANN401 - inputs and outputs of a model are the library's
-"""Forward passes that a gradient-cached loss need not repeat, because what they computed fits in memory.
+"""Forward passes that a gradient-cached loss need not repeat, because what they computed fits on the accelerator.
 
 Such a loss embeds a batch in mini-batches without gradients, derives the gradient of each embedding, and then embeds
-every mini-batch again, with gradients, to pass it on. Where memory has room for the graphs of some mini-batches, these
-are embedded with gradients at once and their graphs kept: a fourth of the computing is saved on each, the gradient is
-the same.
+every mini-batch again, with gradients, to pass it on. Where an accelerator has room for the graphs of some
+mini-batches, these are embedded with gradients at once and their graphs kept: a fourth of the computing is saved on
+each, the gradient is the same. Not on a CPU, whose memory others share, and where running out of it ends the process.
 """
 
 import logging
@@ -18,11 +18,9 @@ from typing import Any
 import torch
 from torch.nn import Module
 
-from finetune_trainer.distributed.memory import room_bytes
-
 logger = logging.getLogger(__name__)
-#: Part of the free memory that graphs may take. Batches differ; on a CPU there is no error to recover from.
-SHARE = {"cuda": 0.7, "cpu": 0.4}
+#: Part of an accelerator's free memory that is counted on: batches differ.
+SHARE = 0.7
 #: What losses take of a model's output; the rest of it need not be kept.
 TAKEN = ("sentence_embedding", "scores")
 
@@ -49,16 +47,16 @@ class KeptGraphs:
     Batches differ, of texts or images, short or long: a graph is kept only if one as large was measured before.
     """
 
-    def __init__(self, loss: Any, *, room: Callable[[torch.device], int] = room_bytes) -> None:
+    def __init__(self, loss: Any, *, room: Callable[[torch.device], int] | None = None) -> None:
         """Look after one loss.
 
         Args:
             loss: gradient-cached; its `model` is what is called.
-            room: tells how many bytes more a device can hold.
+            room: tells how many bytes more a device is to hold; by default :func:`spare_bytes`.
 
         """
         self._loss = loss
-        self._room = room
+        self._room = room or spare_bytes
         self._budget_bytes: int | None = None
         self._kept_bytes = 0
         self._graphs: dict[tuple[str, ...], Graph] = {}
@@ -81,9 +79,7 @@ class KeptGraphs:
     @contextmanager
     def step(self) -> Iterator[None]:
         """Take over the loss's model for one forward and backward pass."""
-        if self._budget_bytes is None and self.largest_bytes:
-            self._budget_bytes = self._budget()
-            logger.info("graphs kept", extra={"mini_batches": self.limit, "mini_batch_bytes": self.largest_bytes})
+        self._set_budget()
         model, first, second = self._loss.model, count(), count()
         forward, is_own = model.forward, "forward" in vars(model)
 
@@ -131,13 +127,26 @@ class KeptGraphs:
         self._kept_bytes += num_bytes
         return True
 
-    def _budget(self) -> int:
-        """Return how many bytes of graphs fit beside the gradients and one mini-batch that is not kept."""
+    def _set_budget(self) -> None:
+        """Set how many bytes of graphs fit beside the gradients and one mini-batch that is not kept."""
         model = self._loss.model
-        device = next(model.parameters()).device
-        gradients = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
-        room = self._room(device) - gradients - self.largest_bytes
-        return max(0, int(SHARE.get(device.type, 0.0) * room))
+        if self._budget_bytes is not None:
+            return
+        room = self._room(next(model.parameters()).device)
+        if room == 0:
+            self.give_up()
+        elif self.largest_bytes:
+            gradients = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
+            self._budget_bytes = max(0, room - gradients - self.largest_bytes)
+            logger.info("graphs kept", extra={"mini_batches": self.limit, "mini_batch_bytes": self.largest_bytes})
+
+
+def spare_bytes(device: torch.device) -> int:
+    """Return how many bytes an accelerator can hold beside what it holds, with some to spare; 0 for a CPU."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(SHARE * (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)))
 
 
 def describe(inputs: Sequence[Any], settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
