@@ -148,7 +148,14 @@ class RunConfig(Contract):
 
 
 #: Fields that may change while a job runs: they decide how it is run, not what is trained.
-MUTABLE_FIELDS = ("suspend", "retry", "active_deadline_seconds", "stall_timeout_seconds", "ttl_seconds_after_finished")
+MUTABLE_FIELDS = (
+    "suspend",
+    "rerun",
+    "retry",
+    "active_deadline_seconds",
+    "stall_timeout_seconds",
+    "ttl_seconds_after_finished",
+)
 
 
 def spec_hash(spec: FinetuneJobSpec, *, uid: str) -> str:
@@ -209,6 +216,8 @@ class RunResult(Contract):
     """The newest verified checkpoint."""
     published: PublishedStatus | None = None
     """What publish did."""
+    is_trained: bool = False
+    """Found by prepare: the volume holds a finished training of this very spec, so that only publishing is left."""
     warnings: list[str] = Field(default_factory=list)
     """What did not stop the run but deserves a look."""
 

@@ -126,12 +126,17 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.UNSUPPORTED_MODEL: _user("Use a model that Sentence Transformers can load."),
     Reason.UNSUPPORTED_MODALITY: _user("Use a model that encodes images, or text columns."),
     Reason.INVALID_ARGUMENT: _user("Correct the named argument in a new FinetuneJob."),
-    Reason.TOKEN_REFUSED: _user("Put a valid token into the Secret and create the job anew."),
-    Reason.WRITE_FORBIDDEN: _user("Use a token with write access to publish.repository, or a repository of your own."),
+    Reason.TOKEN_REFUSED: _user("Put a valid token into the Secret and set spec.rerun to a new text."),
+    Reason.WRITE_FORBIDDEN: _user(
+        "Give the token write access to publish.repository and set spec.rerun to a new text, "
+        "or name a repository of your own in a new FinetuneJob."
+    ),
     Reason.REPOSITORY_EXISTS: _user(
         "Choose another publish.repository or publish.ifExists: Update in a new FinetuneJob."
     ),
-    Reason.SECRET_NOT_FOUND: _user("Create the named Secret in the job's namespace."),
+    Reason.SECRET_NOT_FOUND: _user(
+        "Create the named Secret in the job's namespace; if the job has failed, set spec.rerun to a new text."
+    ),
     Reason.IMAGE_UNAVAILABLE: _user("Correct spec.image or its pull secret."),
     Reason.NON_FINITE_LOSS: _user("Lower training.learningRate, or train in float32."),
     Reason.OUT_OF_MEMORY: _user(
@@ -139,8 +144,12 @@ GUIDANCE: dict[Reason, Guidance] = {
     ),
     Reason.STORAGE_FULL: _user("Raise storage.size in a new FinetuneJob."),
     Reason.TRAINER_ERROR: _user("Read the log of the named pod.", retried=True),
-    Reason.DEADLINE_EXCEEDED: _user("Raise activeDeadlineSeconds in a new FinetuneJob, or make the job smaller."),
-    Reason.HUB_UNAVAILABLE: _infrastructure("Wait, or check that the cluster reaches the Hub."),
+    Reason.DEADLINE_EXCEEDED: _user(
+        "Raise activeDeadlineSeconds and set spec.rerun to a new text to go on from the newest checkpoint."
+    ),
+    Reason.HUB_UNAVAILABLE: _infrastructure(
+        "Wait, or check that the cluster reaches the Hub; if the job has failed, set spec.rerun to a new text."
+    ),
     Reason.PUBLISH_CONFLICT: _infrastructure("Wait: another commit went in at the same time; it is tried again."),
     Reason.RANK_KILLED: _infrastructure("Look at the node's events when it happens again."),
     Reason.PEER_LOST: _infrastructure("Look at the other ranks and at the network between the nodes."),

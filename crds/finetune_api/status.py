@@ -198,6 +198,8 @@ class FinetuneJobStatus(Contract):
     """Where the job is, for people."""
     attempt: int = 0
     """Number of the current gang, from 1."""
+    rerun: str | None = None
+    """The spec.rerun of this run."""
     restarts: RestartCounts = Field(default_factory=RestartCounts)
     """Restarts that were charged."""
     world_size: int | None = None

@@ -308,6 +308,8 @@ class FinetuneJobSpec(Contract):
     """How often the gang is restarted."""
     suspend: bool = False
     """True frees the accelerators; false again resumes from the newest checkpoint."""
+    rerun: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    """A new text, such as the time, makes a failed job run once more with fresh budgets, from what its volume holds."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
     """The job fails when it is not done so many seconds after its start, or after the end of a suspension."""
     stall_timeout_seconds: Annotated[int, Field(ge=30)] = 1800

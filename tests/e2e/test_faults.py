@@ -168,6 +168,28 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
     assert finished["status"]["published"]["commit"] == newest["oid"]
 
 
+def test_a_job_whose_publishing_was_refused_publishes_its_model_when_it_is_run_again_without_training_anew(
+    kube: Kubectl, hub: RunningHub, submit: Submit
+) -> None:
+    refusal = {"status": 403, "headers": {}}
+    hub.fail(refusal, method="POST", path=f"/api/models/{repository('again')}/commit/", times=None)
+    job = submit(quick_job("again"))
+    failed = jobs.wait_until_finished(kube, job, seconds=400)
+
+    hub.clear()
+    kube.apply(jobs.change(job, rerun="the token may write now"))
+    jobs.wait_until(kube, job, in_phase("Preparing"), seconds=120)
+    states = jobs.states_until_finished(kube, job, seconds=300)
+
+    assert (failed["status"]["phase"], jobs.condition(failed, "Published")["reason"]) == ("Failed", "WriteForbidden")
+    status = states[-1]["status"]
+    assert (status["phase"], status["rerun"]) == ("Succeeded", "the token may write now"), status
+    assert {state["status"]["phase"] for state in states} <= {"Preparing", "Publishing", "Succeeded"}
+    assert roles_of_jobs(kube, job) == ["prepare", "publish"]
+    assert len(published_commits(hub, repository("again"))) == 1
+    assert status["evaluations"] == failed["status"]["evaluations"]
+
+
 def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warning(
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:

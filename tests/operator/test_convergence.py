@@ -88,6 +88,10 @@ class Play:
         if status.phase in (Phase.SUCCEEDED, Phase.FAILED):
             self.end = status.phase
 
+    def rerun(self) -> None:
+        self.world.rerun("again")
+        self.end = None
+
     def run_until_killed(self) -> None:
         while self.operator.look():
             self.world.control_jobs()
@@ -143,6 +147,28 @@ def test_a_crash_before_any_write_leads_to_the_same_end(script: list[str]) -> No
 
     for point in range(calm.world.writes):
         play = Play(script)
+        play.world.dies_at = point
+        play.run_until_killed()
+        play.finish()
+
+        assert play.outcome() == calm.outcome(), f"killed before write {point}"
+
+
+def failed_and_run_again() -> Play:
+    play = Play(["nan"])
+    play.finish()
+    play.rerun()
+    return play
+
+
+def test_a_crash_before_any_write_of_another_run_leads_to_the_same_end() -> None:
+    calm = failed_and_run_again()
+    begin = calm.world.writes
+    calm.finish()
+
+    assert (calm.world.status.phase, calm.world.status.attempt) == (Phase.SUCCEEDED, 2)
+    for point in range(begin, calm.world.writes):
+        play = failed_and_run_again()
         play.world.dies_at = point
         play.run_until_killed()
         play.finish()

@@ -258,9 +258,15 @@ class World:
             self._mark_deleted(JOB, jobs[number % len(jobs)])
 
     def suspend(self, *, value: bool) -> None:
+        self._change("suspend", value)
+
+    def rerun(self, value: str) -> None:
+        self._change("rerun", value)
+
+    def _change(self, field: str, value: object) -> None:
         found = deepcopy(self.all(FINETUNE_JOB)[0])
-        if found["spec"].get("suspend", False) != value:
-            found["spec"]["suspend"] = value
+        if found["spec"].get(field, False) != value:
+            found["spec"][field] = value
             found["metadata"]["generation"] += 1
             self._store(FINETUNE_JOB, "MODIFIED", found)
 

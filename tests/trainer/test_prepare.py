@@ -13,9 +13,11 @@ from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvalu
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import connect
 from finetune_trainer.prepare import prepare
+from finetune_trainer.report.schema import Report
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
 from tests.trainer.laying_out import read
+from tests.trainer.publishing import finished_run
 
 COLORS = ["red", "green", "blue", "orange", "purple", "black"]
 COLUMNS = {"query": "query", "positive": "image"}
@@ -107,6 +109,20 @@ def test_prepared_inputs_are_not_fetched_again(
     second = prepare(run.config, run.settings)
 
     assert second == first
+
+
+@pytest.mark.parametrize(("spec_hash", "is_trained"), [("{own}", True), ("of another", False)])
+def test_prepare_says_whether_the_volume_holds_a_finished_training_of_this_spec(
+    make_run: MakeRun, tiny_model: Path, *, spec_hash: str, is_trained: bool
+) -> None:
+    run = finished_run(make_run, tiny_model)
+    report = Report.read(run.workspace.report)
+    of_whom = spec_hash.format(own=run.config.spec_hash)
+    report.model_copy(update={"spec_hash": of_whom}).write(run.workspace.report)
+
+    result = prepare(run.config, run.settings)
+
+    assert result.is_trained is is_trained
 
 
 def test_a_half_finished_attempt_is_done_again_on_top_of_what_is_there(

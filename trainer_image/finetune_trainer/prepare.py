@@ -28,6 +28,7 @@ from finetune_trainer.data.sources import Sources
 from finetune_trainer.data.workplace import Workplace
 from finetune_trainer.data.writing import WrittenInputs, write_inputs
 from finetune_trainer.hub.client import connect
+from finetune_trainer.report.schema import Report
 from finetune_trainer.settings import Settings, read_token
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def prepare(config: RunConfig, settings: Settings) -> RunResult:
     workspace = settings.workspace
     if (manifest := read_finished(workspace, config.spec_hash)) is not None:
         _log.info("inputs are there already")
-        return as_result(manifest)
+        return as_result(manifest, is_trained=is_trained(workspace, config.spec_hash))
     workspace.manifest.unlink(missing_ok=True)
     with scratch_folder(workspace) as scratch:
         manifest = fill_inputs(config, workspace, connect_sources(settings, scratch))
@@ -140,7 +141,15 @@ def hash_files(root: Path, folders: Sequence[Path]) -> Iterator[FileHash]:
         yield FileHash(path=path.relative_to(root).as_posix(), sha256=sha256_of(path), size_bytes=path.stat().st_size)
 
 
-def as_result(manifest: InputsManifest) -> RunResult:
+def is_trained(workspace: Workspace, spec_hash: str) -> bool:
+    """Tell whether an earlier run of this spec came to the end of training."""
+    try:
+        return Report.read(workspace.report).spec_hash == spec_hash
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def as_result(manifest: InputsManifest, *, is_trained: bool = False) -> RunResult:
     """Return what the operator is told."""
     rows = ", ".join(f"{dataset.name} {dataset.rows} rows" for dataset in manifest.datasets)
     return RunResult(
@@ -150,6 +159,7 @@ def as_result(manifest: InputsManifest) -> RunResult:
         model=manifest.model,
         datasets=manifest.datasets,
         warnings=manifest.warnings,
+        is_trained=is_trained,
     )
 
 

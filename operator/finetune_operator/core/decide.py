@@ -22,6 +22,7 @@ from finetune_operator.core.phases import begin, is_finished
 from finetune_operator.core.platform import Platform
 from finetune_operator.core.preparing import is_prepared, prepare
 from finetune_operator.core.publishing import publish
+from finetune_operator.core.rerunning import begin_again, clear_away, is_rerun_wanted
 from finetune_operator.core.times import parse_time, soonest
 from finetune_operator.core.training import is_trained, train
 from finetune_operator.core.transitions import find_transitions
@@ -35,8 +36,11 @@ def decide(job: FinetuneJob, observed: Observed, now: datetime, *, platform: Pla
 
 
 def _decide(situation: Situation) -> Decision:
-    job = situation.job
-    if is_finished(job.status):
+    if is_rerun_wanted(situation.job):
+        if left := clear_away(situation):
+            return left
+        situation = begin_again(situation)
+    elif is_finished(situation.job.status):
         return clean_up(_seen(situation), situation)
     status = begin(situation)
     if failure := _refusal(status, situation):

@@ -12,7 +12,7 @@ RECONCILING = (Phase.PENDING, Phase.PREPARING, Phase.QUEUED, Phase.RESTARTING)
 
 
 def is_finished(status: FinetuneJobStatus) -> bool:
-    """Tell whether the job ended, well or not; such a job is never started again."""
+    """Tell whether the job ended, well or not."""
     return status.phase in FINISHED
 
 
@@ -31,6 +31,7 @@ def begin(situation: Situation) -> FinetuneJobStatus:
         )
     update = {
         "observed_generation": job.metadata.generation,
+        "rerun": job.spec.rerun,
         "start_time": status.start_time or format_time(situation.now),
         "world_size": job.spec.resources.nodes * max(1, job.spec.resources.accelerator.per_node),
     }

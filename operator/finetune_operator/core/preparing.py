@@ -11,6 +11,7 @@ from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.conditions import Finding, is_true
 from finetune_operator.core.decision import Decision, Manifest, Situation
+from finetune_operator.core.evidence import results
 from finetune_operator.core.gang import train_jobs
 from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
@@ -28,7 +29,7 @@ PREPARE = HubJob(
 
 def is_prepared(status: FinetuneJobStatus, situation: Situation) -> bool:
     """Tell whether inputs are known to be good: from status, or, should that be lost, from what was built on them."""
-    return is_true(status, ConditionType.VALIDATED) or status.attempt > 0 or bool(train_jobs(situation.observed))
+    return is_true(status, ConditionType.VALIDATED) or bool(train_jobs(situation.observed))
 
 
 def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | FinetuneJobStatus:
@@ -38,11 +39,18 @@ def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | Finet
         return _start(status, situation, job)
     step = follow(PREPARE, status, situation, job)
     if not isinstance(step, Decision):
-        finding = Finding(ConditionType.VALIDATED, "True", Reason.VALIDATED, "model and data are here and fit the spec")
-        return update_conditions(step, situation, finding)
+        return update_conditions(step, situation, *_findings(situation, job))
     if situation.job.spec.suspend and step.status.phase == Phase.PREPARING:
         return replace(step, status=suspended(step.status, situation))
     return step
+
+
+def _findings(situation: Situation, job: JobView) -> list[Finding]:
+    found = [Finding(ConditionType.VALIDATED, "True", Reason.VALIDATED, "model and data are here and fit the spec")]
+    if any(result.is_trained for result in results(situation.observed.pods_of(job.role))):
+        message = "an earlier run reached the end; its model is on the volume"
+        found.append(Finding(ConditionType.TRAINING, "False", Reason.TRAINED, message))
+    return found
 
 
 def _start(status: FinetuneJobStatus, situation: Situation, old: JobView | None) -> Decision:

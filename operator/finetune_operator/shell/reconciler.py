@@ -128,14 +128,18 @@ class Reconciler:
         self._expect(FINETUNE_JOB, written)
         if status.progress != job.status.progress:
             self.cache.note_progress_written(job.metadata.uid)
+        if is_finished(job.status) and not is_finished(status):
+            self.cache.note_rejection(job.metadata.uid, "")
         self._count(job, status)
         return True
 
     def _count(self, job: FinetuneJob, status: FinetuneJobStatus) -> None:
+        if is_finished(job.status):  # it runs anew
+            return
         if status.attempt > job.status.attempt > 0:
             reason = next((c.reason for c in status.conditions if c.type == "Training"), "")
             self.telemetry.attempts.labels(job.metadata.namespace, reason).inc()
-        if is_finished(status) and not is_finished(job.status) and status.phase is not None:
+        if is_finished(status) and status.phase is not None:
             seconds = seconds_since(parse_time(status.start_time), self.now())
             self.telemetry.job_seconds.labels(status.phase.value).observe(seconds)
 

@@ -25,6 +25,7 @@ _NEXT_STEPS = {
     Reason.MODEL_NOT_FOUND: "Check model.source and model.revision; for a private model log in with `hf auth login`.",
     Reason.DATASET_NOT_FOUND: "Check the dataset's source and revision; for a private one log in with `hf auth login`.",
     Reason.TOKEN_REFUSED: "Log in with `hf auth login`, or set HF_TOKEN.",
+    Reason.WRITE_FORBIDDEN: "Use a token with write access to publish.repository, or a repository of your own.",
     Reason.OUT_OF_MEMORY: "Lower mini_batch_size, perDeviceTrainBatchSize or image size.",
     Reason.STORAGE_FULL: "Free space, or name a --workspace where there is more.",
     Reason.TRAINER_ERROR: "Read the log.",

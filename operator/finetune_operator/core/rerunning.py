@@ -1,0 +1,38 @@
+"""Another run of a job that failed, with fresh budgets, from what its volume holds: inputs, checkpoints, a model.
+
+Nothing of the run before is trusted but the volume, which prepare reads; so what was removed in between is made again.
+"""
+
+from dataclasses import replace
+
+from finetune_api.status import FinetuneJobStatus, Phase
+from finetune_api.types import FinetuneJob
+from finetune_operator.core.cleaning import delete_orphans, force_stuck, job_deletion
+from finetune_operator.core.decision import Decision, Situation
+
+
+def is_rerun_wanted(job: FinetuneJob) -> bool:
+    """Tell whether a failed job's owner has set `spec.rerun` since it began."""
+    return job.status.phase == Phase.FAILED and job.spec.rerun not in (None, job.status.rerun)
+
+
+def clear_away(situation: Situation) -> Decision | None:
+    """Return the removal of the run before, whose names are needed, or None once its Jobs and pods are gone.
+
+    The status stays as it is until then: whoever is killed in between finds the same work to do.
+    """
+    observed = situation.observed
+    if not observed.jobs and not observed.pods:
+        return None
+    jobs = [job_deletion(job) for job in observed.jobs if not job.is_deleting]
+    forced, wait = force_stuck(observed.pods, situation.now)
+    orphans = delete_orphans(observed, observed.pods)
+    return Decision(status=situation.job.status, delete=(*jobs, *orphans, *forced), requeue_after=wait)
+
+
+def begin_again(situation: Situation) -> Situation:
+    """Return the situation as if the job were new; gangs count on, as the volume knows the number of the last."""
+    job = situation.job
+    attempt = job.status.attempt + 1 if job.status.attempt else 0
+    fresh = job.model_copy(update={"status": FinetuneJobStatus(attempt=attempt)})
+    return replace(situation, job=fresh, observed=replace(situation.observed, rejection=""))

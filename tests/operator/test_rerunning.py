@@ -1,0 +1,146 @@
+"""A failed job with a new spec.rerun runs once more, from what its volume holds."""
+
+from dataclasses import replace
+
+import pytest
+
+from finetune_api.contract import Role
+from finetune_api.reasons import Reason
+from finetune_api.status import ConditionType, FinetuneJobStatus, Phase, RestartCounts
+from finetune_api.types import FinetuneJob
+from finetune_operator.core.observed import Observed
+from tests.operator.given import (
+    BASE,
+    PREPARED,
+    TRAINED,
+    a_child,
+    a_job,
+    a_pod,
+    a_result,
+    at,
+    condition,
+    conditions,
+    ended,
+    kinds,
+    look,
+    while_training,
+    with_restarts,
+    with_status,
+)
+
+REFUSED = Observed(
+    jobs=(*TRAINED.jobs, a_child(Role.PUBLISH, is_failed=True)),
+    pods=(
+        *TRAINED.pods,
+        a_pod(Role.PUBLISH, phase="Failed", containers=ended(13, a_result(Role.PUBLISH, Reason.WRITE_FORBIDDEN))),
+    ),
+)
+
+
+def failed(**spec: object) -> FinetuneJob:
+    """Return a job whose publishing was refused."""
+    job = with_restarts(while_training(**spec), RestartCounts(infrastructure=3, total=3))
+    job = with_status(job, look(job, TRAINED).status)
+    return with_status(job, look(job, REFUSED).status)
+
+
+def with_rerun(job: FinetuneJob, value: str | None) -> FinetuneJob:
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"rerun": value})})
+
+
+def after_prepare(job: FinetuneJob, *, is_trained: bool) -> Observed:
+    words = a_result(Role.PREPARE, Reason.VALIDATED, is_trained=is_trained)
+    pod = replace(PREPARED.pods[0], uid="uid-of-the-second", containers=ended(0, words))
+    return replace(PREPARED, pods=(pod,))
+
+
+def test_first_the_jobs_of_the_run_before_go_and_the_job_stays_failed_until_they_have_gone() -> None:
+    job = with_rerun(failed(), "again")
+
+    decision = look(job, REFUSED)
+
+    assert decision.status == job.status
+    assert [item.name for item in decision.delete] == [f"{BASE}-prepare", f"{BASE}-train-1", f"{BASE}-publish"]
+    assert (decision.apply, decision.events) == ((), ())
+
+
+def test_then_it_begins_anew_with_fresh_budgets_and_counts_its_gangs_on() -> None:
+    job = with_rerun(failed(), "again")
+
+    decision = look(job, now=at(500))
+
+    status = decision.status
+    assert (status.phase, status.rerun, status.attempt) == (Phase.PREPARING, "again", 2)
+    assert (status.restarts, status.completion_time) == (RestartCounts(), None)
+    assert status.start_time == "2026-11-23T09:08:20Z"
+    assert kinds(decision)[-1] == f"Job/{BASE}-prepare"
+    assert conditions(status)["Published"] == ("Unknown", "Accepted")
+    assert conditions(status)["Finished"] == ("False", "Preparing")
+    assert [event.action for event in decision.events] == ["Preparing"]
+
+
+def test_a_model_that_was_trained_is_published_without_another_gang() -> None:
+    job = with_rerun(failed(), "again")
+    job = with_status(job, look(job).status)
+
+    decision = look(job, after_prepare(job, is_trained=True))
+
+    assert decision.status.phase == Phase.PUBLISHING
+    assert kinds(decision)[-1] == f"Job/{BASE}-publish"
+    training = condition(decision.status, ConditionType.TRAINING)
+    assert (training.reason, training.message) == (
+        "Trained",
+        "an earlier run reached the end; its model is on the volume",
+    )
+
+
+def test_where_training_was_not_done_the_next_gang_goes_on() -> None:
+    job = with_rerun(failed(), "again")
+    job = with_status(job, look(job).status)
+
+    decision = look(job, after_prepare(job, is_trained=False))
+
+    assert decision.status.phase == Phase.QUEUED
+    assert kinds(decision)[-1] == f"Job/{BASE}-train-2"
+
+
+def test_a_text_that_was_there_when_the_job_began_or_came_while_it_ran_does_nothing() -> None:
+    running = while_training(rerun="first")
+    changed = with_rerun(running, "second")
+    job = with_status(changed, look(changed, TRAINED).status)
+    job = with_status(job, look(job, REFUSED).status)
+
+    decision = look(job, REFUSED, now=at(1000))
+
+    assert running.status.rerun == "first"
+    assert (job.status.phase, job.status.rerun) == (Phase.FAILED, "second")
+    assert (decision.status, decision.delete) == (job.status, ())
+
+
+@pytest.mark.parametrize("value", [None, "again"])
+def test_the_same_text_and_none_do_nothing(value: str | None) -> None:
+    job = with_rerun(failed(rerun="again"), value)
+
+    decision = look(job, now=at(1000))
+
+    assert decision.status == job.status
+    assert (decision.delete, decision.apply) == ((), ())
+
+
+def test_a_job_that_succeeded_is_not_run_again() -> None:
+    succeeded = FinetuneJobStatus(phase=Phase.SUCCEEDED, attempt=1, observed_generation=1)
+
+    decision = look(a_job(status=succeeded, rerun="again"), now=at(1000))
+
+    assert decision.status == succeeded
+    assert decision.apply == ()
+
+
+def test_a_refusal_of_the_run_before_is_forgotten() -> None:
+    job = a_job()
+    job = with_status(job, look(job, Observed(rejection="a policy says no")).status)
+
+    decision = look(with_rerun(job, "again"), Observed(rejection="a policy says no"))
+
+    assert job.status.phase == Phase.FAILED
+    assert decision.status.phase == Phase.PREPARING
