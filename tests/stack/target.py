@@ -62,13 +62,14 @@ def _ours() -> Target:
 
 
 def _given(kubeconfig: str, *, variables: dict[str, str]) -> Target:
-    missing = [tool for tool in ("kubectl", "helm") if shutil.which(tool) is None]
-    missing += [name for name in variables.values() if not os.environ.get(name)]
-    if missing:
-        raise SystemExit(
-            f"KUBECONFIG={kubeconfig} is used, but these are missing: {', '.join(missing)}; install the programs, and "
-            "set the variables to images that your cluster can pull (docs/images.md says how to build them)"
-        )
+    programs = [tool for tool in ("kubectl", "helm") if shutil.which(tool) is None]
+    unset = [name for name in variables.values() if not os.environ.get(name)]
+    wanted = [f"install {' and '.join(programs)}"] if programs else []
+    if unset:
+        images = "images that your cluster can pull (docs/images.md says how to build them)"
+        wanted.append(f"set {', '.join(unset)} to {images}")
+    if wanted:
+        raise SystemExit(f"KUBECONFIG={kubeconfig} is used: {', and '.join(wanted)}")
     return Target(
         kubectl=Kubectl(program="kubectl", kubeconfig=kubeconfig),
         helm="helm",

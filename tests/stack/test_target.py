@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from tests.stack.target import given_kubeconfig
+from tests.stack.target import find_target, given_kubeconfig
 
 
 @pytest.mark.parametrize(
@@ -14,3 +16,19 @@ def test_a_tilde_in_kubeconfig_means_the_home_folder(
     monkeypatch.setenv("KUBECONFIG", given)
 
     assert given_kubeconfig() == expected
+
+
+def test_what_a_given_cluster_still_needs_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/etc/config")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TRAINER_IMAGE", "registry.example/trainer:1")
+    for variable in ("OPERATOR_IMAGE", "HUB_IMAGE"):
+        monkeypatch.delenv(variable, raising=False)
+
+    with pytest.raises(SystemExit) as refusal:
+        find_target()
+
+    assert str(refusal.value) == (
+        "KUBECONFIG=/etc/config is used: install kubectl and helm, and set OPERATOR_IMAGE, HUB_IMAGE to images that "
+        "your cluster can pull (docs/images.md says how to build them)"
+    )
