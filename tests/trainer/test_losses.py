@@ -21,11 +21,11 @@ def arguments_of(loss: Loss, *, kind: Any = "Embedding", device: str = "cpu", wo
     """Return the keyword arguments that the class gets."""
     import torch
 
-    from finetune_trainer.losses.arguments import complete, parts_of
+    from finetune_trainer.losses.arguments import ModelFacts, complete, parts_of
 
     (part,) = parts_of(loss, kind)
     assert list(part.stated.problems("training.loss.arguments")) == []
-    return complete(part.read(), part.entry, device=torch.device(device), world_size=world_size)
+    return complete(part.read(), part.entry, model=ModelFacts(torch.device(device)), world_size=world_size)
 
 
 def build(loss: Loss, loss_models: Workspace, *, kind: Any = "Embedding", num_labels: int = 1) -> Any:
@@ -61,7 +61,7 @@ def test_an_automatic_mini_batch_is_bounded_by_tokens_where_the_loss_counts_them
 ) -> None:
     loss = Loss(name=CACHED, arguments=arguments)
 
-    assert arguments_of(loss) == {"mini_batch_size": 8, "mini_batch_num_tokens": 256, "gather_across_devices": False}
+    assert arguments_of(loss) == {"mini_batch_size": 16, "mini_batch_num_tokens": 256, "gather_across_devices": False}
     assert arguments_of(loss, device="cuda") == {
         "mini_batch_size": 64,
         "mini_batch_num_tokens": 8192,
@@ -70,22 +70,30 @@ def test_an_automatic_mini_batch_is_bounded_by_tokens_where_the_loss_counts_them
     assert arguments_of(loss, kind="Reranker") == {"mini_batch_size": 8}
     assert arguments_of(loss, kind="Reranker", device="cuda") == {"mini_batch_size": 32}
     mega = Loss(name="MegaBatchMarginLoss", arguments=arguments)
-    assert arguments_of(mega) == {"mini_batch_size": 8, "mini_batch_num_tokens": 256}
+    assert arguments_of(mega) == {"mini_batch_size": 16, "mini_batch_num_tokens": 256}
+
+
+@pytest.mark.parametrize(("embedding_size", "tokens"), [(64, 1536), (384, 256), (2048, 256)])
+def test_on_a_cpu_a_narrow_model_embeds_more_tokens_at_once(embedding_size: int, tokens: int) -> None:
+    from finetune_trainer.losses.arguments import automatic_on_cpu
+
+    assert automatic_on_cpu(embedding_size) == {"mini_batch_size": 16, "mini_batch_num_tokens": tokens}
 
 
 def test_mini_batches_are_bounded_by_rows_where_a_model_takes_inputs_without_tokens(tmp_path: Path) -> None:
     import torch
 
-    from finetune_trainer.losses.arguments import complete, parts_of
+    from finetune_trainer.losses.arguments import ModelFacts, complete, parts_of
     from finetune_trainer.losses.tokens import counts_tokens
     from tests.trainer.model_folders import CLIP, EMBEDDER, load
 
     (part,) = parts_of(Loss(name=CACHED), "Embedding")
-    settings: dict[str, Any] = {"device": torch.device("cuda"), "world_size": 1}
-    found = {
-        source: complete({}, part.entry, **settings, counts_tokens=partial(counts_tokens, load(folder, source=source)))
+    models = {
+        source: ModelFacts(torch.device("cuda"), partial(counts_tokens, load(folder, source=source)))
         for source, folder in ((CLIP, tmp_path / "clip"), (EMBEDDER, tmp_path / "qwen"))
     }
+
+    found = {source: complete({}, part.entry, model=facts, world_size=1) for source, facts in models.items()}
 
     assert {source: arguments["mini_batch_size"] for source, arguments in found.items()} == {CLIP: 32, EMBEDDER: 64}
     assert {source: arguments.get("mini_batch_num_tokens") for source, arguments in found.items()} == {

@@ -3,14 +3,17 @@
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.mini_batch import build, features_of_one_step, step
 from benchmarks.training.levers.setting import Setting
-from finetune_trainer.losses.arguments import AUTO_CPU
+from finetune_trainer.losses.arguments import automatic_on_cpu
 from finetune_trainer.training.kept_graphs import KeptGraphs
 from finetune_trainer.training.mini_batches import cached_loss
 
 
 def measure_graphs(setting: Setting) -> list[Finding]:
     """Forward and backward of one step without and with kept graphs."""
-    features, loss = features_of_one_step(setting), build(setting, **AUTO_CPU)
+    features, loss = (
+        features_of_one_step(setting),
+        build(setting, **automatic_on_cpu(setting.model.get_embedding_dimension())),
+    )
     again, once = (KeptGraphs(cached_loss(loss), room=lambda _, room=room: room) for room in (0, 10**12))  # type: ignore[misc]
 
     def make(kept: KeptGraphs) -> None:

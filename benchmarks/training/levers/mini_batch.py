@@ -13,13 +13,12 @@ from sentence_transformers.sentence_transformer.losses import CachedMultipleNega
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
 from benchmarks.training.recipe import PUBLISHED_DIMENSIONS
-from finetune_trainer.losses.arguments import AUTO_ACCELERATOR, AUTO_CPU
+from finetune_trainer.losses.arguments import AUTO_ACCELERATOR, automatic_on_cpu
 from finetune_trainer.training.rows import RowCollator, RowReader, read_rows
 
 SIZES: tuple[dict[str, int], ...] = (
     {"mini_batch_size": 4},
     {"mini_batch_size": 8},
-    AUTO_CPU,
     {"mini_batch_size": 16},
     {"mini_batch_size": 32},
     {"mini_batch_size": 64, "mini_batch_num_tokens": 512},
@@ -31,8 +30,10 @@ SIZES: tuple[dict[str, int], ...] = (
 def measure_mini_batch(setting: Setting) -> list[Finding]:
     """Forward and backward of one step with mini-batches of one row against larger ones."""
     features = features_of_one_step(setting)
+    chosen = automatic_on_cpu(setting.model.get_embedding_dimension())
+    sizes = (*SIZES, chosen)
     one = build(setting, mini_batch_size=1)
-    others = [build(setting, **size) for size in SIZES]
+    others = [build(setting, **size) for size in sizes]
     off, *on = seconds_of(*(step(setting.model, loss, features) for loss in (one, *others)))
     return [
         Finding(
@@ -41,9 +42,9 @@ def measure_mini_batch(setting: Setting) -> list[Finding]:
             off,
             seconds,
             f"gradients differ by {gradient_difference(setting, one, other, features):.1g}"
-            + (", the trainer's choice on CPU" if size == AUTO_CPU else ""),
+            + (", the trainer's choice on CPU" if size == chosen else ""),
         )
-        for size, other, seconds in zip(SIZES, others, on, strict=True)
+        for size, other, seconds in zip(sizes, others, on, strict=True)
     ]
 
 

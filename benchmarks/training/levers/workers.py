@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.mini_batch import build, collator, split_columns, step
 from benchmarks.training.levers.setting import Setting
-from finetune_trainer.losses.arguments import AUTO_CPU
+from finetune_trainer.losses.arguments import automatic_on_cpu
 from finetune_trainer.training.rows import read_rows
 
 STEPS = 3
@@ -16,7 +16,7 @@ STEPS = 3
 def measure_workers(setting: Setting) -> list[Finding]:
     """Seconds of a few steps, loading included, without and with loader processes; one rank on all cores."""
     rows = read_rows(setting.workspace, setting.train).select(range(STEPS * setting.recipe.batch_size))
-    loss = build(setting, **AUTO_CPU)
+    loss = build(setting, **automatic_on_cpu(setting.model.get_embedding_dimension()))
 
     def train(workers: int) -> None:
         batches = DataLoader(rows, setting.recipe.batch_size, collate_fn=collator(setting), num_workers=workers)

@@ -13,13 +13,15 @@ from finetune_trainer.losses.table import LossEntry, entries, loss_entry
 from finetune_trainer.losses.values import AUTO
 
 TOKENS = "mini_batch_num_tokens"
-#: Rows and tokens embedded at once under `mini_batch_size: auto`. On a CPU larger ones are no faster and only take
-#: memory; on an accelerator many rows make the loss stage cheap. The budget of tokens, those of images too, bounds the
-#: memory; a loss or a model that counts none is bounded by rows alone.
-AUTO_CPU = {"mini_batch_size": 8, TOKENS: 256}
-AUTO_CPU_ROWS = {"mini_batch_size": 8}
+#: Rows and tokens embedded at once under `mini_batch_size: auto`. On an accelerator many rows make the loss stage
+#: cheap. The budget of tokens, those of images too, bounds the memory; a loss or a model that counts none is bounded by
+#: rows.
 AUTO_ACCELERATOR = {"mini_batch_size": 64, TOKENS: 8192}
 AUTO_ACCELERATOR_ROWS = {"mini_batch_size": 32}
+AUTO_CPU_ROWS = {"mini_batch_size": 8}
+#: A CPU is busy with so many numbers in a layer's input; more at once are no faster and only take memory.
+CPU_NUMBERS = 96 * 1024
+CPU_ROWS, CPU_TOKENS = 16, 256
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class Part:
         return {argument: self.entry.arguments[argument].convert(value) for argument, value in self.given.items()}
 
 
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the arguments of a loss depend on in its model."""
+
+    device: torch.device
+    counts_tokens: Callable[[], bool] = lambda: True
+    """Tells whether mini-batches can be bounded by tokens; asked only where that matters."""
+    embedding_size: int | None = None
+    """Stands for the width of its layers; None for a model that makes no embeddings."""
+
+
 def parts_of(spec: Loss, kind: Kind) -> list[Part]:
     """Return the losses that `spec` is made of, outermost first, see losses/stated.py.
 
@@ -59,9 +72,8 @@ def complete(
     values: Mapping[str, Any],
     entry: LossEntry,
     *,
-    device: torch.device,
+    model: ModelFacts,
     world_size: int,
-    counts_tokens: Callable[[], bool] = lambda: True,
 ) -> dict[str, Any]:
     """Return the keyword arguments with those that a job need not state.
 
@@ -70,29 +82,33 @@ def complete(
     Args:
         values: what the job states.
         entry: of the loss.
-        device: of the model.
+        model: that is trained.
         world_size: ranks that train together.
-        counts_tokens: tells whether mini-batches can be bounded by tokens; asked only where that matters.
 
     Raises:
         ValueError: a bound in tokens is stated, and the model has none.
 
     """
-    if values.get(TOKENS) and not counts_tokens():
+    if values.get(TOKENS) and not model.counts_tokens():
         because = "the model takes inputs that are no tokens, as images of CLIP and ViT are"
         raise ValueError(f"{TOKENS}: {values[TOKENS]} is wrong because {because}; give mini_batch_size alone")
     arguments = {**entry.defaults, **values, **entry.fixed}
     if "gather_across_devices" in entry.arguments:
         arguments.setdefault("gather_across_devices", world_size > 1)
     if entry.cached and arguments.get("mini_batch_size", AUTO) == AUTO:
-        arguments = _automatic(entry, device=device, counts_tokens=counts_tokens) | {
-            name: value for name, value in arguments.items() if name != "mini_batch_size"
-        }
+        stated = {name: value for name, value in arguments.items() if name != "mini_batch_size"}
+        arguments = _automatic(entry, model) | stated
     return arguments
 
 
-def _automatic(entry: LossEntry, *, device: torch.device, counts_tokens: Callable[[], bool]) -> dict[str, Any]:
-    bounded, by_rows = AUTO_CPU, AUTO_CPU_ROWS
-    if device.type == "cuda":
-        bounded, by_rows = AUTO_ACCELERATOR, AUTO_ACCELERATOR_ROWS
-    return dict(bounded if TOKENS in entry.arguments and counts_tokens() else by_rows)
+def _automatic(entry: LossEntry, model: ModelFacts) -> dict[str, Any]:
+    is_bounded = TOKENS in entry.arguments and model.counts_tokens()
+    if model.device.type == "cuda":
+        return dict(AUTO_ACCELERATOR if is_bounded else AUTO_ACCELERATOR_ROWS)
+    return automatic_on_cpu(model.embedding_size) if is_bounded else dict(AUTO_CPU_ROWS)
+
+
+def automatic_on_cpu(embedding_size: int | None) -> dict[str, int]:
+    """Return what a CPU embeds at once: the wider the model, the fewer tokens, but those of a row of usual length."""
+    tokens = CPU_NUMBERS // embedding_size if embedding_size else 0
+    return {"mini_batch_size": CPU_ROWS, TOKENS: max(CPU_TOKENS, tokens)}

@@ -11,7 +11,7 @@ from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.causes import one_line
 from finetune_trainer.failures import RunFailure
-from finetune_trainer.losses.arguments import Part, complete, parts_of
+from finetune_trainer.losses.arguments import ModelFacts, Part, complete, parts_of
 from finetune_trainer.losses.guide import load_guide
 from finetune_trainer.losses.tokens import counts_tokens
 
@@ -72,11 +72,10 @@ class _Builder:
             raise ValueError("; ".join(map(str, problems)))
         if "embedding_dimension" in part.entry.parameters:
             more["embedding_dimension"] = self._model.get_embedding_dimension()
-        arguments = complete(
-            part.read(),
-            part.entry,
+        facts = ModelFacts(
             device=self._model.device,
-            world_size=self._world_size,
             counts_tokens=lambda: counts_tokens(self._model),
+            embedding_size=getattr(self._model, "get_embedding_dimension", lambda: None)(),
         )
+        arguments = complete(part.read(), part.entry, model=facts, world_size=self._world_size)
         return part.entry.cls(self._model, **arguments, **more)
