@@ -49,10 +49,11 @@ class Stage(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """How a trainer container ends. Anything else is a crash from outside (137 killed, 143 terminated)."""
+    """How a trainer container or the local command ends. Anything else is a crash (137 killed, 143 terminated)."""
 
     SUCCESS = 0
     INTERNAL_ERROR = 1
+    USAGE = 2  # the local command alone: its arguments are wrong, or what it needs is not installed
     BAD_SPEC = 10
     BAD_DATA = 11
     UNSUPPORTED_MODEL = 12

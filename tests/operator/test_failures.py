@@ -94,6 +94,14 @@ def test_the_first_failure_is_the_cause() -> None:
     assert failure.message.startswith("rank 1 (pod train-1-1 on node-1) was killed from outside with exit code 137")
 
 
+def test_a_container_that_ends_with_the_code_of_the_local_command_crashed() -> None:
+    failure = find_failure([rank(0, code=2)], None)
+
+    assert failure is not None
+    assert failure.reason == Reason.TRAINER_ERROR
+    assert failure.message.startswith("rank 0 (pod train-1-0 on node-1) crashed with exit code 2.")
+
+
 @pytest.mark.parametrize("code", [137, 143])
 def test_ranks_that_were_ended_because_of_another_never_hide_it(code: int) -> None:
     consequence = replace(rank(0, code=code, seconds=0), gone_at=at(60))

@@ -25,7 +25,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 _LOST_NODE = ("DeletionByTaintManager", "DeletionByPodGC")
 _KUBELET = "TerminationByKubelet"
 
-_REASON_BY_CODE = {
+_REASON_BY_CODE: dict[int, Reason] = {
     **{code: reason for reason, code in reversed(EXIT_CODES.items())},
     ExitCode.BAD_DATA: Reason.BAD_SAMPLES,
 }
@@ -168,8 +168,8 @@ def _by_exit_code(pod: PodView, termination: Termination) -> Failure:
         text, reason = "was killed from outside", Reason.RANK_KILLED
     elif code == SIGTERM_EXIT:
         text, reason = "was terminated from outside", Reason.PREEMPTED
-    elif code in set(ExitCode):
-        text, reason = "left no message", _REASON_BY_CODE[ExitCode(code)]
+    elif code in _REASON_BY_CODE:
+        text, reason = "left no message", _REASON_BY_CODE[code]
     else:
         text, reason = "crashed", Reason.TRAINER_ERROR
     is_signalled_by_us = pod.gone_at is not None and code in (SIGKILL_EXIT, SIGTERM_EXIT)

@@ -8,23 +8,22 @@ from pathlib import Path
 
 from finetune_api import __version__
 
-_CANNOT_START = 2
 DESCRIPTION = "Check and run FinetuneJobs on this machine, without a cluster."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; 2 says that the command could not be started."""
+    """Run one command and return its exit code."""
     given = build_parser().parse_args(arguments)
+    from finetune_api.contract import ExitCode  # noqa: PLC0415 - takes a moment that --help does not need
+
     missing = [module for module in given.modules if importlib.util.find_spec(module) is None]
     if missing:
         names = ", ".join(missing)
         sys.stderr.write(f"{names}: not installed; install finetune-operator with the extras {given.extras}\n")
-        return _CANNOT_START
+        return ExitCode.USAGE
     try:
         code: int = given.command(given)
     except KeyboardInterrupt:
-        from finetune_api.contract import ExitCode  # noqa: PLC0415 - not for --help
-
         sys.stderr.write("Stopped before anything was begun.\n")
         return ExitCode.PREEMPTED
     return code
