@@ -64,6 +64,14 @@ def test_first_the_jobs_of_the_run_before_go_and_the_job_stays_failed_until_they
     assert (decision.apply, decision.events) == ((), ())
 
 
+def test_pods_that_ended_and_whose_jobs_are_gone_are_in_nobodys_way() -> None:
+    job = with_rerun(failed(), "again")
+
+    decision = look(job, replace(REFUSED, jobs=()))
+
+    assert [item.name for item in decision.delete] == [pod.name for pod in REFUSED.pods]
+
+
 def test_then_it_begins_anew_with_fresh_budgets_and_counts_its_gangs_on() -> None:
     job = with_rerun(failed(), "again")
 

@@ -81,10 +81,14 @@ def force_stuck(pods: Iterable[PodView], now: datetime) -> tuple[tuple[Deletion,
     return tuple(forced), soonest(*waits)
 
 
-def delete_orphans(observed: Observed, pods: Iterable[PodView]) -> tuple[Deletion, ...]:
-    """Return the removal of those of the pods whose Job is gone, as after `kubectl delete job --cascade=orphan`."""
+def delete_orphans(observed: Observed, pods: Iterable[PodView], *, ended: bool = False) -> tuple[Deletion, ...]:
+    """Return the removal of those of the pods whose Job is gone, as after `kubectl delete job --cascade=orphan`.
+
+    Those that have `ended` hold nothing and keep their logs, unless they are asked for.
+    """
+    jobless = [pod for pod in pods if observed.job(pod.role, attempt=pod.attempt) is None]
     return tuple(
         Deletion(kind="Pod", name=pod.name, uid=pod.uid)
-        for pod in pods
-        if pod.gone_at is None and not pod.is_terminal and observed.job(pod.role, attempt=pod.attempt) is None
+        for pod in jobless
+        if pod.gone_at is None and (ended or not pod.is_terminal)
     )

@@ -26,7 +26,7 @@ def clear_away(situation: Situation) -> Decision | None:
         return None
     jobs = [job_deletion(job) for job in observed.jobs if not job.is_deleting]
     forced, wait = force_stuck(observed.pods, situation.now)
-    orphans = delete_orphans(observed, observed.pods)
+    orphans = delete_orphans(observed, observed.pods, ended=True)
     return Decision(status=situation.job.status, delete=(*jobs, *orphans, *forced), requeue_after=wait)
 
 
