@@ -85,8 +85,15 @@ def model_size(running: RoleProcess) -> list[str]:
     """Return how much of a large base model is on the disk while it is fetched; the client logs whole files only."""
     if running.role is not Role.PREPARE:
         return []
-    total = 0
-    for path in running.base_model.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_size
+    total = bytes_below(running.base_model)
     return [f"model {total / 1e9:.1f} GB"] if total >= _WORTH_TELLING_BYTES else []
+
+
+def bytes_below(folder: Path) -> int:
+    """Return the size of all files below `folder`, those left out that somebody removes meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):  # unlike rglob, it passes over folders that vanish
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(parent) / name).lstat().st_size
+    return total
