@@ -61,7 +61,7 @@ def test_an_automatic_mini_batch_is_bounded_by_tokens_where_the_loss_counts_them
 ) -> None:
     loss = Loss(name=CACHED, arguments=arguments)
 
-    assert arguments_of(loss) == {"mini_batch_size": 16, "mini_batch_num_tokens": 256, "gather_across_devices": False}
+    assert arguments_of(loss) == {"mini_batch_size": 16, "mini_batch_num_tokens": 128, "gather_across_devices": False}
     assert arguments_of(loss, device="cuda") == {
         "mini_batch_size": 64,
         "mini_batch_num_tokens": 8192,
@@ -70,10 +70,10 @@ def test_an_automatic_mini_batch_is_bounded_by_tokens_where_the_loss_counts_them
     assert arguments_of(loss, kind="Reranker") == {"mini_batch_size": 8}
     assert arguments_of(loss, kind="Reranker", device="cuda") == {"mini_batch_size": 32}
     mega = Loss(name="MegaBatchMarginLoss", arguments=arguments)
-    assert arguments_of(mega) == {"mini_batch_size": 16, "mini_batch_num_tokens": 256}
+    assert arguments_of(mega) == {"mini_batch_size": 16, "mini_batch_num_tokens": 128}
 
 
-@pytest.mark.parametrize(("embedding_size", "tokens"), [(64, 1536), (384, 256), (2048, 256)])
+@pytest.mark.parametrize(("embedding_size", "tokens"), [(64, 1536), (128, 384), (384, 128), (2048, 128)])
 def test_on_a_cpu_a_narrow_model_embeds_more_tokens_at_once(embedding_size: int, tokens: int) -> None:
     from finetune_trainer.losses.arguments import automatic_on_cpu
 

@@ -19,9 +19,10 @@ TOKENS = "mini_batch_num_tokens"
 AUTO_ACCELERATOR = {"mini_batch_size": 64, TOKENS: 8192}
 AUTO_ACCELERATOR_ROWS = {"mini_batch_size": 32}
 AUTO_CPU_ROWS = {"mini_batch_size": 8}
-#: A CPU is busy with so many numbers in a layer's input; more at once are no faster and only take memory.
-CPU_NUMBERS = 96 * 1024
-CPU_ROWS, CPU_TOKENS = 16, 256
+#: A CPU is busy with so many multiplications in a square layer; more at once are no faster and only take memory.
+CPU_MULTIPLICATIONS = 1536 * 64 * 64
+#: Tokens are counted without padding: two rows within this budget take no more, padded, than a long one alone.
+CPU_ROWS, CPU_TOKENS = 16, 128
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,6 @@ def _automatic(entry: LossEntry, model: ModelFacts) -> dict[str, Any]:
 
 
 def automatic_on_cpu(embedding_size: int | None) -> dict[str, int]:
-    """Return what a CPU embeds at once: the wider the model, the fewer tokens, but those of a row of usual length."""
-    tokens = CPU_NUMBERS // embedding_size if embedding_size else 0
+    """Return what a CPU embeds at once: the wider the model, the fewer tokens, down to those of a short row."""
+    tokens = CPU_MULTIPLICATIONS // embedding_size**2 if embedding_size else 0
     return {"mini_batch_size": CPU_ROWS, TOKENS: max(CPU_TOKENS, tokens)}
