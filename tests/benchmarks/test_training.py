@@ -61,19 +61,7 @@ def test_a_case_that_is_faster_but_not_as_much_as_it_is_to_be_says_so() -> None:
 def test_memory_and_ndcg_are_goals_too() -> None:
     found = case(measured(total=20, megabytes=1500, final=0.89), goal=2.0).shortfalls
 
-    assert found == [
-        "ranks take 1.50 times the memory, 2% more is noise",
-        "final NDCG@10 is 0.0100 lower, 0.005 is allowed",
-    ]
-
-
-@pytest.mark.parametrize(("megabytes", "is_told"), [(1019, False), (1021, True)])
-def test_memory_that_is_higher_by_no_more_than_repeated_runs_differ_is_not_told(
-    megabytes: int, *, is_told: bool
-) -> None:
-    found = case(measured(total=20, megabytes=megabytes), goal=2.0).shortfalls
-
-    assert bool(found) is is_told
+    assert found == ["ranks take 1.50 times the memory", "final NDCG@10 is 0.0100 lower, 0.005 is allowed"]
 
 
 def test_a_case_of_several_rounds_counts_by_its_median() -> None:

@@ -31,9 +31,9 @@ def check(needed_gib: float, *, what: str) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return what this user may still write; root may use the blocks that a file system reserves for it."""
+    """Return what anybody may still write; blocks that a file system reserves need not be reserved for root."""
     stat = os.statvfs(folder)
-    return stat.f_frsize * (stat.f_bfree if os.geteuid() == 0 else stat.f_bavail)
+    return stat.f_frsize * stat.f_bavail
 
 
 def describe(folder: Path) -> str:
@@ -41,6 +41,6 @@ def describe(folder: Path) -> str:
     stat = os.statvfs(folder)
     total, free, unreserved = (stat.f_frsize * blocks / GIB for blocks in (stat.f_blocks, stat.f_bfree, stat.f_bavail))
     return (
-        f"{folder}: {unreserved:.1f} GiB free of {total:.1f}, {free:.1f} for root; "
+        f"{folder}: {unreserved:.1f} GiB free of {total:.1f}, {free:.1f} with reserved blocks; "
         f"{stat.f_ffree} inodes free of {stat.f_files}"
     )

@@ -19,9 +19,9 @@ TOKENS = "mini_batch_num_tokens"
 AUTO_ACCELERATOR = {"mini_batch_size": 64, TOKENS: 8192}
 AUTO_ACCELERATOR_ROWS = {"mini_batch_size": 32}
 AUTO_CPU_ROWS = {"mini_batch_size": 8}
-#: A CPU is busy with so many multiplications in a square layer; more at once are no faster and only take memory.
+#: A CPU is busy with so many multiplications in a square layer; more at once are no faster.
 CPU_MULTIPLICATIONS = 1536 * 64 * 64
-#: Tokens are counted without padding: two rows within this budget take no more, padded, than a long one alone.
+#: Tokens are counted without padding; short rows beside a longer one take more.
 CPU_ROWS, CPU_TOKENS = 16, 128
 
 
