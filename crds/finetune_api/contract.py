@@ -138,6 +138,11 @@ class RunConfig(Contract):
         return spec_hash(self.spec, uid=self.job.uid)
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether the job trains without accelerators: the spec or the cluster says so."""
+        return self.simulated_accelerator or self.spec.resources.accelerator.per_node == 0
+
+    @property
     def processes_per_node(self) -> int:
         """Return the training processes per node: one per accelerator, one on CPU."""
         return max(1, self.spec.resources.accelerator.per_node)

@@ -14,7 +14,7 @@ import pytest
 from finetune_api.contract import RunConfig, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.supervisor import threads_per_process, torchrun_arguments
+from finetune_trainer.supervisor import rank_environment, threads_per_process, torchrun_arguments
 from tests.trainer.gang import free_port
 from tests.trainer.train_inputs import prepare_pages, run_config
 
@@ -184,3 +184,36 @@ def test_the_processes_of_a_pod_share_its_cpus(cpu: str, threads: int) -> None:
     config = run_config(resources={"accelerator": {"perNode": 2}, "requests": {"cpu": cpu}})
 
     assert threads_per_process(config) == threads
+
+
+@pytest.mark.parametrize(
+    ("resources", "is_simulated", "pod", "memory"),
+    [
+        ({"accelerator": {"perNode": 1}}, True, {}, {"MALLOC_MMAP_THRESHOLD_": "2097152", "THP_MEM_ALLOC_ENABLE": "1"}),
+        (
+            {"accelerator": {"perNode": 0}},
+            False,
+            {},
+            {"MALLOC_MMAP_THRESHOLD_": "2097152", "THP_MEM_ALLOC_ENABLE": "1"},
+        ),
+        ({"accelerator": {"perNode": 1}}, False, {}, {}),
+        (
+            {"accelerator": {"perNode": 1}},
+            True,
+            {"MALLOC_MMAP_THRESHOLD_": "4096", "THP_MEM_ALLOC_ENABLE": "0"},
+            {"MALLOC_MMAP_THRESHOLD_": "4096", "THP_MEM_ALLOC_ENABLE": "0"},
+        ),
+    ],
+)
+def test_ranks_on_cpus_give_freed_tensors_back_unless_the_pod_says_how_memory_is_allocated(
+    resources: dict[str, Any], pod: dict[str, str], memory: dict[str, str], *, is_simulated: bool
+) -> None:
+    config = run_config(resources=resources).model_copy(update={"simulated_accelerator": is_simulated})
+
+    given = rank_environment(config, pod)
+
+    assert {name: given[name] for name in ("MALLOC_MMAP_THRESHOLD_", "THP_MEM_ALLOC_ENABLE") if name in given} == memory
+
+
+def test_the_pod_decides_how_many_threads_a_process_has() -> None:
+    assert rank_environment(run_config(), {"OMP_NUM_THREADS": "7"})["OMP_NUM_THREADS"] == "7"

@@ -31,6 +31,11 @@ CLOSED_WORLD = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
 }
+#: How ranks on CPUs come by memory, unless the pod's environment says otherwise. Left alone, glibc puts ever larger
+#: tensors into its heap, which batches of many lengths leave in pieces. From 2 MB on they get pages of their own, which
+#: go back when they are freed; huge pages, where the node has them, make up for the time that takes. Measured in
+#: docs/benchmarks.md.
+CPU_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2 * 2**20), "THP_MEM_ALLOC_ENABLE": "1"}
 
 
 def supervise(config: RunConfig, workspace: Workspace, attempt: int) -> RunResult:
@@ -63,12 +68,20 @@ def start(config: RunConfig, workspace: Workspace, *, attempt: int, records: Rec
         keys.ENV_RUN_CONFIG: str(run_config),
         keys.ENV_WORKSPACE: str(workspace.root),
         keys.ENV_ATTEMPT: str(attempt),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads_per_process(config))),
     }
     command = [sys.executable, "-m", "finetune_trainer.distributed.agent", *torchrun_arguments(config, os.environ)]
-    # A pod template or a shell may set tokens; training reaches no Hub, and what it writes gets published.
-    inherited = {name: value for name, value in os.environ.items() if name not in TOKEN_VARIABLES}
-    return subprocess.Popen(command, env={**inherited, **CLOSED_WORLD, **own}, start_new_session=True)  # noqa: S603
+    environment = {**rank_environment(config, os.environ), **own}
+    return subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
+
+
+def rank_environment(config: RunConfig, pod: Mapping[str, str]) -> dict[str, str]:
+    """Return what ranks get to know of the pod's environment, which goes before our defaults.
+
+    A pod template or a shell may set tokens; training reaches no Hub, and what it writes gets published.
+    """
+    defaults = {"OMP_NUM_THREADS": str(threads_per_process(config)), **(CPU_MEMORY if config.on_cpu else {})}
+    inherited = {name: value for name, value in pod.items() if name not in TOKEN_VARIABLES}
+    return {**defaults, **inherited, **CLOSED_WORLD}
 
 
 def torchrun_arguments(config: RunConfig, environment: Mapping[str, str]) -> list[str]:

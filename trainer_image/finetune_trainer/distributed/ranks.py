@@ -95,9 +95,9 @@ def join(config: RunConfig) -> Ranks:
 
 def choose_device(config: RunConfig, *, local_rank: int) -> torch.device:
     """Return the accelerator of this process, or the CPU where the spec or the cluster says so."""
-    wanted = config.spec.resources.accelerator.per_node
-    if wanted == 0 or config.simulated_accelerator:
+    if config.on_cpu:
         return torch.device("cpu")
+    wanted = config.spec.resources.accelerator.per_node
     visible = torch.cuda.device_count()
     if visible < wanted:
         raise RunFailure(

@@ -12,7 +12,6 @@ from finetune_api.reasons import Reason
 from finetune_api.status import EvaluationScore
 from finetune_trainer.checkpoints.best import BestRecord
 from finetune_trainer.data.manifest import InputsManifest
-from finetune_trainer.distributed.memory import give_back_memory
 from finetune_trainer.evaluation.baseline import read_baseline, write_baseline
 from finetune_trainer.evaluation.dataset import load_set
 from finetune_trainer.evaluation.encode import Encoder
@@ -59,7 +58,6 @@ class Judge:
         if self.baseline is None:
             with self.session.tracker.stage(Stage.BASELINE):
                 self.baseline = measure(self.evaluations, self.reader)
-                give_back_memory(ranks.device)
             if ranks.is_writer:
                 write_baseline(path, self.baseline, spec_hash=spec_hash)
         self.session.tracker.measured_baseline(scores_of(self.baseline))
@@ -70,9 +68,7 @@ class Judge:
         if not self.evaluations:
             return
         with self.session.tracker.stage(Stage.EVALUATING):
-            give_back_memory(self.session.ranks.device)
             measured = measure(self.evaluations, self.reader)
-            give_back_memory(self.session.ranks.device)
         scores = scores_of(measured)
         self.session.tracker.measured(scores, step=step)
         log("evaluation", scores, step=step)
