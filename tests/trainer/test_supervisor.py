@@ -172,6 +172,18 @@ def test_accelerators_that_are_not_there_fail_the_run_instead_of_training_on_cpu
     assert result.attempt == 1
 
 
+def test_a_run_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
+    config = run_config(training={"perDeviceTrainBatchSize": 8, "maxSteps": 1})
+    workspace = prepare_pages(tmp_path / "workspace", config)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    with pod(config, workspace, tmp_path, TMPDIR=str(temporary)) as one:
+        result = one.result()
+
+    assert (result.reason, list(temporary.rglob("*"))) == (Reason.TRAINED, [])
+
+
 def test_torchrun_takes_the_gang_from_the_environment_or_is_a_gang_of_its_own() -> None:
     fixed = ["--max-restarts=0", "--shutdown-timeout=10", "--module", "finetune_trainer.train"]
 

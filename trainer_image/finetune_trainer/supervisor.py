@@ -21,6 +21,8 @@ from finetune_trainer.token_variables import TOKEN_VARIABLES
 
 #: Ranks that do not end by themselves after a peer's death are killed after so many seconds.
 SHUTDOWN_SECONDS = 10
+#: Where torchrun makes folders, even for logs that nobody asked for. Left alone, it leaves one in /tmp for every run.
+ENV_LOGS = "PET_LOG_DIR"
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 #: Training reads nothing but the workspace, and reports to nobody but the operator.
 CLOSED_WORLD = {
@@ -68,6 +70,7 @@ def start(config: RunConfig, workspace: Workspace, *, attempt: int, records: Rec
         keys.ENV_RUN_CONFIG: str(run_config),
         keys.ENV_WORKSPACE: str(workspace.root),
         keys.ENV_ATTEMPT: str(attempt),
+        ENV_LOGS: str(records.folder),
     }
     command = [sys.executable, "-m", "finetune_trainer.distributed.agent", *torchrun_arguments(config, os.environ)]
     environment = {**rank_environment(config, os.environ), **own}
