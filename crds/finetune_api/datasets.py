@@ -6,12 +6,12 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from finetune_api.base import Contract
 from finetune_api.evaluators import Evaluator
-from finetune_api.fields import ColumnName, Name, ShortText, Source, rule, rules
+from finetune_api.fields import HOST_PATTERN, ColumnName, Name, ShortText, Source, rule, rules
 from finetune_api.losses import Layout
 from finetune_api.objective import Loss
 
 MAX_DATASETS = 16
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
+Host = Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=253)]
 
 
 def _filled(given: Any, *, pair_needs_query: bool) -> Any:  # noqa: ANN401 - whatever the manifest holds

@@ -50,6 +50,8 @@ class LossRule:
     """Fewest and most negatives per row."""
     matryoshka: bool = True
     """Whether MatryoshkaLoss may be put around it."""
+    no_layers: str = ""
+    """Why a loss that trains each layer cannot be put around it; empty if one can."""
     text_only: bool = False
     wraps: bool = False
     """Whether it is put around the loss that its argument `loss` names, whose columns it takes."""
@@ -61,19 +63,23 @@ _PAIR = (Layout.LABELED_PAIR,)
 _POINTWISE = (Layout.LABELED_PAIR, Layout.RETRIEVAL)
 _LISTWISE = (Layout.LISTWISE, Layout.RETRIEVAL)
 _ONE = (Layout.LABELED_DOCUMENT,)
+_TWICE = "it embeds every row twice"
+_GUIDED = "it needs a guide"
 # One embedding of the teacher for a text, or for two that mean the same, as a sentence and its translation.
 _TAUGHT = (Layout.LABELED_DOCUMENT, Layout.LABELED_PAIR)
 
 EMBEDDING_LOSSES: dict[str, LossRule] = {
     "MultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH),
-    "CachedMultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH),
+    "CachedMultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH, no_layers=_TWICE),
     "MultipleNegativesSymmetricRankingLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0)),
-    "CachedMultipleNegativesSymmetricRankingLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0)),
-    "GISTEmbedLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 1)),
-    "CachedGISTEmbedLoss": LossRule("Embedding", _IN_BATCH),
+    "CachedMultipleNegativesSymmetricRankingLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), no_layers=_TWICE),
+    "GISTEmbedLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 1), no_layers=_GUIDED),
+    "CachedGISTEmbedLoss": LossRule("Embedding", _IN_BATCH, no_layers=_TWICE),
     "TripletLoss": LossRule("Embedding", _IN_BATCH, negatives=(1, 1)),
-    "MegaBatchMarginLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0)),
-    "GlobalOrthogonalRegularizationLoss": LossRule("Embedding", _IN_BATCH, matryoshka=False),
+    "MegaBatchMarginLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), no_layers=_TWICE),
+    "GlobalOrthogonalRegularizationLoss": LossRule(
+        "Embedding", _IN_BATCH, matryoshka=False, no_layers="it gives several numbers"
+    ),
     "CosineSimilarityLoss": LossRule("Embedding", _PAIR, Label.SCORE),
     "CoSENTLoss": LossRule("Embedding", _PAIR, Label.SCORE),
     "AnglELoss": LossRule("Embedding", _POINTWISE, Label.SCORE),

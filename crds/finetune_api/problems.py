@@ -73,3 +73,6 @@ def _check_columns(spec: FinetuneJobSpec) -> Iterator[Problem]:
                 because="one column plays two parts",
                 fix="name a different column for each part",
             )
+        if idle := sorted({*columns.images} - ({*names} - {columns.label})):
+            because = f"{', '.join(idle)} plays no part that can be an image"
+            yield Problem(f"{path}.images", columns.images, because, "name columns of queries or documents")

@@ -1,6 +1,7 @@
 """Whether model kind, losses, columns, evaluators and the metric fit together, before anything is fetched."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 
 from finetune_api.datasets import EvaluationDataset, TrainDataset
@@ -22,12 +23,15 @@ from finetune_api.problem import Problem
 from finetune_api.types import FinetuneJobSpec
 
 METRIC = "spec.evaluation.metric"
+_ADD_SETS = "add data.evaluation or leave it out"
 
 
 def check_sense(spec: FinetuneJobSpec) -> list[Problem]:
     """Return everything that does not fit."""
     return [
         *_check_losses(spec),
+        *_check_learning_rates(spec),
+        *_check_prompts(spec),
         *_check_mining(spec),
         *_check_evaluations(spec),
         *_check_metric(spec),
@@ -111,20 +115,52 @@ def _check_losses(spec: FinetuneJobSpec) -> Iterator[Problem]:
                 f"MatryoshkaLoss cannot be put around {loss.name}",
                 "leave matryoshkaDimensions out or choose another loss",
             )
-        yield from _check_wrapper(path, loss, spec)
+        yield from _check_wrapper(path, loss, rule, spec)
+        yield from _check_scores(f"spec.data.train[{index}]", loss, rule, spec)
         yield from _check_layout(f"spec.data.train[{index}].columns", dataset, loss, rule)
 
 
-def _check_wrapper(path: str, loss: Loss, spec: FinetuneJobSpec) -> Iterator[Problem]:
-    """Yield why a loss that is put around another one does not go with the dimensions."""
+def _check_wrapper(path: str, loss: Loss, inner: LossRule, spec: FinetuneJobSpec) -> Iterator[Problem]:
+    """Yield why a loss that is put around another one does not go with it, or with the dimensions."""
     rule = loss_rule(loss.name, spec.model.kind)
     if rule is None or not rule.wraps:
         return
+    if inner.no_layers:
+        because = f"{loss.name} cannot be put around it: {inner.no_layers}"
+        fix = "name a plain loss, for example MultipleNegativesRankingLoss"
+        yield Problem(f"{path}.arguments.loss", loss.arguments["loss"], because, fix)
     if rule.matryoshka and not loss.matryoshka_dimensions:
         yield Problem(f"{path}.matryoshkaDimensions", [], f"{loss.name} needs dimensions", "give them, largest first")
     if loss.matryoshka_dimensions and not rule.matryoshka:
         because = f"{loss.name} takes no dimensions"
         yield Problem(f"{path}.name", loss.name, because, "choose Matryoshka2dLoss or leave matryoshkaDimensions out")
+
+
+def _check_scores(path: str, loss: Loss, rule: LossRule, spec: FinetuneJobSpec) -> Iterator[Problem]:
+    """Yield why a reranker that the spec gives so many scores per pair cannot be trained with the loss."""
+    labels = spec.model.num_labels
+    if spec.model.kind != "Reranker" or labels is None or (labels > 1) == (rule.label is Label.CLASS):
+        return
+    because = f"{loss.name}, which trains on {path}, takes {'one score' if labels > 1 else 'a score for each class'}"
+    other = "CrossEntropyLoss" if labels > 1 else "BinaryCrossEntropyLoss"
+    fix = f"{'set it to 1' if labels > 1 else 'set it to their number'}, or choose {other}"
+    yield Problem("spec.model.numLabels", labels, because, fix)
+
+
+def _check_learning_rates(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    for pattern in spec.training.learning_rates:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            because = f"it is no regular expression ({error})"
+            yield Problem("spec.training.learningRates", pattern, because, "write it as Python's re does")
+
+
+def _check_prompts(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    document = spec.model.prompts.document
+    if spec.model.kind == "Reranker" and document is not None:
+        because = "a reranker has one instruction for the pair"
+        yield Problem("spec.model.prompts.document", document, because, "use prompts.query")
 
 
 def _unknown_loss(path: str, loss: Loss, spec: FinetuneJobSpec) -> Problem:
@@ -229,6 +265,9 @@ def _check_parts(path: str, dataset: EvaluationDataset, evaluator: Evaluator) ->
 
 def _check_metric(spec: FinetuneJobSpec) -> Iterator[Problem]:
     if not spec.data.evaluation:
+        if spec.evaluation.dataset is not None:
+            because = "there is no evaluation set"
+            yield Problem("spec.evaluation.dataset", spec.evaluation.dataset, because, _ADD_SETS)
         return
     dataset = judging_set(spec)
     if dataset is None:
@@ -250,7 +289,7 @@ def _check_also(spec: FinetuneJobSpec) -> Iterator[Problem]:
             continue
         path = f"spec.evaluation.alsoReport[{index}]"
         if not evaluators:
-            yield Problem(path, metric, "there is no evaluation set", "add data.evaluation or leave it out")
+            yield Problem(path, metric, "there is no evaluation set", _ADD_SETS)
             continue
         given = "; ".join(f"{evaluator} yields {_metrics_of(evaluator)}" for evaluator in evaluators)
         yield Problem(path, metric, f"no evaluation set yields it: {given}", "choose among these")

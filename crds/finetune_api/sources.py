@@ -10,7 +10,8 @@ MAX_NAME_LENGTH = 96
 HUB_SOURCE = f"hf://{REPOSITORY}"
 #: In CEL, of `self`: what the pattern cannot say.
 FITS_THE_HUB = f"!self.endsWith('.git') && self.split('/').all(part, size(part) <= {MAX_NAME_LENGTH})"
-CLAIM_SOURCE = r"pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[A-Za-z0-9._-]+)*"
+# No part of the path is "." or "..": it stays inside the claim.
+CLAIM_SOURCE = "pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*)*"
 SOURCE_FIX = "write hf://OWNER/NAME for a Hub repository or pvc://CLAIM/PATH for a folder on a volume claim"
 
 
@@ -33,7 +34,7 @@ def parse_source(source: str) -> HubSource | ClaimSource:
     """Return what `source` names; raises ValueError with the fix for anything else."""
     if re.fullmatch(HUB_SOURCE, source) and _fits_the_hub(source):
         return HubSource(repository=source.removeprefix("hf://"))
-    if re.fullmatch(CLAIM_SOURCE, source) and ".." not in source.split("/"):
+    if re.fullmatch(CLAIM_SOURCE, source):
         claim, _, path = source.removeprefix("pvc://").partition("/")
         return ClaimSource(claim=claim, path=path)
     raise ValueError(f"{source!r} names no source; {SOURCE_FIX}")

@@ -11,7 +11,17 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from finetune_api.base import Contract
 from finetune_api.datasets import Data
-from finetune_api.fields import Arguments, Name, Quantity, ShortText, rule, rules
+from finetune_api.fields import (
+    DATA_KEY_PATTERN,
+    FOLDER_PATTERN,
+    OBJECT_NAME_PATTERN,
+    Arguments,
+    Name,
+    Quantity,
+    ShortText,
+    rule,
+    rules,
+)
 from finetune_api.model import Model
 from finetune_api.objective import Loss
 from finetune_api.sources import FITS_THE_HUB, REPOSITORY
@@ -33,9 +43,9 @@ MAX_METRICS = 16
 class SecretKey(Contract):
     """One key of a Secret in the job's namespace. The operator never reads it; the kubelet mounts it as a file."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+    name: Annotated[str, StringConstraints(pattern=OBJECT_NAME_PATTERN, max_length=253)]
     """Name of the Secret."""
-    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=253)] = "token"
+    key: Annotated[str, StringConstraints(pattern=DATA_KEY_PATTERN, max_length=253)] = "token"
     """Key inside the Secret that holds the token."""
 
 
@@ -159,9 +169,7 @@ class Storage(Contract):
     sub_path: (
         Annotated[
             str,
-            StringConstraints(
-                pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", max_length=512
-            ),
+            StringConstraints(pattern=FOLDER_PATTERN, max_length=512),
         ]
         | None
     ) = None

@@ -26,7 +26,7 @@ def test_every_wrong_field_is_told_at_once_with_its_path_and_value(minimal: dict
 
 def test_what_no_schema_can_state_is_told_at_once(minimal: dict[str, Any]) -> None:
     minimal["spec"]["resources"] = {"sharedMemory": "8Gi", "requests": {"memory": "4Gi"}}
-    minimal["spec"]["data"]["train"][0]["columns"] = {"query": "text", "positive": "text"}
+    minimal["spec"]["data"]["train"][0]["columns"] = {"query": "text", "positive": "text", "images": ["page", "text"]}
     minimal["spec"]["data"]["evaluation"] = [{"name": "pages", "source": "hf://acme/pages", "columns": {}}]
     job = parse_job(minimal)
     assert isinstance(job, FinetuneJob)
@@ -40,6 +40,8 @@ def test_what_no_schema_can_state_is_told_at_once(minimal: dict[str, Any]) -> No
         "lower sharedMemory or raise resources.requests.memory",
         "spec.data.train[0].columns: ['text', 'text'] is wrong because one column plays two parts; "
         "name a different column for each part",
+        "spec.data.train[0].columns.images: ['page', 'text'] is wrong because page plays no part that can be an image; "
+        "name columns of queries or documents",
     ]
 
 
@@ -71,9 +73,9 @@ def test_other_quantities_are_refused(text: str) -> None:
 
 
 def test_sources_name_a_repository_or_a_folder_on_a_claim() -> None:
-    sources = [parse_source(text) for text in ("hf://acme/base", "pvc://claim", "pvc://claim/a/b")]
+    sources = [parse_source(text) for text in ("hf://acme/base", "pvc://claim", "pvc://claim/.a/b..c")]
 
-    assert sources == [HubSource("acme/base"), ClaimSource("claim", ""), ClaimSource("claim", "a/b")]
+    assert sources == [HubSource("acme/base"), ClaimSource("claim", ""), ClaimSource("claim", ".a/b..c")]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,8 @@ def test_sources_name_a_repository_or_a_folder_on_a_claim() -> None:
         "hf://base",
         "s3://bucket/x",
         "pvc://claim/../other",
+        "pvc://claim/a/..",
+        "pvc://claim/.",
         "hf://a/b/c",
         "pvc://",
         "hf://a/b--c",

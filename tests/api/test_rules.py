@@ -104,6 +104,10 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"model__source": "s3://bucket/model"},
         'spec.model.source: Invalid value: "s3://bucket/model": write hf://OWNER/NAME for a Hub repository',
     ),
+    "a source outside its claim": (
+        {"model__source": "pvc://models/../other"},
+        'spec.model.source: Invalid value: "pvc://models/../other": write hf://OWNER/NAME for a Hub repository',
+    ),
     "a dataset source without owner": (
         {"data__train__0__source": "hf://pages"},
         'spec.data.train[0].source: Invalid value: "hf://pages": write hf://OWNER/NAME',

@@ -25,7 +25,7 @@ def spec(
     data: dict[str, Any] = {"train": [{"name": "rows", "source": "hf://acme/rows", "columns": columns or {}}]}
     data["train"][0] |= more.pop("train", {})
     data["evaluation"] = more.pop("evaluation_sets", [])
-    training = {"loss": loss or {}}
+    training = {"loss": loss or {}, "learningRates": more.pop("rates", {})}
     model = {"kind": kind, "source": "hf://acme/base"} | more.pop("model", {})
     return FinetuneJobSpec.model_validate({"model": model, "data": data, "training": training, **more})
 
@@ -209,6 +209,73 @@ FITS_NOT: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"evaluation": {"alsoReport": ["recall@100"]}},
         [
             "spec.evaluation.alsoReport[0]: 'recall@100' is wrong because there is no evaluation set; "
+            "add data.evaluation or leave it out"
+        ],
+    ),
+    "a wrapper around a loss with a guide": (
+        {
+            "loss": {
+                "name": "AdaptiveLayerLoss",
+                "arguments": {"loss": "GISTEmbedLoss"},
+                "guide": {"source": "hf://acme/guide"},
+            }
+        },
+        [
+            "spec.training.loss.arguments.loss: 'GISTEmbedLoss' is wrong because AdaptiveLayerLoss cannot be put "
+            "around it: it needs a guide; name a plain loss, for example MultipleNegativesRankingLoss"
+        ],
+    ),
+    "a wrapper around a cached loss": (
+        {
+            "loss": {
+                "name": "Matryoshka2dLoss",
+                "arguments": {"loss": "CachedMultipleNegativesRankingLoss"},
+                "matryoshkaDimensions": [64, 32],
+            }
+        },
+        [
+            "spec.training.loss.arguments.loss: 'CachedMultipleNegativesRankingLoss' is wrong because Matryoshka2dLoss "
+            "cannot be put around it: it embeds every row twice; name a plain loss, for example "
+            "MultipleNegativesRankingLoss"
+        ],
+    ),
+    "several scores for a loss that takes one": (
+        {
+            "kind": "Reranker",
+            "model": {"numLabels": 3},
+            "columns": PAIR,
+            "loss": {"name": "BinaryCrossEntropyLoss"},
+        },
+        [
+            "spec.model.numLabels: 3 is wrong because BinaryCrossEntropyLoss, which trains on spec.data.train[0], "
+            "takes one score; set it to 1, or choose CrossEntropyLoss"
+        ],
+    ),
+    "one score for classes": (
+        {"kind": "Reranker", "model": {"numLabels": 1}, "columns": PAIR, "loss": {"name": "CrossEntropyLoss"}},
+        [
+            "spec.model.numLabels: 1 is wrong because CrossEntropyLoss, which trains on spec.data.train[0], takes a "
+            "score for each class; set it to their number, or choose BinaryCrossEntropyLoss"
+        ],
+    ),
+    "a pattern of parameters that is none": (
+        {"rates": {"[": 1e-5, "encoder": 1e-5}},
+        [
+            "spec.training.learningRates: '[' is wrong because it is no regular expression (unterminated character set "
+            "at position 0); write it as Python's re does"
+        ],
+    ),
+    "a prompt of documents for a reranker": (
+        {"kind": "Reranker", "model": {"prompts": {"document": "page: "}}},
+        [
+            "spec.model.prompts.document: 'page: ' is wrong because a reranker has one instruction for the pair; "
+            "use prompts.query"
+        ],
+    ),
+    "a judging set where there is none": (
+        {"evaluation": {"dataset": "other"}},
+        [
+            "spec.evaluation.dataset: 'other' is wrong because there is no evaluation set; "
             "add data.evaluation or leave it out"
         ],
     ),

@@ -50,6 +50,17 @@ def test_negatives_are_gathered_from_all_ranks_unless_the_spec_says_otherwise() 
     }
 
 
+def test_what_trains_each_layer_goes_around_no_loss_that_embeds_twice_or_has_a_guide() -> None:
+    from finetune_api.losses import EMBEDDING_LOSSES
+    from finetune_trainer.losses.table import EMBEDDING
+
+    refused = {name for name, rule in EMBEDDING_LOSSES.items() if rule.no_layers}
+
+    assert refused - {"GlobalOrthogonalRegularizationLoss"} == {
+        name for name, entry in EMBEDDING.items() if entry.cached or "guide" in entry.parameters
+    }
+
+
 def test_a_loss_that_cannot_gather_is_not_asked_to() -> None:
     assert arguments_of(Loss(name="CoSENTLoss"), world_size=2) == {}
     assert arguments_of(Loss(name=PLAIN), kind="Reranker", world_size=2) == {}

@@ -133,11 +133,6 @@ def test_all_wrong_arguments_are_told_at_once_with_what_was_meant(models: Models
             "leave out what is larger",
         ),
         (
-            {"name": "AdaptiveLayerLoss", "arguments": {"loss": "CachedGISTEmbedLoss"}},
-            "arguments.loss: 'CachedGISTEmbedLoss' is wrong because AdaptiveLayerLoss cannot be put around it: it "
-            "embeds every row twice; name a loss that is not cached, for example MultipleNegativesRankingLoss",
-        ),
-        (
             {"name": "AdaptiveLayerLoss", "arguments": {"loss": PLAIN, "n_layer_per_step": 2}},
             f"arguments.n_layer_per_step: 2 is wrong because {PLAIN} has no such argument that can be set; "
             "did you mean n_layers_per_step?",

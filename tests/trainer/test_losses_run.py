@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from finetune_api.losses import EMBEDDING_LOSSES, RERANKER_LOSSES
+from finetune_api.losses import EMBEDDING_LOSSES, RERANKER_LOSSES, losses_of
 from finetune_api.objective import Loss
 from finetune_api.workspace import Workspace
 from tests.trainer.loss_cases import Case, cases, load, step
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 def fits_around(case: Case) -> bool:
     """Say whether AdaptiveLayerLoss may be put around the loss: one case of each such loss."""
-    from finetune_trainer.losses.table import loss_entry
-
-    entry = loss_entry(case.loss.name, case.kind)
-    fits = not entry.cached and not entry.wraps and entry.one_number and case.loss.guide is None
-    return fits and case.kind == "Embedding" and case.num_negatives < 2 and not case.labels_many
+    rule = losses_of(case.kind)[case.loss.name]
+    return (
+        not rule.wraps
+        and not rule.no_layers
+        and case.kind == "Embedding"
+        and case.num_negatives < 2
+        and not case.labels_many
+    )
 
 
 @pytest.mark.parametrize("case", [*cases(matryoshka=False), *cases(matryoshka=True)], ids=str)

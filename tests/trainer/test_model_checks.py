@@ -148,11 +148,6 @@ def test_an_encoder_is_refused(fields: dict[str, Any], reason: Reason, message: 
     ("fields", "reason", "message"),
     [
         (
-            {"source": TEXT, "prompts": {"document": "page: "}},
-            INVALID,
-            "spec.model.prompts.document: a reranker has one instruction for the pair; use prompts.query",
-        ),
-        (
             {
                 "source": VLM,
                 "numLabels": 3,
@@ -339,7 +334,6 @@ def test_learning_rates_are_looked_up_as_the_loss_sees_the_names(tmp_path: Path)
         r"^model\.0\.": 1e-4,
         r"visual": 1e-5,
         r"langauge_model\.norm": 1e-5,
-        "(": 1e-5,
     }
 
     found = [problem.message for problem in check_learning_rates(rates, model)]
@@ -350,9 +344,6 @@ def test_learning_rates_are_looked_up_as_the_loss_sees_the_names(tmp_path: Path)
         "spec.training.learningRates['langauge_model\\\\.norm']: is wrong because it matches no parameter; did you "
         "mean "
         "model.0.model.language_model.norm or model.0.model.language_model.norm.weight?",
-        "spec.training.learningRates['(']: is no regular expression (missing ), unterminated subpattern at position "
-        "0); "
-        "write it as Python's re does",
     ]
     assert check_learning_rates({"classifier": 1e-3}, model, loss_weights=True) == []
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from finetune_api.reasons import Reason
 from finetune_trainer.data.addresses import Addresses, Limits, Refused
 from finetune_trainer.data.manifest import Column
 from finetune_trainer.data.public_network import PublicNetwork, is_public
@@ -89,19 +88,6 @@ def test_names_never_leave_the_dataset(make_run: MakeRun, claim: Path, tmp_path:
         assert f"row {number}: positive: {because}" in failure.value.message
     assert "6 rows of 6" in failure.value.message
     assert str(tmp_path) not in failure.value.message
-
-
-def test_a_column_of_images_that_plays_no_part_is_told(make_run: MakeRun, claim: Path) -> None:
-    write_jsonl(claim / "qa" / "train.jsonl", [{"question": "q", "answer": "a", "page": "a.png"}])
-    run = text_run(make_run, columns={"query": "question", "positive": "answer", "images": ["page"]})
-
-    with pytest.raises(RunFailure) as failure:
-        lay_out(run)
-
-    assert (failure.value.reason, failure.value.message) == (
-        Reason.INVALID_ARGUMENT,
-        "spec.data.train[0].columns.images: page plays no part; name columns that do",
-    )
 
 
 def test_values_of_a_corpus_may_be_names(make_run: MakeRun, claim: Path) -> None:

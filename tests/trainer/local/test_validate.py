@@ -14,6 +14,7 @@ import yaml
 from finetune_api.contract import ExitCode
 from finetune_trainer.local.checking import check, refusals
 from finetune_trainer.local.cli import main
+from finetune_trainer.local.fields import PATTERNS
 from finetune_trainer.local.rules import evaluate
 from finetune_trainer.local.structure import as_sent, job_schema, walk_schema
 from finetune_trainer.local.suggestions import suggest_value
@@ -80,6 +81,12 @@ def test_every_keyword_of_the_crd_is_looked_at() -> None:
     assert found - KEYWORDS == set()
 
 
+def test_every_pattern_of_the_crd_is_told_in_words() -> None:
+    patterns = {schema["pattern"] for schema in walk_schema(job_schema()) if "pattern" in schema}
+
+    assert patterns - PATTERNS.keys() == set()
+
+
 def test_every_rule_of_the_crd_can_be_evaluated() -> None:
     rules = [
         rule["rule"] for schema in walk_schema(job_schema()) for rule in schema.get("x-kubernetes-validations", [])
@@ -129,6 +136,31 @@ PROBLEMS: dict[str, dict[str, object]] = {
     },
     'spec.storage.size: "5GB" is wrong because it is no quantity; write for example 500m, 4 or 16Gi': {
         "storage__size": "5GB"
+    },
+    'spec.evaluation.metric: "ndcg" is wrong because there is no such metric; write ndcg@k, mrr@k, recall@k, map@k, '
+    "precision@k or accuracy@k, k from 1 to 999, for example ndcg@10; or accuracy, spearman, pearson, ap, f1, "
+    "precision, recall or mcc": {"evaluation__metric": "ndcg"},
+    'spec.data.allowImageUrls[0]: "https://images.example.com" is wrong because it is no host; write the name alone, '
+    "for example images.example.com: no https://, port, path or *": {
+        "data__allowImageUrls": ["https://images.example.com"]
+    },
+    'spec.storage.subPath: "../other" is wrong because it is no folder inside the claim; write for example '
+    "teams/search: letters, digits, dots, _ and -, no / at the ends and no dot at the start": {
+        "storage": {"existingClaim": "shared", "subPath": "../other"}
+    },
+    'spec.hub.tokenSecret.name: "Hub Token" is wrong because only lower-case letters, digits and inner - and dots may '
+    "be in it; write for example hub-token": {"hub": {"tokenSecret": {"name": "Hub Token"}}},
+    'spec.hub.tokenSecret.key: "the token" is wrong because only letters, digits, dots, _ and - may be in it; write '
+    "for example token": {"hub": {"tokenSecret": {"name": "hub-token", "key": "the token"}}},
+    "spec.training.learningRate: NaN is wrong because it is no finite number; write a number that JSON has": {
+        "training__learningRate": float("nan")
+    },
+    f"spec.model.lora.r: 8 {NO_FIELD}; did you mean rank?": {"model__lora": {"r": 8}},
+    f'spec.data.train[0].columns.anchor: "q" {NO_FIELD}; did you mean query?': {
+        "data__train__0__columns": {"anchor": "q"}
+    },
+    f"spec.model.trustRemoteCode: true {NO_FIELD}; leave it out: code of a model is never run": {
+        "model__trustRemoteCode": True
     },
     'spec.data.train[0].name: "My Pages" is wrong because only lower-case letters, digits and inner - may be in it; '
     "write for example pages-2": {"data__train__0__name": "My Pages"},

@@ -19,7 +19,6 @@ from finetune_trainer.failures import RunFailure
 from finetune_trainer.losses.arguments import Part, parts_of
 from finetune_trainer.losses.build import build_loss
 from finetune_trainer.losses.stated import MATRYOSHKA
-from finetune_trainer.losses.table import LossEntry
 
 
 def check_loss(  # noqa: PLR0913 - what a loss has to fit
@@ -66,24 +65,10 @@ def check_loss(  # noqa: PLR0913 - what a loss has to fit
 def _check_around(
     loss: Loss, parts: Sequence[Part], model: SentenceTransformer | CrossEncoder, *, path: str
 ) -> Iterator[Problem]:
-    """Yield why a loss cannot be put around another one, or not with this model."""
-    if len(parts) == 1:
-        return
-    outer, inner = parts
-    if because := _unfit(inner.entry):
-        fix = "name a loss that is not cached, for example MultipleNegativesRankingLoss"
-        yield Problem(f"{path}.arguments.loss", inner.name, f"{outer.name} cannot be put around it: {because}", fix)
-    if not _shows_layers(model):
+    """Yield why a loss cannot be put around another one with this model."""
+    if len(parts) > 1 and not _shows_layers(model):
         because = "it trains every layer of one transformer for texts, which this model is not"
         yield Problem(f"{path}.name", loss.name, because, "choose another loss")
-
-
-def _unfit(entry: LossEntry) -> str | None:
-    if entry.cached:
-        return "it embeds every row twice"
-    if "guide" in entry.parameters:
-        return "it needs a guide"
-    return None if entry.one_number else "it gives several numbers"
 
 
 def _shows_layers(model: SentenceTransformer | CrossEncoder) -> bool:

@@ -90,9 +90,6 @@ def _reranker(model: CrossEncoder, spec: Model) -> Iterator[InputProblem]:
     if failure is not None:
         fix = "give a template that renders the roles query and document in spec.model.processorKwargs.chat_template"
         yield _unsupported(f"spec.model.source: the chat template cannot carry a pair ({failure}); {fix}")
-    if spec.prompts.document is not None:
-        message = "spec.model.prompts.document: a reranker has one instruction for the pair; use prompts.query"
-        yield InputProblem(Reason.INVALID_ARGUMENT, message)
 
 
 def _unsupported(message: str) -> InputProblem:

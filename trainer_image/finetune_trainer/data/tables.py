@@ -118,9 +118,6 @@ def check_columns(request: TableRequest, features: Mapping[str, Any]) -> list[In
             f"it has {_names(features)} and needs {_names(wanted.values())}"
         )
         problems.append(InputProblem(Reason.COLUMN_NOT_FOUND, message))
-    if idle := sorted(request.images - set(request.columns.values())):
-        message = f"{request.field}.columns.images: {_names(idle)} plays no part; name columns that do"
-        problems.append(InputProblem(Reason.INVALID_ARGUMENT, message))
     for part, column in wanted.items():
         if column in features and (because := _misfit(request, part, features[column])):
             message = f"{request.field}: column {column!r} of dataset {request.dataset} {because}"

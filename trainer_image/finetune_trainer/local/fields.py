@@ -1,14 +1,17 @@
 """What the schema finds wrong with each field, in words that say what to write instead."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from finetune_api.fields import DATA_KEY_PATTERN, FOLDER_PATTERN, HOST_PATTERN, OBJECT_NAME_PATTERN
 from finetune_api.problem import Problem
 from finetune_api.quantities import QUANTITY_PATTERN
+from finetune_api.types import METRIC_PATTERN
 from finetune_trainer.local.documents import join
-from finetune_trainer.local.metadata import DNS_LABEL, DNS_SUBDOMAIN
+from finetune_trainer.local.metadata import DNS_LABEL, DNS_SUBDOMAIN, NAME_START
 from finetune_trainer.local.structure import OPEN, Schema, children
 from finetune_trainer.local.suggestions import suggest_field, suggest_value
 
@@ -21,10 +24,31 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str, str]] = {
     "boolean": (bool, "true or false is expected", "write true or false without quotes"),
 }
 #: What a pattern asks for, and an example of it.
-_PATTERNS = {
+PATTERNS = {
     QUANTITY_PATTERN: ("it is no quantity", "write for example 500m, 4 or 16Gi"),
+    METRIC_PATTERN: (
+        "there is no such metric",
+        (
+            "write ndcg@k, mrr@k, recall@k, map@k, precision@k or accuracy@k, k from 1 to 999, for example ndcg@10; or "
+            "accuracy, spearman, pearson, ap, f1, precision, recall or mcc"
+        ),
+    ),
+    HOST_PATTERN: (
+        "it is no host",
+        "write the name alone, for example images.example.com: no https://, port, path or *",
+    ),
+    OBJECT_NAME_PATTERN: (
+        "only lower-case letters, digits and inner - and dots may be in it",
+        "write for example hub-token",
+    ),
+    DATA_KEY_PATTERN: ("only letters, digits, dots, _ and - may be in it", "write for example token"),
+    FOLDER_PATTERN: (
+        "it is no folder inside the claim",
+        "write for example teams/search: letters, digits, dots, _ and -, no / at the ends and no dot at the start",
+    ),
     DNS_LABEL: ("only lower-case letters, digits and inner - may be in it", "write for example pages-2"),
     DNS_SUBDOMAIN: ("only lower-case letters, digits and inner - and dots may be in it", "write for example pages-2"),
+    NAME_START: ("only lower-case letters, digits, - and dots may be in it", "write for example pages-"),
 }
 _Check = Callable[[Any, Any], bool]
 #: Keyword, whether it holds, what is wrong if it does not.
@@ -95,8 +119,7 @@ def _values(value: Any, schema: Schema, path: str) -> Iterator[Problem]:  # noqa
     if "enum" in schema and value not in schema["enum"]:
         yield Problem(path, value, "there is no such choice", suggest_value(value, schema["enum"]))
     if "pattern" in schema and not re.search(schema["pattern"], value):
-        about = f"this field is: {_first_sentence(schema.get('description', ''))}"
-        because, fix = _PATTERNS.get(schema["pattern"], (f"it does not match {schema['pattern']}", about))
+        because, fix = PATTERNS[schema["pattern"]]
         yield Problem(path, value, because, fix)
     for keyword, holds, because in _LIMITS:
         if keyword in schema and not holds(value, schema[keyword]):
@@ -108,6 +131,9 @@ def _values(value: Any, schema: Schema, path: str) -> Iterator[Problem]:  # noqa
 
 
 def _range(value: float, schema: Schema, path: str) -> Iterator[Problem]:
+    if not math.isfinite(value):
+        yield Problem(path, value, "it is no finite number", "write a number that JSON has")
+        return
     least, most = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum", False), schema.get("exclusiveMaximum", False)
     low = least is not None and (value < least or (above and value == least))

@@ -12,13 +12,15 @@ API_VERSION = f"{GROUP}/{VERSION}"
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 
+NAME_START = r"^[a-z0-9][a-z0-9.-]*$"
+
 
 class Metadata(Contract):
     """The name of the job, and its namespace, labels and annotations if it has any."""
 
     name: Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN, max_length=253)] | None = None
     """Name of the job: lower-case letters, digits, - and dots."""
-    generate_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=248)] | None = None
+    generate_name: Annotated[str, StringConstraints(pattern=NAME_START, max_length=248)] | None = None
     """Start of a name that the API server completes."""
     namespace: Annotated[str, StringConstraints(pattern=DNS_LABEL, max_length=63)] | None = None
     """Namespace of the job: lower-case letters, digits and -."""

@@ -20,6 +20,10 @@ _OF_SCRIPTS = {
 }
 
 
+#: What columns and adapters are called elsewhere, and here.
+_ALSO_CALLED = {"anchor": "query", "answer": "positive", "passage": "document", "r": "rank"}
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the one of `known` that is spelled most like `name`, or that holds it, or None."""
     by_plain = {_plain(candidate): candidate for candidate in known}
@@ -37,7 +41,8 @@ def suggest_field(name: str, siblings: Iterable[str]) -> str:
     known = list(siblings)
     same = [field for field in known if _plain(field) == _plain(name)]
     elsewhere = sorted(_paths_of(name, job_schema()), key=len)
-    meant = next(iter([*same, *elsewhere]), None) or closest(name, known)
+    called = [_ALSO_CALLED[name]] if _ALSO_CALLED.get(name) in known else []
+    meant = next(iter([*same, *called, *elsewhere]), None) or closest(name, known)
     if meant is not None:
         return f"did you mean {meant}?"
     return _said_by_scripts(name) or f"the fields here are {', '.join(known)}"

@@ -61,8 +61,6 @@ class LossEntry:
     """Where the library's default would not do."""
     global_batch: bool = False
     """Whether several ranks, with the defaults, compute the gradient that one would of all their rows together."""
-    one_number: bool = True
-    """Whether it gives one number; else several by name, which the Trainer adds."""
 
     @cached_property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -128,9 +126,7 @@ EMBEDDING: Mapping[str, LossEntry] = {
     "CachedGISTEmbedLoss": LossEntry(embedding.CachedGISTEmbedLoss),
     "TripletLoss": LossEntry(embedding.TripletLoss, {"distance_metric": values.triplet_distance}, global_batch=True),
     "MegaBatchMarginLoss": LossEntry(embedding.MegaBatchMarginLoss),
-    "GlobalOrthogonalRegularizationLoss": LossEntry(
-        embedding.GlobalOrthogonalRegularizationLoss, _SIMILARITY, one_number=False
-    ),
+    "GlobalOrthogonalRegularizationLoss": LossEntry(embedding.GlobalOrthogonalRegularizationLoss, _SIMILARITY),
     "CosineSimilarityLoss": LossEntry(
         embedding.CosineSimilarityLoss, {"loss_fct": values.regression_loss}, global_batch=True
     ),

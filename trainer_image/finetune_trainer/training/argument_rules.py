@@ -187,6 +187,7 @@ MEANT: Mapping[str, str] = {
     "tokenizer": "it is called processing_class now; leave it out: the model's own is used",
     "tokenizer_kwargs": "it is called processor_kwargs now; spec.model.processorKwargs decides",
     "torch_dtype": "it is called dtype now; spec.model.dtype decides",
+    "trust_remote_code": "leave it out: code of a model is never run",
     "torchdynamo": "leave it out: torch_compile is not supported",
     "train_batch_size": "spec.training.perDeviceTrainBatchSize decides",
     "use_mps_device": "spec.resources.accelerator decides",
