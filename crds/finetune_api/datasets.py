@@ -6,12 +6,23 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from finetune_api.base import Contract
 from finetune_api.evaluators import Evaluator
-from finetune_api.fields import HOST_PATTERN, ColumnName, Name, ShortText, Source, rule, rules
+from finetune_api.fields import ColumnName, Name, ShortText, Source, rule, rules
 from finetune_api.losses import Layout
 from finetune_api.objective import Loss
 
 MAX_DATASETS = 16
-Host = Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=253)]
+Host = Annotated[
+    str,
+    StringConstraints(max_length=253),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                "self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')",
+                "write the host's name alone, for example images.example.com: no https://, port, path or *",
+            )
+        )
+    ),
+]
 
 
 def _filled(given: Any, *, pair_needs_query: bool) -> Any:  # noqa: ANN401 - whatever the manifest holds
@@ -41,10 +52,12 @@ class TrainColumns(Contract):
             rule(
                 "!has(self.documents) || has(self.label)",
                 "documents need label: a column with a list of numbers, one per document",
+                field=".label",
             ),
             rule(
                 "!has(self.negatives) || size(self.negatives) == 0 || !(has(self.document) || has(self.documents))",
                 "negatives go with query and positive, not with document or documents",
+                field=".negatives",
             ),
         )
     )
@@ -93,6 +106,7 @@ class EvaluationColumns(Contract):
             rule(
                 "!(has(self.document) || has(self.documents)) || has(self.label)",
                 "document and documents need label: a column of numbers, or of lists of numbers",
+                field=".label",
             ),
         )
     )

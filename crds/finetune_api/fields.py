@@ -8,9 +8,18 @@ from finetune_api.quantities import QUANTITY_PATTERN
 from finetune_api.sources import CLAIM_SOURCE, FITS_THE_HUB, HUB_SOURCE, SOURCE_FIX
 
 
-def rule(expression: str, message: str) -> dict[str, str]:
-    """Return one `x-kubernetes-validations` entry; messages are static because dynamic ones cost too much."""
-    return {"rule": expression, "message": message}
+def rule(expression: str, message: str, *, field: str = "", here: str = "") -> dict[str, str]:
+    """Return one `x-kubernetes-validations` entry.
+
+    Args:
+        expression: that holds for a good value, `self`.
+        message: what to write instead, or why not.
+        field: of an object that the message is about, for example `.resources.nodes`; else the object itself.
+        here: what was given, as an expression of text, where the API server does not show it and it costs little.
+
+    """
+    shown = {"messageExpression": f"'{message} (here ' + {here} + ')'"} if here else {}
+    return {"rule": expression, "message": message, **shown, **({"fieldPath": field} if field else {})}
 
 
 def rules(*entries: dict[str, str]) -> dict[str, Any]:
@@ -22,7 +31,6 @@ NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 DATA_KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
 FOLDER_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
-HOST_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]

@@ -52,6 +52,8 @@ class LossRule:
     """Whether MatryoshkaLoss may be put around it."""
     no_layers: str = ""
     """Why a loss that trains each layer cannot be put around it; empty if one can."""
+    global_batch: bool = False
+    """Whether several processes, with the defaults, compute the gradient that one would of all their rows together."""
     text_only: bool = False
     wraps: bool = False
     """Whether it is put around the loss that its argument `loss` names, whose columns it takes."""
@@ -69,31 +71,37 @@ _GUIDED = "it needs a guide"
 _TAUGHT = (Layout.LABELED_DOCUMENT, Layout.LABELED_PAIR)
 
 EMBEDDING_LOSSES: dict[str, LossRule] = {
-    "MultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH),
-    "CachedMultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH, no_layers=_TWICE),
-    "MultipleNegativesSymmetricRankingLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0)),
-    "CachedMultipleNegativesSymmetricRankingLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), no_layers=_TWICE),
+    "MultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH, global_batch=True),
+    "CachedMultipleNegativesRankingLoss": LossRule("Embedding", _IN_BATCH, no_layers=_TWICE, global_batch=True),
+    "MultipleNegativesSymmetricRankingLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), global_batch=True),
+    "CachedMultipleNegativesSymmetricRankingLoss": LossRule(
+        "Embedding", _IN_BATCH, negatives=(0, 0), no_layers=_TWICE, global_batch=True
+    ),
     "GISTEmbedLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 1), no_layers=_GUIDED),
     "CachedGISTEmbedLoss": LossRule("Embedding", _IN_BATCH, no_layers=_TWICE),
-    "TripletLoss": LossRule("Embedding", _IN_BATCH, negatives=(1, 1)),
+    "TripletLoss": LossRule("Embedding", _IN_BATCH, negatives=(1, 1), global_batch=True),
     "MegaBatchMarginLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), no_layers=_TWICE),
     "GlobalOrthogonalRegularizationLoss": LossRule(
         "Embedding", _IN_BATCH, matryoshka=False, no_layers="it gives several numbers"
     ),
-    "CosineSimilarityLoss": LossRule("Embedding", _PAIR, Label.SCORE),
+    "CosineSimilarityLoss": LossRule("Embedding", _PAIR, Label.SCORE, global_batch=True),
     "CoSENTLoss": LossRule("Embedding", _PAIR, Label.SCORE),
     "AnglELoss": LossRule("Embedding", _POINTWISE, Label.SCORE),
-    "ContrastiveLoss": LossRule("Embedding", _POINTWISE, Label.BINARY),
+    "ContrastiveLoss": LossRule("Embedding", _POINTWISE, Label.BINARY, global_batch=True),
     "OnlineContrastiveLoss": LossRule("Embedding", _POINTWISE, Label.BINARY),
-    "SoftmaxLoss": LossRule("Embedding", _PAIR, Label.CLASS, matryoshka=False),
+    "SoftmaxLoss": LossRule("Embedding", _PAIR, Label.CLASS, matryoshka=False, global_batch=True),
     "BatchAllTripletLoss": LossRule("Embedding", _ONE, Label.CLASS),
     "BatchHardTripletLoss": LossRule("Embedding", _ONE, Label.CLASS),
     "BatchSemiHardTripletLoss": LossRule("Embedding", _ONE, Label.CLASS),
     "BatchHardSoftMarginTripletLoss": LossRule("Embedding", _ONE, Label.CLASS),
-    "MarginMSELoss": LossRule("Embedding", (Layout.SCORED,), Label.MARGINS, negatives=(1, ANY_NUMBER)),
-    "DistillKLDivLoss": LossRule("Embedding", (Layout.SCORED,), Label.SCORES, negatives=(1, ANY_NUMBER)),
-    "MSELoss": LossRule("Embedding", _TAUGHT, Label.VECTOR),
-    "EmbedDistillLoss": LossRule("Embedding", _TAUGHT, Label.VECTOR),
+    "MarginMSELoss": LossRule(
+        "Embedding", (Layout.SCORED,), Label.MARGINS, negatives=(1, ANY_NUMBER), global_batch=True
+    ),
+    "DistillKLDivLoss": LossRule(
+        "Embedding", (Layout.SCORED,), Label.SCORES, negatives=(1, ANY_NUMBER), global_batch=True
+    ),
+    "MSELoss": LossRule("Embedding", _TAUGHT, Label.VECTOR, global_batch=True),
+    "EmbedDistillLoss": LossRule("Embedding", _TAUGHT, Label.VECTOR, global_batch=True),
     # Pairs of the same text, which are to be alike, and of different ones, which are not: that is its label.
     "ContrastiveTensionLoss": LossRule("Embedding", _IN_BATCH, negatives=(0, 0), matryoshka=False, text_only=True),
     "ContrastiveTensionLossInBatchNegatives": LossRule("Embedding", (Layout.DOCUMENT,), matryoshka=False),
@@ -104,16 +112,18 @@ EMBEDDING_LOSSES: dict[str, LossRule] = {
 }
 
 RERANKER_LOSSES: dict[str, LossRule] = {
-    "BinaryCrossEntropyLoss": LossRule("Reranker", _POINTWISE, Label.SCORE, matryoshka=False),
-    "CrossEntropyLoss": LossRule("Reranker", _PAIR, Label.CLASS, matryoshka=False),
-    "MSELoss": LossRule("Reranker", _PAIR, Label.SCORE, matryoshka=False),
-    "MarginMSELoss": LossRule("Reranker", (Layout.SCORED,), Label.MARGINS, negatives=(1, ANY_NUMBER), matryoshka=False),
+    "BinaryCrossEntropyLoss": LossRule("Reranker", _POINTWISE, Label.SCORE, matryoshka=False, global_batch=True),
+    "CrossEntropyLoss": LossRule("Reranker", _PAIR, Label.CLASS, matryoshka=False, global_batch=True),
+    "MSELoss": LossRule("Reranker", _PAIR, Label.SCORE, matryoshka=False, global_batch=True),
+    "MarginMSELoss": LossRule(
+        "Reranker", (Layout.SCORED,), Label.MARGINS, negatives=(1, ANY_NUMBER), matryoshka=False, global_batch=True
+    ),
     "MultipleNegativesRankingLoss": LossRule("Reranker", _IN_BATCH, matryoshka=False),
     "CachedMultipleNegativesRankingLoss": LossRule("Reranker", _IN_BATCH, matryoshka=False),
     "LambdaLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
-    "ListMLELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
-    "PListMLELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
-    "ListNetLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
+    "ListMLELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False, global_batch=True),
+    "PListMLELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False, global_batch=True),
+    "ListNetLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False, global_batch=True),
     "RankNetLoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
     "ADRMSELoss": LossRule("Reranker", _LISTWISE, Label.SCORES, matryoshka=False),
 }

@@ -66,6 +66,7 @@ class Router(Contract):
                 "self.by == 'Task' ? self.routes.all(name, name in ['query', 'document']) : "
                 "self.routes.all(name, name in ['text', 'image'])",
                 "routes are named query and document with by: Task, text and image with by: Modality",
+                field=".routes",
             )
         )
     )
@@ -99,20 +100,25 @@ class Model(Contract):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "has(self.source) != has(self.router)", "give either source or router: a router's routes have sources"
+                "has(self.source) != has(self.router)",
+                "give either source or router: a router's routes have sources",
+                field=".source",
             ),
             rule(
                 "!has(self.router) || (self.kind == 'Embedding' && (!has(self.modules) || size(self.modules) == 0) && "
                 "!has(self.lora))",
                 "router goes with kind Embedding, and without modules and lora; its routes have modules of their own",
+                field=".router",
             ),
             rule(
                 "!has(self.numLabels) || self.kind == 'Reranker'",
                 "numLabels goes with kind Reranker: an embedding model has no labels",
+                field=".numLabels",
             ),
             rule(
                 "!has(self.similarity) || self.kind == 'Embedding'",
                 "similarity goes with kind Embedding: a reranker compares no embeddings",
+                field=".similarity",
             ),
         )
     )

@@ -29,12 +29,14 @@ class Loss(Contract):
             rule(
                 "has(self.guide) == (has(self.name) && self.name.endsWith('GISTEmbedLoss'))",
                 "guide goes with GISTEmbedLoss and CachedGISTEmbedLoss, and they need one",
+                field=".guide",
             ),
             rule(
                 "!has(self.matryoshkaWeights) || size(self.matryoshkaWeights) == 0 || "
                 "(has(self.matryoshkaDimensions) && "
                 "size(self.matryoshkaWeights) == size(self.matryoshkaDimensions))",
                 "matryoshkaWeights needs one weight per entry of matryoshkaDimensions",
+                field=".matryoshkaWeights",
             ),
         )
     )
@@ -59,6 +61,7 @@ class Loss(Contract):
                         "self.map(dimension, -dimension).isSorted()",
                         "matryoshkaDimensions must be descending and unique; "
                         "write the largest first, for example [768, 256, 64]",
+                        here="self.map(dimension, string(dimension)).join(', ')",
                     )
                 ),
             },

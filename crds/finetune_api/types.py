@@ -32,11 +32,20 @@ VERSION = "v1alpha1"
 KIND = "FinetuneJob"
 PLURAL = "finetunejobs"
 
-METRIC_PATTERN = (
-    r"^((ndcg|mrr|recall|map|precision|accuracy)@[1-9][0-9]{0,2}|accuracy|spearman|pearson|ap|f1|precision|recall|mcc)$"
-)
-
-Metric = Annotated[str, StringConstraints(pattern=METRIC_PATTERN, max_length=16)]
+Metric = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                "self.matches('^((ndcg|mrr|recall|map|precision|accuracy)@[1-9][0-9]{0,2}"
+                "|accuracy|spearman|pearson|ap|f1|precision|recall|mcc)$')",
+                "write ndcg@k, mrr@k, recall@k, map@k, precision@k or accuracy@k, k from 1 to 999, for example "
+                "ndcg@10; or accuracy, spearman, pearson, ap, f1, precision, recall or mcc",
+            )
+        )
+    ),
+]
 MAX_METRICS = 16
 
 
@@ -154,6 +163,7 @@ class Storage(Contract):
             rule(
                 "!has(self.subPath) || has(self.existingClaim)",
                 "subPath needs existingClaim; a volume of the job's own is used whole",
+                field=".subPath",
             )
         )
     )
@@ -270,6 +280,7 @@ def _immutable(field: str) -> dict[str, str]:
     return rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         f"spec.{field} is immutable once the job exists; create a new FinetuneJob with the change",
+        field=f".{field}",
     )
 
 
@@ -282,11 +293,14 @@ class FinetuneJobSpec(Contract):
                 "self.resources.nodes <= 1 || has(self.storage.existingClaim) "
                 "|| self.storage.accessMode == 'ReadWriteMany'",
                 "resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume",
+                field=".resources.nodes",
+                here="string(self.resources.nodes)",
             ),
             rule(
                 "!has(self.publish) || !has(self.publish.gate) || "
                 "(has(self.data.evaluation) && size(self.data.evaluation) > 0 && self.evaluation.baseline)",
                 "publish.gate compares with the base model; add data.evaluation and leave evaluation.baseline true",
+                field=".publish.gate",
             ),
             *[_immutable(field) for field in _IMMUTABLE],
         )

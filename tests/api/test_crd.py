@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from finetune_api.crd import build_crd, render
-from finetune_api.reference import render_api, render_reasons
-from finetune_trainer.local.rules import broken_rules
+from finetune_api.reference import render_api, render_losses, render_reasons
+from finetune_trainer.local.rules import broken_rules, evaluate
+from finetune_trainer.local.structure import job_schema, walk, with_defaults
 from tests.api.conftest import MINIMAL
-from tests.api.test_rules import REFUSED_CHANGES, REJECTED
+from tests.api.test_rules import ACCEPTED, REFUSED_CHANGES, REJECTED
 from tests.stack.jobs import change
 
 ROOT = Path(__file__).parents[2]
@@ -30,10 +31,25 @@ def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
             yield from nodes(schema[key], f"{path}[]")
 
 
+def stated_rules() -> set[tuple[str, str]]:
+    """Return where each rule stands that says something about a new job, and its message."""
+    return {
+        (path, rule["message"])
+        for path, node in nodes(version()["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec")
+        for rule in node.get("x-kubernetes-validations", [])
+        if "oldSelf" not in rule["rule"]
+    }
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
-    [("crds/finetunejobs.yaml", render()), ("docs/api.md", render_api()), ("docs/reasons.md", render_reasons())],
-    ids=["crd", "api", "reasons"],
+    [
+        ("crds/finetunejobs.yaml", render()),
+        ("docs/api.md", render_api()),
+        ("docs/losses.md", render_losses()),
+        ("docs/reasons.md", render_reasons()),
+    ],
+    ids=["crd", "api", "losses", "reasons"],
 )
 def test_the_committed_file_is_what_the_types_generate(path: str, content: str) -> None:
     assert (ROOT / path).read_text(encoding="utf-8") == content, "run `make generate`"
@@ -81,20 +97,27 @@ def test_kubectl_get_shows_status_progress_loss_and_ndcg() -> None:
 
 
 def test_every_rule_is_shown_to_reject_something_wherever_it_stands() -> None:
-    stated = {
-        (path, rule["message"])
-        for path, node in nodes(version()["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec")
-        for rule in node.get("x-kubernetes-validations", [])
-        if "oldSelf" not in rule["rule"]
-    }
-
     broken = [
         (re.sub(r"\[\d+\]|(?<=routes)\.\w+", "[]", one.path), one.told.text)
         for changes, _ in REJECTED.values()
         for one in broken_rules(change(MINIMAL, **changes))
     ]
 
-    assert {rule for rule in stated if not any(at == rule[0] and rule[1] in text for at, text in broken)} == set()
+    assert {
+        rule for rule in stated_rules() if not any(at == rule[0] and rule[1] in text for at, text in broken)
+    } == set()
+
+
+def test_every_rule_is_shown_to_accept_something_wherever_it_stands() -> None:
+    accepted = {
+        (re.sub(r"\[\d+\]|(?<=routes)\.\w+", "[]", path), rule["message"])
+        for changes in ACCEPTED.values()
+        for path, value, schema in walk(with_defaults(change(MINIMAL, **changes), job_schema()), job_schema())
+        for rule in schema.get("x-kubernetes-validations", [])
+        if "oldSelf" not in rule["rule"] and evaluate(rule["rule"], value) is True
+    }
+
+    assert stated_rules() - accepted == set()
 
 
 def test_every_part_that_is_immutable_is_shown_to_be() -> None:

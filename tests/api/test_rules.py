@@ -72,6 +72,12 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "data__evaluation": [EVALUATION[0] | {"columns": {"document": "d", "label": "l"}, "evaluator": "Reranking"}]
     },
     "a guided loss": {"training__loss": {"name": "GISTEmbedLoss", "guide": {"source": "hf://acme/guide"}}},
+    "a set's own guided loss": {
+        "data__train__0__loss": {"name": "GISTEmbedLoss", "guide": {"source": "hf://acme/guide"}}
+    },
+    "a set's own dims": {"data__train__0__loss": {"matryoshkaDimensions": [64, 32]}},
+    "negatives that another model mines": {"data__train__0__mineNegatives": {"source": "hf://acme/miner"}},
+    "rows with negatives": {"data__train__0__columns": {"negatives": ["n1", "n2"]}},
     "weighted dims": {"training__loss": {"matryoshkaDimensions": [64, 32], "matryoshkaWeights": [1, 0.5]}},
     "several sets, each with a loss": {
         "data__train": [
@@ -161,7 +167,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a router and a source": (
         {"model__router": {"routes": {"text": ROUTE, "image": ROUTE}}},
-        "spec.model: Invalid value: give either source or router: a router's routes have sources",
+        "spec.model.source: Invalid value: give either source or router: a router's routes have sources",
     ),
     "neither router nor source": ({"model": {"revision": "main"}}, "give either source or router"),
     "a router of a reranker": (
@@ -255,10 +261,13 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"data__train": []},
         "spec.data.train: Invalid value: 0: spec.data.train in body should have at",
     ),
-    "a metric of no known form": ({"evaluation": {"metric": "ndcg"}}, "spec.evaluation.metric"),
+    "a metric of no known form": (
+        {"evaluation": {"metric": "ndcg"}},
+        'spec.evaluation.metric: Invalid value: "ndcg": write ndcg@k, mrr@k, recall@k',
+    ),
     "a further metric of no known form": (
         {"evaluation": {"alsoReport": ["recall@"]}},
-        "spec.evaluation.alsoReport[0]: Invalid value",
+        'spec.evaluation.alsoReport[0]: Invalid value: "recall@": write ndcg@k, mrr@k, recall@k',
     ),
     "a further metric twice": (
         {"evaluation": {"alsoReport": ["mrr@5", "mrr@5"]}},
@@ -311,13 +320,36 @@ def test_the_api_server_accepts(case: str, kubectl: Kubectl, job: Manifest) -> N
 
 
 @pytest.mark.parametrize("case", REJECTED)
-def test_the_api_server_rejects_with_path_value_and_fix(case: str, kubectl: Kubectl, job: Manifest) -> None:
+def test_the_api_server_rejects_with_what_to_do(case: str, kubectl: Kubectl, job: Manifest) -> None:
     changes, message = REJECTED[case]
 
     with pytest.raises(KubectlError) as refused:
         submit(kubectl, change(job, **changes))
 
     assert message in str(refused.value)
+
+
+WHOLE_ANSWERS: dict[str, str] = {
+    "a source of no known form": 'spec.model.source: Invalid value: "s3://bucket/model": write hf://OWNER/NAME for a '
+    "Hub repository or pvc://CLAIM/PATH for a folder on a volume claim",
+    "ascending dims": "spec.training.loss.matryoshkaDimensions: Invalid value: matryoshkaDimensions must be descending "
+    "and unique; write the largest first, for example [768, 256, 64] (here 64, 256)",
+    "two nodes with ReadWriteOnce": "spec.resources.nodes: Invalid value: resources.nodes above 1 needs "
+    "storage.accessMode ReadWriteMany: every node writes to one volume (here 2)",
+    "a number out of range": "spec.training.learningRate: Invalid value: 2: spec.training.learningRate in body should "
+    "be less than or equal to 1",
+    "an unknown field": 'unknown field "spec.training.epochs"',
+}
+
+
+@pytest.mark.parametrize("case", WHOLE_ANSWERS)
+def test_an_answer_of_the_api_server_has_path_value_and_fix(case: str, kubectl: Kubectl, job: Manifest) -> None:
+    changes, _ = REJECTED[case]
+
+    with pytest.raises(KubectlError) as refused:
+        submit(kubectl, change(job, **changes))
+
+    assert WHOLE_ANSWERS[case] in str(refused.value).splitlines()[-1]
 
 
 def test_fifteen_lines_are_a_whole_job_because_everything_else_has_a_default(kubectl: Kubectl, job: Manifest) -> None:
@@ -384,7 +416,8 @@ def test_what_is_trained_is_immutable(
     with pytest.raises(KubectlError) as refused:
         replace(kubectl, change(copy.deepcopy(existing), **changes))
 
-    assert f"spec.{field} is immutable once the job exists; create a new FinetuneJob" in str(refused.value)
+    words = f"spec.{field} is immutable once the job exists; create a new FinetuneJob with the change"
+    assert f"spec.{field}: Invalid value: {words}" in str(refused.value)
 
 
 def test_how_a_job_is_run_may_change(kubectl: Kubectl, existing: Manifest) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from finetune_api.contract import RunConfig
+from finetune_api.losses import losses_of
 from finetune_api.objective import Loss
 from finetune_api.workspace import Workspace
 from tests.trainer.gang import start_gang
@@ -25,15 +26,13 @@ TOLERANCE = 1e-4
 
 def claims() -> list[Case]:
     """Return the losses that claim it, with most negatives, and settings that make others claim it."""
-    from finetune_trainer.losses.table import loss_entry
-
     found = {(case.kind, case.loss.name): case for case in cases(matryoshka=False) if not case.margins_many}
     shortened = {case.loss.name: case for case in cases(matryoshka=True)}
     triplet = found["Embedding", "TripletLoss"]
     around = Loss(name="AdaptiveLayerLoss", arguments={"loss": "TripletLoss", "n_layers_per_step": -1})
     guided = {"contrast_anchors": False, "temperature": 0.5}
     return [
-        *(case for case in found.values() if loss_entry(case.loss.name, case.kind).global_batch),
+        *(case for case in found.values() if losses_of(case.kind)[case.loss.name].global_batch),
         with_arguments(found["Embedding", "GISTEmbedLoss"], **guided),
         with_arguments(found["Embedding", "CachedGISTEmbedLoss"], **guided),
         with_arguments(found["Embedding", "EmbedDistillLoss"], projection_dim=DIMENSION),

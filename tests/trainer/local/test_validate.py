@@ -137,13 +137,12 @@ PROBLEMS: dict[str, dict[str, object]] = {
     'spec.storage.size: "5GB" is wrong because it is no quantity; write for example 500m, 4 or 16Gi': {
         "storage__size": "5GB"
     },
-    'spec.evaluation.metric: "ndcg" is wrong because there is no such metric; write ndcg@k, mrr@k, recall@k, map@k, '
-    "precision@k or accuracy@k, k from 1 to 999, for example ndcg@10; or accuracy, spearman, pearson, ap, f1, "
-    "precision, recall or mcc": {"evaluation__metric": "ndcg"},
-    'spec.data.allowImageUrls[0]: "https://images.example.com" is wrong because it is no host; write the name alone, '
-    "for example images.example.com: no https://, port, path or *": {
-        "data__allowImageUrls": ["https://images.example.com"]
+    'spec.evaluation.metric: "ndcg": write ndcg@k, mrr@k, recall@k, map@k, precision@k or accuracy@k, k from 1 to 999, '
+    "for example ndcg@10; or accuracy, spearman, pearson, ap, f1, precision, recall or mcc": {
+        "evaluation__metric": "ndcg"
     },
+    'spec.data.allowImageUrls[0]: "https://images.example.com": write the host\'s name alone, for example '
+    "images.example.com: no https://, port, path or *": {"data__allowImageUrls": ["https://images.example.com"]},
     'spec.storage.subPath: "../other" is wrong because it is no folder inside the claim; write for example '
     "teams/search: letters, digits, dots, _ and -, no / at the ends and no dot at the start": {
         "storage": {"existingClaim": "shared", "subPath": "../other"}
@@ -165,8 +164,8 @@ PROBLEMS: dict[str, dict[str, object]] = {
     'spec.data.train[0].name: "My Pages" is wrong because only lower-case letters, digits and inner - may be in it; '
     "write for example pages-2": {"data__train__0__name": "My Pages"},
     'spec.image: "" is wrong because at least 1 characters are needed; write more of it': {"image": ""},
-    "spec: resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume "
-    '(here resources.nodes is 2, storage.existingClaim is not set, storage.accessMode is "ReadWriteOnce")': {
+    "spec.resources.nodes: resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one "
+    'volume (here resources.nodes is 2, storage.existingClaim is not set, storage.accessMode is "ReadWriteOnce")': {
         "resources": {"nodes": 2}
     },
 }

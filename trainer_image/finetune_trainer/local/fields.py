@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from finetune_api.fields import DATA_KEY_PATTERN, FOLDER_PATTERN, HOST_PATTERN, OBJECT_NAME_PATTERN
+from finetune_api.fields import DATA_KEY_PATTERN, FOLDER_PATTERN, OBJECT_NAME_PATTERN
 from finetune_api.problem import Problem
 from finetune_api.quantities import QUANTITY_PATTERN
-from finetune_api.types import METRIC_PATTERN
 from finetune_trainer.local.documents import join
 from finetune_trainer.local.metadata import DNS_LABEL, DNS_SUBDOMAIN, NAME_START
 from finetune_trainer.local.structure import OPEN, Schema, children
@@ -26,17 +25,6 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str, str]] = {
 #: What a pattern asks for, and an example of it.
 PATTERNS = {
     QUANTITY_PATTERN: ("it is no quantity", "write for example 500m, 4 or 16Gi"),
-    METRIC_PATTERN: (
-        "there is no such metric",
-        (
-            "write ndcg@k, mrr@k, recall@k, map@k, precision@k or accuracy@k, k from 1 to 999, for example ndcg@10; or "
-            "accuracy, spearman, pearson, ap, f1, precision, recall or mcc"
-        ),
-    ),
-    HOST_PATTERN: (
-        "it is no host",
-        "write the name alone, for example images.example.com: no https://, port, path or *",
-    ),
     OBJECT_NAME_PATTERN: (
         "only lower-case letters, digits and inner - and dots may be in it",
         "write for example hub-token",

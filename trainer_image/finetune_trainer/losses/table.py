@@ -59,8 +59,6 @@ class LossEntry:
     """Arguments that make the loss what its name says; they cannot be set."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Where the library's default would not do."""
-    global_batch: bool = False
-    """Whether several ranks, with the defaults, compute the gradient that one would of all their rows together."""
 
     @cached_property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -111,38 +109,34 @@ _BY_LABEL = {"respect_input_order": False}
 _CLASSES = _REDUCTION | {"weight": values.tensor, "label_smoothing": typed(float), "ignore_index": typed(int)}
 
 EMBEDDING: Mapping[str, LossEntry] = {
-    "MultipleNegativesRankingLoss": LossEntry(embedding.MultipleNegativesRankingLoss, _SIMILARITY, global_batch=True),
-    "CachedMultipleNegativesRankingLoss": LossEntry(
-        embedding.CachedMultipleNegativesRankingLoss, _SIMILARITY, global_batch=True
-    ),
+    "MultipleNegativesRankingLoss": LossEntry(embedding.MultipleNegativesRankingLoss, _SIMILARITY),
+    "CachedMultipleNegativesRankingLoss": LossEntry(embedding.CachedMultipleNegativesRankingLoss, _SIMILARITY),
     "MultipleNegativesSymmetricRankingLoss": LossEntry(
-        embedding.MultipleNegativesRankingLoss, _SIMILARITY, fixed=_SYMMETRIC, global_batch=True
+        embedding.MultipleNegativesRankingLoss, _SIMILARITY, fixed=_SYMMETRIC
     ),
     "CachedMultipleNegativesSymmetricRankingLoss": LossEntry(
-        embedding.CachedMultipleNegativesRankingLoss, _SIMILARITY, fixed=_SYMMETRIC, global_batch=True
+        embedding.CachedMultipleNegativesRankingLoss, _SIMILARITY, fixed=_SYMMETRIC
     ),
     # They gather no queries: unless contrast_anchors is false, a rank compares its queries with fewer than one would.
     "GISTEmbedLoss": LossEntry(embedding.GISTEmbedLoss),
     "CachedGISTEmbedLoss": LossEntry(embedding.CachedGISTEmbedLoss),
-    "TripletLoss": LossEntry(embedding.TripletLoss, {"distance_metric": values.triplet_distance}, global_batch=True),
+    "TripletLoss": LossEntry(embedding.TripletLoss, {"distance_metric": values.triplet_distance}),
     "MegaBatchMarginLoss": LossEntry(embedding.MegaBatchMarginLoss),
     "GlobalOrthogonalRegularizationLoss": LossEntry(embedding.GlobalOrthogonalRegularizationLoss, _SIMILARITY),
-    "CosineSimilarityLoss": LossEntry(
-        embedding.CosineSimilarityLoss, {"loss_fct": values.regression_loss}, global_batch=True
-    ),
+    "CosineSimilarityLoss": LossEntry(embedding.CosineSimilarityLoss, {"loss_fct": values.regression_loss}),
     "CoSENTLoss": LossEntry(embedding.CoSENTLoss, _PAIRWISE),
     "AnglELoss": LossEntry(embedding.AnglELoss),
-    "ContrastiveLoss": LossEntry(embedding.ContrastiveLoss, _SIAMESE, global_batch=True),
+    "ContrastiveLoss": LossEntry(embedding.ContrastiveLoss, _SIAMESE),
     "OnlineContrastiveLoss": LossEntry(embedding.OnlineContrastiveLoss, _SIAMESE),
-    "SoftmaxLoss": LossEntry(embedding.SoftmaxLoss, {"loss_fct": values.class_loss}, global_batch=True),
+    "SoftmaxLoss": LossEntry(embedding.SoftmaxLoss, {"loss_fct": values.class_loss}),
     "BatchAllTripletLoss": LossEntry(embedding.BatchAllTripletLoss, _BATCH),
     "BatchHardTripletLoss": LossEntry(embedding.BatchHardTripletLoss, _BATCH),
     "BatchSemiHardTripletLoss": LossEntry(embedding.BatchSemiHardTripletLoss, _BATCH),
     "BatchHardSoftMarginTripletLoss": LossEntry(embedding.BatchHardSoftMarginTripletLoss, _BATCH),
-    "MarginMSELoss": LossEntry(embedding.MarginMSELoss, _PAIRWISE, global_batch=True),
-    "DistillKLDivLoss": LossEntry(embedding.DistillKLDivLoss, _PAIRWISE, global_batch=True),
-    "MSELoss": LossEntry(embedding.MSELoss, global_batch=True),
-    "EmbedDistillLoss": LossEntry(embedding.EmbedDistillLoss, global_batch=True),
+    "MarginMSELoss": LossEntry(embedding.MarginMSELoss, _PAIRWISE),
+    "DistillKLDivLoss": LossEntry(embedding.DistillKLDivLoss, _PAIRWISE),
+    "MSELoss": LossEntry(embedding.MSELoss),
+    "EmbedDistillLoss": LossEntry(embedding.EmbedDistillLoss),
     "ContrastiveTensionLoss": LossEntry(embedding.ContrastiveTensionLoss),
     "ContrastiveTensionLossInBatchNegatives": LossEntry(embedding.ContrastiveTensionLossInBatchNegatives, _SIMILARITY),
     "DenoisingAutoEncoderLoss": LossEntry(TiedDecoderLoss),
@@ -151,16 +145,16 @@ EMBEDDING: Mapping[str, LossEntry] = {
 }
 
 RERANKER: Mapping[str, LossEntry] = {
-    "BinaryCrossEntropyLoss": LossEntry(reranker.BinaryCrossEntropyLoss, _REDUCTION, global_batch=True),
-    "CrossEntropyLoss": LossEntry(reranker.CrossEntropyLoss, _CLASSES, global_batch=True),
-    "MSELoss": LossEntry(reranker.MSELoss, _REDUCTION, global_batch=True),
-    "MarginMSELoss": LossEntry(reranker.MarginMSELoss, _REDUCTION, global_batch=True),
+    "BinaryCrossEntropyLoss": LossEntry(reranker.BinaryCrossEntropyLoss, _REDUCTION),
+    "CrossEntropyLoss": LossEntry(reranker.CrossEntropyLoss, _CLASSES),
+    "MSELoss": LossEntry(reranker.MSELoss, _REDUCTION),
+    "MarginMSELoss": LossEntry(reranker.MarginMSELoss, _REDUCTION),
     "MultipleNegativesRankingLoss": LossEntry(reranker.MultipleNegativesRankingLoss),
     "CachedMultipleNegativesRankingLoss": LossEntry(reranker.CachedMultipleNegativesRankingLoss),
     "LambdaLoss": LossEntry(reranker.LambdaLoss),
-    "ListMLELoss": LossEntry(reranker.ListMLELoss, defaults=_BY_LABEL, global_batch=True),
-    "PListMLELoss": LossEntry(reranker.PListMLELoss, defaults=_BY_LABEL, global_batch=True),
-    "ListNetLoss": LossEntry(reranker.ListNetLoss, global_batch=True),
+    "ListMLELoss": LossEntry(reranker.ListMLELoss, defaults=_BY_LABEL),
+    "PListMLELoss": LossEntry(reranker.PListMLELoss, defaults=_BY_LABEL),
+    "ListNetLoss": LossEntry(reranker.ListNetLoss),
     "RankNetLoss": LossEntry(reranker.RankNetLoss),
     "ADRMSELoss": LossEntry(reranker.ADRMSELoss),
 }
