@@ -69,10 +69,11 @@ def _ended(process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _resident_bytes(tree: psutil.Process) -> int:
+    """Return the memory that a process and its children hold; pages that several of them share count once."""
     total = 0
     for process in _processes(tree):
         try:
-            total += process.memory_info().rss
+            total += process.memory_full_info().pss
         except psutil.NoSuchProcess:
             continue
     return total
