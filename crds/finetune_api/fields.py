@@ -8,18 +8,16 @@ from finetune_api.quantities import QUANTITY_PATTERN
 from finetune_api.sources import CLAIM_SOURCE, FITS_THE_HUB, HUB_SOURCE, SOURCE_FIX
 
 
-def rule(expression: str, message: str, *, field: str = "", here: str = "") -> dict[str, str]:
+def rule(expression: str, message: str, *, field: str = "") -> dict[str, str]:
     """Return one `x-kubernetes-validations` entry.
 
     Args:
         expression: that holds for a good value, `self`.
-        message: what to write instead, or why not.
+        message: what to write instead, or why not; an expression with the value in it would cost too much (ADR 15).
         field: of an object that the message is about, for example `.resources.nodes`; else the object itself.
-        here: what was given, as an expression of text, where the API server does not show it and it costs little.
 
     """
-    shown = {"messageExpression": f"'{message} (here ' + {here} + ')'"} if here else {}
-    return {"rule": expression, "message": message, **shown, **({"fieldPath": field} if field else {})}
+    return {"rule": expression, "message": message, **({"fieldPath": field} if field else {})}
 
 
 def rules(*entries: dict[str, str]) -> dict[str, Any]:

@@ -61,7 +61,6 @@ class Loss(Contract):
                         "self.map(dimension, -dimension).isSorted()",
                         "matryoshkaDimensions must be descending and unique; "
                         "write the largest first, for example [768, 256, 64]",
-                        here="self.map(dimension, string(dimension)).join(', ')",
                     )
                 ),
             },

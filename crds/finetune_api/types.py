@@ -294,7 +294,6 @@ class FinetuneJobSpec(Contract):
                 "|| self.storage.accessMode == 'ReadWriteMany'",
                 "resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume",
                 field=".resources.nodes",
-                here="string(self.resources.nodes)",
             ),
             rule(
                 "!has(self.publish) || !has(self.publish.gate) || "

@@ -333,9 +333,9 @@ WHOLE_ANSWERS: dict[str, str] = {
     "a source of no known form": 'spec.model.source: Invalid value: "s3://bucket/model": write hf://OWNER/NAME for a '
     "Hub repository or pvc://CLAIM/PATH for a folder on a volume claim",
     "ascending dims": "spec.training.loss.matryoshkaDimensions: Invalid value: matryoshkaDimensions must be descending "
-    "and unique; write the largest first, for example [768, 256, 64] (here 64, 256)",
+    "and unique; write the largest first, for example [768, 256, 64]",
     "two nodes with ReadWriteOnce": "spec.resources.nodes: Invalid value: resources.nodes above 1 needs "
-    "storage.accessMode ReadWriteMany: every node writes to one volume (here 2)",
+    "storage.accessMode ReadWriteMany: every node writes to one volume",
     "a number out of range": "spec.training.learningRate: Invalid value: 2: spec.training.learningRate in body should "
     "be less than or equal to 1",
     "an unknown field": 'unknown field "spec.training.epochs"',
