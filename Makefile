@@ -59,7 +59,8 @@ lint: setup ## Style, types, import contracts, spelling.
 	@.venv/bin/codespell $$(git ls-files '*.py' '*.md' '*.yaml' Makefile)
 
 .PHONY: unit
-unit: setup ## Unit tests: a minute, no cluster. One of them: make unit T=name.
+unit: setup ## Unit tests: a minute once Helm is built, no cluster. One of them: make unit T=name.
+	@$(PYTHON) -m tests.chart.program
 	@$(PYTEST) -m "not training and not api_server and not cluster and not e2e and not twins" -q $(if $(T),-k "$(T)")
 
 .PHONY: training

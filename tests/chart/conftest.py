@@ -1,26 +1,19 @@
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.chart import program
 from tests.chart.helm import CHART, EVERYTHING, Helm, Manifest
-from tests.cluster import binaries
 
 
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    found = program.find()
+    if found is None:
+        pytest.skip(program.MISSING)
     folders = {f"HELM_{kind}_HOME": str(tmp_path_factory.mktemp(kind.lower())) for kind in ("CACHE", "CONFIG", "DATA")}
-    return Helm(program=_find_helm(), environment={**os.environ, **folders})
-
-
-def _find_helm() -> Path:
-    given = os.environ.get("HELM")
-    if given:
-        return Path(given)
-    if not binaries.folder().is_dir() and shutil.which("go") is None:
-        pytest.skip("helm is missing: it is built from Go modules, and there is no Go; or name one in HELM")
-    return binaries.ensure() / "helm"
+    return Helm(program=found, environment={**os.environ, **folders})
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,19 @@
-"""Builds Kubernetes, etcd, CoreDNS, the registry and helm from Go modules, once per content of `go/`."""
+"""Builds Kubernetes, etcd, CoreDNS, the registry and Helm from Go modules, once per content of `go/`."""
 
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.cluster import disk
 from tests.cluster.content import key_of, prune
-from tests.cluster.paths import BINARIES, GO_SOURCES
+from tests.cluster.paths import BINARIES, GO_SOURCES, exclusive
 from tests.cluster.progress import Counter, say
 
-PACKAGES = ("./kubernetes", "./coredns", "./registry", "./volumes", "./pause", "helm.sh/helm/v4/cmd/helm")
+HELM = "helm.sh/helm/v4/cmd/helm"
+PACKAGES = ("./kubernetes", "./coredns", "./registry", "./volumes", "./pause", HELM)
 # One file serves all of these names: see go/kubernetes/main.go.
 KUBERNETES_NAMES = (
     "etcd",
@@ -40,37 +41,54 @@ def ensure() -> Path:
     """Return the folder of the binaries, building them if this content was never built here."""
     target = folder()
     if not target.is_dir():
-        _build(target)
+        _check("Kubernetes", disk.BINARIES_GIB)
+        say("Building Kubernetes from Go modules (about 15 minutes on 2 cores, once):")
+        _build(target, PACKAGES)
     prune(BINARIES, keep=target.name)
     return target
 
 
-def _build(target: Path) -> None:
+def ensure_helm() -> Path:
+    """Return the path of Helm; it is built alone where nothing of this content was built here."""
+    with exclusive("helm"):
+        if folder().is_dir():
+            return folder() / "helm"
+        alone = folder().with_name(f"helm-{folder().name}")
+        if not alone.is_dir():
+            _check("Helm", disk.HELM_GIB)
+            say("Building Helm from Go modules (about 3 minutes on 2 cores, once):")
+            _build(alone, (HELM,))
+        prune(BINARIES, keep=alone.name)
+        return alone / "helm"
+
+
+def _check(what: str, needed_gib: float) -> None:
     if shutil.which("go") is None:
-        message = "go: not found on PATH, and Kubernetes is built from Go modules; install Go 1.26 or newer"
-        raise SystemExit(message)
-    disk.check(disk.BINARIES_GIB, what="building Kubernetes")
+        raise SystemExit(f"go: not found on PATH, and {what} is built from Go modules; install Go 1.26 or newer")
+    disk.check(needed_gib, what=f"building {what}")
+
+
+def _build(target: Path, packages: Sequence[str]) -> None:
     BINARIES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BINARIES, prefix=".building-") as temporary:
         output = Path(temporary) / "bin"
         output.mkdir()
-        _compile(output)
-        for name in KUBERNETES_NAMES:
+        _compile(packages, output)
+        for name in KUBERNETES_NAMES if (output / "kubernetes").exists() else ():
             (output / name).symlink_to("kubernetes")
         output.rename(target)
 
 
-def _compile(output: Path) -> None:
+def _compile(packages: Sequence[str], output: Path) -> None:
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=readonly", "GOWORK": "off"}
-    say("Building Kubernetes from Go modules (about 15 minutes on 2 cores, once):")
-    packages = _go_list("-deps", *PACKAGES, environment=environment)
+    needed = _go_list("-deps", *packages, environment=environment)
     versions = _go_list("-m", "-f", "{{.Version}}", *VERSIONS, environment=environment)
     flags = " ".join(
         ["-s -w", *(f"-X {name}={value}" for name, value in zip(VERSIONS.values(), versions, strict=True))]
     )
-    command = ["go", "build", "-v", "-trimpath", f"-ldflags={flags}", "-o", f"{output}/", *PACKAGES]
+    command = ["go", "build", "-v", "-trimpath", f"-ldflags={flags}", "-o", f"{output}/", *packages]
     with subprocess.Popen(command, cwd=GO_SOURCES, env=environment, stderr=subprocess.PIPE, text=True) as build:
-        printed = _show_progress(build.stderr or (), Counter("packages", total=len(packages)))
+        printed = _show_progress(build.stderr or (), Counter("packages", total=len(needed)))
     if build.returncode != 0:
         message = "\n".join(["go build failed; its last words:", *printed[-20:]])
         raise SystemExit(message)

@@ -18,6 +18,7 @@ from tests.cluster import (
     disk,
     dns,
     images,
+    kernel_settings,
     mounts,
     network,
     node,
@@ -31,7 +32,7 @@ from tests.cluster import (
 
 DRIVER = Path(__file__).resolve().parent
 # The files that say how the cluster is set up: a cluster that was started by other ones is not reused.
-SETUP = ("addresses", "control_plane", "dns", "network", "node_configuration", "volumes")
+SETUP = ("addresses", "control_plane", "dns", "kernel_settings", "network", "node_configuration", "volumes")
 FINGERPRINT = paths.RUN / "fingerprint"
 
 
@@ -50,6 +51,7 @@ def up() -> None:
             _clear()
             _prepare()
             FINGERPRINT.write_text(fingerprint)
+        kernel_settings.change()
         network.up()
         control_plane.start(built)
         registry.start(built)
@@ -156,5 +158,6 @@ def _clear() -> None:
     control_plane.stop()
     cgroups.remove_all()
     network.down()
+    kernel_settings.restore()
     mounts.delete(paths.CLUSTER / "etcd")
     mounts.delete(paths.LOGS)

@@ -5,11 +5,9 @@ import subprocess
 from pathlib import Path
 
 from tests.cluster import addresses
-from tests.cluster.paths import RUN
 
 HOST_DEVICE = "ft-host"
 COMMENT = "finetune-operator test cluster"
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def bridge_of(node: str) -> str:
@@ -31,11 +29,6 @@ def up() -> None:
     _run("ip", "link", "set", HOST_DEVICE, "up")
     # Processes of the machine reach Services even where there is no default route.
     _run("ip", "route", "replace", addresses.SERVICE_RANGE, "dev", HOST_DEVICE, "src", addresses.HOST)
-    remember = RUN / "ip_forward"
-    if not remember.exists():
-        RUN.mkdir(parents=True, exist_ok=True)
-        remember.write_text(FORWARDING.read_text())
-    FORWARDING.write_text("1")
     for rule in _rules():
         if _run("iptables", "-C", *rule, check=False) != 0:
             _run("iptables", "-I", *rule)
@@ -50,10 +43,6 @@ def down() -> None:
         remove_device(device.name)
     for family in ("ip", "ip6"):
         _run("nft", "delete", "table", family, "kube-proxy", check=False)
-    remember = RUN / "ip_forward"
-    if remember.exists():
-        FORWARDING.write_text(remember.read_text())
-        remember.unlink()
 
 
 def remove_device(name: str) -> None:

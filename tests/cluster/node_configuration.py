@@ -114,6 +114,8 @@ def _kubelet(name: str, *, index: int, folder: Path, run: Path) -> dict[str, Any
         "tlsCertFile": str(CERTIFICATES / f"{name}.crt"),
         "tlsPrivateKeyFile": str(CERTIFICATES / f"{name}.key"),
         "containerRuntimeEndpoint": f"unix://{run}/containerd.sock",
+        # Chains for other programs to use, and a rule for the machine's own traffic; a kubelet never removes them.
+        "makeIPTablesUtilChains": False,
         "clusterDNS": [addresses.HOST],
         "clusterDomain": addresses.CLUSTER_DOMAIN,
         "resolvConf": str(folder / "resolv.conf"),

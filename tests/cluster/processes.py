@@ -13,6 +13,7 @@ from tests.cluster.paths import LOGS, RUN
 RECORDS = RUN / "processes"
 # The group of every process that belongs to no node.
 GROUP = "control-plane"
+STANDARD_ERROR = 2
 
 
 def start(
@@ -34,6 +35,7 @@ def start(
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
+        *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _open_descriptors()),
     ]
     # No subprocess.Popen: that one warns when it is forgotten while its process lives, which is what is wanted here.
     pid = os.posix_spawnp(command[0], command, os.environ | (environment or {}), file_actions=files, setsid=True)
@@ -69,6 +71,11 @@ def tail(name: str, *, lines: int = 15) -> str:
     """Return the end of the log of that name, for an error message."""
     log = LOGS / f"{name}.log"
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+
+
+def _open_descriptors() -> list[int]:
+    """Return what the driver has open beside standard streams: a lock or a pipe that it was given ends with it."""
+    return [number for path in Path("/proc/self/fd").iterdir() if (number := int(path.name)) > STANDARD_ERROR]
 
 
 def _write_record(name: str, pid: int) -> None:

@@ -1,5 +1,8 @@
+import fcntl
 import gc
 import json
+import os
+import select
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +73,19 @@ def test_a_process_that_is_left_to_itself_is_no_leak_to_python() -> None:
 
     assert processes.is_running("sleeper")
     assert [str(warning.message) for warning in caught] == []
+
+
+def test_a_process_does_not_keep_what_its_driver_has_open() -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETFD, 0)  # as a lock is that `flock FILE COMMAND` holds for the command
+
+    processes.start("sleeper", ["sleep", "60"])
+    os.close(writing)
+
+    assert select.select([reading], [], [], 10)[0] == [reading]  # its other end is open nowhere any more
+    assert os.read(reading, 1) == b""
+    assert processes.is_running("sleeper")
+    os.close(reading)
 
 
 def test_the_end_of_a_log_is_told() -> None:

@@ -160,6 +160,15 @@ def test_the_conditions_are_those_of_a_finished_success(run: Run) -> None:
     assert job["status"]["observedGeneration"] == job["metadata"]["generation"]
 
 
+def test_the_stored_job_has_neither_finalizers_nor_annotations_but_those_of_kubectl_apply(run: Run) -> None:
+    stored = [state["metadata"] for state in run.states]
+
+    assert [metadata["finalizers"] for metadata in stored if "finalizers" in metadata] == []
+    assert {name for metadata in stored for name in metadata["annotations"]} == {
+        "kubectl.kubernetes.io/last-applied-configuration"
+    }
+
+
 def test_the_terminal_shows_before_and_after(run: Run) -> None:
     for words in ("Held-out queries", "NDCG@10 by embedding size", run.summary["commit"], "Loaded back from the Hub"):
         assert words in run.printed

@@ -79,20 +79,22 @@ def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: R
     assert len(published_commits(hub, repository("killed-operator"))) == 1
 
 
-def test_an_operator_killed_while_the_gang_restarts_starts_one_new_attempt(
+def test_an_operator_killed_while_the_gang_restarts_without_rank_0_starts_one_new_attempt_that_resumes(
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:
     job = submit(long_job("killed-restarting"))
-    jobs.wait_until(kube, job, has_checkpoint, seconds=300)
+    before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
 
-    kill_rank(kube, job, 1)
+    kill_rank(kube, job, 0)  # it writes the checkpoints, tells the progress and is where the others meet
     jobs.wait_until(kube, job, in_phase("Restarting"), seconds=120)
     kill_operator(kube)
-    finished = jobs.wait_until_finished(kube, job, seconds=300)
+    states = jobs.states_until_finished(kube, job, seconds=300)
 
-    status = finished["status"]
+    status = states[-1]["status"]
     assert status["phase"] == "Succeeded", status
     assert (status["attempt"], status["restarts"]["infrastructure"], status["restarts"]["total"]) == (2, 1, 1)
+    assert min(steps_trained(states, attempt=2)) >= before
+    assert status["progress"]["step"] == LONG_JOB_STEPS
     assert len(children(kube, "services", job)) == 1
     assert len(published_commits(hub, repository("killed-restarting"))) == 1
 

@@ -18,6 +18,8 @@ HUB_NAMESPACE = "finetune-hub"
 CRD = "finetunejobs.finetune.dev"
 #: On the namespace of an operator that came from here, in a cluster that is somebody's.
 LABEL_OURS = "finetune.dev/demo"
+#: On every namespace that is made here.
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 #: Test accounts of the Hub in tests/hub; they open nothing else.
 WRITE_TOKEN = "hf_demo_write"
 READ_TOKEN = "hf_demo_read"
@@ -31,12 +33,15 @@ class Stack:
 
     def namespace(self, name: str) -> None:
         """Have a namespace that enforces Pod Security "restricted" and holds the Hub tokens."""
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.target.kubectl.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
+            _namespace(name, RESTRICTED),
             _secret("hub-token", WRITE_TOKEN, namespace=name),
             _secret("hub-read-token", READ_TOKEN, namespace=name),
         )
+
+
+def _namespace(name: str, labels: dict[str, str]) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def _secret(name: str, token: str, *, namespace: str) -> Manifest:
@@ -55,18 +60,22 @@ def install(target: Target) -> Stack:
 
 
 def _claim(target: Target) -> None:
-    """Take a given cluster that has no FinetuneJobs; raises SystemExit for one with an operator of its own."""
-    if target.is_ours or _is_claimed(target):
+    """Have the operator's namespace; raises SystemExit if a given cluster has an operator of its own."""
+    if target.is_ours:
+        target.kubectl.apply(_namespace(SYSTEM_NAMESPACE, RESTRICTED))
         return
-    kubectl = target.kubectl
+    if not _is_claimed(target):
+        _check_no_operator(target)
+    target.kubectl.apply(_namespace(SYSTEM_NAMESPACE, RESTRICTED | {LABEL_OURS: "true"}))
+
+
+def _check_no_operator(target: Target) -> None:
     for kind, name in (("crd", CRD), ("namespace", SYSTEM_NAMESPACE)):
-        if kubectl.get(kind, name, namespace=SYSTEM_NAMESPACE) is not None:
+        if target.kubectl.get(kind, name, namespace=SYSTEM_NAMESPACE) is not None:
             raise SystemExit(
                 f"The cluster has the {kind} {name} already, which is not of the demo. The demo installs an operator "
                 "of its own and removes it with all FinetuneJobs: give it a cluster without."
             )
-    metadata = {"name": SYSTEM_NAMESPACE, "labels": {LABEL_OURS: "true"}}
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
 
 def _is_claimed(target: Target) -> bool:
@@ -87,8 +96,9 @@ def install_chart(target: Target, *, replicas: int = 1) -> None:
         json.dump(values, file)
         file.flush()
         chart = str(ROOT / "charts" / "finetune-operator")
-        where = ["--namespace", SYSTEM_NAMESPACE, "--create-namespace"]
-        adopt_crd = ["--take-ownership", "--force-conflicts"]  # tests may have applied it before
+        where = ["--namespace", SYSTEM_NAMESPACE]
+        # Tests may have applied the CRD before; a given cluster had none, and its Helm may not know the second flag.
+        adopt_crd = ["--take-ownership", "--force-conflicts"] if target.is_ours else []
         _helm(target, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd)
     # Not Helm's --wait: it takes a rollout that failed before for the one that has just begun.
     rollout = ["rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=5m"]

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune_api.quantities import parse_quantity
 from tests.stack.kubectl import Kubectl
 
 IMAGE_VARIABLES = {"operator": "OPERATOR_IMAGE", "trainer": "TRAINER_IMAGE", "hub": "HUB_IMAGE"}
@@ -24,7 +25,8 @@ class Target:
     def has_accelerators(self) -> bool:
         """Return whether nodes offer nvidia.com/gpu; on our own cluster they are advertised, not real."""
         path = "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}"
-        return bool(self.kubectl.run("get", "nodes", "-o", path).strip())
+        # A node whose device plugin is gone still offers them, 0 in number.
+        return any(parse_quantity(count) > 0 for count in self.kubectl.run("get", "nodes", "-o", path).split())
 
 
 def find_kubectl() -> Kubectl:

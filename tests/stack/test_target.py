@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack.stand_ins import StandIns
 from tests.stack.target import find_target, given_kubeconfig
 
 
@@ -32,3 +33,12 @@ def test_what_a_given_cluster_still_needs_is_said_at_once(monkeypatch: pytest.Mo
         "KUBECONFIG=/etc/config is used: install kubectl and helm, and set OPERATOR_IMAGE, HUB_IMAGE to images that "
         "your cluster can pull (docs/images.md says how to build them)"
     )
+
+
+@pytest.mark.parametrize(
+    ("allocatable", "expected"), [("", False), ("0", False), ("0 0", False), ("0 8", True), ("1k", True)]
+)
+def test_a_cluster_has_accelerators_if_a_node_offers_more_than_none(
+    tmp_path: Path, allocatable: str, expected: bool
+) -> None:
+    assert StandIns(tmp_path, has={"nodes": allocatable}).given.has_accelerators is expected
