@@ -75,6 +75,7 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.DATASET_NOT_FOUND: ExitCode.BAD_DATA,
     Reason.SPLIT_NOT_FOUND: ExitCode.BAD_DATA,
     Reason.COLUMN_NOT_FOUND: ExitCode.BAD_DATA,
+    Reason.UNREADABLE_DATASET: ExitCode.BAD_DATA,
     Reason.EMPTY_DATASET: ExitCode.BAD_DATA,
     Reason.BAD_SAMPLES: ExitCode.BAD_DATA,
     Reason.UNSUPPORTED_MODALITY: ExitCode.UNSUPPORTED_MODEL,

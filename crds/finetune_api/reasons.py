@@ -45,6 +45,7 @@ class Reason(StrEnum):
     DATASET_NOT_FOUND = "DatasetNotFound"
     SPLIT_NOT_FOUND = "SplitNotFound"
     COLUMN_NOT_FOUND = "ColumnNotFound"
+    UNREADABLE_DATASET = "UnreadableDataset"
     EMPTY_DATASET = "EmptyDataset"
     BAD_SAMPLES = "BadSamples"
     UNSUPPORTED_MODEL = "UnsupportedModel"
@@ -121,6 +122,7 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.DATASET_NOT_FOUND: _user("Check the dataset's source and revision, and hub.tokenSecret for a private one."),
     Reason.SPLIT_NOT_FOUND: _user("Name one of the splits that are there."),
     Reason.COLUMN_NOT_FOUND: _user("Name columns that are there."),
+    Reason.UNREADABLE_DATASET: _user("Mend the named file of the dataset."),
     Reason.EMPTY_DATASET: _user("Point the dataset at a split with rows."),
     Reason.BAD_SAMPLES: _user("Mend the named rows, or raise data.maxBadSampleRatio."),
     Reason.UNSUPPORTED_MODEL: _user("Use a model that Sentence Transformers can load."),

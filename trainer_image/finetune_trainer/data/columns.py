@@ -62,6 +62,8 @@ def describe(feature: Any) -> str:  # noqa: ANN401 - as above
     values = _values_of(feature)
     if values is not None:
         return f"lists of {describe(values)}"
+    if isinstance(feature, datasets.Json):
+        return "values of several types"
     return str(feature.dtype) if isinstance(feature, datasets.Value) else type(feature).__name__
 
 

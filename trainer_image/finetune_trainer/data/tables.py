@@ -11,17 +11,30 @@ from typing import Any
 import datasets
 
 from finetune_api.reasons import Reason
-from finetune_trainer.causes import causes, is_storage_full, one_line
+from finetune_trainer.causes import is_storage_full
+from finetune_trainer.data.broken_files import find_fault
 from finetune_trainer.data.columns import Content, check_key, content_of, describe, holds_numbers, undecoded
 from finetune_trainer.data.labels import check_label
 from finetune_trainer.data.manifest import Modality
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import DOCUMENTS, QUERY, TableRequest
+from finetune_trainer.data.unreadable import (
+    CARD,
+    explain_layout,
+    explain_rows,
+    files_of,
+    no_files,
+    no_rows,
+    reader_of,
+    unreadable,
+)
 
 #: What may read files: no pickles, no archives of arbitrary objects, no code.
 READERS = ("parquet", "json", "csv", "imagefolder", "arrow")
 _ROW_FILES = ("parquet", "json", "csv", "arrow")  # a folder of images numbers its classes over all splits
 
+#: What pandas makes of the first fields of rows that have more of them than the header.
+_CSV_INDEX = "__index_level_0__"
 _NO_ROWS = "corresponds to no data"  # the library's words for a split of no rows
 
 _log = logging.getLogger(__name__)
@@ -59,10 +72,9 @@ def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputP
     except Exception as error:
         if is_storage_full(error):
             raise
-        return [_cannot_open(request, [], error)]
+        return [explain_rows(request, builder, error)]
     if rows is None:
-        message = f"{request.field}: split {request.split!r} of dataset {request.dataset} has no rows"
-        return [InputProblem(Reason.EMPTY_DATASET, message)]
+        return [no_rows(request)]
     problems = check_columns(request, rows.features)
     return problems or _select(request, rows)
 
@@ -78,12 +90,12 @@ def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem
         own = cache / hashlib.sha256(request.split.encode()).hexdigest()[:8]
         builder = datasets.load_dataset_builder(str(request.folder), name=request.subset, cache_dir=str(own))
     except Exception as error:  # noqa: BLE001 - the library raises what its readers raise
-        return [_cannot_open(request, subsets, error)]
+        return [explain_layout(request, subsets, error)]
     splits = dict(builder.config.data_files or {})
     if request.split not in splits:
         message = f"{request.field}.split: {request.split!r} is not in the dataset; it has {_names(map(str, splits))}"
         return [InputProblem(Reason.SPLIT_NOT_FOUND, message)]
-    reader = type(builder).__module__.split(".")[-2]
+    reader = reader_of(builder)
     if reader in _ROW_FILES:
         # Splits may have columns of their own, and those that are not asked for need no space.
         builder.config.data_files = type(builder.config.data_files)({request.split: splits[request.split]})
@@ -101,10 +113,19 @@ def load_rows(request: TableRequest, builder: Any) -> Any:  # noqa: ANN401 - the
             if _NO_ROWS in str(error):
                 return None
             raise
+    _check_read(request, rows, builder)
     if request.limit is not None and len(rows) > request.limit:
         rows = rows.select(range(request.limit))
     _log.info("table opened", extra={"dataset": request.dataset, "split": request.split, "rows": len(rows)})
     return rows if len(rows) else None
+
+
+def _check_read(request: TableRequest, rows: Any, builder: Any) -> None:  # noqa: ANN401 - the library has no types
+    """Refuse what the library lets pass: texts that are not UTF-8, and columns that are shifted by one."""
+    if reader_of(builder) == "csv" and _CSV_INDEX in rows.features and find_fault(files_of(request, builder)):
+        raise ValueError("rows have more fields than the header")
+    for column in set(request.names().values()) & set(rows.features):
+        rows.data.column(column).validate(full=True)
 
 
 def check_columns(request: TableRequest, features: Mapping[str, Any]) -> list[InputProblem]:
@@ -182,30 +203,14 @@ def _subsets(folder: Path) -> list[str]:
         return []
 
 
-def _cannot_open(request: TableRequest, subsets: list[str], error: Exception) -> InputProblem:
-    if request.subset is None and len(subsets) > 1:
-        message = f"{request.field}.subset: the dataset has no default subset; name one of {_names(subsets)}"
-        return InputProblem(Reason.SPLIT_NOT_FOUND, message)
-    if any("scripts are no longer supported" in str(cause) for cause in causes(error)):
-        message = f"{request.field}: the dataset needs code of its own, which is never run; convert it to parquet"
-        return InputProblem(Reason.DATASET_NOT_FOUND, message)
-    *_, cause = causes(error)
-    message = (
-        f"{request.field}: dataset {request.dataset} cannot be read ({one_line(cause)[:200]}); "
-        "give parquet, JSON lines, CSV or an image folder"
-    )
-    return InputProblem(Reason.DATASET_NOT_FOUND, message)
-
-
 def _check_files(request: TableRequest, *, reader: str, files: Mapping[Any, list[str]]) -> list[InputProblem]:
     if reader not in READERS:
-        message = f"{request.field}: the dataset's files are {reader}; give parquet, JSON lines, CSV or an image folder"
-        return [InputProblem(Reason.DATASET_NOT_FOUND, message)]
+        return [no_files(request, (Path(path) for paths in files.values() for path in paths))]
     root = request.folder.resolve()
     for paths in files.values():
         if not all("://" not in path and Path(path).resolve().is_relative_to(root) for path in paths):
-            message = f"{request.field}: the dataset's card names files outside the dataset, which are never read"
-            return [InputProblem(Reason.DATASET_NOT_FOUND, message)]
+            because = f"{CARD} names files outside the dataset, which are never read; correct its data_files"
+            return [unreadable(request, because)]
     return []
 
 
