@@ -168,6 +168,11 @@ def test_a_hub_that_is_down_is_told_as_such_and_not_as_missing(make_run: MakeRun
     failure = failure_of(run)
 
     assert (failure.reason, failure.exit_code) == (Reason.HUB_UNAVAILABLE, ExitCode.HUB_UNAVAILABLE)
+    assert failure.message == (
+        "2 problems. 1) spec.data.train[0].source: fetching dataset demo/pages at main: the Hub did not answer as it "
+        "should (Fault on demand); wait until it answers 2) spec.model.source: fetching model demo/tiny at main: the "
+        "Hub did not answer as it should (Fault on demand); wait until it answers"
+    )
 
 
 def test_a_read_token_that_nobody_has_is_refused(make_run: MakeRun, hub: RunningHub) -> None:

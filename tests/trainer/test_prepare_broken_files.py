@@ -77,8 +77,8 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
         f"train.parquet: no parquet file; it begins with <html>not found</html>; {ANEW}",
     ),
     "parquet with texts of another encoding": (
-        {"train.parquet": parquet(question=text_of(b"q", b"caf\xe9"), answer=["a", "b"])},
-        "train.parquet, row 1: column question is not UTF-8 (byte 0xE9 in caf\\xe9); write its texts in UTF-8",
+        {"train.parquet": parquet(question=text_of(b"q", b"M\xfcll"), answer=["a", "b"])},
+        "train.parquet, row 1: column question is not UTF-8 (byte 0xFC in M\\xfcll); write its texts in UTF-8",
     ),
     "a pointer of Git LFS": (
         {"train.parquet": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"},
@@ -106,14 +106,18 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
         '{"question": "q", "answer" "a"}); mend or delete the line',
     ),
     "a JSON line that is cut off": (
-        {"train.jsonl": ROW + b"\n" + b'{"question": "q", "ans'},
-        'train.jsonl, line 3: no valid JSON (Unterminated string starting at, column 19: {"question": "q", "ans); '
+        {"train.jsonl": ROW + b"\n" + b'{"question": "q", "a'},
+        'train.jsonl, line 3: no valid JSON (Unterminated string starting at, column 19: {"question": "q", "a); '
         "mend or delete the line",
     ),
     "a JSON line, the first, in the second of three files": (
         {"train-0.jsonl": ROW, "train-1.jsonl": b"{question}\n" + ROW, "train-2.jsonl": ROW},
         "train-1.jsonl, line 1: no valid JSON (Expecting property name enclosed in double quotes, column 2: "
-        "{question}); mend or delete the line",
+        "{question}); mend the file there",
+    ),
+    "a JSON line with a column that comes twice": (
+        {"train.jsonl": ROW + b'{"question": "q", "answer": "a", "answer": "b"}\n'},
+        "train.jsonl, line 2: answer is given more than once; give it once",
     ),
     "a JSON line that is no object": (
         {"train.jsonl": ROW * 2 + b'["q", "a"]\n' + ROW},
@@ -128,7 +132,7 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
     "a JSON list that is broken": (
         {"train.json": b'[\n {"question": "q", "answer": "a"},\n {"question" "q"}\n]\n'},
         'train.json, line 3: no valid JSON (Expecting \':\' delimiter, column 14:  {"question" "q"}); '
-        "mend or delete the line",
+        "mend the file there",
     ),
     "a JSON list with a value that is no object": (
         {"train.json": b'[{"question": "q", "answer": "a"}, 2]'},
@@ -170,8 +174,8 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
         "train.zip: it cannot be read (BadZipFile: File is not a zip file); copy or write it anew",
     ),
     "CSV of another encoding": (
-        {"train.csv": "question,answer\nq,a\ncafé,a\n".encode("latin-1")},
-        "train.csv, line 3: not UTF-8 (byte 0xE9 in caf\\xe9,a); save the file in UTF-8",
+        {"train.csv": "question,answer\nq,a\nMüll,a\n".encode("latin-1")},
+        "train.csv, line 3: not UTF-8 (byte 0xFC in M\\xfcll,a); save the file in UTF-8",
     ),
     "CSV with a field too many": (
         {"train.csv": b'question,answer\n"q,\nq",a\nq,a,b\nq,a\n'},
@@ -201,7 +205,7 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
     ),
     "CSV with a quote that is never closed": (
         {"train.csv": b'question,answer\nq,a\n"q,a\nq,a\n'},
-        "train.csv, line 3: a quote opens here and is never closed (q,a); mend or delete the line",
+        "train.csv, line 3: a quote opens here and is never closed (q,a); close it",
     ),
     "CSV with other columns": (
         {"train-0.csv": b"question,answer\nq,a\n", "train-1.csv": b"question,reply\nq,a\n"},

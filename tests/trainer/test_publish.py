@@ -162,6 +162,10 @@ def test_endless_conflicts_end_as_a_conflict(run: Run, hub: RunningHub) -> None:
         publish(run.config, run.settings)
 
     assert failure.value.reason is Reason.PUBLISH_CONFLICT
+    assert failure.value.message == (
+        "publish.repository: demo/finetuned, branch main: other commits keep coming in (Fault on demand); "
+        "wait until they end"
+    )
     assert history(hub) == ["initial commit"]
 
 
@@ -237,6 +241,10 @@ def test_a_hub_that_stays_down_is_told_as_such(run: Run, hub: RunningHub) -> Non
 
     assert failure.value.reason is Reason.HUB_UNAVAILABLE
     assert failure.value.exit_code is ExitCode.HUB_UNAVAILABLE
+    assert failure.value.message == (
+        "publish.repository: demo/finetuned, branch main: the Hub did not answer as it should (ReadError: [Errno 104] "
+        "Connection reset by peer); wait until it answers"
+    )
 
 
 def test_files_of_an_earlier_model_are_removed_and_told(run: Run, hub: RunningHub) -> None:

@@ -162,7 +162,7 @@ def verify(target: Target, commit: str, files: Mapping[str, Path]) -> None:
     wrong = differences(target, commit, files)
     if wrong:
         message = f"{target.repository}@{commit[:12]} does not hold what was sent ({', '.join(wrong[:5])})"
-        raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; it is tried again later")
+        raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; sending it once more may help")
 
 
 def conclude(target: Target, committed: Committed, *, tag: str, warnings: tuple[str, ...]) -> Outcome:

@@ -1,5 +1,6 @@
 """Why a dataset could not be opened, in words that name the file and say what to do."""
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from finetune_trainer.data.scans.findings import listed, words
 _FORMATS = "give parquet, JSON lines, CSV or an image folder"
 CARD = "README.md"
 _FEATURES = re.compile(r"^(- )? *features:", re.MULTILINE)  # types that the card declares
+
+
+_log = logging.getLogger(__name__)
 
 
 def explain_layout(request: TableRequest, subsets: Sequence[str], error: Exception) -> InputProblem:
@@ -58,6 +62,9 @@ def explain_rows(request: TableRequest, builder: Any, error: Exception) -> Input
         fault = find_fault(files)
     except NoRows:
         return no_rows(request)
+    except Exception:  # noqa: BLE001 - a scan that fails must not hide what the library said
+        _log.exception("no fault found")
+        fault = None
     return unreadable(request, fault or _unknown(files, _words([*causes(error)][-1], request)))
 
 

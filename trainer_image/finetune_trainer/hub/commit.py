@@ -117,9 +117,9 @@ def _find_sent(target: Target, change: Change) -> str | None:
 def _worth_a_retry(target: Target, error: Exception) -> RunFailure | None:
     place = f"publish.repository: {target.repository}, branch {target.branch}"
     if status_of(error) in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT):
-        message = f"{place}: other commits keep coming in ({hub_words(error)}); it is tried again later"
+        message = f"{place}: other commits keep coming in ({hub_words(error)}); wait until they end"
         return RunFailure(Reason.PUBLISH_CONFLICT, message)
     if is_unreachable(error):
-        message = f"{place}: the Hub did not answer as it should ({hub_words(error)}); it is tried again later"
+        message = f"{place}: the Hub did not answer as it should ({hub_words(error)}); wait until it answers"
         return RunFailure(Reason.HUB_UNAVAILABLE, message)
     return None

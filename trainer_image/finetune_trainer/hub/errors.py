@@ -111,7 +111,7 @@ def told_as_failures(what: str) -> Iterator[None]:
 def as_failure(error: BaseException, what: str) -> RunFailure | None:
     """Return what an error of the client means wherever it happens, None if that depends on the place."""
     if is_unreachable(error):
-        message = f"{what}: the Hub did not answer as it should ({hub_words(error)}); it is tried again later"
+        message = f"{what}: the Hub did not answer as it should ({hub_words(error)}); wait until it answers"
         return RunFailure(Reason.HUB_UNAVAILABLE, message)
     if is_missing_repository(error) or any(isinstance(cause, GatedRepoError) for cause in causes(error)):
         return None

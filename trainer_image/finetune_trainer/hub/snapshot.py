@@ -107,8 +107,8 @@ def _fetch_file(api: Api, pinned: Wanted, entry: RepoFile, folder: Path) -> None
         if is_as_listed(folder / entry.path, entry):
             _log.info("file fetched", extra={"repository": pinned.repository, "path": entry.path, "bytes": entry.size})
             return
-    message = f"{pinned.kind} {pinned.repository}: {entry.path} came with other bytes than listed; it is tried again"
-    raise RunFailure(Reason.HUB_UNAVAILABLE, message)
+    message = f"{pinned.kind} {pinned.repository}: {entry.path} came twice with other bytes than listed"
+    raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; wait until the Hub has it whole")
 
 
 def is_as_listed(path: Path, entry: RepoFile) -> bool:

@@ -1,14 +1,16 @@
 """Parquet and Arrow files."""
 
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finetune_trainer.data.scans.findings import BrokenFile, Columns, excerpt, words
+from finetune_trainer.data.scans.findings import BrokenFile, Columns, excerpt, undecodable, words
 
 _MAGIC = b"PAR1"
+_NOT_UTF8 = re.compile(r"Invalid UTF8 sequence at string index (\d+)")
 _REMEDY = "copy or write the file anew"
 
 
@@ -25,9 +27,10 @@ def scan_parquet(stream: IO[bytes]) -> Columns:
         raise BrokenFile(f"the parquet file has no end; it is cut off after {size} bytes", _REMEDY)
     try:
         file = pq.ParquetFile(stream)
-    except (pa.ArrowException, OSError) as error:
+        schema = file.schema_arrow
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BrokenFile(f"its parquet footer is broken ({words(error)})", _REMEDY) from error
-    return _scan(file.schema_arrow, (file.read_row_group(group) for group in range(file.num_row_groups)))
+    return _scan(schema, (file.read_row_group(group) for group in range(file.num_row_groups)))
 
 
 def scan_arrow(stream: IO[bytes]) -> Columns:
@@ -50,14 +53,13 @@ def _scan(schema: Any, parts: Iterator[Any]) -> Columns:  # noqa: ANN401 - pyarr
     while True:
         try:
             rows = next(part, None)
+            if rows is None:
+                return columns
+            for field in schema:
+                _check(rows.column(field.name), field.name, start=columns.rows)
         except (pa.ArrowException, OSError) as error:
             message = f"the rows from row {columns.rows} on cannot be read ({words(error)})"
             raise BrokenFile(message, _REMEDY) from error
-        if rows is None:
-            return columns
-        for field in schema:
-            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-                _check_text(rows.column(field.name), field.name, start=columns.rows)
         columns.rows += rows.num_rows
 
 
@@ -66,14 +68,16 @@ def _kind(stored: Any) -> str:  # noqa: ANN401 - as above
     return str(stored).replace("large_", "").replace("element: ", "item: ")
 
 
-def _check_text(cells: Any, column: str, *, start: int) -> None:  # noqa: ANN401 - as above
-    try:
-        cells.validate(full=True)
-    except pa.ArrowInvalid:
-        for number, cell in enumerate(cells.cast(pa.large_binary()).to_pylist(), start=start):
-            try:
-                (cell or b"").decode()
-            except UnicodeDecodeError as error:
-                shown = excerpt(cell, around=error.start)
-                message = f"column {column} is not UTF-8 (byte 0x{cell[error.start]:02X} in {shown})"
-                raise BrokenFile(message, "write its texts in UTF-8", where=f"row {number}") from error
+def _check(cells: Any, column: str, *, start: int) -> None:  # noqa: ANN401 - as above
+    for chunk in getattr(cells, "chunks", [cells]):
+        try:
+            chunk.validate(full=True)
+        except pa.ArrowInvalid as error:
+            found = _NOT_UTF8.fullmatch(str(error))
+            if found is None:  # cells that point anywhere must not be looked at
+                raise
+            cell = chunk.slice(int(found[1]), 1).cast(pa.large_binary())[0].as_py()
+            message = f"column {column} is not UTF-8 {undecodable(cell, 'utf-8')}"
+            where = f"row {start + int(found[1])}"
+            raise BrokenFile(message, "write its texts in UTF-8", where=where) from error
+        start += len(chunk)

@@ -29,7 +29,7 @@ def scan_csv(stream: IO[bytes], *, encoding: str = "utf-8", separator: str = ","
         if len(fields) > len(header):
             raise _too_many(fields, header, separator, where)
         for column, cell in zip(header, fields, strict=False):
-            columns.add(column, _kind(cell), where=where, value=excerpt(cell))
+            columns.add(column, _kind(cell), where=where, value=cell)
         columns.rows += 1
         columns.closed = columns.rows >= _BEGINNING
     return columns
@@ -44,8 +44,8 @@ def _records(lines: Iterator[str], *, separator: str, quote: str) -> Iterator[tu
         if fields == [_END]:
             return
         if fields and fields[-1].endswith(_END):
-            shown = excerpt(separator.join(fields).splitlines()[0])
-            raise BrokenFile(f"a quote opens here and is never closed ({shown})", where=f"line {start}")
+            shown = excerpt(separator.join(fields).removesuffix(_END).splitlines()[0])
+            raise BrokenFile(f"a quote opens here and is never closed ({shown})", "close it", where=f"line {start}")
         if fields:
             yield start, fields
         start = reader.line_num + 1

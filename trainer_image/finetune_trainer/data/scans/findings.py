@@ -11,7 +11,6 @@ LISTS, OBJECTS, MIXED = "lists", "objects", "values of several types"
 #: What the library turns into the type of a column that is known already.
 _TAKEN_BY = {TEXT: (WHOLE, NUMBERS, BOOLEAN, OBJECTS), NUMBERS: (WHOLE,)}
 
-_MEND = "mend or delete the line"
 _SHOWN = 60
 _LISTED = 5
 
@@ -19,7 +18,7 @@ _LISTED = 5
 class BrokenFile(Exception):  # noqa: N818 - it is what was looked for
     """A file cannot be read: `where` in it, `because` of what, and what to do."""
 
-    def __init__(self, because: str, remedy: str = _MEND, *, where: str = "") -> None:
+    def __init__(self, because: str, remedy: str, *, where: str = "") -> None:
         super().__init__(because)
         self.because = because
         self.remedy = remedy
@@ -40,7 +39,7 @@ class Columns:
     otherwise: str = MIXED
     """What a column of several kinds holds."""
 
-    def add(self, column: str, kind: str, *, where: str, value: str) -> None:
+    def add(self, column: str, kind: str, *, where: str, value: object) -> None:
         """Take note of one value."""
         known = self.kinds.get(column)
         if self.closed:
@@ -48,7 +47,7 @@ class Columns:
                 message = f"column {column} is new here; the rows before have {listed([*self.kinds])}"
                 raise BrokenFile(message, "give all rows the same columns", where=where)
             if not fits(kind, known):
-                message = f"column {column} holds {kind} here ({value}) and {known} before"
+                message = f"column {column} holds {kind} here ({excerpt(str(value))}) and {known} before"
                 raise BrokenFile(message, "make all values of the column of one type", where=where)
         elif known != kind:
             self.kinds[column] = _merged(known, kind, otherwise=self.otherwise)
@@ -73,6 +72,15 @@ def excerpt(line: str | bytes, *, around: int = 0) -> str:
     piece = line[start : start + _SHOWN]
     text = piece if isinstance(piece, str) else piece.decode("ascii", errors="backslashreplace")
     return f"{'...' if start else ''}{_printable(text)}{'...' if start + _SHOWN < len(line) else ''}"
+
+
+def undecodable(line: bytes, encoding: str) -> str:
+    """Return the first byte that is not of the encoding, and what stands around it; nothing if all are."""
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError as error:
+        return f"(byte 0x{line[error.start]:02X} in {excerpt(line.rstrip(), around=error.start)})"
+    return ""
 
 
 def listed(names: Sequence[str]) -> str:

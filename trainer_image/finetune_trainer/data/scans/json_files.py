@@ -1,6 +1,8 @@
 """JSON lines, and JSON files that hold one list or one object."""
 
 import json
+from collections import Counter
+from functools import partial
 from itertools import chain
 from typing import IO, Any
 
@@ -49,9 +51,17 @@ def _is_whole(line: str) -> bool:
 
 def _parse(line: str, number: int) -> Any:  # noqa: ANN401 - JSON
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=partial(_as_object, where=f"line {number}"))
     except json.JSONDecodeError as error:
-        raise _as_fault(error, line, number=number, column=error.colno) from error
+        raise _as_fault(error, line, number=number, remedy="mend or delete the line") from error
+
+
+def _as_object(pairs: list[tuple[str, Any]], *, where: str) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise BrokenFile(f"{twice} is given more than once", "give it once", where=where)
+    return found
 
 
 def _scan_document(text: str) -> Columns:
@@ -64,7 +74,7 @@ def _scan_document(text: str) -> Columns:
             value, position = decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:
             line = text.splitlines()[error.lineno - 1] if error.pos < len(text) else ""
-            raise _as_fault(error, line, number=error.lineno, column=error.colno) from error
+            raise _as_fault(error, line, number=error.lineno, remedy="mend the file there") from error
         for row in value if isinstance(value, list) else [value]:
             _add(columns, row, where=f"row {number}")
             number += 1
@@ -79,10 +89,9 @@ def _add(columns: Columns, row: Any, *, where: str) -> None:  # noqa: ANN401 - J
         raise BrokenFile(f"{shown} is no object with columns", _REMEDY, where=where)
     columns.rows += 1
     for column, value in row.items():
-        shown = excerpt(json.dumps(value, ensure_ascii=False))
-        columns.add(column, _KINDS[type(value)], where=where, value=shown)
+        columns.add(column, _KINDS[type(value)], where=where, value=value)
 
 
-def _as_fault(error: json.JSONDecodeError, line: str, *, number: int, column: int) -> BrokenFile:
-    shown = excerpt(line.rstrip(), around=column) or "the file ends here"
-    return BrokenFile(f"no valid JSON ({error.msg}, column {column}: {shown})", where=f"line {number}")
+def _as_fault(error: json.JSONDecodeError, line: str, *, number: int, remedy: str) -> BrokenFile:
+    shown = excerpt(line.rstrip(), around=error.colno) or "the file ends here"
+    return BrokenFile(f"no valid JSON ({error.msg}, column {error.colno}: {shown})", remedy, where=f"line {number}")

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Iterator
 from typing import IO
 
-from finetune_trainer.data.scans.findings import BrokenFile, excerpt, words
+from finetune_trainer.data.scans.findings import BrokenFile, undecodable, words
 
 _WIDE = ("utf-16", "utf16", "utf-32", "utf32")  # ends of lines are not single bytes
 
@@ -22,6 +22,5 @@ def read_lines(stream: IO[bytes], *, encoding: str = "utf-8") -> Iterator[str]:
         try:
             yield line.removeprefix(start).decode(encoding)
         except UnicodeDecodeError as error:
-            shown = excerpt(line.rstrip(), around=error.start)
-            message = f"not {encoding.upper()} (byte 0x{line[error.start]:02X} in {shown})"
+            message = f"not {encoding.upper()} {undecodable(line, encoding)}"
             raise BrokenFile(message, "save the file in UTF-8", where=f"line {number}") from error
