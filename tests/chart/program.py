@@ -15,7 +15,7 @@ def find() -> Path | None:
     given = os.environ.get("HELM")
     if given:
         return Path(given)
-    if shutil.which("go") is None and not binaries.folder().is_dir():
+    if shutil.which("go") is None and not binaries.helm().exists():
         return None
     return binaries.ensure_helm()
 

@@ -48,18 +48,22 @@ def ensure() -> Path:
     return target
 
 
+def helm() -> Path:
+    """Return the path of Helm, built or not: with the rest, else in a folder of its own."""
+    with_the_rest = folder() / "helm"
+    return with_the_rest if with_the_rest.exists() else BINARIES / f"helm-{folder().name}" / "helm"
+
+
 def ensure_helm() -> Path:
     """Return the path of Helm; it is built alone where nothing of this content was built here."""
     with exclusive("helm"):
-        if folder().is_dir():
-            return folder() / "helm"
-        alone = folder().with_name(f"helm-{folder().name}")
-        if not alone.is_dir():
+        target = helm()
+        if not target.exists():
             _check("Helm", disk.HELM_GIB)
             say("Building Helm from Go modules (about 3 minutes on 2 cores, once):")
-            _build(alone, (HELM,))
-        prune(BINARIES, keep=alone.name)
-        return alone / "helm"
+            _build(target.parent, (HELM,))
+        prune(BINARIES, keep=target.parent.name)
+        return target
 
 
 def _check(what: str, needed_gib: float) -> None:

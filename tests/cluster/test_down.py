@@ -25,8 +25,9 @@ def own_cluster() -> None:
 
 
 @pytest.fixture
-def another_panic_setting() -> Iterator[None]:
-    """A kernel setting that kubelets change has a value that nobody else gives it."""
+def machine_of_its_own_settings() -> Iterator[None]:
+    """No cluster runs, and a kernel setting that kubelets change has a value that nobody else gives it."""
+    cluster.down()
     before = PANIC_SECONDS.read_text()
     PANIC_SECONDS.write_text("17")
     yield
@@ -67,9 +68,8 @@ def use() -> None:
     )
 
 
-@pytest.mark.usefixtures("another_panic_setting")
+@pytest.mark.usefixtures("machine_of_its_own_settings")
 def test_a_cluster_that_was_taken_down_leaves_nothing_on_the_machine() -> None:
-    cluster.down()
     before = traces()
 
     cluster.up()
