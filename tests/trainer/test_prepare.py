@@ -1,5 +1,6 @@
 """prepare as a whole: what a good job gets, and what its model cannot do."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,24 @@ def test_prepared_inputs_are_not_fetched_again(
     second = prepare(run.config, run.settings)
 
     assert second == first
+
+
+@pytest.mark.parametrize("part", ["model/model.safetensors", "data/train/pages.parquet"])
+def test_inputs_with_a_byte_that_has_changed_are_laid_out_again(
+    part: str, make_run: MakeRun, pages: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    run = claim_run(make_run, tmp_path, tiny_model)
+    first = prepare(run.config, run.settings)
+    file = run.workspace.inputs / part
+    right = file.read_bytes()
+    file.write_bytes(right[:-9] + bytes([right[-9] ^ 1]) + right[-8:])
+
+    second = prepare(run.config, run.settings)
+
+    hashes = {one.path: one.sha256 for one in InputsManifest.read(run.workspace.manifest).files}
+    assert second == first
+    assert file.read_bytes() == right
+    assert hashes[part] == hashlib.sha256(right).hexdigest()
 
 
 @pytest.mark.parametrize(("spec_hash", "is_trained"), [("{own}", True), ("of another", False)])

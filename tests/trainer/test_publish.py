@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from finetune_api.contract import ExitCode
 from finetune_api.reasons import Reason
@@ -145,14 +147,37 @@ def test_a_run_stopped_between_commit_and_tag_is_finished_without_a_second_commi
     assert list(hub.commits(REPOSITORY)["tags"]) == [f"finetunejob-{run.config.spec_hash}"]
 
 
-def test_a_commit_of_someone_else_meanwhile_stays_and_ours_goes_on_top(run: Run, hub: RunningHub) -> None:
-    hub.fail({"status": 412}, method="POST", path="/commit/main")
+def test_a_commit_of_someone_else_meanwhile_stays_and_ours_goes_on_top(
+    run: Run, hub: RunningHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {"LICENSE": b"MIT", "adapter_config.json": b"{}"}
+    overtake(hub, theirs, monkeypatch)
 
     result = publish(run.config, run.settings)
 
+    newest, before, _ = hub.commits(REPOSITORY)["commits"]
+    assert (newest["title"], before["title"]) == ("Finetune with FinetuneJob search/pages", "Theirs")
+    assert set(before["files"]) == {".gitattributes", *theirs}
+    assert sorted(newest["files"]) == sorted([".gitattributes", "LICENSE", *MODEL_PATHS])
     assert result.reason is Reason.PUBLISHED
-    assert result.warnings == ["another commit came in while publishing; this run's commit is on top of it"]
-    assert len(history(hub)) == 2
+    assert result.warnings == [
+        "1 files of earlier content were removed: adapter_config.json",
+        "another commit came in while publishing; this run's commit is on top of it",
+    ]
+
+
+def overtake(hub: RunningHub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have someone commit `files` once the head was read, before this run's commit is sent."""
+    upload = HfApi.preupload_lfs_files
+    api = connect(hub.endpoint, token=hub.write_token)
+
+    def overtaken(self: HfApi, *arguments: Any, **more: Any) -> None:
+        monkeypatch.setattr(HfApi, "preupload_lfs_files", upload)
+        additions = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in files.items()]
+        api.create_commit(REPOSITORY, operations=additions, commit_message="Theirs")
+        upload(self, *arguments, **more)
+
+    monkeypatch.setattr(HfApi, "preupload_lfs_files", overtaken)
 
 
 def test_endless_conflicts_end_as_a_conflict(run: Run, hub: RunningHub) -> None:

@@ -126,13 +126,17 @@ def write_manifest(
 
 
 def read_finished(workspace: Workspace, spec_hash: str) -> InputsManifest | None:
-    """Return the manifest if it is of this spec and its files are there."""
+    """Return the manifest if it is of this spec and its files are there, byte for byte."""
     try:
         manifest = InputsManifest.read(workspace.manifest)
     except (FileNotFoundError, ValueError):
         return None
+    if manifest.spec_hash != spec_hash:
+        return None
+    # Sizes first: they cost nothing, and hashes a few seconds for a model of gigabytes.
     whole = all(_has_size(workspace.inputs / file.path, file.size_bytes) for file in manifest.files)
-    return manifest if manifest.spec_hash == spec_hash and whole else None
+    whole = whole and all(sha256_of(workspace.inputs / file.path) == file.sha256 for file in manifest.files)
+    return manifest if whole else None
 
 
 def hash_files(root: Path, folders: Sequence[Path]) -> Iterator[FileHash]:
