@@ -109,7 +109,7 @@ def test_a_chat_template_of_users_and_assistants_learns_the_roles_of_a_pair(tmp_
     np.testing.assert_allclose(again.predict(PAIRS), model.predict(PAIRS), atol=1e-6)
 
 
-def test_the_instruction_goes_before_every_pair_in_training_and_afterwards(tmp_path: Path) -> None:
+def test_a_reranker_keeps_its_instruction_and_scores_with_it(tmp_path: Path) -> None:
     instruction = "Judge whether the page answers the query."
     fields = RERANKERS["language model head"] | {"prompts": {"query": instruction}}
     plain = load(tmp_path / "plain", kind="Reranker", **RERANKERS["language model head"])

@@ -171,7 +171,7 @@ def overtake(hub: RunningHub, files: dict[str, bytes], monkeypatch: pytest.Monke
     upload = HfApi.preupload_lfs_files
     api = connect(hub.endpoint, token=hub.write_token)
 
-    def overtaken(self: HfApi, *arguments: Any, **more: Any) -> None:
+    def overtaken(self: HfApi, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
         monkeypatch.setattr(HfApi, "preupload_lfs_files", upload)
         additions = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in files.items()]
         api.create_commit(REPOSITORY, operations=additions, commit_message="Theirs")
