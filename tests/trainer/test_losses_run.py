@@ -8,7 +8,7 @@ import pytest
 from finetune_api.losses import EMBEDDING_LOSSES, RERANKER_LOSSES, losses_of
 from finetune_api.objective import Loss
 from finetune_api.workspace import Workspace
-from tests.trainer.loss_cases import Case, cases, load, step
+from tests.trainer.loss_cases import DIMENSION, Case, cases, load, step
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -37,6 +37,30 @@ def test_a_loss_moves_every_weight_with_each_form_of_rows_that_it_takes(case: Ca
 
     assert torch.isfinite(value)
     assert still_weights(loss) == []
+
+
+def is_refused_dimensions(case: Case) -> bool:
+    """Say whether the loss takes no dimensions, though its embeddings could be cut."""
+    return case.kind == "Embedding" and not losses_of(case.kind)[case.loss.name].matryoshka
+
+
+@pytest.mark.parametrize("case", [case for case in cases(matryoshka=False) if is_refused_dimensions(case)], ids=str)
+def test_a_loss_that_takes_no_dimensions_breaks_when_embeddings_are_cut(
+    case: Case, loss_models: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+
+    from tests.trainer import loss_cases
+
+    build = loss_cases.build_loss
+    monkeypatch.setattr(
+        loss_cases,
+        "build_loss",
+        lambda loss, model, **settings: MatryoshkaLoss(model, build(loss, model, **settings), [DIMENSION, 8]),
+    )
+
+    with pytest.raises((RuntimeError, TypeError, AttributeError), match=r"shape|size|'dict'|num_layers"):
+        step(case, load(loss_models, case), loss_models, case.rows(6))
 
 
 @pytest.mark.parametrize("case", [case for case in cases(matryoshka=False) if fits_around(case)], ids=str)
