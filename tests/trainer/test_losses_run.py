@@ -50,13 +50,11 @@ def test_a_loss_that_takes_no_dimensions_breaks_when_embeddings_are_cut(
 ) -> None:
     from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
-    from tests.trainer import loss_cases
+    from finetune_trainer.losses.build import build_loss
 
-    build = loss_cases.build_loss
     monkeypatch.setattr(
-        loss_cases,
-        "build_loss",
-        lambda loss, model, **settings: MatryoshkaLoss(model, build(loss, model, **settings), [DIMENSION, 8]),
+        "tests.trainer.loss_cases.build_loss",
+        lambda loss, model, **settings: MatryoshkaLoss(model, build_loss(loss, model, **settings), [DIMENSION, 8]),
     )
 
     with pytest.raises((RuntimeError, TypeError, AttributeError), match=r"shape|size|'dict'|num_layers"):
