@@ -142,6 +142,8 @@ class Trained:
 
     gradients: Sequence[Mapping[str, Any]]
     """Of each step, by parameter: a fingerprint."""
+    losses: Sequence[float]
+    """Of each step, on this rank."""
     moved: frozenset[str]
     """Parameters that are other ones now."""
     weights: str
@@ -172,18 +174,20 @@ def train_and_watch(trainer: Any) -> Trained:  # noqa: ANN401
     from transformers import TrainerCallback
 
     gradients: list[dict[str, Any]] = []
+    losses: list[float] = []
 
     class Watch(TrainerCallback):  # type: ignore[misc]
         def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
             grads = {name: one.grad for name, one in trainer.trained.items() if one.grad is not None}
             gradients.append({name: fingerprint(grad) for name, grad in grads.items()})
+            losses.append(float(trainer.step_loss))
 
     trainer.add_callback(Watch())
     before = {name: one.detach().clone() for name, one in trainer.trained.items()}
     trainer.train()
     moved = frozenset(name for name, one in trainer.trained.items() if not torch.equal(one, before[name]))
     after = torch.cat([one.detach().float().flatten() for one in trainer.trained.values()])
-    return Trained(gradients, moved, hashlib.sha256(after.numpy().tobytes()).hexdigest())
+    return Trained(gradients, losses, moved, hashlib.sha256(after.numpy().tobytes()).hexdigest())
 
 
 def fingerprint(gradient: Any) -> Any:  # noqa: ANN401
