@@ -53,12 +53,15 @@ class Case:
     label: Label
     num_negatives: int = 0
     labels_many: bool = False
+    dtype: str = "float32"
+    """Precision of the model's weights."""
 
     def __str__(self) -> str:
         """Return an id for the test."""
         around = "Matryoshka-" if self.loss.matryoshka_dimensions else ""
         shape = f"{self.layout.name}-{self.num_negatives}{'-many' if self.labels_many else ''}"
-        return f"{self.kind}-{around}{self.loss.name}-{shape}"
+        precision = "" if self.dtype == "float32" else f"-{self.dtype}"
+        return f"{self.kind}-{around}{self.loss.name}-{shape}{precision}"
 
     @property
     def margins_many(self) -> bool:
@@ -199,7 +202,7 @@ def prepare_case(
         "maxSteps": 2,
         "learningRate": 1e-6,
     } | training
-    config = run_config(model={"kind": case.kind, "source": "hf://acme/bert"}, training=training)
+    config = run_config(model={"kind": case.kind, "source": "hf://acme/bert", "dtype": case.dtype}, training=training)
     columns = [
         Column(name=name, modality="text", many=isinstance(cell, list))
         for name, cell in rows[0].items()

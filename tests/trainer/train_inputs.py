@@ -89,10 +89,11 @@ def text_set(
     return CellsOfSet(PreparedTrain(name=name, columns=columns, label=label, rows=rows), cells)
 
 
-def prepare_sets(root: Path, config: RunConfig, *, model: Path, sets: Sequence[CellsOfSet]) -> Workspace:
-    """Write a workspace of training sets, without an evaluation set."""
+def prepare_sets(root: Path, config: RunConfig, *, model: Path | None, sets: Sequence[CellsOfSet]) -> Workspace:
+    """Write a workspace of training sets, without an evaluation set; without `model` its models are there already."""
     workspace = Workspace(root)
-    shutil.copytree(model, workspace.base_model)
+    if model is not None:
+        shutil.copytree(model, workspace.base_model)
     for one in sets:
         write_train_table(workspace, one.cells, name=one.prepared.name)
     InputsManifest(

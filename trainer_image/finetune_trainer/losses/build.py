@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import nn
 
@@ -78,4 +79,20 @@ class _Builder:
             embedding_size=getattr(self._model, "get_embedding_dimension", lambda: None)(),
         )
         arguments = complete(part.read(), part.entry, model=facts, world_size=self._world_size)
-        return part.entry.cls(self._model, **arguments, **more)
+        return with_layers_of_any_input(part.entry.cls(self._model, **arguments, **more))
+
+
+def with_layers_of_any_input(loss: nn.Module) -> nn.Module:
+    """Let the layers that a loss has of its own, which are in float32, take the embeddings of a model that is not.
+
+    EmbedDistillLoss and MSELoss hand theirs on as they are, which such a layer refuses in the first step.
+    """
+    for layer in loss.children():
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_pre_hook(cast_to_weights)
+    return loss
+
+
+def cast_to_weights(layer: nn.Linear, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """Return the input in the precision of the layer."""
+    return (inputs[0].to(layer.weight.dtype),)

@@ -1,0 +1,240 @@
+"""Ways to say a model, trained: two ranks step as one process with the same global batch does, and end up equal."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from finetune_api.contract import RunConfig
+from finetune_api.losses import Label
+from finetune_api.workspace import Workspace
+from tests.trainer.gang import start_gang
+from tests.trainer.model_folders import CLIP, EMBEDDER, STATIC, TEXT, VIT, VLM, prepare_models
+from tests.trainer.test_model_paths import ENCODERS, IMAGE_ROUTE, RERANKERS
+from tests.trainer.train_inputs import draw_pages, prepare_sets, run_config, text_set
+from tests.trainer.trainers import CACHED, PLAIN, open_session, open_trainer
+
+STEPS, GLOBAL_BATCH = 2, 4
+ROWS = 2 * STEPS * GLOBAL_BATCH
+#: How far gradients may be apart, by the precision of the weights: in the first step, where the same numbers are summed
+#: in another order, and in the second, whose weights were rounded. In bfloat16 both are 0.09 from those of float32.
+TOLERANCES = {"float32": (1e-4, 1e-4), "bfloat16": (0.03, 0.1), "float16": (0.01, 0.02)}
+BOTH = {"text": {"source": TEXT}, "image": {"source": VIT, "modules": IMAGE_ROUTE}}
+#: Mini-batches are the same on one and on two ranks, so that rows are padded alike.
+CACHED_BY_TWO = {"name": CACHED, "arguments": {"mini_batch_size": 2}}
+#: What examples/lora.yaml combines.
+LORA = {"dtype": "bfloat16", "lora": {"rank": 4}, "freeze": ["0.model.visual.*"]}
+CHECKPOINTED = {"gradient_accumulation_steps": 2, "gradient_checkpointing": True}
+#: Without a gradient: features that no later layer reads, a scale that embedding models do not use.
+LAST_DEEPSTACK = frozenset({"deepstack_merger_list.1"})
+POOLER = frozenset({"pooler.dense"})
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to say a model, and what is trained on."""
+
+    model: Mapping[str, Any]
+    pages: bool = True
+    """Whether the documents are images."""
+    loss: Mapping[str, Any] = field(default_factory=lambda: CACHED_BY_TWO)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    parts: frozenset[str] = frozenset({"0.model"})
+    """Modules that have to move."""
+    still: frozenset[str] = frozenset()
+    """Modules in them that have no gradient."""
+
+    @property
+    def is_reranker(self) -> bool:
+        return self.model.get("kind") == "Reranker"
+
+    @property
+    def tolerances(self) -> tuple[float, float]:
+        return TOLERANCES[self.model.get("dtype", "float32")]
+
+
+def reranker(path: str, **settings: Any) -> Way:  # noqa: ANN401
+    return Way({"kind": "Reranker"} | RERANKERS[path], loss={"name": "BinaryCrossEntropyLoss"}, **settings)
+
+
+WAYS = {
+    "fresh vision-language model": Way({"source": VLM}),
+    "list of modules": Way(
+        ENCODERS["list of modules"], parts=frozenset({"0.model", "2.linear", "3.norm"}), still=LAST_DEEPSTACK
+    ),
+    "layers pooled with weights": Way(
+        ENCODERS["layers pooled with weights"], parts=frozenset({"0.model", "1.layer_weights"})
+    ),
+    "two encoders in one": Way({"source": CLIP}, still=frozenset({"logit_scale"})),
+    "new word vectors": Way(
+        ENCODERS["new word vectors"], pages=False, loss={"name": PLAIN}, parts=frozenset({"0.embedding"})
+    ),
+    "router by modality": Way(
+        {"router": {"routes": BOTH}},
+        parts=frozenset({"0.sub_modules.text.0.model", "0.sub_modules.image.0.model", "0.sub_modules.image.2.linear"}),
+        still=POOLER,
+    ),
+    "router by modality, texts frozen": Way(
+        ENCODERS["router by modality"],
+        loss={"name": PLAIN},
+        parts=frozenset({"0.sub_modules.image.0.model", "0.sub_modules.image.2.linear"}),
+        still=POOLER,
+    ),
+    "router by task": Way(
+        {"router": {"by": "Task", "routes": {"query": {"source": STATIC}, "document": {"source": TEXT}}}},
+        pages=False,
+        loss={"name": PLAIN},
+        parts=frozenset({"0.sub_modules.query.0.embedding", "0.sub_modules.document.0.model"}),
+        still=POOLER,
+    ),
+    "dense head on the last token": reranker(
+        "dense head on the last token", parts=frozenset({"0.model", "2.linear"}), still=LAST_DEEPSTACK
+    ),
+    "language model head": reranker("language model head", still=LAST_DEEPSTACK),
+    "weights of bfloat16": Way(
+        {"source": EMBEDDER, "dtype": "bfloat16"}, loss=CACHED_BY_TWO | {"matryoshkaDimensions": [64, 16]}
+    ),
+    "weights of float16": Way({"source": EMBEDDER, "dtype": "float16"}),
+    "adapters on weights of bfloat16": Way({"source": EMBEDDER} | LORA, arguments=CHECKPOINTED),
+}
+
+
+def prepare(root: Path, way: Way) -> dict[int, tuple[RunConfig, Path]]:
+    """Write a workspace; return the job for each number of ranks."""
+    prepare_models(root, **way.model)
+    queries, pages = draw_pages(Workspace(root), count=ROWS)
+    document = "document" if way.is_reranker else "positive"
+    cells: dict[str, list[Any]] = {
+        "query": queries,
+        document: pages if way.pages else [f"the page number {n}" for n in range(ROWS)],
+    }
+    if way.is_reranker:
+        cells["label"] = [n % 2 for n in range(ROWS)]
+    columns = {name: name for name in cells}
+    # Plain gradient descent: what was rounded in one step weighs as little in the next.
+    arguments = {"optim": "sgd", "max_grad_norm": 1e9} | dict(way.arguments)
+    training = {"maxSteps": STEPS, "learningRate": 1e-2, "warmupRatio": 0, "loss": way.loss, "arguments": arguments}
+    jobs = {
+        world_size: run_config(
+            model=way.model,
+            data={"train": [{"name": "pages", "source": "hf://demo/pages", "columns": columns}]},
+            training=training | {"perDeviceTrainBatchSize": GLOBAL_BATCH // world_size},
+            evaluation={},
+        )
+        for world_size in (1, 2)
+    }
+    one_set = text_set(
+        "pages",
+        cells,
+        label=Label.SCORE if way.is_reranker else Label.NONE,
+        images=[document] if way.pages else [],
+    )
+    prepare_sets(root, jobs[1], model=None, sets=[one_set])
+    return {world_size: (config, root) for world_size, config in jobs.items()}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training, as a rank saw it."""
+
+    gradients: Sequence[Mapping[str, Any]]
+    """Of each step, by parameter: a fingerprint."""
+    losses: Sequence[float]
+    """Of each step, on this rank."""
+    moved: frozenset[str]
+    """Parameters that are other ones now."""
+    weights: str
+    """A hash of all that is trained."""
+
+
+def train_each(jobs: Sequence[tuple[RunConfig, Path]]) -> list[Trained]:
+    """Train each job without dropout, which falls differently on each rank."""
+    import torch
+
+    from finetune_trainer.distributed.ranks import join
+
+    ranks = join(jobs[0][0])
+    found = []
+    for config, root in jobs:
+        trainer, _ = open_trainer(open_session(config, Workspace(root), ranks))
+        for module in trainer.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        found.append(train_and_watch(trainer))
+    return found
+
+
+def train_and_watch(trainer: Any) -> Trained:  # noqa: ANN401
+    import hashlib
+
+    import torch
+    from transformers import TrainerCallback
+
+    gradients: list[dict[str, Any]] = []
+    losses: list[float] = []
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
+            grads = {name: one.grad for name, one in trainer.trained.items() if one.grad is not None}
+            gradients.append({name: fingerprint(grad) for name, grad in grads.items()})
+            losses.append(float(trainer.step_loss))
+
+    trainer.add_callback(Watch())
+    before = {name: one.detach().clone() for name, one in trainer.trained.items()}
+    trainer.train()
+    moved = frozenset(name for name, one in trainer.trained.items() if not torch.equal(one, before[name]))
+    after = torch.cat([one.detach().float().flatten() for one in trainer.trained.values()])
+    return Trained(gradients, losses, moved, hashlib.sha256(after.numpy().tobytes()).hexdigest())
+
+
+def fingerprint(gradient: Any) -> Any:  # noqa: ANN401
+    """Return a sum over rows in which each has a weight of its own; what is a row already stays as it is."""
+    import torch
+
+    rows = gradient.detach().float()
+    return (rows if rows.ndim < 2 else torch.arange(len(rows)).cos() @ rows.flatten(1)).numpy()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Trained]]:
+    """Each way trained in one process, and by each of two ranks."""
+    jobs = [prepare(tmp_path_factory.mktemp("way"), way) for way in WAYS.values()]
+    runs = [
+        run
+        for world_size in (1, 2)
+        for run in start_gang(train_each, [job[world_size] for job in jobs], world_size=world_size).results()
+    ]
+    return {name: list(of_each) for name, *of_each in zip(WAYS, *runs, strict=True)}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_two_ranks_step_as_one_process_with_the_same_global_batch(name: str, trained: dict[str, list[Trained]]) -> None:
+    alone, *together = trained[name]
+
+    for rank in together:
+        for one, other, tolerance in zip(rank.gradients, alone.gradients, WAYS[name].tolerances, strict=True):
+            assert one.keys() == other.keys()
+            found, expected = (np.concatenate([np.atleast_1d(grads[key]) for key in other]) for grads in (one, other))
+            assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_both_ranks_end_with_the_same_weights(name: str, trained: dict[str, list[Trained]]) -> None:
+    _, first, second = trained[name]
+
+    assert first.weights == second.weights
+    assert first.moved == second.moved
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_every_part_that_is_trained_has_a_gradient_and_moves(name: str, trained: dict[str, list[Trained]]) -> None:
+    way = WAYS[name]
+
+    for run in trained[name]:
+        idle = [one for one, gradient in run.gradients[-1].items() if not np.any(gradient)]
+        assert [one for one in idle if not any(part in one for part in way.still)] == []
+        assert {part for part in way.parts if any(one.startswith(part) for one in run.moved)} == way.parts
+        assert [one for one in run.moved if not one.startswith(tuple(way.parts))] == []
