@@ -14,7 +14,8 @@ import pytest
 from finetune_api.contract import RunConfig, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.supervisor import rank_environment, threads_per_process, torchrun_arguments
+from finetune_trainer.distributed.records import ENV_RECORDS
+from finetune_trainer.supervisor import command_of, rank_environment, threads_per_process, torchrun_arguments
 from tests.trainer.gang import free_port
 from tests.trainer.train_inputs import prepare_pages, run_config
 
@@ -34,6 +35,7 @@ TWO_NODES: dict[str, Any] = {
     "resources": {"nodes": 2, "accelerator": {"perNode": 1}},
     "storage": {"accessMode": "ReadWriteMany"},
 }
+ONE_PROCESS: dict[str, Any] = {"accelerator": {"perNode": 0}}
 ENDLESS = {"perDeviceTrainBatchSize": 8, "maxSteps": 100_000}
 #: What a pod template or a shell may set for its own programs.
 TOKENS = [
@@ -97,6 +99,10 @@ def rank_processes(supervisor: int) -> list[int]:
     return sorted(process for process, parent in parents.items() if parent in agents)
 
 
+def children_of(supervisor: int) -> list[int]:
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if parent_of(path) == supervisor]
+
+
 def parent_of(process: Path) -> int:
     try:
         return int((process / "stat").read_text().rpartition(")")[2].split()[1])
@@ -135,6 +141,60 @@ def test_a_killed_rank_ends_the_pod_of_the_others_within_seconds(tmp_path: Path)
     assert victim.message == "rank 1 was ended from outside by SIGKILL"
     assert (survivor.reason, survivor.failed_rank) == (Reason.PEER_LOST, 0)
     assert seconds < 20
+
+
+def test_a_single_process_is_the_only_one_beside_its_supervisor_and_saves_when_the_pod_is_to_end(
+    tmp_path: Path,
+) -> None:
+    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, resources=ONE_PROCESS)
+    workspace = prepare_pages(tmp_path / "workspace", config)
+
+    with pod(config, workspace, tmp_path, WORLD_SIZE="2", MASTER_ADDR="localhost") as one:
+        wait_for(workspace.checkpoints / "step-000002", [one])
+        started = [command_line_of(process) for process in children_of(one.process.pid)]
+        one.process.send_signal(signal.SIGTERM)
+        result = one.result()
+
+    assert started == [[sys.executable, "-m", "finetune_trainer.train"]]
+    saved = max(int(folder.name.removeprefix("step-")) for folder in workspace.checkpoints.iterdir())
+    assert (result.reason, result.message) == (
+        Reason.PREEMPTED,
+        f"asked to end; checkpoint of step {saved} saved",
+    )
+
+
+def test_a_single_process_that_is_killed_is_told_as_rank_0(tmp_path: Path) -> None:
+    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, resources=ONE_PROCESS)
+    workspace = prepare_pages(tmp_path / "workspace", config)
+
+    with pod(config, workspace, tmp_path) as one:
+        wait_for(workspace.checkpoints / "step-000002", [one])
+        (rank,) = children_of(one.process.pid)
+        os.kill(rank, signal.SIGKILL)
+        result = one.result()
+
+    assert (result.reason, result.failed_rank) == (Reason.RANK_KILLED, 0)
+    assert result.message == "rank 0 was ended from outside by SIGKILL"
+
+
+def test_a_second_signal_ends_a_single_process_that_does_not_save(tmp_path: Path) -> None:
+    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, resources=ONE_PROCESS)
+    workspace = prepare_pages(tmp_path / "workspace", config)
+
+    with pod(config, workspace, tmp_path) as one:
+        wait_for(workspace.checkpoints / "step-000002", [one])
+        (rank,) = children_of(one.process.pid)
+        os.kill(rank, signal.SIGSTOP)
+        one.process.send_signal(signal.SIGTERM)
+        wait_for(Path(environment_of(rank)[ENV_RECORDS]) / "stop", [one])
+        one.process.send_signal(signal.SIGTERM)
+        result = one.result()
+
+    assert (result.reason, result.failed_rank) == (Reason.RANK_KILLED, 0)
+
+
+def command_line_of(process: int) -> list[str]:
+    return Path(f"/proc/{process}/cmdline").read_text().split("\0")[:-1]
 
 
 def environment_of(process: int) -> dict[str, str]:
@@ -182,6 +242,23 @@ def test_a_run_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
         result = one.result()
 
     assert (result.reason, list(temporary.rglob("*"))) == (Reason.TRAINED, [])
+
+
+@pytest.mark.parametrize(
+    ("resources", "is_simulated", "first"),
+    [
+        ({"accelerator": {"perNode": 1}}, True, ["finetune_trainer.train"]),
+        ({"accelerator": {"perNode": 0}}, False, ["finetune_trainer.train"]),
+        ({"accelerator": {"perNode": 1}}, False, ["finetune_trainer.distributed.agent", "--standalone"]),
+        ({"accelerator": {"perNode": 2}}, True, ["finetune_trainer.distributed.agent", "--standalone"]),
+    ],
+)
+def test_torchrun_starts_all_but_a_single_process_on_a_cpu(
+    resources: dict[str, Any], first: list[str], *, is_simulated: bool
+) -> None:
+    config = run_config(resources=resources).model_copy(update={"simulated_accelerator": is_simulated})
+
+    assert command_of(config, {})[:4] == [sys.executable, "-m", *first]
 
 
 def test_torchrun_takes_the_gang_from_the_environment_or_is_a_gang_of_its_own() -> None:

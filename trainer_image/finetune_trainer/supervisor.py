@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -19,6 +19,7 @@ from finetune_trainer.distributed.outcome import conclude
 from finetune_trainer.distributed.records import ENV_RECORDS, Records
 from finetune_trainer.token_variables import TOKEN_VARIABLES
 
+TRAIN = "finetune_trainer.train"
 #: Ranks that do not end by themselves after a peer's death are killed after so many seconds.
 SHUTDOWN_SECONDS = 10
 #: Where torchrun makes folders, even for logs that nobody asked for. Left alone, it leaves one in /tmp for every run.
@@ -33,6 +34,9 @@ CLOSED_WORLD = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
 }
+#: What torchrun, or a launcher like it that somebody runs us under, tells a rank of its gang. A process that trains
+#: alone would wait for the others.
+GANG_VARIABLES = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 #: How ranks on CPUs come by memory, unless the pod's environment says otherwise. Left alone, glibc puts ever larger
 #: tensors into its heap, which batches of many lengths leave in pieces. From 2 MB on they get pages of their own, which
 #: go back when they are freed; huge pages, where the node has them, make up for the time that takes. Measured in
@@ -49,11 +53,12 @@ def supervise(config: RunConfig, workspace: Workspace, attempt: int) -> RunResul
     with tempfile.TemporaryDirectory(prefix="finetune-") as folder:
         records = Records(Path(folder))
         process = start(config, workspace, attempt=attempt, records=records)
-        with pass_on_stop(process, records):
+        end = process.kill if is_alone(config) else process.terminate
+        with pass_on_stop(records, end):
             exit_code = process.wait()
         result = conclude(
             records.read(),
-            exits=records.read_exits(),
+            exits=read_exits(config, records, exit_code=exit_code),
             exit_code=exit_code,
             stop_requested=records.stop_file.exists(),
             memory_kills=count_memory_kills() - kills_before,
@@ -62,7 +67,7 @@ def supervise(config: RunConfig, workspace: Workspace, attempt: int) -> RunResul
 
 
 def start(config: RunConfig, workspace: Workspace, *, attempt: int, records: Records) -> subprocess.Popen[bytes]:
-    """Start torchrun in a session of its own, so that a terminal's signals reach only the supervisor."""
+    """Start the ranks in a session of their own, so that a terminal's signals reach only the supervisor."""
     run_config = records.folder / "run.json"
     run_config.write_text(config.model_dump_json(by_alias=True), encoding="utf-8")
     own = {
@@ -72,9 +77,30 @@ def start(config: RunConfig, workspace: Workspace, *, attempt: int, records: Rec
         keys.ENV_ATTEMPT: str(attempt),
         ENV_LOGS: str(records.folder),
     }
-    command = [sys.executable, "-m", "finetune_trainer.distributed.agent", *torchrun_arguments(config, os.environ)]
     environment = {**rank_environment(config, os.environ), **own}
-    return subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
+    return subprocess.Popen(command_of(config, os.environ), env=environment, start_new_session=True)  # noqa: S603
+
+
+def is_alone(config: RunConfig) -> bool:
+    """Return whether the only rank is started as it is: it has nobody to meet, and torchrun takes memory (ADR 17).
+
+    On an accelerator torchrun also sees to it that the Trainer uses one of several, so there it is always in between.
+    """
+    return config.on_cpu and config.world_size == 1
+
+
+def command_of(config: RunConfig, environment: Mapping[str, str]) -> list[str]:
+    """Return the command that starts the ranks of this pod."""
+    if is_alone(config):
+        return [sys.executable, "-m", TRAIN]
+    return [sys.executable, "-m", "finetune_trainer.distributed.agent", *torchrun_arguments(config, environment)]
+
+
+def read_exits(config: RunConfig, records: Records, *, exit_code: int) -> dict[int, int]:
+    """Return exit codes of failed ranks, by rank: as torchrun saw them, or that of the only one."""
+    if is_alone(config):
+        return {0: exit_code} if exit_code else {}
+    return records.read_exits()
 
 
 def rank_environment(config: RunConfig, pod: Mapping[str, str]) -> dict[str, str]:
@@ -83,7 +109,8 @@ def rank_environment(config: RunConfig, pod: Mapping[str, str]) -> dict[str, str
     A pod template or a shell may set tokens; training reaches no Hub, and what it writes gets published.
     """
     defaults = {"OMP_NUM_THREADS": str(threads_per_process(config)), **(CPU_MEMORY if config.on_cpu else {})}
-    inherited = {name: value for name, value in pod.items() if name not in TOKEN_VARIABLES}
+    withheld = TOKEN_VARIABLES | (GANG_VARIABLES if is_alone(config) else set())
+    inherited = {name: value for name, value in pod.items() if name not in withheld}
     return {**defaults, **inherited, **CLOSED_WORLD}
 
 
@@ -95,7 +122,7 @@ def torchrun_arguments(config: RunConfig, environment: Mapping[str, str]) -> lis
         else ["--standalone", "--nnodes=1", f"--nproc-per-node={config.processes_per_node}"]
     )
     fixed = ["--max-restarts=0", f"--shutdown-timeout={SHUTDOWN_SECONDS}"]
-    return [*gang, *fixed, "--module", "finetune_trainer.train"]
+    return [*gang, *fixed, "--module", TRAIN]
 
 
 def threads_per_process(config: RunConfig) -> int:
@@ -104,15 +131,16 @@ def threads_per_process(config: RunConfig) -> int:
 
 
 @contextlib.contextmanager
-def pass_on_stop(process: subprocess.Popen[bytes], records: Records) -> Iterator[None]:
-    """While inside, SIGTERM and SIGINT ask the ranks to save and end; a second one ends torchrun.
+def pass_on_stop(records: Records, end: Callable[[], None]) -> Iterator[None]:
+    """While inside, SIGTERM and SIGINT ask the ranks to save and end; a second one calls `end`.
 
-    torchrun is not told the first time: it would give the ranks its own time limit and call their end a failure.
+    torchrun is not told the first time: it would give the ranks its own time limit and call their end a failure. A rank
+    takes SIGTERM for the same wish, so one without torchrun is killed.
     """
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         if records.stop_file.exists():
-            process.terminate()
+            end()
         records.stop_file.touch()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
