@@ -31,6 +31,10 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "small"
 
 
+#: Between what the job measured and what its published model reaches.
+MOST_DIFFERENCE = 0.005
+
+
 class Twin(NamedTuple):
     """What one of the examples has to reach."""
 
@@ -39,8 +43,6 @@ class Twin(NamedTuple):
     measure: Callable[[Path, EvaluationDataset, Dataset], float]
     """Loads the published model with the library alone and returns its NDCG@10 on the rows of an evaluation set."""
     processes: int = 1
-    most_difference: float = 0.005
-    """Between that and what the job measured; merging adapters rounds them to the precision of the weights."""
 
 
 TWINS = {
@@ -49,7 +51,7 @@ TWINS = {
     "reranker": Twin(0.15, ndcg_of_scores),
     "router": Twin(0.2, ndcg_of_embeddings),
     "two-sets": Twin(0.5, ndcg_of_embeddings, processes=2),
-    "vlm-lora": Twin(0.4, ndcg_of_embeddings, most_difference=0.02),
+    "vlm-lora": Twin(0.4, ndcg_of_embeddings),
 }
 
 
@@ -70,7 +72,7 @@ def test_a_small_example_gets_better_and_publishes_what_it_measured(name: str, h
         assert score.final is not None
         assert score.final - score.baseline >= TWINS[name].least_gain, held_out.name
         measured = TWINS[name].measure(published, held_out, rows_of(held_out, tmp_path))
-        assert measured == pytest.approx(score.final, abs=TWINS[name].most_difference), held_out.name
+        assert measured == pytest.approx(score.final, abs=MOST_DIFFERENCE), held_out.name
 
 
 def test_every_small_example_is_trained() -> None:

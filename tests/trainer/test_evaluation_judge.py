@@ -177,6 +177,30 @@ def test_a_model_that_is_no_better_is_not_kept(workspace: Workspace) -> None:
     assert judge.best.step == 3
 
 
+def test_a_model_with_adapters_is_measured_as_it_is_published(workspace: Workspace) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    from finetune_api.model import Lora
+    from finetune_trainer.model.adapters import add_adapters
+
+    halved = {"model_kwargs": {"dtype": torch.bfloat16}, "device": "cpu"}
+    model = SentenceTransformer(str(workspace.base_model), **halved)
+    add_adapters(model, Lora(rank=4))
+    disturb(model)
+    judge = appoint(workspace, config_of(SETS), model)
+    names = [name for name, _ in model.named_parameters()]
+
+    judge.measure(3)
+
+    again = appoint(workspace, config_of(SETS), SentenceTransformer(str(judge.session.best.folder), **halved))
+    again.best = None
+    again.measure(3)
+    measured, published = ([one.sample.values for one in each.best.measurements] for each in (judge, again))
+    assert measured == published
+    assert [name for name, _ in model.named_parameters()] == names
+
+
 def test_sets_of_a_few_queries_are_told_to_say_nothing_sure(workspace: Workspace, tmp_path: Path) -> None:
     from finetune_trainer.evaluation.measurement import Measurement, Sample, Scores
 

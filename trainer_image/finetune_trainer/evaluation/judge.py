@@ -28,6 +28,7 @@ from finetune_trainer.evaluation.pairs import PairScorer
 from finetune_trainer.evaluation.shares import Shares
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.gate import confidence_of
+from finetune_trainer.model.adapters import merged
 from finetune_trainer.model.inputs import InputReader
 from finetune_trainer.model.load import autocast_dtype
 from finetune_trainer.model.save import save_model
@@ -64,10 +65,10 @@ class Judge:
         log("baseline", scores_of(self.baseline))
 
     def measure(self, step: int) -> None:
-        """Measure the model after `step`, and keep it if it is the best so far."""
+        """Measure the model after `step` as it would be published, and keep it if it is the best so far."""
         if not self.evaluations:
             return
-        with self.session.tracker.stage(Stage.EVALUATING):
+        with self.session.tracker.stage(Stage.EVALUATING), merged(self.model):
             measured = measure(self.evaluations, self.reader)
         scores = scores_of(measured)
         self.session.tracker.measured(scores, step=step)

@@ -1,4 +1,4 @@
-"""Low-rank adapters: added for training, merged into copies of the weights where the model is written."""
+"""Low-rank adapters: added for training, merged into copies of the weights where the model is measured or written."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -71,9 +71,9 @@ def linear_layers(backbone: PreTrainedModel) -> list[str]:
 
 @contextmanager
 def merged(model: SentenceTransformer | CrossEncoder) -> Iterator[None]:
-    """Show the model as one without adapters that gives the same, for as long as it is written; then as it was.
+    """Show the model as the one without adapters that is published, while it is measured or written; then as it was.
 
-    The weights that training goes on with are not touched: merged copies, in main memory, stand in for their layers.
+    The weights that training goes on with are not touched: merged copies stand in for their layers.
     """
     backbone = model.transformers_model
     layers = {name: module for name, module in model.named_modules() if isinstance(module, Adapted)}
@@ -95,7 +95,7 @@ def merged(model: SentenceTransformer | CrossEncoder) -> Iterator[None]:
 def merge(layer: Adapted) -> nn.Module:
     """Return a copy of the layer below the adapter with the adapter's weights added, summed in float32."""
     base = cast("nn.Linear", layer.get_base_layer())
-    weight = (base.weight.float() + layer.get_delta_weight(ADAPTER).float()).to(base.weight.dtype).cpu()
+    weight = (base.weight.float() + layer.get_delta_weight(ADAPTER).float()).to(base.weight.dtype)
     memo = {id(base.weight): nn.Parameter(weight, requires_grad=False)}
     plain: nn.Module = copy.deepcopy(base, memo)
     return plain
