@@ -161,7 +161,7 @@ def test_a_commit_of_someone_else_meanwhile_stays_and_ours_goes_on_top(
     assert sorted(newest["files"]) == sorted([".gitattributes", "LICENSE", *MODEL_PATHS])
     assert result.reason is Reason.PUBLISHED
     assert result.warnings == [
-        "1 files of earlier content were removed: adapter_config.json",
+        "1 file of earlier content was removed: adapter_config.json",
         "another commit came in while publishing; this run's commit is on top of it",
     ]
 

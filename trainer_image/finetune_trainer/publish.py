@@ -172,7 +172,9 @@ def conclude(target: Target, committed: Committed, *, tag: str, warnings: tuple[
     if tagged is None:
         notes.append("the Hub has no tags: a repeated run finds the commit by its message")
     if committed.removed:
-        notes.append(f"{len(committed.removed)} files of earlier content were removed: {_some(committed.removed)}")
+        number = len(committed.removed)
+        files = "1 file of earlier content was" if number == 1 else f"{number} files of earlier content were"
+        notes.append(f"{files} removed: {_some(committed.removed)}")
     if committed.overtaken:
         notes.append("another commit came in while publishing; this run's commit is on top of it")
     message = f"Published as {target.repository}@{committed.commit[:12]}."
