@@ -156,11 +156,51 @@ def test_two_ranks_measure_a_reranker_as_one_process_does(
     shared = start_gang(measure_in_gang, workspace, sets, reranker).results()
 
     # 33 queries with 6 candidates; of the other sets' pairs, about half are among them already.
-    distinct = sum(one["images_opened"] for one in shared)
+    distinct = sum(one["pairs"] for one in shared)
     assert 6 * QUERIES < distinct < 6 * QUERIES + QUERIES
     assert [one["rounds"] for one in shared] == [-(-((distinct + 1) // 2) // 16)] * 2
     for one in shared:
         assert_close(one["measured"], alone)
+
+
+def test_a_page_of_many_pairs_is_prepared_once_per_batch_and_scores_the_same(
+    workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import nullcontext
+
+    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.evaluation import pairs
+
+    counts, measured = [], []
+    for is_once in (True, False):
+        if not is_once:
+            monkeypatch.setattr(pairs, "images_once", nullcontext)
+        scorer = pair_scorer(workspace, reranker, Ranks())
+        processor = CountingProcessor(scorer.model[0].processor.image_processor)
+        scorer.model[0].processor.image_processor = processor
+        measured.append([one.sample.values for one in measure_all(prepared[1:2], scorer, workspace)])
+        counts.append(processor.images)
+
+    num_batches = -(-6 * QUERIES // 16)
+    assert counts[1] == 6 * QUERIES
+    assert QUERIES <= counts[0] < QUERIES + num_batches  # a page whose pairs begin in one batch may end in the next
+    assert measured[0] == measured[1]
+
+
+class CountingProcessor:
+    """An image processor that counts what it prepares."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.images = inner, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __call__(self, images: Any, **settings: Any) -> Any:
+        from finetune_trainer.model.pair_images import flatten
+
+        self.images += len(list(flatten(images)))
+        return self.inner(images, **settings)
 
 
 def assert_close(found: Any, expected: Any) -> None:
@@ -223,6 +263,7 @@ def measure_in_gang(workspace: Workspace, prepared: list[PreparedEvaluation], re
 
     opened: list[Path] = []
     rounds: list[int] = []
+    scored: list[int] = []
     open_image = inputs.open_image
 
     def open_and_count(path: Path) -> Any:
@@ -236,8 +277,16 @@ def measure_in_gang(workspace: Workspace, prepared: list[PreparedEvaluation], re
         if reranker is None
         else pair_scorer(workspace, reranker, ranks, **settings)
     )
+    if reranker is not None:
+        predict = reader.model.predict
+
+        def predict_and_count(pairs: Any, **settings: Any) -> Any:
+            scored.append(len(pairs))
+            return predict(pairs, **settings)
+
+        reader.model.predict = predict_and_count
     measured = measure_all(prepared, reader, workspace)
-    return {"measured": measured, "rounds": len(rounds), "images_opened": len(opened)}
+    return {"measured": measured, "rounds": len(rounds), "images_opened": len(opened), "pairs": sum(scored)}
 
 
 @pytest.mark.parametrize("autocast", [False, True], ids=["weights", "autocast"])

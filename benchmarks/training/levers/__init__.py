@@ -9,7 +9,7 @@ from benchmarks.training.levers.evaluation import measure_baseline, measure_dime
 from benchmarks.training.levers.finding import Finding
 from benchmarks.training.levers.graphs import measure_graphs
 from benchmarks.training.levers.mini_batch import measure_loss_stage, measure_mini_batch
-from benchmarks.training.levers.pairs import measure_pairs
+from benchmarks.training.levers.pairs import measure_candidates, measure_pairs
 from benchmarks.training.levers.resizing import measure_resizing
 from benchmarks.training.levers.setting import Setting, build_setting
 from benchmarks.training.levers.workers import measure_workers
@@ -24,6 +24,7 @@ LEVERS: dict[str, Callable[[Setting], list[Finding]]] = {
     "deduplication": measure_deduplication,
     "resizing": measure_resizing,
     "pairs": measure_pairs,
+    "candidates": measure_candidates,
     "workers": measure_workers,
 }
 

@@ -1,7 +1,8 @@
-"""Pages that the loss of a reranker puts into several pairs: prepared once, or for every pair as the library does."""
+"""Pages of several pairs of a reranker, in a loss or an evaluation: prepared once, or for every pair."""
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from PIL.Image import Image
 from sentence_transformers import CrossEncoder
@@ -10,10 +11,15 @@ from sentence_transformers.cross_encoder.losses import CachedMultipleNegativesRa
 
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
-from finetune_trainer.training.pair_images import images_once, remember
+from finetune_trainer.distributed.ranks import Ranks
+from finetune_trainer.evaluation.dataset import Candidates, RerankingSet
+from finetune_trainer.evaluation.pairs import PairScorer
+from finetune_trainer.evaluation.shares import Shares
+from finetune_trainer.model.pair_images import images_once, remember
 from finetune_trainer.training.rows import RowReader, read_rows
 
 ROWS, NEGATIVES = 8, 4
+CANDIDATES, BATCH_SIZE = 8, 16
 
 
 def measure_pairs(setting: Setting) -> list[Finding]:
@@ -24,6 +30,44 @@ def measure_pairs(setting: Setting) -> list[Finding]:
     off, on = seconds_of(*(step(setting, model, loss, is_once=is_once) for is_once in (False, True)))
     note = f"{counts[False]} pages preprocessed instead of {counts[True]}"
     return [Finding(f"reranker, {ROWS} rows with {NEGATIVES} negatives of the batch", "s per step", off, on, note)]
+
+
+def measure_candidates(setting: Setting) -> list[Finding]:
+    """An evaluation with candidates, pair after pair, or pairs of the same page together and the page prepared once."""
+    model = build_reranker(setting).eval()
+    dataset = rank_held_out(setting)
+    pairs = [
+        (query, dataset.documents.cells[row])
+        for query, one in zip(dataset.queries.cells, dataset.candidates, strict=True)
+        for row in one.rows
+    ]
+
+    def pair_after_pair() -> None:
+        for start in range(0, len(pairs), BATCH_SIZE):
+            read = [
+                (setting.reader.read(query, "text"), setting.reader.read(page, "image"))
+                for query, page in pairs[start : start + BATCH_SIZE]
+            ]
+            model.predict(read, batch_size=BATCH_SIZE, show_progress_bar=False)
+
+    def page_after_page() -> None:
+        PairScorer(model, setting.reader, Shares(Ranks(), batch_size=BATCH_SIZE)).read([dataset])
+
+    off, on = (1000 * seconds / len(pairs) for seconds in seconds_of(pair_after_pair, page_after_page))
+    counts = [count_images(model, work) for work in (pair_after_pair, page_after_page)]
+    note = f"{counts[0]} pages preprocessed instead of {counts[1]}"
+    return [Finding(f"reranker's evaluation, {CANDIDATES} candidates per query", "ms per pair", off, on, note)]
+
+
+def rank_held_out(setting: Setting) -> RerankingSet:
+    """Return the held-out queries, each with its page and those of the next ones."""
+    held_out = setting.held_out
+    numbers = {name: number for number, name in enumerate(held_out.documents.ids)}
+    answers = [numbers[next(iter(held_out.relevant[query]))] for query in held_out.queries.ids]
+    shown = [[answers[(first + step) % len(answers)] for step in range(CANDIDATES)] for first in range(len(answers))]
+    given = np.arange(CANDIDATES) < 1
+    candidates = [Candidates(rows=rows, num_relevant=1, given=given) for rows in shown]
+    return RerankingSet("held-out", held_out.queries, held_out.documents, candidates, ranked=False)
 
 
 def build_reranker(setting: Setting) -> CrossEncoder:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from sentence_transformers import CrossEncoder
 
 from finetune_trainer.data.manifest import Modality
 from finetune_trainer.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet
-from finetune_trainer.evaluation.shares import Shares, longest_first
+from finetune_trainer.evaluation.shares import Shares
 from finetune_trainer.model.inputs import InputReader
+from finetune_trainer.model.pair_images import images_once, remember
 from finetune_trainer.model.precision import float32_scores
 
 #: Cell and modality of the query, then of the document.
@@ -54,20 +56,22 @@ class PairScorer:
         pairs = list(dict.fromkeys(pair for dataset in sets for pair in _pairs_of(dataset)))
         with float32_scores(self.model):
             scores = self.shares.compute(
-                longest_first([_length(pair) for pair in pairs]),
+                _in_order(pairs),
                 lambda indices: self._predict([pairs[index] for index in indices]),
                 what="pairs",
             )
         return PairScores({pair: row for row, pair in enumerate(pairs)}, scores[:, 0].numpy())
 
     def _predict(self, pairs: Sequence[Pair]) -> torch.Tensor:
-        inputs = [
-            (self.reader.read(query, modality), self.reader.read(document, document_modality))
-            for query, modality, document, document_modality in pairs
-        ]
-        scores: torch.Tensor = self.model.predict(
-            inputs, batch_size=len(inputs), convert_to_tensor=True, show_progress_bar=False
-        )
+        read = {half: self.reader.read(*half) for pair in pairs for half in _halves(pair)}
+        for half in read.values():
+            if isinstance(half, Image):
+                remember(half)
+        inputs = [tuple(read[half] for half in _halves(pair)) for pair in pairs]
+        with images_once(self.model):
+            scores: torch.Tensor = self.model.predict(
+                inputs, batch_size=len(inputs), convert_to_tensor=True, show_progress_bar=False
+            )
         return scores[:, None]
 
 
@@ -87,6 +91,19 @@ def _pair(queries: Items, query: str, documents: Items, document: str) -> Pair:
     return query, queries.modality, document, documents.modality
 
 
-def _length(pair: Pair) -> int:
+def _halves(pair: Pair) -> tuple[tuple[str, Modality], tuple[str, Modality]]:
     query, modality, document, document_modality = pair
-    return (len(query) if modality == "text" else 0) + (len(document) if document_modality == "text" else 0)
+    return (query, modality), (document, document_modality)
+
+
+def _in_order(pairs: Sequence[Pair]) -> list[int]:
+    """Return pair numbers so that neighbours have much in common: the length of their texts, or the same page."""
+
+    def place(number: int) -> tuple[int, str]:
+        halves = _halves(pairs[number])
+        (document, modality) = halves[1]
+        if modality == "image":
+            return 0, document
+        return -sum(len(cell) for cell, modality in halves if modality == "text"), ""
+
+    return sorted(range(len(pairs)), key=place)

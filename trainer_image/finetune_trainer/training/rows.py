@@ -15,7 +15,7 @@ from finetune_api.losses import Label
 from finetune_api.workspace import Workspace
 from finetune_trainer.data.manifest import Column, PreparedTrain
 from finetune_trainer.model.inputs import InputReader, ModelInput
-from finetune_trainer.training.pair_images import flatten, images_once, remember
+from finetune_trainer.model.pair_images import flatten, images_once, remember
 from finetune_trainer.training.shared_memory import share
 
 #: Reserved by the library for the set that a row comes from, where there are several.

@@ -12,7 +12,7 @@ import torch
 from PIL.Image import Image
 from torch.utils.data import get_worker_info
 
-from finetune_trainer.training.pair_images import PREPARED
+from finetune_trainer.model.pair_images import PREPARED
 
 
 def share(batch: Any) -> None:  # noqa: ANN401 - nested as the collator likes it

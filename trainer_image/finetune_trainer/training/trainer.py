@@ -14,10 +14,10 @@ from torch.nn import Module, ParameterList
 from transformers.trainer import TRAINER_STATE_NAME
 
 from finetune_trainer.distributed.ranks import Ranks
+from finetune_trainer.model.pair_images import images_once
 from finetune_trainer.training.gradients import average_gradients, make_equal, trained_parameters
 from finetune_trainer.training.mini_batches import MiniBatches, RandomState, cached_loss
 from finetune_trainer.training.mixture import MixedBatches
-from finetune_trainer.training.pair_images import images_once
 from finetune_trainer.training.rows import SET
 from finetune_trainer.training.weights import changing_buffers, read_weights, write_weights
 

@@ -1,7 +1,8 @@
-"""Images that the losses of rerankers put into many pairs, prepared once.
+"""Images that are in many pairs of a reranker, prepared once.
 
-The losses make pairs of the columns and preprocess each pair when its turn comes: an image that is a positive, a
-negative of other queries, and part of a cached mini-batch comes up six times in a step and more. Here an image carries
+Losses make pairs of the columns and preprocess each pair when its turn comes: an image that is a positive, a
+negative of other queries, and part of a cached mini-batch comes up six times in a step and more. So does a page in an
+evaluation, where it is a candidate of several queries. Here an image carries
 what the image processor made of it; copies of the image, of which the library makes several, carry the same.
 """
 
