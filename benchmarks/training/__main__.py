@@ -17,6 +17,7 @@ writes build/benchmarks/training-*.json. Exits with 1 if a goal is not reached.
 """
 SMALL_ROWS, SMALL_HELD_OUT = 640, 48
 TEXT_ROWS, TEXT_HELD_OUT = 128, 48
+RERANKER_ROWS, RERANKER_HELD_OUT = 960, 48
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str]) -> int:
                 return run_small(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
             case "text":
                 return run_text(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
+            case "reranker":
+                return run_reranker(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
             case "gpu":
                 return run_gpu(Path(folder), options)
             case _:
@@ -47,11 +50,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     small.add_argument("--rows", type=int, default=SMALL_ROWS, help="training rows (%(default)s)")
     text = scales.add_parser("text", help="all-MiniLM-L6-v2 on Debian's manuals, minutes on 2 CPU cores")
     text.add_argument("--rows", type=int, default=TEXT_ROWS, help="training rows (%(default)s)")
+    reranker = scales.add_parser("reranker", help="tiny Qwen3-VL as reranker of drawn A4 pages, minutes on 2 CPU cores")
+    reranker.add_argument("--rows", type=int, default=RERANKER_ROWS, help="labeled pairs to train on (%(default)s)")
     gpu = scales.add_parser("gpu", help="the published model and dataset on GPUs")
     gpu.add_argument("--model", type=Path, required=True, help="folder of Qwen3-VL-Embedding-2B or one like it")
     gpu.add_argument("--dataset", type=Path, required=True, help="folder of the dataset, subsets train and eval")
     gpu.add_argument("--rows", type=int, default=10_000, help="training rows (%(default)s)")
-    for scale in (small, text, gpu):
+    for scale in (small, text, reranker, gpu):
         scale.add_argument("--rounds", type=int, default=1, help="runs of each side, in turn (%(default)s)")
         scale.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="ranks of each case (1 2)")
     levers = scales.add_parser("levers", help="each lever of the trainer's speed on its own, on and off")
@@ -77,12 +82,21 @@ def run_text(folder: Path, *, rows: int, rounds: int, processes: list[int]) -> i
     return 0 if compare("training-text", recipe, folder, processes=processes, rounds=rounds) else 1
 
 
+def run_reranker(folder: Path, *, rows: int, rounds: int, processes: list[int]) -> int:
+    """Build the inputs of the rerankers' scale and compare both sides on them."""
+    from benchmarks.training.compare import compare  # noqa: PLC0415 - help comes without delay
+    from benchmarks.training.small import build_small_reranker  # noqa: PLC0415 - as above
+
+    recipe = build_small_reranker(folder, rows=rows, held_out=RERANKER_HELD_OUT)
+    return 0 if compare("training-reranker", recipe, folder, processes=processes, rounds=rounds) else 1
+
+
 def run_gpu(folder: Path, options: argparse.Namespace) -> int:
     """Compare both sides on a model and a dataset that are there; refuses to start without enough GPUs."""
     import torch  # noqa: PLC0415 - takes seconds
 
     from benchmarks.training.compare import compare  # noqa: PLC0415 - help comes without delay
-    from benchmarks.training.recipe import gpu_recipe  # noqa: PLC0415 - as above
+    from benchmarks.training.embedders import gpu_recipe  # noqa: PLC0415 - as above
 
     visible = torch.cuda.device_count()
     processes = [number for number in options.processes if number <= visible]

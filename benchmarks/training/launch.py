@@ -22,7 +22,7 @@ class Ran:
     cpu_seconds: float
     """Of all its processes; what is left to compare by where others compute on the same cores."""
     peak_bytes: int
-    """Resident memory of all its processes together, at its highest; sampled, shared pages counted in each."""
+    """Resident memory of all its processes together, at its highest; sampled. Pages that several share count once."""
 
 
 def launch(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Ran:

@@ -1,9 +1,9 @@
-"""The small scale's dataset: scanned-looking A4 pages at 150 dpi as JPEG, a question for each, one hard negative."""
+"""The small scales' pages: scanned-looking A4 pages at 150 dpi as JPEG, a question for each, one hard negative."""
 
 import io
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,6 @@ NUM_TEXTS = 8
 """Different texts that pages are printed with."""
 SHARED_NEGATIVES = 5
 """Every so many rows the hard negative is another row's page, as it happens in real sets."""
-FEATURES = Features({"query": Value("string"), "image": ImageFeature(), "negative_0": ImageFeature()})
 ATTRIBUTES = {
     "color": tuple(FIGURE_COLORS),
     "kind": FIGURE_KINDS,
@@ -43,20 +42,34 @@ def build_dataset(folder: Path, *, rows: int, held_out: int) -> None:
     split = split_pages(num_held_out=held_out, repeats=1)
     rng = random.Random(0)
     train_pages = [rng.choice(split.train) for _ in range(rows)]
+    for name, pages, seed in (("train", train_pages, 1), ("test", split.held_out, 2)):
+        positives = place_on_sheets(pages, seed=seed)
+        shared = SHARED_NEGATIVES if name == "train" else 0
+        columns: dict[str, Sequence[str | Sheet]] = {
+            "query": [rng.choice(build_questions(page)) for page in pages],
+            "image": positives,
+            "negative_0": list(choose_negatives(positives, rng=rng, shared_every=shared)),
+        }
+        write_table(folder, name, columns)
+
+
+def place_on_sheets(pages: Sequence[Page], *, seed: int) -> list[Sheet]:
+    """Return a sheet for each page; equal pages differ in their print."""
+    return [Sheet(page, seed * 1_000_000 + number) for number, page in enumerate(pages)]
+
+
+def write_table(folder: Path, split: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write one split; columns of sheets become images, each sheet drawn once, on all cores."""
+    sheets = list(dict.fromkeys(cell for cells in columns.values() for cell in cells if isinstance(cell, Sheet)))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for name, pages, seed in (("train", train_pages, 1), ("test", split.held_out, 2)):
-            positives = [Sheet(page, seed * 1_000_000 + number) for number, page in enumerate(pages)]
-            shared = SHARED_NEGATIVES if name == "train" else 0
-            negatives = list(choose_negatives(positives, rng=rng, shared_every=shared))
-            sheets = list(dict.fromkeys([*positives, *negatives]))
-            drawn = dict(zip(sheets, pool.map(draw_sheet, sheets, chunksize=8), strict=True))
-            columns = {
-                "query": [rng.choice(build_questions(page)) for page in pages],
-                "image": [as_cell(drawn[sheet], number) for number, sheet in enumerate(positives)],
-                "negative_0": [as_cell(drawn[sheet], number) for number, sheet in enumerate(negatives)],
-            }
-            folder.mkdir(parents=True, exist_ok=True)
-            Dataset.from_dict(columns, features=FEATURES).to_parquet(folder / f"{name}-00000-of-00001.parquet")
+        drawn = dict(zip(sheets, pool.map(draw_sheet, sheets, chunksize=8), strict=True))
+    features, filled = {}, {}
+    for name, cells in columns.items():
+        is_image = isinstance(cells[0], Sheet)
+        features[name] = ImageFeature() if is_image else Value("string" if isinstance(cells[0], str) else "float32")
+        filled[name] = [as_cell(drawn[cell], number) if is_image else cell for number, cell in enumerate(cells)]
+    folder.mkdir(parents=True, exist_ok=True)
+    Dataset.from_dict(filled, features=Features(features)).to_parquet(folder / f"{split}-00000-of-00001.parquet")
 
 
 def choose_negatives(positives: Sequence[Sheet], *, rng: random.Random, shared_every: int) -> Iterator[Sheet]:

@@ -60,7 +60,7 @@ def run_reference(recipe: Recipe, folder: Path, *, processes: int) -> Measured:
     folder.mkdir(parents=True)
     job = folder / "recipe.json"
     job.write_text(recipe.model_dump_json())
-    script = ["--module", "benchmarks.training.reference", str(job), str(folder)]
+    script = ["--module", recipe.script, str(job), str(folder)]
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *script]
     command = [sys.executable, *(torchrun if processes > 1 else ["-m", *script[1:]])]
     ran = launch(command, environment=ENVIRONMENT | caches(folder), log=folder / "log.txt")
@@ -141,10 +141,14 @@ def caches(folder: Path) -> dict[str, str]:
 
 def build_config(recipe: Recipe, *, processes: int) -> RunConfig:
     """Return the recipe as the operator hands it to the trainer."""
-    columns = {"query": recipe.query, "positive": recipe.positive}
     train, held_out = recipe.train, recipe.evaluation
     spec: dict[str, Any] = {
-        "model": {"source": "pvc://model", "dtype": recipe.dtype, "processorKwargs": recipe.processor_kwargs},
+        "model": {
+            "kind": recipe.kind,
+            "source": "pvc://model",
+            "dtype": recipe.dtype,
+            "processorKwargs": recipe.processor_kwargs,
+        },
         "data": {
             "train": [
                 {
@@ -153,7 +157,7 @@ def build_config(recipe: Recipe, *, processes: int) -> RunConfig:
                     "subset": train.subset,
                     "split": train.split,
                     "limit": recipe.rows,
-                    "columns": {**columns, "negatives": list(train.negatives)},
+                    "columns": recipe.train_columns(),
                 }
             ],
             "evaluation": [
@@ -162,15 +166,12 @@ def build_config(recipe: Recipe, *, processes: int) -> RunConfig:
                     "source": "pvc://dataset",
                     "subset": held_out.subset,
                     "split": held_out.split,
-                    "columns": {**columns, "negatives": list(held_out.negatives)},
+                    "columns": recipe.evaluation_columns(),
                 }
             ],
         },
         "training": {
-            "loss": {
-                "name": "CachedMultipleNegativesRankingLoss",
-                "matryoshkaDimensions": list(recipe.dimensions),
-            },
+            "loss": recipe.loss(),
             "perDeviceTrainBatchSize": recipe.batch_size // processes,
             "learningRate": recipe.learning_rate,
             "warmupRatio": recipe.warmup_ratio,

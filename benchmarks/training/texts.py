@@ -4,12 +4,12 @@ from pathlib import Path
 
 from datasets import Dataset, load_dataset
 
-from benchmarks.training.recipe import Recipe, text_recipe
+from benchmarks.training.embedders import EmbedderRecipe, text_recipe
 from examples.inputs import manuals, minilm
 from examples.inputs.cache import ensure_built
 
 
-def build_texts(folder: Path, *, rows: int, held_out: int) -> Recipe:
+def build_texts(folder: Path, *, rows: int, held_out: int) -> EmbedderRecipe:
     """Write model and dataset below `folder`; return the recipe for them. Beside each row stands another section."""
     print("fetching manuals and model, if they are not there", flush=True)
     pairs = load_dataset(str(ensure_built("manuals", manuals.build)), "pairs", cache_dir=str(folder / "cache"))

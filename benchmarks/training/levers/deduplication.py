@@ -2,7 +2,7 @@
 
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
-from benchmarks.training.reference import load_rows
+from benchmarks.training.reference.shared import load_rows
 
 
 def measure_deduplication(setting: Setting) -> list[Finding]:

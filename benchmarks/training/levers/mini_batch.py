@@ -10,9 +10,9 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss, MatryoshkaLoss
 
+from benchmarks.training.embedders import PUBLISHED_DIMENSIONS
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
-from benchmarks.training.recipe import PUBLISHED_DIMENSIONS
 from finetune_trainer.losses.arguments import AUTO_ACCELERATOR, automatic_on_cpu
 from finetune_trainer.training.rows import RowCollator, RowReader, read_rows
 

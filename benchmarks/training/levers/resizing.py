@@ -7,10 +7,11 @@ from typing import Any
 import datasets
 from transformers import AutoImageProcessor
 
+from benchmarks.training.embedders import PUBLISHED_PIXELS
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
-from benchmarks.training.recipe import PUBLISHED_PIXELS, Recipe
-from benchmarks.training.reference import load_rows
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.reference.shared import load_rows
 from finetune_trainer.data.images import ImageStore
 from finetune_trainer.data.reduction import Reduction
 from finetune_trainer.model.inputs import open_image

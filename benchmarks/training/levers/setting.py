@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from sentence_transformers import SentenceTransformer
 
+from benchmarks.training.embedders import EmbedderRecipe
 from benchmarks.training.launch import launch
-from benchmarks.training.recipe import Recipe
 from benchmarks.training.sides import build_config, lay_out
 from benchmarks.training.small import build_small
 from finetune_api.contract import RunConfig
@@ -24,7 +24,7 @@ ROWS, HELD_OUT = 160, 32
 class Setting:
     """Prepared inputs and the loaded base model."""
 
-    recipe: Recipe
+    recipe: EmbedderRecipe
     config: RunConfig
     workspace: Workspace
     inputs: InputsManifest

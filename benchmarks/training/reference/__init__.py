@@ -1,0 +1,1 @@
+"""The published recipes as people write them: one script each and the library, nothing else."""
