@@ -14,6 +14,7 @@ from tests.trainer.gang import start_gang
 from tests.trainer.train_inputs import draw_pages, prepare_sets, run_config, text_set
 from tests.trainer.trainers import (
     CACHED,
+    DENSE_RERANKER,
     PLAIN,
     SAVE_EACH_STEP,
     VLM_RERANKER,
@@ -87,8 +88,8 @@ def sets_with_losses_of_their_own(root: Path, model: Path) -> RunConfig:
     return config
 
 
-def reranker_of_images(root: Path, model: Path) -> RunConfig:
-    config = run_config(model=VLM_RERANKER, training=SHORT_RERANKING, **SAVE_EACH_STEP)
+def reranker_of_images(root: Path, model: Path, *, reranker: dict[str, Any] = VLM_RERANKER) -> RunConfig:
+    config = run_config(model=reranker, training=SHORT_RERANKING, **SAVE_EACH_STEP)
     questions, pages = draw_pages(Workspace(root), count=12)
     prepare_sets(
         root,
@@ -99,6 +100,10 @@ def reranker_of_images(root: Path, model: Path) -> RunConfig:
     return config
 
 
+def reranker_with_a_new_layer(root: Path, model: Path) -> RunConfig:
+    return reranker_of_images(root, model, reranker=DENSE_RERANKER)
+
+
 def with_seed(config: RunConfig, seed: int) -> RunConfig:
     training = config.spec.training.model_copy(update={"seed": seed})
     return config.model_copy(update={"spec": config.spec.model_copy(update={"training": training})})
@@ -106,8 +111,12 @@ def with_seed(config: RunConfig, seed: int) -> RunConfig:
 
 @pytest.mark.parametrize(
     ("make", "model", "world_size"),
-    [(reranker_of_images, "generative_model", 2), (adapters_in_accumulated_batches, "embedding_model", 1)],
-    ids=["reranker-of-images", "adapters-with-dropout"],
+    [
+        (reranker_of_images, "generative_model", 2),
+        (reranker_with_a_new_layer, "generative_model", 2),
+        (adapters_in_accumulated_batches, "embedding_model", 1),
+    ],
+    ids=["reranker-of-images", "reranker-with-a-new-layer", "adapters-with-dropout"],
 )
 def test_the_same_seed_gives_the_same_losses_and_weights_twice(
     make: Callable[[Path, Path], RunConfig],
@@ -131,7 +140,7 @@ def test_the_same_seed_gives_the_same_losses_and_weights_twice(
 @pytest.mark.parametrize("world_size", [1, 2])
 @pytest.mark.parametrize(
     "make",
-    [adapters_in_accumulated_batches, sets_with_losses_of_their_own, reranker_of_images],
+    [adapters_in_accumulated_batches, sets_with_losses_of_their_own, reranker_of_images, reranker_with_a_new_layer],
     ids=lambda f: f.__name__,
 )
 def test_a_training_resumed_after_any_step_ends_with_the_weights_of_an_undisturbed_one(
@@ -141,7 +150,7 @@ def test_a_training_resumed_after_any_step_ends_with_the_weights_of_an_undisturb
     generative_model: Path,
     tmp_path: Path,
 ) -> None:
-    model = generative_model if make is reranker_of_images else embedding_model
+    model = generative_model if make in (reranker_of_images, reranker_with_a_new_layer) else embedding_model
     config = make(tmp_path / "whole", model)
 
     found, *_ = start_gang(

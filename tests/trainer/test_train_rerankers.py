@@ -1,5 +1,6 @@
-"""Rerankers on one and two ranks: pairs, rows with negatives and lists, of texts and of images."""
+"""Rerankers with either head on one and two ranks: pairs, rows with negatives and lists, of texts and of images."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from finetune_api.losses import Label
 from finetune_api.workspace import Workspace
 from tests.trainer.gang import start_gang
 from tests.trainer.train_inputs import CellsOfSet, draw_pages, prepare_sets, run_config, text_set
-from tests.trainer.trainers import CACHED, VLM_RERANKER, open_session, open_trainer, train_in_turn
+from tests.trainer.trainers import CACHED, PLAIN, RERANKERS, open_session, open_trainer, train_in_turn
 
 ROWS = 8
 LIST = [[1.0, 0.0, 0.5], [0.0, 1.0]] * (ROWS // 2)
@@ -24,6 +25,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generative")
     build_tiny_qwen3_vl_checkpoint(folder, sentences=["is this a red page with 1 chart", "the page in question"])
     return folder
+
+
+@pytest.fixture(params=RERANKERS)
+def head(request: pytest.FixtureRequest) -> str:
+    """What makes the score."""
+    return str(request.param)
 
 
 def columns_of(document: str) -> dict[str, str]:
@@ -45,13 +52,13 @@ def lists(documents: Sequence[str], queries: Sequence[str], **settings: Any) -> 
     return text_set("pages", cells, label=Label.SCORES, **settings)
 
 
-def job(loss: str, document: str, *, batch_size: int) -> RunConfig:
+def job(head: str, loss: str, document: str, *, batch_size: int) -> RunConfig:
     training = {"loss": {"name": loss}, "perDeviceTrainBatchSize": batch_size, "maxSteps": 3, "learningRate": 1e-3}
     data = {"train": [{"name": "pages", "source": "hf://demo/pages", "columns": columns_of(document)}]}
-    return run_config(model=VLM_RERANKER, data=data, training=training, evaluation={})
+    return run_config(model=RERANKERS[head], data=data, training=training, evaluation={})
 
 
-def jobs(folder: Path, model: Path, *, batch_size: int) -> list[tuple[RunConfig, Path]]:
+def jobs(folder: Path, model: Path, head: str, *, batch_size: int) -> list[tuple[RunConfig, Path]]:
     """Write the workspaces of pairs and lists, of texts and of images."""
     questions = [f"is this page {n}" for n in range(ROWS)]
     texts = [f"the page number {n}" for n in range(ROWS)]
@@ -64,16 +71,18 @@ def jobs(folder: Path, model: Path, *, batch_size: int) -> list[tuple[RunConfig,
             ("ListNetLoss", "documents", lists, ["documents"]),
         ]
     ):
-        config, root = job(loss, document, batch_size=batch_size), folder / f"{number}"
+        config, root = job(head, loss, document, batch_size=batch_size), folder / f"{number}"
         documents = draw_pages(Workspace(root), count=ROWS)[1] if images else texts
         prepare_sets(root, config, model=model, sets=[set_of(documents, questions, images=images)])
         made.append((config, root))
     return made
 
 
-def test_two_ranks_train_a_reranker_as_one_process_with_the_same_global_batch(model: Path, tmp_path: Path) -> None:
-    together = start_gang(train_in_turn, jobs(tmp_path / "together", model, batch_size=2)).results()
-    (alone,) = start_gang(train_in_turn, jobs(tmp_path / "alone", model, batch_size=4), world_size=1).results()
+def test_two_ranks_train_a_reranker_as_one_process_with_the_same_global_batch(
+    model: Path, head: str, tmp_path: Path
+) -> None:
+    together = start_gang(train_in_turn, jobs(tmp_path / "together", model, head, batch_size=2)).results()
+    (alone,) = start_gang(train_in_turn, jobs(tmp_path / "alone", model, head, batch_size=4), world_size=1).results()
 
     for (_, losses), (_, expected) in zip(together[0], alone, strict=True):
         assert losses == pytest.approx(expected, rel=1e-4)
@@ -81,10 +90,19 @@ def test_two_ranks_train_a_reranker_as_one_process_with_the_same_global_batch(mo
     assert together[0] == together[1]
 
 
-def retrieval_rows(root: Path, model: Path, *, batch_size: int = 4, texts: bool = False, **training: Any) -> RunConfig:  # noqa: ANN401
+def retrieval_rows(  # noqa: PLR0913 - each is a part of its own
+    root: Path,
+    model: Path,
+    head: str,
+    *,
+    loss: str = CACHED,
+    batch_size: int = 4,
+    texts: bool = False,
+    **training: Any,  # noqa: ANN401
+) -> RunConfig:
     """Write a workspace of questions, a page that answers each, and one that does not."""
-    training = {"loss": {"name": CACHED}, "perDeviceTrainBatchSize": batch_size, "maxSteps": 1} | training
-    config = run_config(model=VLM_RERANKER, training=training, evaluation={})
+    training = {"loss": {"name": loss}, "perDeviceTrainBatchSize": batch_size, "maxSteps": 1} | training
+    config = run_config(model=RERANKERS[head], training=training, evaluation={})
     questions, pages = draw_pages(Workspace(root), count=8)
     documents = [f"the page number {n}" for n in range(8)] if texts else pages
     cells = {"query": questions[:4], "positive": documents[:4], "negative_0": documents[4:]}
@@ -113,14 +131,14 @@ def weights_after_training(jobs: Sequence[tuple[RunConfig, Path]]) -> list[tuple
     return found
 
 
-def test_two_ranks_end_with_the_same_weights_after_a_cached_loss_on_texts_and_on_images(
-    model: Path, tmp_path: Path
+def test_two_ranks_end_with_the_same_weights_after_rows_with_negatives_of_texts_and_of_images(
+    model: Path, head: str, tmp_path: Path
 ) -> None:
     steps = {"maxSteps": 2, "learningRate": 1e-3, "warmupRatio": 0}
     made = []
-    for name, texts in (("texts", True), ("images", False)):
-        config = retrieval_rows(tmp_path / name, model, batch_size=2, texts=texts, **steps)
-        made.append((config, tmp_path / name))
+    for loss, texts in itertools.product((CACHED, PLAIN), (True, False)):
+        root = tmp_path / f"{loss}-{'texts' if texts else 'images'}"
+        made.append((retrieval_rows(root, model, head, loss=loss, batch_size=2, texts=texts, **steps), root))
 
     by_rank = start_gang(weights_after_training, made).results()
 
@@ -165,8 +183,8 @@ def count_prepared(config: RunConfig, root: Path, workers: int, how: str) -> tup
     return num_pairs, num_images, weights.tolist()
 
 
-def test_an_image_is_prepared_once_a_step_however_many_pairs_it_is_in(model: Path, tmp_path: Path) -> None:
-    config = retrieval_rows(tmp_path / "run", model)
+def test_an_image_is_prepared_once_a_step_however_many_pairs_it_is_in(model: Path, head: str, tmp_path: Path) -> None:
+    config = retrieval_rows(tmp_path / "run", model, head)
 
     (plain,) = start_gang(count_prepared, config, tmp_path / "run", 0, "as the library does", world_size=1).results()
     (once,) = start_gang(count_prepared, config, tmp_path / "run", 0, "once", world_size=1).results()
@@ -179,12 +197,16 @@ def test_an_image_is_prepared_once_a_step_however_many_pairs_it_is_in(model: Pat
     assert in_workers[2] == plain[2]
 
 
-def test_the_saved_processor_is_the_models_own(model: Path, tmp_path: Path) -> None:
+def test_what_is_saved_has_the_modules_of_its_head_and_the_models_own_processor(
+    model: Path, head: str, tmp_path: Path
+) -> None:
     from sentence_transformers import CrossEncoder
 
-    config = retrieval_rows(tmp_path / "run", model)
+    config = retrieval_rows(tmp_path / "run", model, head)
 
     start_gang(train_in_turn, [(config, tmp_path / "run")], world_size=1).results()
 
     saved = CrossEncoder(str(tmp_path / "run/train/model"), device="cpu")
+    modules = {"language-model-head": ["Transformer", "LogitScore"], "dense-head": ["Transformer", "Pooling", "Dense"]}
+    assert [type(module).__name__ for module in saved] == modules[head]
     assert type(saved[0].processor.image_processor).__name__.startswith("Qwen2VLImageProcessor")

@@ -21,6 +21,18 @@ VLM_RERANKER: dict[str, Any] = {
         {"type": "LogitScore", "arguments": {"true_token": "1", "false_token": "0"}},
     ],
 }
+DENSE_RERANKER: dict[str, Any] = VLM_RERANKER | {
+    "modules": [
+        {"type": "Transformer", "arguments": {"transformer_task": "feature-extraction"}},
+        {"type": "Pooling", "arguments": {"pooling_mode": "lasttoken"}},
+        {
+            "type": "Dense",
+            "arguments": {"out_features": 1, "activation_function": "Identity", "module_output_name": "scores"},
+        },
+    ],
+}
+#: By what makes the score: the language model's own head, or a new layer on the last token.
+RERANKERS = {"language-model-head": VLM_RERANKER, "dense-head": DENSE_RERANKER}
 
 
 def open_session(config: RunConfig, workspace: Workspace, ranks: Any, *, attempt: int = 1) -> Any:  # noqa: ANN401
