@@ -159,6 +159,8 @@ def test_two_ranks_measure_a_reranker_as_one_process_does(
     distinct = sum(one["pairs"] for one in shared)
     assert 6 * QUERIES < distinct < 6 * QUERIES + QUERIES
     assert [one["rounds"] for one in shared] == [-(-((distinct + 1) // 2) // 16)] * 2
+    # All pairs of a page are one rank's; a page whose pairs do not end with the batch is opened in the next one again.
+    assert QUERIES <= sum(one["images_opened"] for one in shared) <= QUERIES + sum(one["rounds"] for one in shared)
     for one in shared:
         assert_close(one["measured"], alone)
 

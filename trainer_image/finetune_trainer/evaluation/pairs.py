@@ -10,7 +10,7 @@ from sentence_transformers import CrossEncoder
 
 from finetune_trainer.data.manifest import Modality
 from finetune_trainer.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet
-from finetune_trainer.evaluation.shares import Shares
+from finetune_trainer.evaluation.shares import Shares, in_stretches
 from finetune_trainer.model.inputs import InputReader
 from finetune_trainer.model.pair_images import images_once, remember
 from finetune_trainer.model.precision import float32_scores
@@ -56,14 +56,15 @@ class PairScorer:
         pairs = list(dict.fromkeys(pair for dataset in sets for pair in _pairs_of(dataset)))
         with float32_scores(self.model):
             scores = self.shares.compute(
-                _in_order(pairs),
+                _in_order(pairs, world_size=self.shares.ranks.world_size),
                 lambda indices: self._predict([pairs[index] for index in indices]),
                 what="pairs",
             )
         return PairScores({pair: row for row, pair in enumerate(pairs)}, scores[:, 0].numpy())
 
     def _predict(self, pairs: Sequence[Pair]) -> torch.Tensor:
-        read = {half: self.reader.read(*half) for pair in pairs for half in _halves(pair)}
+        distinct = dict.fromkeys(half for pair in pairs for half in _halves(pair))
+        read = {half: self.reader.read(*half) for half in distinct}
         for half in read.values():
             if isinstance(half, Image):
                 remember(half)
@@ -96,14 +97,17 @@ def _halves(pair: Pair) -> tuple[tuple[str, Modality], tuple[str, Modality]]:
     return (query, modality), (document, document_modality)
 
 
-def _in_order(pairs: Sequence[Pair]) -> list[int]:
-    """Return pair numbers so that neighbours have much in common: the length of their texts, or the same page."""
+def _in_order(pairs: Sequence[Pair], *, world_size: int) -> list[int]:
+    """Return pair numbers so that those in one batch have much in common: the length of their texts, or a page."""
+    pages = [_page(pair) for pair in pairs]
+    texts = [number for number, page in enumerate(pages) if page is None]
+    texts.sort(key=lambda number: -sum(len(cell) for cell, _ in _halves(pairs[number])))
+    of_pages = [number for number, page in enumerate(pages) if page is not None]
+    of_pages.sort(key=lambda number: pages[number] or "")
+    return [*texts, *in_stretches(of_pages, world_size=world_size)]
 
-    def place(number: int) -> tuple[int, str]:
-        halves = _halves(pairs[number])
-        (document, modality) = halves[1]
-        if modality == "image":
-            return 0, document
-        return -sum(len(cell) for cell, modality in halves if modality == "text"), ""
 
-    return sorted(range(len(pairs)), key=place)
+def _page(pair: Pair) -> str | None:
+    """Return the image of a pair that other pairs may have, too: the document, or else the query; None without one."""
+    query, document = _halves(pair)
+    return next((cell for cell, modality in (document, query) if modality == "image"), None)

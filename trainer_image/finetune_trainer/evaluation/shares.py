@@ -7,6 +7,7 @@ Shapes: N rows, D numbers per row.
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -72,6 +73,14 @@ def require_numbers(rows_ND: torch.Tensor, what: str) -> None:
             f"evaluation: for {broken} of {len(rows_ND)} {what} the model computes what is no finite number; "
             "its weights or its precision (model.dtype) are broken",
         )
+
+
+def in_stretches(order: Sequence[int], *, world_size: int) -> list[int]:
+    """Return `order` dealt out so that neighbours go to the same rank: its share, every n-th row, is one stretch."""
+    size, longer = divmod(len(order), world_size)
+    starts = [rank * size + min(rank, longer) for rank in range(world_size + 1)]
+    stretches = [order[start:end] for start, end in pairwise(starts)]
+    return [stretch[place] for place in range(size + 1) for stretch in stretches if place < len(stretch)]
 
 
 def longest_first(lengths: Sequence[int]) -> list[int]:
