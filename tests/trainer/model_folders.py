@@ -24,6 +24,7 @@ from finetune_api.model import Model
 from finetune_api.workspace import Workspace
 from finetune_trainer.model.load import load_model
 from finetune_trainer.model.part import parts_of
+from tests.trainer.loss_cases import build_bert
 
 VLM = "hf://tiny/qwen3-vl"
 """A vision-language model as its makers publish it."""
@@ -35,6 +36,8 @@ VIT = "hf://tiny/vit"
 CLIP = "hf://tiny/clip"
 STATIC = "hf://tiny/static"
 RERANKER = "hf://tiny/reranker"
+BERT = "hf://tiny/bert"
+"""A text model of two layers, 32 wide, without dropout."""
 PROMPTED = "hf://real/prompted"
 """The text model, saved with prompts."""
 
@@ -97,6 +100,7 @@ BUILDERS: dict[str, Callable[[Path], object]] = {
     CLIP: build_clip,
     STATIC: build_static,
     RERANKER: build_reranker,
+    BERT: lambda folder: build_bert(folder, seed=0),
     PROMPTED: build_prompted,
 }
 

@@ -1,12 +1,13 @@
 # ruff: noqa: ANN401 - torch and its types are imported where a test needs them
 """Losses on two ranks: every one leaves both with the same weights, and those that claim it step as one process would.
 
-What is claimed is the gradient that one process computes of the same global batch.
+What is claimed is the gradient that one process computes of the same global batch. With weights of bfloat16 every loss
+steps as with those of float32, up to rounding.
 """
 
 import gc
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ from tests.trainer.loss_cases import DIMENSION, Case, cases, prepare_case
 #: Equal up to rounding: sums of the same numbers in another order.
 TOLERANCE = 1e-4
 TOLERANCE_OF_BFLOAT16 = 0.02
+#: How far loss and gradient with weights of bfloat16 may be from those of float32: 0.035 was seen.
+TOLERANCE_OF_PRECISION = 0.08
+#: The same of losses whose gradient jumps: 0.14 was seen. SoftmaxLoss takes the absolute difference of two embeddings,
+#: and rounding turns the sign of 3 in 256. LambdaLoss weighs documents by their order, and two scores become equal.
+TOLERANCE_OF_JUMPS = 0.3
+PRECISIONS = ("float32", "bfloat16")
+JUMPING = {"SoftmaxLoss", "LambdaLoss"}
 
 
 def claims() -> list[Case]:
@@ -87,30 +95,68 @@ def test_two_ranks_move_the_weights_as_one_process_with_the_same_global_batch(
 
 
 def each_loss() -> list[Case]:
-    """Return each entry of the tables once, with all negatives that it takes."""
-    return list({(case.kind, case.loss.name): case for case in cases(matryoshka=False)}.values())
+    """Return each entry of the tables once, with all negatives that it takes; and those that may train a projection."""
+    found = {(case.kind, case.loss.name): case for case in cases(matryoshka=False)}
+    projecting = [found["Embedding", name] for name in ("MSELoss", "EmbedDistillLoss")]
+    return [*found.values(), *(with_arguments(case, projection_dim=DIMENSION) for case in projecting)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, as a rank saw it."""
+
+    before: str
+    """A hash of all that is trained."""
+    after: str
+    is_finite: bool
+    """Whether all weights are, after it."""
+    loss: float
+    gradient: Any
+    """In the middle of it, over all that is trained."""
+
+
+Steps = dict[str, list[list[Step]]]
+"""By precision of the weights, and rank: of each loss."""
 
 
 @pytest.fixture(scope="module")
-def weights(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> list[list[tuple[str, str, bool]]]:
-    """Of each rank, and each loss after one step."""
-    settings: dict[str, Any] = {"maxSteps": 1, "learningRate": 1e-3, "warmupRatio": 0}
-    jobs = [
-        prepare_case(case, tmp_path_factory.mktemp("loss"), loss_models, perDeviceTrainBatchSize=4, **settings)
-        for case in each_loss()
-    ]
-    return start_gang(weights_of, jobs).results()
+def steps(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    settings: dict[str, Any] = {
+        "maxSteps": 1,
+        "learningRate": 1e-3,
+        "warmupRatio": 0,
+        "perDeviceTrainBatchSize": 4,
+        "arguments": {"max_grad_norm": 1e9},
+    }
+    each = [replace(case, dtype=dtype) for dtype in PRECISIONS for case in each_loss()]
+    jobs = [prepare_case(case, tmp_path_factory.mktemp("loss"), loss_models, **settings) for case in each]
+    by_rank = start_gang(steps_of, jobs).results()
+    middle = len(each_loss())
+    return {dtype: [rank[:middle] if dtype == "float32" else rank[middle:] for rank in by_rank] for dtype in PRECISIONS}
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("number", range(len(each_loss())), ids=[str(case) for case in each_loss()])
+def test_a_step_of_any_loss_leaves_both_ranks_with_the_same_finite_weights(
+    number: int, dtype: str, steps: Steps
+) -> None:
+    first, second = (rank[number] for rank in steps[dtype])
+
+    assert (second.before, second.after) == (first.before, first.after)
+    assert first.before != first.after
+    assert first.is_finite
 
 
 @pytest.mark.parametrize("number", range(len(each_loss())), ids=[str(case) for case in each_loss()])
-def test_a_step_of_any_loss_leaves_both_ranks_with_the_same_finite_weights(
-    number: int, weights: list[list[tuple[str, str, bool]]]
-) -> None:
-    (before, after, is_finite), other = (rank[number] for rank in weights)
+def test_a_step_of_any_loss_is_much_the_same_with_weights_of_bfloat16(number: int, steps: Steps) -> None:
+    tolerance = TOLERANCE_OF_JUMPS if each_loss()[number].loss.name in JUMPING else TOLERANCE_OF_PRECISION
 
-    assert other == (before, after, is_finite)
-    assert before != after
-    assert is_finite
+    for exact, rounded in zip(*(steps[dtype] for dtype in PRECISIONS), strict=True):
+        one, other = exact[number], rounded[number]
+        assert np.isfinite(other.loss)
+        assert np.isfinite(other.gradient).all()
+        assert other.loss == pytest.approx(one.loss, rel=tolerance)
+        assert np.linalg.norm(other.gradient - one.gradient) < tolerance * np.linalg.norm(one.gradient)
 
 
 def test_the_step_of_every_loss_in_the_tables_is_shown() -> None:
@@ -121,11 +167,12 @@ def test_the_step_of_every_loss_in_the_tables_is_shown() -> None:
     assert shown == {*(("Embedding", name) for name in EMBEDDING), *(("Reranker", name) for name in RERANKER)}
 
 
-def weights_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[tuple[str, str, bool]]:
-    """Train each job; return hashes of all that is trained, before and after, and whether the latter is finite."""
+def steps_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[Step]:
+    """Train each job for its only step."""
     import hashlib
 
     import torch
+    from transformers import TrainerCallback
 
     from finetune_trainer.distributed.ranks import join
     from tests.trainer.trainers import open_session, open_trainer
@@ -133,18 +180,25 @@ def weights_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[tuple[str, str, b
     gc.freeze()
     ranks = join(jobs[0][0])
     found = []
+    made: list[tuple[float, Any]] = []
+
+    class Keep(TrainerCallback):  # type: ignore[misc]
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+            made.append((float(trainer.step_loss), flat(trainer.trained)))
 
     def trained() -> Any:
-        return torch.cat([one.detach().flatten() for one in trainer.trained.values()])
+        return torch.cat([one.detach().float().flatten() for one in trainer.trained.values()])
 
     def digest(values: Any) -> str:
         return hashlib.sha256(values.numpy().tobytes()).hexdigest()
 
     for config, root in jobs:
         trainer, _ = open_trainer(open_session(config, Workspace(root), ranks))
+        trainer.add_callback(Keep())
         before = digest(trained())
         trainer.train()
-        found.append((before, digest(trained()), bool(torch.isfinite(trained()).all())))
+        after = trained()
+        found.append(Step(before, digest(after), bool(torch.isfinite(after).all()), *made.pop()))
     return found
 
 
@@ -174,4 +228,6 @@ def gradients_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[list[Any]]:
 def flat(trained: dict[str, Any]) -> Any:
     """Return all gradients in one array; those of words are summed up, for there are many."""
     gradients = [one.grad.float() for one in trained.values() if one.grad is not None]
-    return np.concatenate([(one.sum(0) if len(one) > 10_000 else one.flatten()).numpy() for one in gradients])
+    return np.concatenate(
+        [(one.sum(0) if one.ndim > 1 and len(one) > 10_000 else one.flatten()).numpy() for one in gradients]
+    )
