@@ -56,7 +56,7 @@ def build_pairs(folder: Path, *, rows: int, held_out: int, candidates: int) -> N
         "query": [rng.choice(build_questions(page)) for page in split.held_out],
         "image": positives,
         "negative_0": hard,
-        **{f"negative_{number + 1}": [sheets[number] for sheets in others] for number in range(candidates - 2)},
+        **{f"negative_{number + 1}": [of_row[number] for of_row in others] for number in range(candidates - 2)},
     }
     write_table(folder, "test", columns)
     (folder / "README.md").write_text(CARD)

@@ -8,7 +8,7 @@ from benchmarks.training.recipe import Recipe, Table
 LEARNING_RATE = 1e-4
 MAX_PIXELS = 96 * 128
 """Of a page as the model sees it, at most: an A4 page becomes one of 64 x 128. Those of the base model were larger."""
-NUM_CANDIDATES = 8
+NUM_CANDIDATES = 5
 """Pages of a held-out row, one of which answers its query."""
 
 

@@ -93,6 +93,24 @@ def test_a_hard_negative_differs_from_its_page_in_one_attribute_or_is_another_ro
     assert min(differences) == 1
 
 
+def test_a_question_to_rerank_for_has_its_page_one_that_is_close_and_that_of_another_question() -> None:
+    from benchmarks.training.page_pairs import label_pairs
+    from examples.inputs.pages import build_questions, split_pages
+
+    pages = split_pages(repeats=1).train[:20]
+
+    pairs = list(label_pairs(pages, rng=random.Random(0)))
+
+    assert [pair.label for pair in pairs] == [1.0, 0.0, 0.0] * 20
+    for number, page in enumerate(pages):
+        right, close, other = pairs[3 * number : 3 * number + 3]
+        assert right.query == close.query == other.query
+        assert right.query in build_questions(page)
+        assert right.sheet.page == page
+        assert sum(a != b for a, b in zip(close.sheet.page, page, strict=True)) == 1
+        assert other.sheet.page in set(pages) - {page}
+
+
 def test_the_gpu_scale_refuses_to_start_without_a_gpu(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     import torch
 
