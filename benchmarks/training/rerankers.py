@@ -41,5 +41,4 @@ def reranker_recipe(model: Path, dataset: Path, *, rows: int) -> RerankerRecipe:
         batch_size=32,
         learning_rate=LEARNING_RATE,
         processor_kwargs={"size": {"shortest_edge": 32 * 32, "longest_edge": MAX_PIXELS}},
-        goals={1: 2.0},
     )
