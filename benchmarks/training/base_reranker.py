@@ -4,14 +4,14 @@ import random
 import tempfile
 from pathlib import Path
 
-from datasets import Dataset, Features, Image, Value
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import MultipleNegativesRankingLoss
 from sentence_transformers.cross_encoder.modules import LogitScore
 
-from examples.inputs.page_drawing import draw_page, encode_png
+from benchmarks.training.base_model import draw_rows, steps_on_cpu
+from examples.inputs.page_drawing import HEIGHT, WIDTH
 from examples.inputs.pages import build_questions, split_pages
 from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl_checkpoint
 from examples.inputs.tiny_reranker import ROLES
@@ -28,11 +28,7 @@ def build_base_reranker(folder: Path, *, held_out: int) -> None:
     rng = random.Random(3)
     questions = [question for page in pages for question in build_questions(page)]
     seen = [rng.choice(pages) for _ in range(STEPS * BATCH_SIZE)]
-    columns = {
-        "query": [rng.choice(build_questions(page)) for page in seen],
-        "image": [{"bytes": encode_png(draw_page(page, rng=rng)), "path": None} for page in seen],
-    }
-    rows = Dataset.from_dict(columns, features=Features({"query": Value("string"), "image": Image()}))
+    rows = draw_rows(seen, rng=rng, pixels=(WIDTH, HEIGHT))
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = Path(scratch) / "checkpoint"
         build_tiny_qwen3_vl_checkpoint(checkpoint, sentences=[*questions, *ROLES * len(questions)])
@@ -43,17 +39,8 @@ def build_base_reranker(folder: Path, *, held_out: int) -> None:
         )
         yes, no = transformer.tokenizer.convert_tokens_to_ids(["1", "0"])
         model = CrossEncoder(modules=[transformer, LogitScore(yes, no)], device="cpu")
-        arguments = CrossEncoderTrainingArguments(
-            output_dir=scratch,
-            max_steps=STEPS,
-            per_device_train_batch_size=BATCH_SIZE,
-            learning_rate=LEARNING_RATE,
-            warmup_steps=8,
-            use_cpu=True,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
+        schedule = steps_on_cpu(scratch, steps=STEPS, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE)
+        arguments = CrossEncoderTrainingArguments(**schedule)
         loss = MultipleNegativesRankingLoss(model, num_negatives=NEGATIVES)
         CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
     model.save_pretrained(str(folder), create_model_card=False)

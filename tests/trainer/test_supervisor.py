@@ -143,19 +143,26 @@ def test_a_killed_rank_ends_the_pod_of_the_others_within_seconds(tmp_path: Path)
     assert seconds < 20
 
 
+@contextlib.contextmanager
+def pod_of_one_process(folder: Path, **environment: str) -> Iterator[tuple[Pod, Workspace, int]]:
+    """Start a training without torchrun; give the pod, its workspace and the rank that has written a checkpoint."""
+    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, resources=ONE_PROCESS)
+    workspace = prepare_pages(folder / "workspace", config)
+    with pod(config, workspace, folder, node=0, **environment) as one:
+        wait_for(workspace.checkpoints / "step-000002", [one])
+        (rank,) = children_of(one.process.pid)
+        yield one, workspace, rank
+
+
 def test_a_single_process_is_the_only_one_beside_its_supervisor_and_saves_when_the_pod_is_to_end(
     tmp_path: Path,
 ) -> None:
-    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, resources=ONE_PROCESS)
-    workspace = prepare_pages(tmp_path / "workspace", config)
-
-    with pod(config, workspace, tmp_path, WORLD_SIZE="2", MASTER_ADDR="localhost") as one:
-        wait_for(workspace.checkpoints / "step-000002", [one])
-        started = [command_line_of(process) for process in children_of(one.process.pid)]
+    with pod_of_one_process(tmp_path, WORLD_SIZE="2", MASTER_ADDR="localhost") as (one, workspace, rank):
+        started = command_line_of(rank)
         one.process.send_signal(signal.SIGTERM)
         result = one.result()
 
-    assert started == [[sys.executable, "-m", "finetune_trainer.train"]]
+    assert started == [sys.executable, "-m", "finetune_trainer.train"]
     saved = max(int(folder.name.removeprefix("step-")) for folder in workspace.checkpoints.iterdir())
     assert (result.reason, result.message) == (
         Reason.PREEMPTED,
@@ -164,12 +171,7 @@ def test_a_single_process_is_the_only_one_beside_its_supervisor_and_saves_when_t
 
 
 def test_a_single_process_that_is_killed_is_told_as_rank_0(tmp_path: Path) -> None:
-    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, resources=ONE_PROCESS)
-    workspace = prepare_pages(tmp_path / "workspace", config)
-
-    with pod(config, workspace, tmp_path) as one:
-        wait_for(workspace.checkpoints / "step-000002", [one])
-        (rank,) = children_of(one.process.pid)
+    with pod_of_one_process(tmp_path) as (one, _, rank):
         os.kill(rank, signal.SIGKILL)
         result = one.result()
 
@@ -178,12 +180,7 @@ def test_a_single_process_that_is_killed_is_told_as_rank_0(tmp_path: Path) -> No
 
 
 def test_a_second_signal_ends_a_single_process_that_does_not_save(tmp_path: Path) -> None:
-    config = run_config(training=ENDLESS, evaluation={"every": 50_000}, resources=ONE_PROCESS)
-    workspace = prepare_pages(tmp_path / "workspace", config)
-
-    with pod(config, workspace, tmp_path) as one:
-        wait_for(workspace.checkpoints / "step-000002", [one])
-        (rank,) = children_of(one.process.pid)
+    with pod_of_one_process(tmp_path) as (one, _, rank):
         os.kill(rank, signal.SIGSTOP)
         one.process.send_signal(signal.SIGTERM)
         wait_for(Path(environment_of(rank)[ENV_RECORDS]) / "stop", [one])

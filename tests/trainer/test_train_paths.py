@@ -230,16 +230,23 @@ def distance(some: Mapping[str, Any], others: Mapping[str, Any]) -> float:
     return length({name: some[name] - other for name, other in others.items()})
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Trained]]:
-    """Each way trained in one process, and by each of two ranks."""
-    jobs = [prepare(tmp_path_factory.mktemp("way"), way) for way in WAYS.values()]
+def train_alone_and_together(
+    ways: Mapping[str, Way], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Trained]]:
+    """Return for each way how one process trained it, and how each of two ranks did."""
+    jobs = [prepare(tmp_path_factory.mktemp("way"), way) for way in ways.values()]
     runs = [
         run
         for world_size in (1, 2)
         for run in start_gang(train_each, [job[world_size] for job in jobs], world_size=world_size).results()
     ]
-    return {name: list(of_each) for name, *of_each in zip(WAYS, *runs, strict=True)}
+    return {name: list(of_each) for name, *of_each in zip(ways, *runs, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Trained]]:
+    """Each way trained in one process, and by each of two ranks."""
+    return train_alone_and_together(WAYS, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", WAYS)

@@ -12,7 +12,6 @@ import pytest
 
 from finetune_api.losses import Label
 from finetune_api.workspace import Workspace
-from tests.trainer.gang import start_gang
 from tests.trainer.model_folders import BERT, EMBEDDER, VIT
 from tests.trainer.test_model_paths import IMAGE_ROUTE
 from tests.trainer.test_train_paths import (
@@ -23,8 +22,7 @@ from tests.trainer.test_train_paths import (
     Trained,
     Way,
     length,
-    prepare,
-    train_each,
+    train_alone_and_together,
 )
 from tests.trainer.train_inputs import CellsOfSet, text_set
 from tests.trainer.trainers import PLAIN
@@ -126,13 +124,8 @@ ENDINGS: Mapping[str, Way] = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Trained]]:
     """Each way trained in one process, and by each of two ranks."""
-    jobs = [prepare(tmp_path_factory.mktemp("way"), with_adamw(way, **dict(way.training))) for way in ENDINGS.values()]
-    runs = [
-        run
-        for world_size in (1, 2)
-        for run in start_gang(train_each, [job[world_size] for job in jobs], world_size=world_size).results()
-    ]
-    return {name: list(of_each) for name, *of_each in zip(ENDINGS, *runs, strict=True)}
+    ways = {name: with_adamw(way, **dict(way.training)) for name, way in ENDINGS.items()}
+    return train_alone_and_together(ways, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", ENDINGS)

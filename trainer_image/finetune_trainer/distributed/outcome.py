@@ -24,8 +24,8 @@ def conclude(
 
     Args:
         records: last words of the ranks of this pod.
-        exits: exit codes of the ranks that torchrun saw fail first, by rank.
-        exit_code: of torchrun.
+        exits: exit codes of the ranks that failed first, as torchrun saw it, by rank; or that of the only one.
+        exit_code: of torchrun, or of the only rank where it started without.
         stop_requested: the pod was asked to end.
         memory_kills: processes of this pod that the kernel killed for memory.
 
