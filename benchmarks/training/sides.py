@@ -101,12 +101,12 @@ def measure(
 
 def read_outcome(report: Report) -> Outcome:
     """Return what the report says of the model after the last step, which need not be the best one."""
-    assert report.metrics.ndcg is not None, "every recipe has an evaluation set"
+    assert report.metrics.score is not None, "every recipe has an evaluation set"
     (score,) = (one for one in report.evaluations if one.metric == "ndcg@10")
     assert score.baseline is not None, "every recipe measures the baseline"
     return Outcome(
         baseline=score.baseline,
-        final=report.metrics.ndcg,
+        final=report.metrics.score,
         dimensions={one.dimension: one.final for one in score.dimensions if one.final is not None},
         losses={point.step: point.loss for point in report.curve if point.loss is not None},
     )

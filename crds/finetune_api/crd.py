@@ -23,14 +23,15 @@ DESCRIPTION = "A finetuning job: fetch, measure, train, measure again, publish i
 
 COLUMNS = [
     ("Status", "string", ".status.phase", 0),
-    ("Progress", "integer", ".status.progress.percent", 0),
+    ("Progress", "string", ".status.progress.text", 0),
     ("Loss", "number", ".status.metrics.trainLoss", 0),
-    ("NDCG@10", "number", ".status.metrics.ndcg", 0),
+    ("Score", "number", ".status.metrics.score", 0),
     ("Restarts", "integer", ".status.restarts.total", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
-    ("Baseline", "number", ".status.metrics.baselineNdcg", 1),
-    ("ETA", "integer", ".status.progress.etaSeconds", 1),
-    ("GPUs", "integer", ".status.worldSize", 1),
+    ("Metric", "string", ".spec.evaluation.metric", 1),
+    ("Baseline", "number", ".status.metrics.baselineScore", 1),
+    ("ETA", "string", ".status.progress.eta", 1),
+    ("Processes", "integer", ".status.worldSize", 1),
     ("Model", "string", ".spec.model.source", 1),
     ("Commit", "string", ".status.published.commit", 1),
 ]

@@ -65,6 +65,11 @@ def default_evaluator(kind: Kind) -> Evaluator:
     return Evaluator.INFORMATION_RETRIEVAL if kind == "Embedding" else Evaluator.RERANKING
 
 
+def is_ndcg(metric: str) -> bool:
+    """Say whether `metric` is NDCG at some k, which has series of its own."""
+    return metric.startswith("ndcg@")
+
+
 def yields(evaluator: Evaluator, metric: str) -> bool:
     """Say whether `metric`, for example `ndcg@10` or `spearman`, is one of the evaluator's."""
     name, at, _ = metric.partition("@")

@@ -76,28 +76,32 @@ class ProgressStatus(Contract):
     """Optimizer steps planned; 0 while unknown."""
     percent: int = 0
     """Share of the steps made."""
+    text: str = ""
+    """Steps made, planned and their share, for people: `180/288 (62 %)`; before the first step the stage."""
     epoch: float = 0.0
     """Epochs made."""
     eta_seconds: int | None = None
     """Seconds until training ends, at the current speed."""
+    eta: str = ""
+    """The same for people: `42 s`, `3:05 min` or `2:00:15 h`."""
     last_update_time: str | None = None
     """When rank 0 said so, RFC 3339."""
 
 
 class MetricsStatus(Contract):
-    """Newest numbers. `ndcg` and its kin carry the value of spec.evaluation.metric."""
+    """Newest numbers."""
 
     train_loss: float | None = None
     """Training loss of the newest log interval."""
     learning_rate: float | None = None
     """Learning rate of the newest log interval."""
-    ndcg: float | None = None
+    score: float | None = None
     """spec.evaluation.metric at the newest evaluation."""
-    best_ndcg: float | None = None
+    best_score: float | None = None
     """Its best value so far."""
     best_step: int | None = None
     """Step of the best value."""
-    baseline_ndcg: float | None = None
+    baseline_score: float | None = None
     """Its value for the base model."""
 
 

@@ -87,12 +87,12 @@ def test_the_status_of_a_new_object_is_not_mistaken_for_a_healthy_one() -> None:
     assert version()["subresources"] == {"status": {}}
 
 
-def test_kubectl_get_shows_status_progress_loss_and_ndcg() -> None:
+def test_kubectl_get_shows_status_progress_loss_and_score() -> None:
     columns = [(column["name"], column.get("priority", 0)) for column in version()["additionalPrinterColumns"]]
 
     assert columns == [
-        ("Status", 0), ("Progress", 0), ("Loss", 0), ("NDCG@10", 0), ("Restarts", 0), ("Age", 0),
-        ("Baseline", 1), ("ETA", 1), ("GPUs", 1), ("Model", 1), ("Commit", 1),
+        ("Status", 0), ("Progress", 0), ("Loss", 0), ("Score", 0), ("Restarts", 0), ("Age", 0),
+        ("Metric", 1), ("Baseline", 1), ("ETA", 1), ("Processes", 1), ("Model", 1), ("Commit", 1),
     ]  # fmt: skip
 
 

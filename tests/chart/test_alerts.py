@@ -87,13 +87,13 @@ CASES = [
         "FinetuneModelNotBetter",
         30,
         {
-            f'finetunejob_best_ndcg{{{SELECTOR}, metric="ndcg@10"}}': "0.4x120",
-            f'finetunejob_base_ndcg{{{SELECTOR}, metric="ndcg@10"}}': "0.5x120",
+            f'finetunejob_best_score{{{SELECTOR}, metric="ndcg@10"}}': "0.4x120",
+            f'finetunejob_baseline_score{{{SELECTOR}, metric="ndcg@10"}}': "0.5x120",
             f"finetunejob_completion_timestamp_seconds{{{SELECTOR}}}": "60x120",
         },
         {
-            f'finetunejob_best_ndcg{{{SELECTOR}, metric="ndcg@10"}}': "0.6x120",
-            f'finetunejob_base_ndcg{{{SELECTOR}, metric="ndcg@10"}}': "0.5x120",
+            f'finetunejob_best_score{{{SELECTOR}, metric="ndcg@10"}}': "0.6x120",
+            f'finetunejob_baseline_score{{{SELECTOR}, metric="ndcg@10"}}': "0.5x120",
             f"finetunejob_completion_timestamp_seconds{{{SELECTOR}}}": "60x120",
         },
     ),

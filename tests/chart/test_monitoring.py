@@ -15,7 +15,7 @@ FULL_JOB: Manifest = {
         "completionTime": "2026-01-01T00:00:00Z",
         "restarts": {"infrastructure": 1},
         "progress": {"step": 1},
-        "metrics": {"bestNdcg": 0.5, "baselineNdcg": 0.4},
+        "metrics": {"bestScore": 0.5, "baselineScore": 0.4},
     },
 }
 

@@ -17,10 +17,10 @@ def state(phase: str, *conditions: dict[str, Any], **status: object) -> Manifest
 
 TRAINING = state(
     "Training",
-    progress={"stage": "Training", "step": 30, "totalSteps": 120, "percent": 25, "etaSeconds": 75},
-    metrics={"trainLoss": 1.25, "ndcg": 0.5, "baselineNdcg": 0.048},
+    progress={"stage": "Training", "totalSteps": 120, "percent": 25, "text": "30/120 (25 %)", "eta": "1:15 min"},
+    metrics={"trainLoss": 1.25, "score": 0.5, "baselineScore": 0.048},
 )
-SUCCEEDED = state("Succeeded", FINISHED, metrics={"bestNdcg": 0.94})
+SUCCEEDED = state("Succeeded", FINISHED, metrics={"bestScore": 0.94})
 
 
 def shown(states: list[Manifest], *, is_terminal: bool) -> str:
@@ -30,7 +30,7 @@ def shown(states: list[Manifest], *, is_terminal: bool) -> str:
 
 
 def test_a_line_has_phase_progress_loss_and_ndcg() -> None:
-    assert describe(TRAINING) == ("Training     Training      30/120  25 %  loss 1.2500  ndcg@10 0.5000  before 0.0480")
+    assert describe(TRAINING) == "Training     Training    30/120 (25 %)  loss 1.2500  ndcg@10 0.5000  before 0.0480"
 
 
 def test_a_job_that_waits_or_failed_says_why() -> None:
@@ -48,5 +48,13 @@ def test_a_file_gets_one_line_per_change_until_the_job_is_finished() -> None:
 def test_a_terminal_keeps_the_last_state_with_its_bar_and_numbers() -> None:
     output = shown([TRAINING], is_terminal=True)
 
-    for words in ("Training", "━━━━━━━", "30/120", "1:15 left", "loss 1.2500", "ndcg@10 0.5000", "before 0.0480"):
+    for words in (
+        "Training",
+        "━━━━━━━",
+        "30/120 (25 %)",
+        "1:15 min left",
+        "loss 1.2500",
+        "ndcg@10 0.5000",
+        "before 0.0480",
+    ):
         assert words in output

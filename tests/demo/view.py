@@ -59,14 +59,14 @@ def describe(job: Manifest) -> str:
     if progress.get("stage"):
         parts.append(f"{progress['stage']:<10}")
     if progress.get("totalSteps"):
-        parts.append(f"{progress.get('step', 0):>4}/{progress['totalSteps']} {progress.get('percent', 0):>3} %")
+        parts.append(progress["text"])
     parts += [f"{label} {metrics[key]:.4f}" for label, key in _NUMBERS if metrics.get(key) is not None]
     if status.get("phase") in {"Queued", "Restarting", "Failed"}:
         parts.append(_why(job))
     return "  ".join(parts)
 
 
-_NUMBERS = (("loss", "trainLoss"), ("ndcg@10", "ndcg"), ("best", "bestNdcg"), ("before", "baselineNdcg"))
+_NUMBERS = (("loss", "trainLoss"), ("ndcg@10", "score"), ("best", "bestScore"), ("before", "baselineScore"))
 
 
 def _why(job: Manifest) -> str:
@@ -81,7 +81,7 @@ def _panel(job: Manifest, *, spinner: Spinner, elapsed_seconds: float) -> Group:
     phase = status.get("phase", "Pending")
     grid = Table.grid(padding=(0, 2))
     stage = Text(progress.get("stage", ""), style="dim")
-    steps = f"{progress.get('step', 0)}/{progress['totalSteps']}" if progress.get("totalSteps") else ""
+    steps = progress["text"] if progress.get("totalSteps") else ""
     bar = ProgressBar(total=100, completed=progress.get("percent", 0), width=30)
     sign = Text(" ") if is_finished(job) else spinner
     name = Text(phase, style=f"bold {PHASE_COLOURS.get(phase, 'cyan')}")
@@ -96,8 +96,7 @@ def _panel(job: Manifest, *, spinner: Spinner, elapsed_seconds: float) -> Group:
 
 
 def _eta(progress: dict[str, Any]) -> str:
-    seconds = progress.get("etaSeconds")
-    return "" if seconds is None else f"{_clock(seconds)} left"
+    return f"{progress['eta']} left" if progress.get("eta") else ""
 
 
 def _clock(seconds: float) -> str:

@@ -45,7 +45,7 @@ def run(stack: Stack) -> Run:
     for state in kube.watch(jobs.KIND, "demo", namespace=NAMESPACE, seconds=1500):
         seen.states.append(state)
         metrics = state.get("status", {}).get("metrics") or {}
-        if metrics.get("ndcg") is not None and not seen.rank_metrics:
+        if metrics.get("score") is not None and not seen.rank_metrics:
             _look_inside(kube, job, seen)
         if jobs.is_finished(state):
             break
@@ -115,7 +115,7 @@ def test_loss_ndcg_and_progress_are_in_the_status_while_it_trains(run: Run) -> N
     training = [state["status"] for state in run.states if state.get("status", {}).get("phase") == "Training"]
     metrics = [status.get("metrics") or {} for status in training]
 
-    assert any("trainLoss" in entry and "ndcg" in entry and "baselineNdcg" in entry for entry in metrics)
+    assert any("trainLoss" in entry and "score" in entry and "baselineScore" in entry for entry in metrics)
     assert any(0 < (status.get("progress") or {}).get("percent", 0) < 100 for status in training)
 
 
@@ -128,13 +128,19 @@ def test_the_phases_come_in_order(run: Run) -> None:
 
 
 def test_rank_0_and_the_operator_export_loss_and_ndcg_under_different_names(run: Run) -> None:
-    for name in ("finetune_train_loss", "finetune_train_learning_rate", "finetune_train_grad_norm"):
+    for name in (
+        "finetune_train_loss",
+        "finetune_train_ndcg",
+        "finetune_train_baseline_ndcg",
+        "finetune_train_grad_norm",
+    ):
         assert f"\n{name}" in run.rank_metrics
     job = f'name="demo",namespace="{NAMESPACE}"'
     for name in (
         "finetunejob_train_loss",
-        "finetunejob_eval_ndcg",
-        "finetunejob_base_ndcg",
+        "finetunejob_score",
+        "finetunejob_ndcg",
+        "finetunejob_baseline_ndcg",
         "finetunejob_progress_ratio",
     ):
         assert any(line.startswith(name) and job in line for line in run.operator_metrics.splitlines()), name

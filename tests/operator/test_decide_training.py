@@ -393,13 +393,13 @@ def test_the_deadline_counts_from_the_end_of_a_suspension() -> None:
 
 def test_a_trained_model_is_published_with_its_final_numbers_in_the_status() -> None:
     job = while_training()
-    result = a_result(Role.TRAIN, Reason.TRAINED, metrics=MetricsStatus(ndcg=0.912345678, baseline_ndcg=0.5))
+    result = a_result(Role.TRAIN, Reason.TRAINED, metrics=MetricsStatus(score=0.912345678, baseline_score=0.5))
     pods = ranks("Succeeded", containers=ended(0, result))
 
     decision = look(job, Observed(jobs=(replace(GANG, is_complete=True),), pods=pods), now=at(60))
 
     assert (decision.status.phase, kinds(decision)[-1]) == (Phase.PUBLISHING, f"Job/{BASE}-publish")
-    assert decision.status.metrics == MetricsStatus(ndcg=0.912346, baseline_ndcg=0.5)
+    assert decision.status.metrics == MetricsStatus(score=0.912346, baseline_score=0.5)
     assert decision.status.progress is not None
     assert (decision.status.progress.percent, decision.status.progress.stage) == (100, "Done")
     assert conditions(decision.status)["Training"] == ("False", "Trained")

@@ -22,7 +22,7 @@ def scrape(*manifests: dict[str, Any]) -> list[str]:
 def test_a_training_job_shows_its_numbers() -> None:
     status = while_training().status.model_copy(
         update={
-            "metrics": MetricsStatus(train_loss=0.5, ndcg=0.9, best_ndcg=0.92, baseline_ndcg=0.4),
+            "metrics": MetricsStatus(train_loss=0.5, score=0.9, best_score=0.92, baseline_score=0.4),
             "progress": ProgressStatus(step=30, total_steps=40, percent=75),
             "checkpoint": CheckpointStatus(step=30, time="2026-11-23T09:00:00Z"),
             "restarts": while_training().status.restarts.model_copy(update={"infrastructure": 2}),
@@ -36,9 +36,12 @@ def test_a_training_job_shows_its_numbers() -> None:
         f"finetunejob_progress_ratio{{{JOB}}} 0.75",
         f"finetunejob_step{{{JOB}}} 30.0",
         f"finetunejob_attempt{{{JOB}}} 1.0",
-        f'finetunejob_eval_ndcg{{metric="ndcg@10",{JOB}}} 0.9',
+        f'finetunejob_score{{metric="ndcg@10",{JOB}}} 0.9',
+        f'finetunejob_ndcg{{metric="ndcg@10",{JOB}}} 0.9',
+        f'finetunejob_best_score{{metric="ndcg@10",{JOB}}} 0.92',
         f'finetunejob_best_ndcg{{metric="ndcg@10",{JOB}}} 0.92',
-        f'finetunejob_base_ndcg{{metric="ndcg@10",{JOB}}} 0.4',
+        f'finetunejob_baseline_score{{metric="ndcg@10",{JOB}}} 0.4',
+        f'finetunejob_baseline_ndcg{{metric="ndcg@10",{JOB}}} 0.4',
         f"finetunejob_start_timestamp_seconds{{{JOB}}} 1.7954244e+09",
         f"finetunejob_last_checkpoint_timestamp_seconds{{{JOB}}} 1.7954244e+09",
         f'finetunejob_phase{{{JOB},phase="Training"}} 1.0',
@@ -48,6 +51,18 @@ def test_a_training_job_shows_its_numbers() -> None:
         'finetune_jobs{namespace="search",phase="Training"} 1.0',
     ]
     assert f'finetunejob_condition{{{JOB},status="True",type="Training"}} 1.0' in lines
+
+
+def test_a_score_that_is_no_ndcg_is_no_series_of_that_name() -> None:
+    correlated = manifest(status=FinetuneJobStatus(metrics=MetricsStatus(score=0.8, baseline_score=0.7)))
+    correlated["spec"]["evaluation"] = {"metric": "spearman"}
+
+    found = [line for line in scrape(correlated) if "score" in line or "ndcg" in line]
+
+    assert found == [
+        f'finetunejob_score{{metric="spearman",{JOB}}} 0.8',
+        f'finetunejob_baseline_score{{metric="spearman",{JOB}}} 0.7',
+    ]
 
 
 def test_a_number_that_is_not_known_is_no_series() -> None:

@@ -55,11 +55,11 @@ def test_endless_messages_are_cut() -> None:
 
 
 def test_numbers_are_rounded_and_old_ones_stay_until_there_are_new_ones() -> None:
-    old = MetricsStatus(train_loss=1.0, baseline_ndcg=0.5)
+    old = MetricsStatus(train_loss=1.0, baseline_score=0.5)
 
     merged = merge_metrics(old, MetricsStatus(train_loss=0.123456789, best_step=7))
 
-    assert merged == MetricsStatus(train_loss=0.123457, baseline_ndcg=0.5, best_step=7)
+    assert merged == MetricsStatus(train_loss=0.123457, baseline_score=0.5, best_step=7)
 
 
 def test_scores_of_every_dimension_are_rounded() -> None:
@@ -77,10 +77,21 @@ def test_scores_of_every_dimension_are_rounded() -> None:
 def test_a_result_that_says_nothing_takes_nothing_away() -> None:
     before = with_progress(
         FinetuneJobStatus(warnings=["w"]),
-        Progress(attempt=1, progress=ProgressStatus(step=3), metrics=MetricsStatus(ndcg=0.5)),
+        Progress(attempt=1, progress=ProgressStatus(step=3), metrics=MetricsStatus(score=0.5)),
     )
 
     assert with_result(before, RunResult(role=Role.PUBLISH, reason=Reason.PUBLISHED)) == before
+
+
+def test_the_operator_puts_progress_in_words() -> None:
+    numbers = ProgressStatus(stage="Training", step=180, total_steps=288, percent=62, eta_seconds=185)
+
+    polled = with_progress(FinetuneJobStatus(), Progress(attempt=1, progress=numbers)).progress
+    ended = with_result(
+        FinetuneJobStatus(), RunResult(role=Role.TRAIN, reason=Reason.TRAINED, progress=numbers)
+    ).progress
+
+    assert polled == ended == numbers.model_copy(update={"text": "180/288 (62 %)", "eta": "3:05 min"})
 
 
 def test_each_warning_is_told_once_and_not_too_many() -> None:

@@ -91,7 +91,7 @@ def write_report(run: Run, evaluations: list[EvaluationScore]) -> None:
         model=MODEL,
         datasets=DATASETS,
         evaluations=evaluations,
-        metrics=MetricsStatus(train_loss=0.5, ndcg=0.8, baseline_ndcg=0.1),
+        metrics=MetricsStatus(train_loss=0.5, score=0.8, baseline_score=0.1),
         steps=20,
         total_steps=20,
         seconds={"Baseline": 1.5, "Training": 20.25},

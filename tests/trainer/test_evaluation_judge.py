@@ -99,8 +99,8 @@ def test_all_sets_are_measured_and_one_decides(workspace: Workspace) -> None:
         "right": ["ap", "f1", "accuracy"],
     }
     assert [list(one.dimensions) for one in tracker.history.latest] == [[64, 32, 16], [], []]
-    assert tracker.metrics.baseline_ndcg == pytest.approx(judge.baseline[0].scores.values["mrr@10"], abs=1e-6)
-    assert tracker.metrics.ndcg == pytest.approx(judge.best.judged.values["mrr@10"], abs=1e-6)
+    assert tracker.metrics.baseline_score == pytest.approx(judge.baseline[0].scores.values["mrr@10"], abs=1e-6)
+    assert tracker.metrics.score == pytest.approx(judge.best.judged.values["mrr@10"], abs=1e-6)
     assert tracker.metrics.best_step == 3
 
 
@@ -151,7 +151,7 @@ def test_a_restarted_gang_reads_baseline_and_best_and_tells_the_same(workspace: 
 
     assert second.session.tracker.history.seconds == {}, "nothing was measured"
     assert second.compare() == first.compare()
-    assert second.session.tracker.metrics.best_ndcg == first.session.tracker.metrics.best_ndcg
+    assert second.session.tracker.metrics.best_score == first.session.tracker.metrics.best_score
 
 
 def test_values_per_query_are_kept_where_they_are_needed_and_nowhere_else(workspace: Workspace) -> None:

@@ -59,10 +59,10 @@ def test_progress_and_metrics_tell_of_steps_scores_and_checkpoints() -> None:
     assert answer.metrics.model_dump() == {
         "train_loss": 1.5,
         "learning_rate": 0.001,
-        "ndcg": 0.123457,
-        "best_ndcg": 0.123457,
+        "score": 0.123457,
+        "best_score": 0.123457,
         "best_step": 2,
-        "baseline_ndcg": 0.123457,
+        "baseline_score": 0.123457,
     }
     assert answer.checkpoint == CheckpointStatus(step=2, time="2026-01-01T00:00:00Z")
     assert answer.nonfinite_steps == 1
@@ -77,12 +77,40 @@ def test_progress_and_metrics_tell_of_steps_scores_and_checkpoints() -> None:
         "finetune_train_step_duration_seconds_count": 1.0,
         "finetune_train_nonfinite_steps_total": 1.0,
         "finetune_train_checkpoint_step": 2.0,
+        'finetune_train_score{metric="ndcg@10"}': 0.123456789,
+        'finetune_train_ndcg{metric="ndcg@10"}': 0.123456789,
+        'finetune_train_best_score{metric="ndcg@10"}': 0.123456789,
+        'finetune_train_best_ndcg{metric="ndcg@10"}': 0.123456789,
+        'finetune_train_baseline_score{metric="ndcg@10"}': 0.123456789,
+        'finetune_train_baseline_ndcg{metric="ndcg@10"}': 0.123456789,
         'finetune_eval_score{dataset="held-out",metric="ndcg@10"}': 0.123456789,
         'finetune_eval_score{dataset="similar",metric="spearman"}': 0.75,
         'finetune_eval_dimension_score{dataset="held-out",dimension="16",metric="ndcg@10"}': 0.25,
     }
     assert {name: float(series[name]) for name in expected} == expected
     assert float(series['finetune_train_memory_bytes{kind="resident"}']) > 1e6
+
+
+def test_a_score_that_is_no_ndcg_is_no_series_of_that_name() -> None:
+    tracker = Tracker(attempt=1)
+
+    tracker.measured(SCORES[1:], step=2)
+
+    registry = tracker.series.registry
+    assert registry.get_sample_value("finetune_train_score", {"metric": "spearman"}) == 0.75
+    assert registry.get_sample_value("finetune_train_ndcg", {"metric": "spearman"}) is None
+
+
+def test_after_a_restart_the_series_hold_the_newest_scores_and_not_those_of_the_base_model() -> None:
+    tracker = Tracker(attempt=2)
+    tracker.measured_baseline([SCORES[1].model_copy(update={"values": {"spearman": 0.5}})])
+
+    tracker.resume(History(latest=SCORES[1:]), CheckpointStatus(step=2))
+
+    registry = tracker.series.registry
+    assert registry.get_sample_value("finetune_train_baseline_score", {"metric": "spearman"}) == 0.5
+    assert registry.get_sample_value("finetune_train_score", {"metric": "spearman"}) == 0.75
+    assert registry.get_sample_value("finetune_eval_score", {"dataset": "similar", "metric": "spearman"}) == 0.75
 
 
 def test_any_other_path_is_not_found() -> None:
@@ -121,5 +149,5 @@ def test_a_resumed_run_goes_on_with_curve_seconds_and_warnings() -> None:
     assert tracker.history.warnings == ["few rows", "checkpoint step-000004 was skipped: it is damaged"]
     assert tracker.read().nonfinite_steps == 1
     newest = tracker.read().metrics
-    assert (newest.train_loss, newest.learning_rate, newest.ndcg) == (2.0, 0.1, 0.123457)
+    assert (newest.train_loss, newest.learning_rate, newest.score) == (2.0, 0.1, 0.123457)
     assert tracker.read().checkpoint == CheckpointStatus(step=2)

@@ -10,6 +10,7 @@ from finetune_api.status import (
     MetricsStatus,
     ProgressStatus,
 )
+from finetune_api.telling import in_words
 
 MAX_WARNINGS = 20
 
@@ -23,7 +24,7 @@ def with_result(status: FinetuneJobStatus, result: RunResult | None) -> Finetune
         "datasets": result.datasets or status.datasets,
         "metrics": merge_metrics(status.metrics, result.metrics),
         "evaluations": [_rounded(score) for score in result.evaluations] or status.evaluations,
-        "progress": result.progress or status.progress,
+        "progress": in_words(result.progress) if result.progress else status.progress,
         "checkpoint": result.checkpoint or status.checkpoint,
         "published": result.published or status.published,
         "warnings": merge_warnings(status.warnings, result.warnings),
@@ -35,7 +36,7 @@ def with_progress(status: FinetuneJobStatus, progress: Progress) -> FinetuneJobS
     """Return the status with what rank 0 answered."""
     return status.model_copy(
         update={
-            "progress": progress.progress,
+            "progress": in_words(progress.progress),
             "metrics": merge_metrics(status.metrics, progress.metrics),
             "checkpoint": progress.checkpoint or status.checkpoint,
         }
@@ -46,7 +47,7 @@ def with_training_done(status: FinetuneJobStatus) -> FinetuneJobStatus:
     """Return the status with progress at its end."""
     progress = status.progress or ProgressStatus()
     end = {"stage": Stage.DONE.value, "percent": 100, "eta_seconds": None}
-    return status.model_copy(update={"progress": progress.model_copy(update=end)})
+    return status.model_copy(update={"progress": in_words(progress.model_copy(update=end))})
 
 
 def merge_metrics(old: MetricsStatus | None, new: MetricsStatus | None) -> MetricsStatus | None:

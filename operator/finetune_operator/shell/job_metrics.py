@@ -11,7 +11,9 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from finetune_api.evaluators import is_ndcg
 from finetune_api.status import Phase
+from finetune_api.types import Evaluation
 from finetune_operator.core.decision import Manifest
 
 JOB = ("namespace", "name")
@@ -23,10 +25,11 @@ NUMBERS = (
     ("finetunejob_step", "Optimizer steps made.", ("progress", "step"), 1.0),
     ("finetunejob_attempt", "Number of the gang that trains or trained last.", ("attempt",), 1.0),
 )
-METRICS = (
-    ("finetunejob_eval_ndcg", "spec.evaluation.metric at the newest evaluation.", ("metrics", "ndcg")),
-    ("finetunejob_best_ndcg", "Best value of spec.evaluation.metric so far.", ("metrics", "bestNdcg")),
-    ("finetunejob_base_ndcg", "spec.evaluation.metric of the base model.", ("metrics", "baselineNdcg")),
+#: Name, name of the same where the metric is NDCG, of what it is, and where in the status it is.
+SCORES = (
+    ("finetunejob_score", "finetunejob_ndcg", "at the newest evaluation", ("metrics", "score")),
+    ("finetunejob_best_score", "finetunejob_best_ndcg", "of the best model so far", ("metrics", "bestScore")),
+    ("finetunejob_baseline_score", "finetunejob_baseline_ndcg", "of the base model", ("metrics", "baselineScore")),
 )
 TIMES = (
     ("finetunejob_start_timestamp_seconds", "When the operator took the job up.", ("startTime",)),
@@ -49,7 +52,15 @@ class JobCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return all families; a family without a job is left out."""
         jobs = [_Reading(manifest) for manifest in self._jobs()]
-        for family in [*_numbers(jobs), *_times(jobs), *_states(jobs), _restarts(jobs), _info(jobs), _totals(jobs)]:
+        for family in [
+            *_numbers(jobs),
+            *_scores(jobs),
+            *_times(jobs),
+            *_states(jobs),
+            _restarts(jobs),
+            _info(jobs),
+            _totals(jobs),
+        ]:
             if family.samples:
                 yield family
 
@@ -73,6 +84,10 @@ class _Reading:
     def phase(self) -> str:
         return str(self.status.get("phase") or Phase.PENDING.value)
 
+    @property
+    def metric(self) -> str:
+        return str(_at(self.spec, ("evaluation", "metric")) or Evaluation().metric)
+
 
 def _at(node: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
     for key in path:
@@ -87,13 +102,19 @@ def _numbers(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
             if (value := job.at(*path)) is not None:
                 family.add_metric(job.labels, value * factor)
         yield family
-    for name, text, path in METRICS:
-        family = GaugeMetricFamily(name, text, labels=[*JOB, "metric"])
+
+
+def _scores(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
+    for name, ndcg_name, of_what, path in SCORES:
+        labels = [*JOB, "metric"]
+        scores = GaugeMetricFamily(name, f"spec.evaluation.metric {of_what}.", labels=labels)
+        ndcg = GaugeMetricFamily(ndcg_name, f"The same where it is NDCG: {of_what}.", labels=labels)
         for job in jobs:
             if (value := job.at(*path)) is not None:
-                metric = _at(job.spec, ("evaluation", "metric")) or "ndcg@10"
-                family.add_metric([*job.labels, str(metric)], value)
-        yield family
+                scores.add_metric([*job.labels, job.metric], value)
+                if is_ndcg(job.metric):
+                    ndcg.add_metric([*job.labels, job.metric], value)
+        yield from (scores, ndcg)
 
 
 def _times(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:

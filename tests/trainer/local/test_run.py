@@ -13,7 +13,7 @@ from finetune_api.contract import ExitCode, Progress, Role
 from finetune_api.status import MetricsStatus, ProgressStatus
 from finetune_trainer.hub.client import connect
 from finetune_trainer.local.cli import main
-from finetune_trainer.local.display import Display, duration
+from finetune_trainer.local.display import Display
 from finetune_trainer.local.following import Sight, ask, newest_event
 from finetune_trainer.report.telemetry import serve_telemetry
 from finetune_trainer.report.tracker import Tracker
@@ -182,16 +182,16 @@ def test_off_a_terminal_a_line_is_written_for_each_tenth_and_each_score() -> Non
     output = io.StringIO()
     display = Display(Console(file=output, width=40), metric="mrr@10")
     steps = [progress(0), progress(1, train_loss=2.5), progress(4, train_loss=1.25, learning_rate=1e-4)]
-    steps += [progress(5, train_loss=1.25), progress(5, train_loss=1.25, ndcg=0.5, best_ndcg=0.5)]
+    steps += [progress(5, train_loss=1.25), progress(5, train_loss=1.25, score=0.5, best_score=0.5)]
 
     display.show(Role.TRAIN, [Sight(Role.TRAIN, 1.0), *(Sight(Role.TRAIN, 2.0, progress=one) for one in steps)])
 
     assert output.getvalue().splitlines() == [
         "Training         started",
-        "Training         0/40  0 %  1:05 min left",
-        "Training         1/40  2 %  loss 2.5000  1:05 min left",
-        "Training         4/40  10 %  loss 1.2500  learning rate 1.00e-04  1:05 min left",
-        "Training         5/40  12 %  loss 1.2500  mrr@10 0.5000  best 0.5000  1:05 min left",
+        "Training         0/40 (0 %)  1:05 min left",
+        "Training         1/40 (2 %)  loss 2.5000  1:05 min left",
+        "Training         4/40 (10 %)  loss 1.2500  learning rate 1.00e-04  1:05 min left",
+        "Training         5/40 (12 %)  loss 1.2500  mrr@10 0.5000  best 0.5000  1:05 min left",
     ]
 
 
@@ -235,8 +235,3 @@ def test_the_newest_event_is_read_past_lines_that_are_no_log(tmp_path: Path) -> 
     log.write_text(f"{json.dumps(found)}\nsome library says hello\n{{")
 
     assert newest_event(log) == "model found source hf://demo/tiny"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(41.6, "42 s"), (185, "3:05 min"), (7215, "2:00:15 h")])
-def test_durations_are_told_in_the_largest_unit(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

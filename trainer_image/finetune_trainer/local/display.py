@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finetune_api.contract import Progress, Role, RunResult, Stage
+from finetune_api.telling import duration, steps_text
 from finetune_trainer.local.following import Sight
 
 _NAMES = {
@@ -65,8 +66,7 @@ class Display:
 
     def _line(self, progress: Progress) -> str:
         told = progress.progress
-        steps = f"{told.step}/{told.total_steps}  {told.percent} %" if told.total_steps else ""
-        parts = [steps, *self._numbers(progress), _eta(progress)]
+        parts = [steps_text(told), *self._numbers(progress), _eta(progress)]
         return f"{_stage(progress) or _NAMES[Role.TRAIN]:<{_WIDTH}}" + "  ".join(filter(None, parts))
 
     def _panel(self, sight: Sight) -> Group:
@@ -79,15 +79,16 @@ class Display:
             return Group(grid)
         told = sight.progress.progress
         bar = ProgressBar(total=100, completed=told.percent, width=_BAR_WIDTH)
-        steps = f"{told.step}/{told.total_steps}" if told.total_steps else ""
-        grid.add_row(name, Text(told.stage, style="dim"), bar, steps, _eta(sight.progress) or duration(sight.seconds))
+        grid.add_row(
+            name, Text(told.stage, style="dim"), bar, steps_text(told), _eta(sight.progress) or duration(sight.seconds)
+        )
         return Group(grid, Text("  ".join(self._numbers(sight.progress))))
 
     def _numbers(self, progress: Progress) -> list[str]:
         metrics = progress.metrics
         rate = "" if metrics.learning_rate is None else f"learning rate {metrics.learning_rate:.2e}"
         loss = "" if metrics.train_loss is None else f"loss {metrics.train_loss:.4f}"
-        scores = [(self._metric, metrics.ndcg), ("best", metrics.best_ndcg), ("before", metrics.baseline_ndcg)]
+        scores = [(self._metric, metrics.score), ("best", metrics.best_score), ("before", metrics.baseline_score)]
         return [*filter(None, [loss, rate]), *[f"{name} {value:.4f}" for name, value in scores if value is not None]]
 
 
@@ -97,7 +98,7 @@ def _mark(sight: Sight) -> tuple[object, ...]:
         return (sight.seconds // _LINE_EVERY_SECONDS,)
     metrics = sight.progress.metrics
     percent = sight.progress.progress.percent // _LINE_EVERY_PERCENT
-    return (_stage(sight.progress), percent, metrics.baseline_ndcg, metrics.ndcg)
+    return (_stage(sight.progress), percent, metrics.baseline_score, metrics.score)
 
 
 def _stage(progress: Progress) -> str:
@@ -109,12 +110,3 @@ def _stage(progress: Progress) -> str:
 def _eta(progress: Progress) -> str:
     seconds = progress.progress.eta_seconds
     return f"{duration(seconds)} left" if seconds else ""
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as 42 s, 3:05 min or 2:00:15 h."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{rest:02} h"
-    return f"{minutes}:{rest:02} min" if minutes else f"{rest} s"

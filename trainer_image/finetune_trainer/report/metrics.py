@@ -5,6 +5,14 @@ import resource
 import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from finetune_api.evaluators import is_ndcg
+
+#: Field of MetricsStatus, series of it, series of the same where the metric is NDCG, and of what it is.
+SCORES = (
+    ("score", "finetune_train_score", "finetune_train_ndcg", "at the newest evaluation"),
+    ("best_score", "finetune_train_best_score", "finetune_train_best_ndcg", "of the best model so far"),
+    ("baseline_score", "finetune_train_baseline_score", "finetune_train_baseline_ndcg", "of the base model"),
+)
 STEP_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 
 
@@ -40,6 +48,14 @@ class TrainMetrics:
         self.checkpoint_step = Gauge(
             "finetune_train_checkpoint_step", "Step of the newest checkpoint.", registry=self.registry
         )
+        self._deciding = {
+            field: Gauge(name, f"spec.evaluation.metric {of_what}.", ["metric"], registry=self.registry)
+            for field, name, _, of_what in SCORES
+        }
+        self._deciding_ndcg = {
+            field: Gauge(name, f"The same where it is NDCG: {of_what}.", ["metric"], registry=self.registry)
+            for field, _, name, of_what in SCORES
+        }
         self.score = Gauge("finetune_eval_score", "Newest score.", ["dataset", "metric"], registry=self.registry)
         self.dimension_score = Gauge(
             "finetune_eval_dimension_score",
@@ -50,6 +66,11 @@ class TrainMetrics:
         memory = Gauge("finetune_train_memory_bytes", "Peak memory of rank 0.", ["kind"], registry=self.registry)
         memory.labels("resident").set_function(peak_resident_bytes)
         memory.labels("accelerator").set_function(peak_accelerator_bytes)
+
+    def decide_by(self, field: str, metric: str, value: float) -> None:
+        """Set what decides which model is best, under its field of MetricsStatus."""
+        for gauges in [self._deciding, *([self._deciding_ndcg] if is_ndcg(metric) else [])]:
+            gauges[field].labels(metric).set(value)
 
 
 def peak_resident_bytes() -> float:

@@ -79,6 +79,9 @@ class Tracker:
             self.history, self._checkpoint = history, checkpoint
             self._metrics = self._metrics.model_copy(update=newest_numbers(history))
             self.series.checkpoint_step.set(checkpoint.step)
+            if history.latest:
+                self._decide_by("score", history.latest[0])
+                self._export(history.latest)
 
     def warn(self, warning: str) -> None:
         """Record something that did not stop training but deserves a look."""
@@ -139,24 +142,22 @@ class Tracker:
     def measured_baseline(self, scores: list[Scores]) -> None:
         """Record the scores of the base model on every set, the judging one first."""
         with self._lock:
-            value = round_significant(scores[0].value)
-            self._metrics = self._metrics.model_copy(update={"baseline_ndcg": value})
+            self._decide_by("baseline_score", scores[0])
             self._export(scores)
 
     def measured(self, scores: list[Scores], *, step: int) -> None:
         """Record an evaluation of the model after `step` on every set, the judging one first."""
         with self._lock:
             self.history.evaluated_step, self.history.latest = step, scores
-            value = round_significant(scores[0].value)
-            self.history.curve.append(CurvePoint(step=step, score=value))
-            self._metrics = self._metrics.model_copy(update={"ndcg": value})
+            self.history.curve.append(CurvePoint(step=step, score=round_significant(scores[0].value)))
+            self._decide_by("score", scores[0])
             self._export(scores)
 
     def improved(self, scores: Scores, *, step: int) -> None:
         """Record that the model after `step` is the best so far, by these scores on the judging set."""
         with self._lock:
-            value = round_significant(scores.value)
-            self._metrics = self._metrics.model_copy(update={"best_ndcg": value, "best_step": step})
+            self._decide_by("best_score", scores)
+            self._metrics = self._metrics.model_copy(update={"best_step": step})
 
     def saved(self, checkpoint: CheckpointStatus) -> None:
         """Record the newest verified checkpoint."""
@@ -184,6 +185,10 @@ class Tracker:
         elapsed = time.monotonic() - self._started
         return round(elapsed / (step - self._first_step) * (total_steps - step))
 
+    def _decide_by(self, field: str, judging: Scores) -> None:
+        self._metrics = self._metrics.model_copy(update={field: round_significant(judging.value)})
+        self.series.decide_by(field, judging.metric, judging.value)
+
     def _export(self, scores: list[Scores]) -> None:
         for one in scores:
             for metric, value in one.values.items():
@@ -193,10 +198,9 @@ class Tracker:
 
 
 def newest_numbers(history: History) -> dict[str, float | None]:
-    """Return the fields of MetricsStatus that a history knows."""
+    """Return what a history's last steps said."""
     steps = [point for point in history.curve if point.loss is not None]
     return {
         "train_loss": steps[-1].loss if steps else None,
         "learning_rate": steps[-1].learning_rate if steps else None,
-        "ndcg": round_significant(history.latest[0].value) if history.latest else None,
     }
