@@ -191,7 +191,8 @@ class Progress(Contract):
     nonfinite_steps: int = 0
     """Steps whose loss was not a number; the run stops after a few in a row."""
     last_step_time: str | None = None
-    """When the newest step ended or the newest evaluation batch was encoded, RFC 3339; for stall detection."""
+    """When the newest step ended, evaluation batch was encoded or stage begun, RFC 3339; for stall detection. By the
+    clock of `progress.last_update_time`, so that their difference is right whatever that clock shows."""
 
 
 class RunResult(Contract):

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TRAINING = "Training"
     RESTARTING = "Restarting"
     TRAINED = "Trained"
+    NO_ANSWER = "NoAnswer"
     PUBLISHING = "Publishing"
     SUSPENDED = "Suspended"
     # Good ends
@@ -106,6 +107,10 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.TRAINING: _nobody(),
     Reason.RESTARTING: _nobody(),
     Reason.TRAINED: _nobody(),
+    Reason.NO_ANSWER: _nobody(
+        "Nothing is restarted for this. Let the operator reach port 9400 of the job's pods, past NetworkPolicies and "
+        "meshes, to see progress and to have a gang that hangs restarted."
+    ),
     Reason.PUBLISHING: _nobody(),
     Reason.SUSPENDED: _nobody("Set spec.suspend to false to resume from the newest checkpoint."),
     Reason.PUBLISHED: _nobody(),

@@ -23,11 +23,15 @@ class Phase(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """Conditions of a FinetuneJob. `Succeeded` is the summary; `Finished` is True in both outcomes."""
+    """Conditions of a FinetuneJob. `Succeeded` is the summary; `Finished` is True in both outcomes.
+
+    `ProgressKnown` is there while a gang trains: False when the operator cannot ask rank 0, which ends nothing.
+    """
 
     VALIDATED = "Validated"
     SCHEDULED = "Scheduled"
     TRAINING = "Training"
+    PROGRESS_KNOWN = "ProgressKnown"
     PUBLISHED = "Published"
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"

@@ -334,7 +334,8 @@ class FinetuneJobSpec(Contract):
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
     """The job fails when it is not done so many seconds after its start, or after the end of a suspension."""
     stall_timeout_seconds: Annotated[int, Field(ge=30)] = 1800
-    """The gang is restarted when no step was made for so many seconds."""
+    """The gang is restarted when rank 0 answers but has made no step for so many seconds. One that does not answer is
+    left alone: see condition ProgressKnown."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
     """Pods and volume are removed so many seconds after the end; the FinetuneJob stays."""
     image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None

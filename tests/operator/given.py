@@ -73,11 +73,9 @@ def ranks(phase: str = "Running", *, attempt: int = 1, num: int = 2, **fields: A
     return tuple(a_pod(Role.TRAIN, index=index, attempt=attempt, phase=phase, **fields) for index in range(num))
 
 
-def a_report(step: int, *, attempt: int = 1, advanced_at: datetime = T0) -> ProgressReport:
+def a_report(step: int, *, attempt: int = 1, **fields: Any) -> ProgressReport:
     progress = ProgressStatus(stage="Training", step=step, total_steps=100, percent=step)
-    return ProgressReport(
-        attempt=attempt, progress=Progress(attempt=attempt, progress=progress), advanced_at=advanced_at
-    )
+    return ProgressReport(attempt=attempt, progress=Progress(attempt=attempt, progress=progress), **fields)
 
 
 def look(job: FinetuneJob, observed: Observed | None = None, *, now: datetime = T0) -> Decision:

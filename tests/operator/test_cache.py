@@ -1,12 +1,14 @@
 """The cache: newest wins, deleted stays deleted, what this process alone knows is kept."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
+
+import pytest
 
 from finetune_api.contract import Progress, Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ProgressStatus
-from finetune_operator.core.observed import Observed, Refusal, Trouble
+from finetune_operator.core.observed import Observed, ProgressReport, Refusal, Trouble
 from finetune_operator.shell.cache import Cache, Target
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD
 from tests.operator.given import T0, UID, at, manifest, raw_pod, while_training
@@ -149,7 +151,7 @@ def test_only_rank_0_of_the_gang_that_trains_is_asked_for_progress() -> None:
     for attempt, index in ((1, 0), (1, 1), (2, 0)):
         cache.put(POD, raw_pod(Role.TRAIN, attempt=attempt, index=index))
 
-    assert cache.targets() == [Target(uid=UID, attempt=1, address="127.0.0.1")]
+    assert cache.targets() == [Target(uid=UID, attempt=1, address="127.0.0.1", pod_uid="pod-train-1-0")]
 
 
 def test_nobody_is_asked_while_nothing_trains() -> None:
@@ -160,52 +162,58 @@ def test_nobody_is_asked_while_nothing_trains() -> None:
     assert cache.targets() == []
 
 
-def test_progress_counts_as_advanced_only_when_a_step_or_stage_is_new() -> None:
-    clock = Clock()
-    cache = Cache(now=clock)
+def test_answers_are_kept_and_silence_only_once_it_is_one() -> None:
+    cache = Cache(now=Clock())
     cache.put(FINETUNE_JOB, manifest())
-    target = Target(uid=UID, attempt=1, address="")
-    cache.note_polled(target, answer(5))
-    clock.now += timedelta(seconds=60)
+    target = Target(uid=UID, attempt=1, address="", pod_uid="pod")
 
-    cache.note_polled(target, answer(5))
-    same = cache.observe(UID).progress
-    cache.note_polled(target, answer(6))
-    moved = cache.observe(UID).progress
+    is_news = [cache.note_polled(target, answer(5), at=0), cache.note_polled(target, answer(5), at=10)]
+    is_news += [cache.note_polled(target, "refused", at=at) for at in (20, 50, 80, 110)]
 
-    assert same is not None
-    assert moved is not None
-    assert (same.advanced_at, moved.advanced_at) == (T0, at(60))
+    assert is_news == [True, True, False, False, True, False]
+    assert cache.observe(UID).progress == ProgressReport(
+        attempt=1,
+        pod_uid="pod",
+        progress=answer(5),
+        seen_still_seconds=10,
+        answered_at=10,
+        num_unanswered=4,
+        silent_since=20,
+        silence="refused",
+    )
 
 
-def test_silence_of_rank_0_is_dated_from_the_first_question_and_keeps_the_last_answer() -> None:
-    clock = Clock()
-    cache = Cache(now=clock)
+@pytest.mark.parametrize(("attempt", "pod_uid"), [(2, "pod"), (1, "another pod")])
+def test_a_new_gang_and_a_new_pod_start_their_own_count(attempt: int, pod_uid: str) -> None:
+    cache = Cache(now=Clock())
     cache.put(FINETUNE_JOB, manifest())
-    target = Target(uid=UID, attempt=1, address="")
+    for at_seconds in (0, 50):
+        cache.note_polled(Target(uid=UID, attempt=1, address="", pod_uid="pod"), answer(90), at=at_seconds)
 
-    first, second = cache.note_polled(target, None), cache.note_polled(target, None)
-    silent = cache.observe(UID).progress
-    cache.note_polled(target, answer(3))
-    cache.note_polled(target, None)
-    after = cache.observe(UID).progress
+    cache.note_polled(Target(uid=UID, attempt=attempt, address="", pod_uid=pod_uid), "refused", at=500)
 
-    assert (first, second) == (True, False)
-    assert silent is not None
-    assert (silent.progress, silent.advanced_at) == (None, T0)
-    assert after is not None
-    assert after.progress == answer(3)
+    expected = ProgressReport(attempt=attempt, pod_uid=pod_uid, num_unanswered=1, silent_since=500)
+    assert cache.observe(UID).progress == expected
 
 
-def test_a_new_gang_starts_its_own_count() -> None:
-    clock = Clock()
-    cache = Cache(now=clock)
-    cache.put(FINETUNE_JOB, manifest())
-    cache.note_polled(Target(uid=UID, attempt=1, address=""), answer(90))
-    clock.now = at(500)
+def test_what_a_pod_answered_goes_with_it() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest(status=while_training().status))
+    cache.put(POD, raw_pod(Role.TRAIN, attempt=1))
+    (target,) = cache.targets()
+    cache.note_polled(target, answer(90), at=0)
 
-    cache.note_polled(Target(uid=UID, attempt=2, address=""), None)
+    cache.drop(POD, raw_pod(Role.TRAIN, attempt=1))
 
-    report = cache.observe(UID).progress
-    assert report is not None
-    assert (report.attempt, report.progress, report.advanced_at) == (2, None, at(500))
+    assert cache.observe(UID).progress is None
+
+
+def test_a_rank_0_that_is_being_deleted_is_not_asked() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest(status=while_training().status))
+    pod = raw_pod(Role.TRAIN, attempt=1)
+    pod["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:00Z"
+
+    cache.put(POD, pod)
+
+    assert cache.targets() == []

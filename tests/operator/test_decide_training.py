@@ -9,7 +9,7 @@ from finetune_api.reasons import Reason
 from finetune_api.status import CheckpointStatus, ConditionType, MetricsStatus, Phase, RestartCounts
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.decision import Deletion
-from finetune_operator.core.observed import Observed, Trouble
+from finetune_operator.core.observed import Observed, ProgressReport, Trouble
 from tests.operator.given import (
     BASE,
     PREPARED,
@@ -88,6 +88,7 @@ def test_a_rank_that_ends_before_the_others_does_not_end_training() -> None:
 def test_progress_is_written_when_it_is_due_and_not_sooner() -> None:
     job = while_training()
     observed = Observed(jobs=(GANG,), pods=ranks(), progress=a_report(7), progress_written_at=T0)
+    job = once(job, observed, seconds=0)
 
     soon, due = look(job, observed, now=at(9)), look(job, observed, now=at(10))
 
@@ -104,29 +105,52 @@ def test_progress_of_an_older_gang_is_not_shown() -> None:
     assert decision.status == job.status
 
 
-def test_a_gang_that_stands_still_for_too_long_is_restarted() -> None:
+def test_a_gang_whose_rank_0_answers_without_a_step_for_too_long_is_restarted() -> None:
     job = while_training(stallTimeoutSeconds=60)
-    observed = Observed(jobs=(GANG,), pods=ranks(), progress=a_report(7, advanced_at=T0), progress_written_at=at(50))
+    slow, still = (
+        Observed(jobs=(GANG,), pods=ranks(), progress=a_report(7, seen_still_seconds=seconds)) for seconds in (59, 60)
+    )
 
-    before, after = look(job, observed, now=at(59)), look(job, observed, now=at(60))
+    before, after = look(job, slow, now=at(3600)), look(job, still, now=at(3600))
 
-    assert (before.status.attempt, before.requeue_after) == (1, 1.0)
+    assert (before.status.attempt, before.delete) == (1, ())
     assert (after.status.attempt, after.status.phase) == (2, Phase.RESTARTING)
     assert conditions(after.status)["Training"] == ("False", "ProgressStalled")
+    assert "ProgressKnown" not in conditions(after.status)
 
 
-def test_the_wait_in_a_queue_is_no_time_without_progress() -> None:
+def test_a_gang_that_hung_before_this_operator_came_is_restarted_once_it_was_seen_to_stand_still() -> None:
+    job = while_training(stallTimeoutSeconds=1800)
+    told = [a_report(7, told_still_seconds=1799, seen_still_seconds=seconds) for seconds in (0, 119, 120)]
+
+    attempts = [look(job, Observed(jobs=(GANG,), pods=ranks(), progress=one)).status.attempt for one in told]
+
+    assert attempts == [1, 1, 2]
+
+
+def test_a_rank_0_that_gives_no_answer_is_told_once_and_left_alone() -> None:
     job = while_training(stallTimeoutSeconds=60)
-    report = a_report(7, advanced_at=T0)
-    held = Observed(jobs=(replace(GANG, is_suspended=True),), progress=report, progress_written_at=T0)
-    job = once(job, held, seconds=10)
-    running = Observed(jobs=(GANG,), pods=ranks(), progress=report, progress_written_at=T0)
+    silent = ProgressReport(attempt=1, num_unanswered=500, silent_since=0, silence="nothing came within 3 s")
+    observed = Observed(jobs=(GANG,), pods=ranks(), progress=silent)
 
-    admitted = look(job, running, now=at(3600))
-    stalled = look(with_status(job, admitted.status), running, now=at(3660))
+    first = look(job, observed, now=at(60))
+    later = look(with_status(job, first.status), observed, now=at(86_400))
+    heard = look(with_status(job, first.status), replace(observed, progress=a_report(7)), now=at(86_500))
 
-    assert (admitted.status.phase, admitted.status.attempt, admitted.requeue_after) == (Phase.TRAINING, 1, 60)
-    assert (stalled.status.phase, stalled.status.attempt) == (Phase.RESTARTING, 2)
+    known = condition(first.status, ConditionType.PROGRESS_KNOWN)
+    assert (known.status, known.reason) == ("False", "NoAnswer")
+    assert known.message.startswith("rank 0 gives no answer: nothing came within 3 s. Nothing is restarted for this.")
+    assert (later.status, later.delete, later.events) == (first.status, (), ())
+    assert conditions(heard.status)["ProgressKnown"] == ("True", "Training")
+
+
+def test_a_question_without_an_answer_now_and_then_changes_nothing() -> None:
+    job = while_training()
+    report = a_report(7, num_unanswered=2, silent_since=0)
+
+    decision = look(job, Observed(jobs=(GANG,), pods=ranks(), progress=report, progress_written_at=T0))
+
+    assert decision.status == job.status
 
 
 def test_a_registry_that_is_away_for_minutes_does_not_end_a_job_with_checkpoints() -> None:

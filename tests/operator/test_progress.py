@@ -1,6 +1,9 @@
 """Asking rank 0: against a real server on loopback, good and bad."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import cast
 
 import aiohttp
 import pytest
@@ -10,26 +13,32 @@ from aiohttp.test_utils import TestServer
 from finetune_api.contract import Progress, Role
 from finetune_api.status import ProgressStatus
 from finetune_operator.core.observed import ProgressReport
-from finetune_operator.shell.cache import Cache
+from finetune_operator.shell.cache import Cache, Target
 from finetune_operator.shell.kinds import FINETUNE_JOB, POD
 from finetune_operator.shell.progress import MAX_ANSWER_BYTES, ProgressPoller
 from tests.operator.given import T0, UID, manifest, raw_pod, while_training
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 GOOD = Progress(attempt=1, progress=ProgressStatus(stage="Training", step=5, total_steps=10, percent=50))
+REPORT = ProgressReport(attempt=1, pod_uid="pod-train-1-0")
+
+
+def training_cache() -> Cache:
+    cache = Cache(now=lambda: T0)
+    cache.put(FINETUNE_JOB, manifest(status=while_training().status))
+    cache.put(POD, raw_pod(Role.TRAIN, attempt=1))
+    return cache
 
 
 async def poll(handler: Handler) -> tuple[ProgressReport | None, list[str]]:
     """Return what the cache knows, and who was enqueued, after one round against a server that answers so."""
-    cache = Cache(now=lambda: T0)
-    cache.put(FINETUNE_JOB, manifest(status=while_training().status))
-    cache.put(POD, raw_pod(Role.TRAIN, attempt=1))
+    cache = training_cache()
     app = web.Application()
     app.router.add_get("/progress", handler)
     enqueued: list[str] = []
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         assert server.port is not None
-        poller = ProgressPoller(cache, enqueue=enqueued.append, seconds=1, port=server.port)
+        poller = ProgressPoller(cache, enqueue=enqueued.append, seconds=1, port=server.port, clock=lambda: 7.0)
         await poller.poll(session)
     return cache.observe(UID).progress, enqueued
 
@@ -38,26 +47,54 @@ async def test_a_good_answer_is_kept_and_the_job_is_looked_at() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=GOOD.model_dump_json(by_alias=True))
 
-    assert await poll(answer) == (ProgressReport(attempt=1, progress=GOOD, advanced_at=T0), [UID])
+    assert await poll(answer) == (replace(REPORT, progress=GOOD, answered_at=7), [UID])
 
 
 BAD = {
-    "an error": web.Response(status=500),
-    "no JSON": web.Response(text="<html>"),
-    "JSON of something else": web.Response(text="[]"),
-    "an older attempt": web.Response(text=GOOD.model_copy(update={"attempt": 9}).model_dump_json(by_alias=True)),
-    "a redirect": web.Response(status=302, headers={"Location": "http://192.0.2.1/"}),
-    "not a number": web.Response(text='{"attempt": 1, "progress": {}, "metrics": {"trainLoss": NaN}}'),
+    "HTTP status 500 instead of 200": web.Response(status=500),
+    "HTTP status 302 instead of 200": web.Response(status=302, headers={"Location": "http://192.0.2.1/"}),
+    "what it answers is not the progress of a training": web.Response(text="<html>"),
+    "it answers for attempt 9 instead of 1": web.Response(
+        text=GOOD.model_copy(update={"attempt": 9}).model_dump_json(by_alias=True)
+    ),
 }
+#: Answered, but not with progress.
+UNREADABLE = ("<html>", "[]", '{"attempt": 1, "progress": {}, "metrics": {"trainLoss": NaN}}')
 
 
-@pytest.mark.parametrize("name", BAD)
-async def test_a_bad_answer_counts_as_none(name: str) -> None:
+async def ask_until_silent(cache: Cache, port: int) -> str:
+    """Return what is said of a rank 0 that is asked three times within a minute."""
+    clock = iter((0.0, 30.0, 60.0))
+    poller = ProgressPoller(cache, enqueue=lambda _: None, seconds=1, port=port, clock=lambda: next(clock))
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.2)) as session:
+        for _ in range(3):
+            await poller.poll(session)
+    report = cache.observe(UID).progress
+    assert report is not None
+    assert (report.progress, report.still_seconds) == (None, 0)
+    return report.silence
+
+
+@pytest.mark.parametrize("words", BAD)
+async def test_a_bad_answer_counts_as_none_and_is_told_in_words(words: str) -> None:
     async def answer(_: web.Request) -> web.Response:
-        response = BAD[name]
+        response = BAD[words]
         return web.Response(body=response.body, status=response.status, headers=response.headers)
 
-    assert await poll(answer) == (ProgressReport(attempt=1, progress=None, advanced_at=T0), [UID])
+    app = web.Application()
+    app.router.add_get("/progress", answer)
+    async with TestServer(app) as server:
+        assert server.port is not None
+
+        assert await ask_until_silent(training_cache(), server.port) == words
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+async def test_what_is_no_progress_counts_as_no_answer(text: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=text)
+
+    assert await poll(answer) == (replace(REPORT, num_unanswered=1, silent_since=7), [])
 
 
 async def test_an_endless_answer_is_cut_off() -> None:
@@ -70,15 +107,57 @@ async def test_an_endless_answer_is_cut_off() -> None:
     assert report.progress in (None, GOOD)
 
 
-async def test_a_pod_that_does_not_listen_counts_as_silent() -> None:
-    cache = Cache(now=lambda: T0)
-    cache.put(FINETUNE_JOB, manifest(status=while_training().status))
-    cache.put(POD, raw_pod(Role.TRAIN, attempt=1))
+async def test_a_pod_that_does_not_listen_is_said_to_refuse_connections() -> None:
     async with TestServer(web.Application()) as server:
         port = server.port
     assert port is not None
 
-    async with aiohttp.ClientSession() as session:
-        await ProgressPoller(cache, enqueue=lambda _: None, seconds=1, port=port).poll(session)
+    assert await ask_until_silent(training_cache(), port) == "no connection (Connection refused)"
 
-    assert cache.observe(UID).progress == ProgressReport(attempt=1, progress=None, advanced_at=T0)
+
+async def test_a_pod_that_takes_connections_and_says_nothing_is_said_to_time_out() -> None:
+    async def listen(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+
+    held: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+
+    words = await ask_until_silent(training_cache(), server.sockets[0].getsockname()[1])
+
+    for writer in held:
+        writer.close()
+    server.close()
+    assert words == "nothing came within 3 s, as when a NetworkPolicy or a firewall drops packets"
+
+
+async def test_those_who_do_not_answer_keep_nobody_else_from_being_asked() -> None:
+    """A thousand silent pods, which all take until the end of this test, and one that answers."""
+    silent = [Target(f"silent-{number}", 1, "silent") for number in range(1000)]
+    alive = Target("alive", 1, "alive")
+    asked: list[str] = []
+    enough, end = asyncio.Event(), asyncio.Event()
+
+    class Jobs:
+        def targets(self) -> list[Target]:
+            return [*silent, alive] if asked else [alive]
+
+        def note_polled(self, *_: object, **__: object) -> bool:
+            return False
+
+    class Poller(ProgressPoller):
+        async def _fetch(self, _: aiohttp.ClientSession, target: Target) -> Progress | str:
+            asked.append(target.uid)
+            if asked.count("alive") == 5:
+                enough.set()
+            if target != alive:
+                await end.wait()
+            return GOOD if target == alive else "nothing"
+
+    poller = Poller(cast("Cache", Jobs()), enqueue=lambda _: None, seconds=0)
+    running = asyncio.create_task(poller.run())
+    await enough.wait()
+    end.set()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert len(asked) < 100

@@ -287,9 +287,9 @@ def test_progress_in_the_status_is_remembered_so_that_the_next_write_waits() -> 
     operator = train(world)
     (target,) = operator.cache.targets()
 
-    operator.cache.note_polled(target, Progress(attempt=1, progress=ProgressStatus(step=1)))
+    operator.cache.note_polled(target, Progress(attempt=1, progress=ProgressStatus(step=1)), at=0)
     operator.look()
-    operator.cache.note_polled(target, Progress(attempt=1, progress=ProgressStatus(step=2)))
+    operator.cache.note_polled(target, Progress(attempt=1, progress=ProgressStatus(step=2)), at=1)
     operator.look()
 
     assert world.status.progress == ProgressStatus(step=1)

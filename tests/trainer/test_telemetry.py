@@ -36,7 +36,7 @@ def test_progress_answers_from_the_very_beginning() -> None:
 
     assert (answer.attempt, answer.progress.stage, answer.progress.step) == (3, "Loading", 0)
     assert answer.progress.last_update_time is not None
-    assert answer.last_step_time is None
+    assert answer.last_step_time is not None
 
 
 def test_progress_and_metrics_tell_of_steps_scores_and_checkpoints() -> None:

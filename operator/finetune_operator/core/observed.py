@@ -95,12 +95,29 @@ class JobView(ChildView):
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressReport:
-    """What rank 0 answered last. All times are the operator's own: clocks of nodes may differ."""
+    """What rank 0 answered last, and how it was before; made by `core/listening.py`."""
 
     attempt: int
+    pod_uid: str = ""
+    """The pod that is asked; the report goes with it."""
     progress: Progress | None = None
-    advanced_at: datetime
-    """When the answer last showed a new step or stage; at first, when asking began."""
+    seen_still_seconds: float = 0.0
+    """How long this operator has seen answers that show no new step or stage."""
+    told_still_seconds: float = 0.0
+    """How long that was so before, by what rank 0 said when it was first asked."""
+    answered_at: float | None = None
+    """When the last answer came; monotonic, as all times here."""
+    num_unanswered: int = 0
+    """Questions since then without an answer."""
+    silent_since: float | None = None
+    """When the first of them was asked."""
+    silence: str = ""
+    """Why rank 0 gives no answer, in words; empty while it does, and for the first minute."""
+
+    @property
+    def still_seconds(self) -> float:
+        """Return how long rank 0 has made no step, as far as its answers tell."""
+        return self.seen_still_seconds + self.told_still_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

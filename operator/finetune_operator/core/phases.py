@@ -1,5 +1,7 @@
 """Phases: entering one sets the phase, its time and the summary conditions together."""
 
+from typing import Any
+
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.conditions import ConditionValue, Finding, set_conditions
@@ -64,7 +66,10 @@ def suspended(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobSta
 def in_phase(status: FinetuneJobStatus, situation: Situation, phase: Phase) -> FinetuneJobStatus:
     """Return the status with the phase, and the time it was first entered."""
     times = {phase.value: format_time(situation.now), **status.phase_times}
-    return status.model_copy(update={"phase": phase, "phase_times": times})
+    update: dict[str, Any] = {"phase": phase, "phase_times": times}
+    if phase != Phase.TRAINING:  # nobody is asked for progress
+        update["conditions"] = [one for one in status.conditions if one.type != ConditionType.PROGRESS_KNOWN]
+    return status.model_copy(update=update)
 
 
 def update_conditions(status: FinetuneJobStatus, situation: Situation, *findings: Finding) -> FinetuneJobStatus:

@@ -4,7 +4,7 @@
 the reason go into the status in one write, and only then are older gangs removed. Nothing else has to be remembered.
 """
 
-from finetune_api.contract import Progress, Role
+from finetune_api.contract import Role
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.backoff import seconds_to_restart
@@ -21,8 +21,11 @@ from finetune_operator.core.gang import Gang, train_jobs, train_pods
 from finetune_operator.core.observed import ProgressReport
 from finetune_operator.core.phases import enter, suspended, update_conditions
 from finetune_operator.core.results import with_progress, with_result, with_training_done
-from finetune_operator.core.times import parse_time, seconds_since, soonest
+from finetune_operator.core.times import seconds_since, soonest
 from finetune_operator.core.waiting import find_complaint, find_hopeless, find_obstacle, seconds_to_next_look
+
+#: What rank 0 told of the time before this operator asked is believed after so many seconds of answers without a step.
+CONFIRM_SECONDS = 120.0
 
 
 def is_trained(status: FinetuneJobStatus) -> bool:
@@ -157,22 +160,20 @@ def _stale(situation: Situation, attempt: int) -> Decision:
 
 
 def _stalled(status: FinetuneJobStatus, situation: Situation) -> Failure | None:
-    report, limit = situation.observed.progress, situation.job.spec.stall_timeout_seconds
-    if status.phase != Phase.TRAINING or report is None or report.attempt != status.attempt:
+    """Return the failure of a gang whose rank 0 answers and makes no step. One that does not answer is left alone."""
+    report, limit = _report(status, situation), situation.job.spec.stall_timeout_seconds
+    if status.phase != Phase.TRAINING or report is None or report.still_seconds < limit:
         return None
-    if _seconds_without_news(report, status, situation) < limit:
+    if report.seen_still_seconds < min(limit, CONFIRM_SECONDS):
         return None
-    message = f"no step and no answer of rank 0 that shows one for {limit} s. "
+    message = f"rank 0 answers, but has shown no new step for {report.still_seconds:.0f} s. "
     next_step = GUIDANCE[Reason.PROGRESS_STALLED].next_step
     return Failure(reason=Reason.PROGRESS_STALLED, message=message + next_step)
 
 
-def _seconds_without_news(report: ProgressReport, status: FinetuneJobStatus, situation: Situation) -> float:
-    """Return how long rank 0 has shown nothing new; a gang that a queue held back begins again at 0."""
-    training = find_condition(status, ConditionType.TRAINING)
-    began = parse_time(training.last_transition_time) if training is not None else None
-    since = max(report.advanced_at, began) if began is not None else report.advanced_at
-    return seconds_since(since, situation.now)
+def _report(status: FinetuneJobStatus, situation: Situation) -> ProgressReport | None:
+    report = situation.observed.progress
+    return report if report is not None and report.attempt == status.attempt else None
 
 
 def _running(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:
@@ -185,27 +186,27 @@ def _running(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Dec
         Finding(ConditionType.SCHEDULED, "True", Reason.TRAINING),
         Finding(ConditionType.TRAINING, "True", Reason.TRAINING, message),
     )
-    progress = _news(status, situation)
-    if progress is not None and (is_new or _is_due(situation)):
-        status = with_progress(status, progress)
-    return Decision(status=status, requeue_after=_until_stalled(status, situation))
+    report = _report(status, situation)
+    if report is not None:
+        status = update_conditions(status, situation, *_hearing(report))
+        if report.progress is not None and (is_new or _is_due(situation)):
+            status = with_progress(status, report.progress)
+    return Decision(status=status)
 
 
-def _news(status: FinetuneJobStatus, situation: Situation) -> Progress | None:
-    report = situation.observed.progress
-    return report.progress if report is not None and report.attempt == status.attempt else None
+def _hearing(report: ProgressReport) -> list[Finding]:
+    """Return whether progress is known; nothing while that is not clear yet."""
+    if report.silence:
+        message = f"rank 0 gives no answer: {report.silence}. {GUIDANCE[Reason.NO_ANSWER].next_step}"
+        return [Finding(ConditionType.PROGRESS_KNOWN, "False", Reason.NO_ANSWER, message)]
+    if report.num_unanswered or report.progress is None:
+        return []
+    return [Finding(ConditionType.PROGRESS_KNOWN, "True", Reason.TRAINING)]
 
 
 def _is_due(situation: Situation) -> bool:
     written_at = situation.observed.progress_written_at
     return written_at is None or seconds_since(written_at, situation.now) >= situation.platform.progress_status_seconds
-
-
-def _until_stalled(status: FinetuneJobStatus, situation: Situation) -> float | None:
-    report = situation.observed.progress
-    if report is None:
-        return None
-    return soonest(situation.job.spec.stall_timeout_seconds - _seconds_without_news(report, status, situation))
 
 
 def _waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:

@@ -2,12 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from finetune_api.contract import Progress, Role
 from finetune_api.status import Phase
+from finetune_operator.core import listening
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.observed import JobView, Observed, PodView, ProgressReport, Refusal, Trouble
 from finetune_operator.core.views import job_view, owner_uid, pod_view
@@ -45,6 +46,7 @@ class Target:
     uid: str
     attempt: int
     address: str
+    pod_uid: str = ""
 
 
 class Cache:
@@ -108,6 +110,8 @@ class Cache:
         family.children.pop(uid, None)
         family.troubles.pop(uid, None)
         family.refusals.pop(uid, None)
+        if family.progress is not None and family.progress.pod_uid == uid:
+            family.progress = None
 
     def replace_all(self, kind: Kind, manifests: Iterable[Manifest], *, version: int) -> None:
         """Take over a full list of a kind; what it lacks, and is not newer than the list, is gone."""
@@ -160,26 +164,24 @@ class Cache:
             if status.get("phase") != Phase.TRAINING:
                 continue
             attempt = status.get("attempt", 0)
-            found += [Target(uid, attempt, pod.address) for pod in _leaders(family, attempt)]
+            found += [Target(uid, attempt, pod.address, pod.uid) for pod in _leaders(family, attempt)]
         return found
 
-    def note_polled(self, target: Target, progress: Progress | None) -> bool:
-        """Keep what rank 0 answered (None: nothing); tell whether a decision should look at it."""
+    def note_polled(self, target: Target, answer: Progress | str, *, at: float) -> bool:
+        """Keep what rank 0 answered, or why it did not; tell whether a decision should look at it.
+
+        `at` is the time on a monotonic clock.
+        """
         family = self._families.get(target.uid)
         if family is None:
             return False
-        old = family.progress if family.progress and family.progress.attempt == target.attempt else None
-        if old is None:
-            old = ProgressReport(attempt=target.attempt, advanced_at=self._now())
-            family.progress = old
-            is_new = True
-        else:
-            is_new = False
-        if progress is None:
-            return is_new
-        has_advanced = old.progress is None or _mark(old.progress) != _mark(progress)
-        advanced_at = self._now() if has_advanced else old.advanced_at
-        family.progress = replace(old, progress=progress, advanced_at=advanced_at)
+        old = family.progress
+        if old is None or (old.attempt, old.pod_uid) != (target.attempt, target.pod_uid):
+            old = ProgressReport(attempt=target.attempt, pod_uid=target.pod_uid)
+        if isinstance(answer, str):
+            family.progress = listening.unanswered(old, answer, at=at)
+            return family.progress.silence != old.silence
+        family.progress = listening.answered(old, answer, at=at)
         return True
 
     def note_progress_written(self, uid: str) -> None:
@@ -228,13 +230,5 @@ def _version(manifest: Manifest) -> int:
 
 def _leaders(family: Family, attempt: int) -> list[PodView]:
     pods = [view for view in family.own_children() if isinstance(view, PodView)]
-    return [
-        pod
-        for pod in pods
-        if pod.role == Role.TRAIN and pod.attempt == attempt and pod.index == 0 and pod.address and not pod.is_terminal
-    ]
-
-
-def _mark(progress: Progress) -> tuple[object, ...]:
-    """Return what changes when training moves on."""
-    return (progress.last_step_time, progress.progress.stage, progress.progress.step)
+    leaders = [pod for pod in pods if pod.role == Role.TRAIN and pod.attempt == attempt and pod.index == 0]
+    return [pod for pod in leaders if pod.address and not pod.is_terminal and pod.gone_at is None]

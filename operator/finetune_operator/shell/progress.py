@@ -3,6 +3,8 @@
 import asyncio
 import ipaddress
 import logging
+import os
+import time
 from collections.abc import Callable
 
 import aiohttp
@@ -23,45 +25,71 @@ class ProgressPoller:
     """Puts answers into the cache, and calls `enqueue(uid)` when there is something to decide about."""
 
     def __init__(
-        self, cache: Cache, *, enqueue: Callable[[str], None], seconds: float, port: int = keys.TELEMETRY_PORT
+        self,
+        cache: Cache,
+        *,
+        enqueue: Callable[[str], None],
+        seconds: float,
+        port: int = keys.TELEMETRY_PORT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cache = cache
         self._enqueue = enqueue
         self._seconds = seconds
         self._port = port
+        self._clock = clock
+        self._under_way: set[Target] = set()
+        self._answering: set[Target] = set()
+        # Whoever does not answer takes seconds to find that out, and must not keep those who do from being asked.
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._slots_of_the_silent = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def run(self) -> None:
         """Poll for ever."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
             while True:
-                await self.poll(session)
+                self._ask_all(session, group)
                 await asyncio.sleep(self._seconds)
 
     async def poll(self, session: aiohttp.ClientSession) -> None:
-        """Ask everybody once."""
-        await asyncio.gather(*[self._ask(session, target) for target in self._cache.targets()])
+        """Ask everybody once, and wait for their answers."""
+        async with asyncio.TaskGroup() as group:
+            self._ask_all(session, group)
+
+    def _ask_all(self, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
+        targets = set(self._cache.targets())
+        self._answering &= targets
+        for target in targets - self._under_way:
+            self._under_way.add(target)
+            group.create_task(self._ask(session, target))
 
     async def _ask(self, session: aiohttp.ClientSession, target: Target) -> None:
-        async with self._slots:
-            progress = await self._fetch(session, target)
-        if self._cache.note_polled(target, progress):
+        async with self._slots if target in self._answering else self._slots_of_the_silent:
+            answer = await self._fetch(session, target)
+        self._under_way.remove(target)
+        if isinstance(answer, Progress):
+            self._answering.add(target)
+        else:
+            self._answering.discard(target)
+            logger.debug("progress not available", extra={"uid": target.uid, "error": answer})
+        if self._cache.note_polled(target, answer, at=self._clock()):
             self._enqueue(target.uid)
 
-    async def _fetch(self, session: aiohttp.ClientSession, target: Target) -> Progress | None:
-        """Return the answer, or None if there is none or it is of another attempt."""
+    async def _fetch(self, session: aiohttp.ClientSession, target: Target) -> Progress | str:
+        """Return the answer, or why there is none, in words."""
         try:
             # A pod is not trusted: no redirects, no big answers.
             async with session.get(self._url(target), allow_redirects=False) as response:
                 if response.status != OK:
-                    return None
+                    return f"HTTP status {response.status} instead of {OK}"
                 data = await _read_some(response.content)
             progress = Progress.model_validate_json(data)
         except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
-            logger.debug("progress not available", extra={"uid": target.uid, "error": type(error).__name__})
-            return None
-        return progress if progress.attempt == target.attempt else None
+            return _in_words(error)
+        if progress.attempt != target.attempt:
+            return f"it answers for attempt {progress.attempt} instead of {target.attempt}"
+        return progress
 
     def _url(self, target: Target) -> str:
         host = f"[{target.address}]" if ipaddress.ip_address(target.address).version == 6 else target.address  # noqa: PLR2004
@@ -76,3 +104,15 @@ async def _read_some(stream: aiohttp.StreamReader) -> bytes:
         if len(data) >= MAX_ANSWER_BYTES:
             break
     return bytes(data)
+
+
+def _in_words(error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return f"nothing came within {ANSWER_SECONDS:.0f} s, as when a NetworkPolicy or a firewall drops packets"
+        case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))):
+            return f"no connection ({os.strerror(number)})"
+        case aiohttp.ClientError():
+            return f"the connection broke ({type(error).__name__}), as when a mesh refuses plain HTTP"
+        case _:
+            return "what it answers is not the progress of a training"

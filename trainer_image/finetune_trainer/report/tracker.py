@@ -42,7 +42,7 @@ class Tracker:
     _progress: ProgressStatus = field(default_factory=lambda: ProgressStatus(stage=Stage.LOADING))
     _metrics: MetricsStatus = field(default_factory=MetricsStatus)
     _checkpoint: CheckpointStatus | None = None
-    _last_step_time: str | None = None
+    _last_step_time: str = field(default_factory=now)
     _stage_since: float = field(default_factory=time.monotonic)
     _first_step: int = 0
     _started: float | None = None
@@ -89,12 +89,13 @@ class Tracker:
             self.history.warnings.append(warning)
 
     def enter(self, stage: Stage) -> None:
-        """Say what this rank does from now on; its time so far goes to the stage before."""
+        """Say what this rank does from now on, which is no standstill; its time so far goes to the stage before."""
         with self._lock:
             since, self._stage_since = self._stage_since, time.monotonic()
             before = self._progress.stage
             self.history.seconds[before] = self.history.seconds.get(before, 0.0) + self._stage_since - since
             self._progress = self._progress.model_copy(update={"stage": stage.value})
+            self.tick()
 
     @contextlib.contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
