@@ -1,7 +1,7 @@
 """Faults on demand: which requests go wrong, how, and how often."""
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,7 +41,19 @@ class CutAfter(_Frozen):
     cut_after_bytes: int = Field(ge=0, alias="cutAfterBytes")
 
 
-Action = Literal["cut", "lose-answer"] | Refuse | Delay | CutAfter
+class Claim(_Frozen):
+    """Answer 200 with this JSON instead of doing anything, as if all were well."""
+
+    claim: Any
+
+
+class Amend(_Frozen):
+    """Do what was asked, then answer with these fields in place of one's own; None leaves a field out."""
+
+    amend: dict[str, Any]
+
+
+Action = Literal["cut", "lose-answer"] | Refuse | Delay | CutAfter | Claim | Amend
 
 
 class Fault(_Frozen):

@@ -1,11 +1,12 @@
 """What happens to every request around its handler: recorded, made to fail, refused in the Hub's words."""
 
 import asyncio
+import json
 import logging
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from tests.hub.context import CALLER, CUT_AFTER, caller, hub
 from tests.hub.errors import HubError, bad_request, not_found
-from tests.hub.faults import CutAfter, Delay, Fault, Refuse
+from tests.hub.faults import Amend, Claim, CutAfter, Delay, Fault, Refuse
 from tests.hub.request_log import Entry
 from tests.hub.views import timestamp
 
@@ -70,7 +71,18 @@ async def fail_on_demand(request: web.Request, handler: Handler) -> web.StreamRe
             await asyncio.sleep(seconds)
         case CutAfter(cut_after_bytes=count):
             request[CUT_AFTER] = count
+        case Claim(claim=answer):
+            return web.json_response(answer)
+        case Amend(amend=fields):
+            return _amended(await handler(request), fields)
     return await handler(request)
+
+
+def _amended(response: web.StreamResponse, fields: Mapping[str, object]) -> web.Response:
+    """Return an answer of 200 with the given fields in place of its own."""
+    assert isinstance(response, web.Response)
+    answer = json.loads(response.text or "{}") | fields
+    return web.json_response({name: value for name, value in answer.items() if value is not None})
 
 
 @web.middleware

@@ -42,8 +42,10 @@ class RunningHub:
         """Make coming requests go wrong; `path` is a regular expression searched in the path and query.
 
         Actions: "cut" (reset before anything is done), "lose-answer" (done, then reset), {"status": 503,
-        "headers": {...}, "errorCode": ...}, {"delay": seconds}, {"cutAfterBytes": n} (downloads). Of the matching
-        requests, the first `skip` go through and `times` after them go wrong; `times=None` lasts until `clear`.
+        "headers": {...}, "errorCode": ...}, {"delay": seconds}, {"cutAfterBytes": n} (downloads), {"claim": JSON}
+        (nothing done, 200 with this JSON), {"amend": {...}} (done, 200 with these fields in place of the answer's own,
+        None for none). Of the matching requests, the first `skip` go through and `times` after them go wrong;
+        `times=None` lasts until `clear`.
         """
         match = {"method": method, "path": path}
         fault = Fault.model_validate({"match": match, "times": times, "skip": skip, "action": action})

@@ -138,6 +138,26 @@ def test_an_answer_can_be_delayed(api: HfApi, model: str, hub: RunningHub) -> No
     assert time.monotonic() - started >= 0.2
 
 
+def test_a_call_can_be_answered_as_if_it_had_been_done(api: HfApi, model: str, hub: RunningHub) -> None:
+    hub.fail({"claim": {"commitOid": "f" * 40, "commitUrl": f"{hub.endpoint}/{model}/commit/f"}}, path="/commit/")
+    hub.fail({"claim": {"id": model, "sha": ""}}, path="/revision/v1")
+
+    answered = upload(api), api.model_info(model, revision="v1").sha
+
+    assert answered == ("f" * 40, "")
+    assert len(hub.commits(model)["commits"]) == 1
+
+
+def test_a_call_can_be_done_and_answered_otherwise(api: HfApi, model: str, hub: RunningHub) -> None:
+    hub.fail({"amend": {"commitOid": "f" * 40}}, path="/commit/")
+    hub.fail({"amend": {"sha": None}}, path="/revision/main")
+
+    answered = upload(api), api.model_info(model, revision="main").sha
+
+    assert answered == ("f" * 40, None)
+    assert len(hub.commits(model)["commits"]) == 2
+
+
 def test_calls_that_a_self_hosted_hub_lacks_answer_404(api: HfApi, model: str, hub: RunningHub) -> None:
     state = hub.features(whoami=False, settings=False)
 

@@ -64,7 +64,7 @@ def finished_run(
 
 
 def write_manifest(run: Run, prepared: dict[str, Any]) -> None:
-    run.workspace.base_model.mkdir(parents=True)
+    run.workspace.base_model.mkdir(parents=True, exist_ok=True)
     (run.workspace.base_model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
     manifest = InputsManifest(
         spec_hash=run.config.spec_hash,

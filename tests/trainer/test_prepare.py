@@ -219,6 +219,42 @@ def test_a_gated_model_is_told_as_such(make_run: MakeRun, hub: RunningHub, small
         assert "ask for access on its page and set hub.tokenSecret" in failure.message
 
 
+@pytest.mark.parametrize("sha", ["", None, "main", "f" * 40])
+def test_a_revision_that_the_hub_only_says_to_have_is_not_trained(
+    make_run: MakeRun, hub: RunningHub, small_model: Path, pages: Path, sha: str | None
+) -> None:
+    push(hub, small_model, "demo/model", kind="model")
+    push(hub, pages, "demo/pages")
+    train = [{"name": "pages", "source": "hf://demo/pages", "columns": COLUMNS}]
+    run = make_run(model={"source": "hf://demo/model", "revision": "v9"}, data={"train": train}).at(hub.endpoint)
+    hub.fail({"claim": {"id": "demo/model", "sha": sha}}, path="/models/demo/model/revision/v9", times=None)
+
+    failure = failure_of(run)
+
+    assert failure.reason in (Reason.HUB_UNAVAILABLE, Reason.MODEL_NOT_FOUND)
+    assert "demo/model" in failure.message
+
+
+def test_another_commit_in_place_of_the_one_asked_for_is_not_trained(
+    make_run: MakeRun, hub: RunningHub, small_model: Path, pages: Path
+) -> None:
+    push(hub, small_model, "demo/model", kind="model")
+    push(hub, pages, "demo/pages")
+    head = hub.commits("demo/model")["branches"]["main"]
+    train = [{"name": "pages", "source": "hf://demo/pages", "columns": COLUMNS}]
+    model = {"source": "hf://demo/model", "revision": "f" * 40}
+    run = make_run(model=model, data={"train": train}).at(hub.endpoint)
+    hub.fail({"claim": {"id": "demo/model", "sha": head}}, path="/models/demo/model/revision/f", times=None)
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.message) == (
+        Reason.MODEL_NOT_FOUND,
+        f"spec.model.source: the Hub has {head[:12]} in place of model demo/model at {'f' * 40}; name a commit that is "
+        "there",
+    )
+
+
 def test_a_revision_that_is_missing_is_named(
     make_run: MakeRun, hub: RunningHub, small_model: Path, pages: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Before anything is fetched: may this token write to publish.repository, and does what is there fit ifExists?"""
 
 import logging
+from collections.abc import Sequence
 
 from finetune_api.contract import Role, RunConfig, RunResult
 from finetune_api.reasons import Reason
@@ -27,13 +28,25 @@ def preflight(config: RunConfig, settings: Settings) -> RunResult:
         return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message="Nothing is to be published.")
     api = connect(settings.hub_endpoint, token=require_write_token(settings))
     access = Access()
-    check_token(api, access)
-    check_repository(api, publish.repository, private=publish.private, access=access)
+    check_access(api, publish, access)
     if publish.if_exists == "Fail" and not access.created:
         refuse_filled(api, publish, spec_hash=config.spec_hash)
     verb = "created" if access.created else "there"
     message = f"The token may write to {publish.repository}, which is {verb}."
     return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message=message, warnings=access.warnings)
+
+
+def check_access(api: Api, publish: Publish, access: Access) -> None:
+    """Fail if the token may not write to the repository; there are Hubs whose whoami refuses a token that may."""
+    refusal = check_token(api, access)
+    try:
+        check_repository(api, publish.repository, private=publish.private, access=access)
+    except RunFailure as failure:
+        if refusal is None or failure.reason is Reason.HUB_UNAVAILABLE:
+            raise
+        raise refusal from failure
+    if refusal is not None:
+        access.warnings.append(f"{publish.repository} may be written with this token all the same: {refusal.message}")
 
 
 def require_write_token(settings: Settings) -> str:
@@ -46,15 +59,23 @@ def require_write_token(settings: Settings) -> str:
 
 
 def refuse_filled(api: Api, publish: Publish, *, spec_hash: str) -> None:
-    """Fail with RepositoryExists if the branch holds files that are not of this run."""
+    """Fail with RepositoryExists if the branch holds files, unless a commit that is there names this run."""
     target = Target(api, publish.repository, publish.branch)
     with told_as_failures(f"publish.repository: reading {publish.repository}"):
         head = target.head()
-        files = set(target.files(head)) - INITIAL_FILES if head else set()
-        if not files or target.tagged(tag_name(spec_hash)) or target.find_commit(spec_hash):
+        files = sorted(set(target.files(head)) - INITIAL_FILES) if head else []
+        if not files or target.find_commit(spec_hash) is not None:
             return
+        tagged = target.commit_of(tag_name(spec_hash))
+        if tagged is not None and target.is_of_run(tagged, spec_hash):
+            return
+    raise occupied(publish, files)
+
+
+def occupied(publish: Publish, files: Sequence[str]) -> RunFailure:
+    """Return that the branch holds these files, which are of others."""
     message = (
-        f"publish.repository: {publish.repository} holds files already ({', '.join(sorted(files)[:5])}) and "
+        f"publish.repository: {publish.repository} holds files already ({', '.join(files[:5])}) and "
         "publish.ifExists is Fail; choose another repository or set ifExists to Update"
     )
-    raise RunFailure(Reason.REPOSITORY_EXISTS, message)
+    return RunFailure(Reason.REPOSITORY_EXISTS, message)

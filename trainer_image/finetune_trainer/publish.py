@@ -6,9 +6,10 @@ A run is known by its spec hash: the tag says that it is done, the commit's trai
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
-from huggingface_hub.errors import BadRequestError
+from huggingface_hub.errors import HfHubHTTPError
 
 from finetune_api.contract import Role, RunConfig, RunResult
 from finetune_api.reasons import Reason
@@ -18,17 +19,19 @@ from finetune_trainer.card.render import render_card
 from finetune_trainer.data.manifest import InputsManifest
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.gate import main_score, shortfall
-from finetune_trainer.hub.access import INITIAL_FILES, Access, check_repository
+from finetune_trainer.hub.access import Access, check_repository
 from finetune_trainer.hub.branch import HASH_TRAILER, Target, tag_name
 from finetune_trainer.hub.client import connect
-from finetune_trainer.hub.commit import Change, Committed, commit_files, differences
-from finetune_trainer.hub.errors import hub_words, told_as_failures
+from finetune_trainer.hub.commit import Change, Committed, OccupiedError, commit_files
+from finetune_trainer.hub.errors import as_failure, hub_words, status_of, told_as_failures
+from finetune_trainer.hub.proof import CARD, find_tagged, find_untagged
 from finetune_trainer.model_files import ModelFiles, list_model_files
-from finetune_trainer.preflight import refuse_filled, require_write_token
+from finetune_trainer.preflight import occupied, require_write_token
 from finetune_trainer.report.schema import Report
 from finetune_trainer.settings import Settings
 
-CARD = "README.md"
+#: Answers that are about what was sent, not about who sent it.
+_REFUSED_CONTENT = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 _log = logging.getLogger(__name__)
 
@@ -98,55 +101,34 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report) ->
     with told_as_failures(f"publish.repository: {wanted.repository}"):
         try:
             return to_hub(config, wanted, target, files=files, left_out=_left_out(model))
-        except BadRequestError as error:
-            message = f"publish.repository: the Hub refuses the content of {wanted.repository} ({hub_words(error)})"
-            raise RunFailure(Reason.WRITE_FORBIDDEN, message) from error
+        except HfHubHTTPError as error:
+            if as_failure(error, wanted.repository) is not None:
+                raise
+            raise _refused(wanted, error) from error
 
 
 def to_hub(
     config: RunConfig, wanted: Publish, target: Target, *, files: Mapping[str, Path], left_out: tuple[str, ...]
 ) -> Outcome:
-    """Commit and tag, or find that this was done before."""
+    """Commit and tag, or find that this was done before. What the Hub answers is believed once it was read back."""
     access = Access()
     check_repository(target.api, wanted.repository, private=wanted.private, access=access)
     tag = tag_name(config.spec_hash)
-    if (done := target.tagged(tag)) is not None:
+    if (done := find_tagged(target, tag, files, spec_hash=config.spec_hash)) is not None:
         message = f"Published before as {target.repository}@{done[:12]}, tag {tag}."
         return Outcome(Reason.ALREADY_PUBLISHED, message, published_at(target, done, tag=tag))
-    committed = find_untagged(target, config.spec_hash, files)
-    if committed is None:
-        if (stop := policy_stop(wanted, target, config)) is not None:
-            return stop
-        committed = commit_files(target, describe(config, files))
-        verify(target, committed.commit, files)
+    found = find_untagged(target, files, spec_hash=config.spec_hash)
+    try:
+        committed = Committed(found) if found is not None else commit_files(target, describe(config, wanted, files))
+    except OccupiedError as error:
+        if wanted.if_exists == "Skip":
+            message = f"{target.repository} holds files already and publish.ifExists is Skip; nothing is published."
+            return Outcome(Reason.PUBLISH_SKIPPED, message)
+        raise occupied(wanted, error.files) from error
     return conclude(target, committed, tag=tag, warnings=(*access.warnings, *left_out))
 
 
-def find_untagged(target: Target, spec_hash: str, files: Mapping[str, Path]) -> Committed | None:
-    """Return this run's commit if an earlier try got it in and was stopped before the tag."""
-    found = target.find_commit(spec_hash)
-    if found is None:
-        return None
-    # The card may differ: it is rendered by the image at hand, which can be newer than that of the earlier try.
-    changed = [path for path in differences(target, found, files) if path != CARD]
-    _log.info("commit of an earlier try found", extra={"commit": found, "differs": changed})
-    return None if changed else Committed(found)
-
-
-def policy_stop(wanted: Publish, target: Target, config: RunConfig) -> Outcome | None:
-    """Return the end that ifExists asks for when there is something on the branch; fails with RepositoryExists."""
-    head = target.head()
-    if head is None or not set(target.files(head)) - INITIAL_FILES:
-        return None
-    if wanted.if_exists == "Skip":
-        message = f"{target.repository} holds files already and publish.ifExists is Skip; nothing is published."
-        return Outcome(Reason.PUBLISH_SKIPPED, message)
-    if wanted.if_exists == "Fail":
-        refuse_filled(target.api, wanted, spec_hash=config.spec_hash)
-    return None
-
-
-def describe(config: RunConfig, files: Mapping[str, Path]) -> Change:
+def describe(config: RunConfig, wanted: Publish, files: Mapping[str, Path]) -> Change:
     """Return the commit's content and words; the trailer is how a later try knows it."""
     job = config.job
     return Change(
@@ -154,23 +136,16 @@ def describe(config: RunConfig, files: Mapping[str, Path]) -> Change:
         title=f"Finetune with FinetuneJob {job.namespace}/{job.name}",
         description=f"{HASH_TRAILER}: {config.spec_hash}\nFinetuneJob-Uid: {job.uid}",
         spec_hash=config.spec_hash,
+        replaces=wanted.if_exists == "Update",
     )
-
-
-def verify(target: Target, commit: str, files: Mapping[str, Path]) -> None:
-    """Fail with HubUnavailable unless the Hub lists at `commit` exactly what was sent."""
-    wrong = differences(target, commit, files)
-    if wrong:
-        message = f"{target.repository}@{commit[:12]} does not hold what was sent ({', '.join(wrong[:5])})"
-        raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; sending it once more may help")
 
 
 def conclude(target: Target, committed: Committed, *, tag: str, warnings: tuple[str, ...]) -> Outcome:
     """Tag the commit and return the good end."""
-    tagged = target.tag(tag, commit=committed.commit)
+    untagged = target.tag(tag, commit=committed.commit)
     notes = list(warnings)
-    if tagged is None:
-        notes.append("the Hub has no tags: a repeated run finds the commit by its message")
+    if untagged is not None:
+        notes.append(f"{untagged}: a repeated run finds the commit by its message")
     if committed.removed:
         number = len(committed.removed)
         files = "1 file of earlier content was" if number == 1 else f"{number} files of earlier content were"
@@ -178,7 +153,8 @@ def conclude(target: Target, committed: Committed, *, tag: str, warnings: tuple[
     if committed.overtaken:
         notes.append("another commit came in while publishing; this run's commit is on top of it")
     message = f"Published as {target.repository}@{committed.commit[:12]}."
-    return Outcome(Reason.PUBLISHED, message, published_at(target, committed.commit, tag=tagged), warnings=tuple(notes))
+    published = published_at(target, committed.commit, tag=tag if untagged is None else None)
+    return Outcome(Reason.PUBLISHED, message, published, warnings=tuple(notes))
 
 
 def published_at(target: Target, commit: str, *, tag: str | None) -> PublishedStatus:
@@ -212,6 +188,15 @@ def write_receipt(path: Path, published: PublishedStatus) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(published.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
     partial.rename(path)
+
+
+def _refused(wanted: Publish, error: HfHubHTTPError) -> RunFailure:
+    """Return what an answer means that is about neither the token nor the Hub's health."""
+    if status_of(error) in _REFUSED_CONTENT:
+        message = f"publish.repository: the Hub refuses the content of {wanted.repository} ({hub_words(error)})"
+        return RunFailure(Reason.WRITE_FORBIDDEN, message)
+    message = f"publish.repository: the Hub does not find what {wanted.repository} has to have ({hub_words(error)})"
+    return RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; look at what the Hub's logs say about it")
 
 
 def _left_out(model: ModelFiles) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Whether a token may write to a repository, found out without leaving a trace in one that is there."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -10,7 +9,14 @@ from huggingface_hub.errors import HfHubHTTPError
 from finetune_api.reasons import Reason
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import Api
-from finetune_trainer.hub.errors import hub_words, is_missing_repository, lacks_call, status_of, told_as_failures
+from finetune_trainer.hub.errors import (
+    hub_words,
+    is_missing_repository,
+    lacks_call,
+    status_of,
+    told_as_failures,
+    understood,
+)
 
 #: What the Hub itself puts into a new repository.
 INITIAL_FILES = frozenset({".gitattributes"})
@@ -24,26 +30,33 @@ class Access:
 
     user: str | None = None
     created: bool = False
-    files: Sequence[str] = ()
-    """Files on the branch besides those of a new repository."""
     warnings: list[str] = field(default_factory=list)
 
 
-def check_token(api: Api, access: Access) -> None:
-    """Fail with TokenRefused or WriteForbidden if the token is no good for writing at all; notes who it belongs to."""
-    with told_as_failures("publish.tokenSecret: checking the token"):
-        try:
+def check_token(api: Api, access: Access) -> RunFailure | None:
+    """Note whose the token is; fails with WriteForbidden if it can only read.
+
+    Returns TokenRefused or WriteForbidden where the Hub will not say whose it is: what the token may do is up to the
+    repository.
+    """
+    try:
+        with told_as_failures("publish.tokenSecret: checking the token"), understood("checking the token"):
             identity = api.whoami()
-        except HfHubHTTPError as error:
-            if not lacks_call(error):
-                raise
-            access.warnings.append("the Hub has no whoami call: the token is checked by creating the repository alone")
-            return
-    access.user = identity.get("name")
-    role = identity.get("auth", {}).get("accessToken", {}).get("role")
+            user, token = identity.get("name"), (identity.get("auth") or {}).get("accessToken") or {}
+            access.user, role = user, token.get("role")
+    except RunFailure as failure:
+        if failure.reason is Reason.HUB_UNAVAILABLE:
+            raise
+        return failure
+    except HfHubHTTPError as error:
+        if not lacks_call(error):
+            raise
+        access.warnings.append("the Hub has no whoami call: the token is checked by creating the repository alone")
+        return None
     if role == "read":
         message = f"publish.tokenSecret: the token of {access.user} can only read; make a token with write access"
         raise RunFailure(Reason.WRITE_FORBIDDEN, message)
+    return None
 
 
 def check_repository(api: Api, repository: str, *, private: bool, access: Access) -> None:
@@ -68,7 +81,8 @@ def check_repository(api: Api, repository: str, *, private: bool, access: Access
 def exists(api: Api, repository: str) -> bool:
     """Say whether the repository is there for this token."""
     try:
-        api.repo_info(repository, repo_type="model")
+        with understood(f"reading {repository}"):
+            api.repo_info(repository, repo_type="model")
     except HfHubHTTPError as error:
         if is_missing_repository(error) or lacks_call(error):
             return False
@@ -78,12 +92,16 @@ def exists(api: Api, repository: str) -> bool:
 
 def _create(api: Api, repository: str, *, private: bool, access: Access) -> None:
     try:
-        api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
+        with understood(f"creating {repository}"):
+            api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
     except HfHubHTTPError as error:
         if lacks_call(error):
             access.warnings.append(f"the Hub cannot create repositories: {repository} must be there before publishing")
             return
         raise _forbidden(api, repository, access, error) or error from error
+    if not exists(api, repository):
+        message = f"publish.repository: the Hub answered that {repository} was created, and it is not there"
+        raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; look at what the Hub's logs say about it")
     access.created = True
     _log.info("repository created", extra={"repository": repository, "private": private})
 
@@ -93,7 +111,8 @@ def _ask_how_to_upload(api: Api, repository: str, access: Access) -> None:
 
     probe = CommitOperationAdd(path_in_repo="write-check.txt", path_or_fileobj=b"-")
     try:
-        api.preupload_lfs_files(repository, additions=[probe])
+        with understood(f"asking how to upload to {repository}"):
+            api.preupload_lfs_files(repository, additions=[probe])
     except HfHubHTTPError as error:
         raise _forbidden(api, repository, access, error) or error from error
 

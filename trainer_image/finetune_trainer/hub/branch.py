@@ -1,14 +1,19 @@
-"""What is on a branch of the target repository: head, files, and the commit or tag of an earlier try of this run."""
+"""What is on a branch of the target repository: head, files, and the commit or tag of an earlier try of this run.
+
+Nothing here believes a single answer: there are Hubs that answer 200 to whatever they are asked for.
+"""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from huggingface_hub import RepoFile
+from huggingface_hub import GitCommitInfo, RepoFile
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 
 from finetune_trainer.hub.client import Api
-from finetune_trainer.hub.errors import lacks_call, status_of
+from finetune_trainer.hub.errors import lacks_call, status_of, understood
+from finetune_trainer.hub.names import is_commit_id
 
 HASH_TRAILER = "FinetuneJob-Spec-Hash"
 
@@ -28,49 +33,89 @@ class Target:
     repository: str
     branch: str
 
+    def commit_of(self, revision: str) -> str | None:
+        """Return the commit that a branch, a tag or a commit's own name stands for, None if there is none.
+
+        What the Hub names must be there: it is asked for once more, by its own name.
+        """
+        named = self._named(revision)
+        if named is None or named == revision:
+            return named
+        return named if self._named(named) == named else None
+
     def head(self) -> str | None:
         """Return the newest commit of the branch, None while the branch is not there."""
-        try:
-            return self.api.repo_info(self.repository, repo_type="model", revision=self.branch).sha
-        except RevisionNotFoundError:
-            return None
+        return self.commit_of(self.branch)
 
     def create_branch(self) -> None:
         """Make the branch from the default one."""
-        self.api.create_branch(self.repository, branch=self.branch, repo_type="model", exist_ok=True)
+        with understood(f"making branch {self.branch}"):
+            self.api.create_branch(self.repository, branch=self.branch, repo_type="model", exist_ok=True)
 
-    def files(self, revision: str) -> dict[str, RepoFile]:
+    def files(self, commit: str) -> dict[str, RepoFile]:
         """Return the files of a commit by path."""
-        entries = self.api.list_repo_tree(self.repository, repo_type="model", revision=revision, recursive=True)
-        return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        with understood(f"listing {self.repository}@{commit[:12]}"):
+            entries = self.api.list_repo_tree(self.repository, repo_type="model", revision=commit, recursive=True)
+            return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
-    def tagged(self, tag: str) -> str | None:
-        """Return the commit that `tag` names, None if there is no such tag or the Hub has no tags."""
+    def log(self, revision: str) -> Sequence[GitCommitInfo] | None:
+        """Return the commits up to a revision, newest first, none if it is not there; None if the Hub has no log."""
         try:
-            return self.api.repo_info(self.repository, repo_type="model", revision=tag).sha
+            with understood(f"reading the log of {self.repository}"):
+                return self.api.list_repo_commits(self.repository, repo_type="model", revision=revision)
+        except HfHubHTTPError as error:
+            if isinstance(error, RevisionNotFoundError):
+                return ()
+            if lacks_call(error):
+                return None
+            raise
+
+    def is_of_run(self, commit: str, spec_hash: str) -> bool | None:
+        """Say whether a commit's message names this run; None if the Hub has no log."""
+        log = self.log(commit)
+        return None if log is None else any(one.commit_id == commit and _names(one, spec_hash) for one in log[:1])
+
+    def find_commit(self, spec_hash: str) -> str | None:
+        """Return the newest commit of the branch that names this run, None if there is none or the Hub has no log."""
+        found = next((one.commit_id for one in self.log(self.branch) or () if _names(one, spec_hash)), None)
+        return found if found is not None and self.commit_of(found) == found else None
+
+    def holds(self, commit: str) -> bool:
+        """Say whether a commit is there and the branch has it."""
+        if not is_commit_id(commit) or self.commit_of(commit) != commit:
+            return False
+        return self.head() == commit or any(one.commit_id == commit for one in self.log(self.branch) or ())
+
+    def tag(self, tag: str, *, commit: str) -> str | None:
+        """Put `tag` on `commit`, also if it is elsewhere; return why it is not there in the end, None if it is."""
+        try:
+            self._put_tag(tag, commit)
+            if (elsewhere := self.commit_of(tag)) not in (commit, None):
+                _log.warning("tag moved", extra={"tag": tag, "before": elsewhere, "commit": commit})
+                self.api.delete_tag(self.repository, tag=tag, repo_type="model")
+                self._put_tag(tag, commit)
+        except HfHubHTTPError as error:
+            if not lacks_call(error):
+                raise
+            return "the Hub has no tags"
+        return None if self.commit_of(tag) == commit else f"the Hub does not keep tag {tag} on this commit"
+
+    def _put_tag(self, tag: str, commit: str) -> None:
+        self.api.create_tag(self.repository, tag=tag, revision=commit, repo_type="model", exist_ok=True)
+
+    def _named(self, revision: str) -> str | None:
+        try:
+            with understood(f"reading {self.repository} at {revision}"):
+                named = self.api.repo_info(self.repository, repo_type="model", revision=revision).sha
         except HfHubHTTPError as error:
             if status_of(error) == HTTPStatus.NOT_FOUND:
                 return None
             raise
+        if is_commit_id(named):
+            return named
+        _log.warning("the Hub names no commit", extra={"revision": revision, "answer": str(named)[:80]})
+        return None
 
-    def find_commit(self, spec_hash: str) -> str | None:
-        """Return the newest commit of the branch that this run made, None if there is none or the Hub has no log."""
-        trailer = f"{HASH_TRAILER}: {spec_hash}"
-        try:
-            commits = self.api.list_repo_commits(self.repository, repo_type="model", revision=self.branch)
-        except HfHubHTTPError as error:
-            if isinstance(error, RevisionNotFoundError) or lacks_call(error):
-                return None
-            raise
-        return next((commit.commit_id for commit in commits if trailer in commit.message.splitlines()), None)
 
-    def tag(self, tag: str, *, commit: str) -> str | None:
-        """Put `tag` on `commit` and return it; None, with a log line, where the Hub has no tags."""
-        try:
-            self.api.create_tag(self.repository, tag=tag, revision=commit, repo_type="model", exist_ok=True)
-        except HfHubHTTPError as error:
-            if not lacks_call(error):
-                raise
-            _log.warning("the Hub has no tags", extra={"tag": tag})
-            return None
-        return tag
+def _names(commit: GitCommitInfo, spec_hash: str) -> bool:
+    return f"{HASH_TRAILER}: {spec_hash}" in commit.message.splitlines()

@@ -11,12 +11,11 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from finetune_api.reasons import Reason
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.hub.access import INITIAL_FILES
 from finetune_trainer.hub.branch import Target
-from finetune_trainer.hub.errors import asked_wait_seconds, hub_words, is_unreachable, status_of
-from finetune_trainer.hub.snapshot import is_as_listed
+from finetune_trainer.hub.errors import asked_wait_seconds, hub_words, is_unreachable, status_of, understood
+from finetune_trainer.hub.proof import KEPT, differences, find_untagged
 
-#: Files of the repository that a new model does not replace.
-KEPT = frozenset({".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "NOTICE.txt"})
 #: Seconds to wait before each further try.
 PAUSES = (1.0, 4.0, 15.0)
 #: Longest wait that the Hub may ask for; after a longer one the publish container is started anew.
@@ -34,6 +33,16 @@ class Change:
     title: str
     description: str
     spec_hash: str
+    replaces: bool = True
+    """Whether what is on the branch and not of this run may be replaced."""
+
+
+class OccupiedError(Exception):
+    """The branch holds files that are not of this run and may not be replaced."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        super().__init__(", ".join(files))
+        self.files = files
 
 
 @dataclass(frozen=True)
@@ -47,24 +56,29 @@ class Committed:
 
 
 def commit_files(target: Target, change: Change) -> Committed:
-    """Make `change` the newest commit of the branch and return it.
+    """Make `change` the newest commit of the branch and return it, read back and compared.
 
     The head that was read must still be the head (412 otherwise). After any error the branch is searched for a commit
     of this run before another is sent: the answer may have been lost, not the commit. Fails with PublishConflict when
-    others keep committing, with HubUnavailable when no answer comes. Where the Hub says when it will take requests
-    again, it is waited for so long, within a bound.
+    others keep committing, with HubUnavailable when no answer comes, or one that is not true. Where the Hub says when
+    it will take requests again, it is waited for so long, within a bound. Raises OccupiedError, also if the files came
+    in between two tries.
     """
     overtaken = 0
     for pause in (*PAUSES, None):
         try:
             sent = _send(target, change)
-            return Committed(sent.commit, sent.removed, overtaken)
+            return Committed(_proven(target, sent.commit, change), sent.removed, overtaken)
+        except OccupiedError:
+            raise
         except Exception as error:
-            failure = _worth_a_retry(target, error)
+            failure = error if isinstance(error, RunFailure) else _worth_a_retry(target, error)
             if failure is None:
                 raise
-            if (found := _find_sent(target, change)) is not None:
+            if (found := find_untagged(target, change.files, spec_hash=change.spec_hash)) is not None:
                 return Committed(found, overtaken=overtaken)
+            if failure is error:
+                raise
             wait = asked_wait_seconds(error)
             if pause is None or wait > MOST_PAUSE_SECONDS:
                 raise failure from error
@@ -75,43 +89,53 @@ def commit_files(target: Target, change: Change) -> Committed:
     raise AssertionError("the last try returns or raises")
 
 
-def differences(target: Target, commit: str, files: Mapping[str, Path]) -> list[str]:
-    """Return every path that the Hub lists at `commit` otherwise than it is here; empty if the model is whole."""
-    listed = target.files(commit)
-    missing = [path for path in files if path not in listed]
-    changed = [path for path in files if path in listed and not is_as_listed(files[path], listed[path])]
-    unknown = [path for path in listed if path not in files and path not in KEPT]
-    return sorted([*missing, *changed, *unknown])
+def _proven(target: Target, answered: str, change: Change) -> str:
+    """Return the commit once the branch has it and it holds what was sent; the answer alone says nothing."""
+    if not target.holds(answered):
+        because = f"is not on branch {target.branch}"
+    elif wrong := differences(target, answered, change.files):
+        because = f"does not hold what was sent ({', '.join(wrong[:5])})"
+    else:
+        return answered
+    message = f"publish.repository: the Hub answered that {target.repository}@{str(answered)[:12]} was made, and it"
+    raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message} {because}; look at what the Hub's logs say about it")
 
 
 def _send(target: Target, change: Change) -> Committed:
-    head = target.head()
-    if head is None:
-        target.create_branch()
-        head = target.head()
-    present = target.files(head) if head else {}
+    head = _head(target)
+    present = target.files(head)
+    theirs = sorted(set(present) - INITIAL_FILES)
+    if theirs and not change.replaces and not target.is_of_run(head, change.spec_hash):
+        raise OccupiedError(theirs)
     stale = sorted(path for path in present if path not in change.files and path not in KEPT)
     # Made anew for each try: an operation remembers what the Hub held at the head of its try.
     additions = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=file) for path, file in change.files.items()]
-    # A .gitignore in the repository must not keep a part of the model out.
-    target.api.preupload_lfs_files(
-        target.repository, additions=additions, revision=target.branch, free_memory=False, gitignore_content=""
-    )
-    info = target.api.create_commit(
-        target.repository,
-        operations=[*additions, *(CommitOperationDelete(path_in_repo=path) for path in stale)],
-        commit_message=change.title,
-        commit_description=change.description,
-        repo_type="model",
-        revision=target.branch,
-        parent_commit=head,
-    )
+    with understood(f"committing to {target.repository}"):
+        # A .gitignore in the repository must not keep a part of the model out.
+        target.api.preupload_lfs_files(
+            target.repository, additions=additions, revision=target.branch, free_memory=False, gitignore_content=""
+        )
+        info = target.api.create_commit(
+            target.repository,
+            operations=[*additions, *(CommitOperationDelete(path_in_repo=path) for path in stale)],
+            commit_message=change.title,
+            commit_description=change.description,
+            repo_type="model",
+            revision=target.branch,
+            parent_commit=head,
+        )
     return Committed(info.oid, stale)
 
 
-def _find_sent(target: Target, change: Change) -> str | None:
-    found = target.find_commit(change.spec_hash)
-    return found if found is not None and not differences(target, found, change.files) else None
+def _head(target: Target) -> str:
+    """Return the newest commit of the branch, which is made if it is missing."""
+    if (head := target.head()) is not None:
+        return head
+    target.create_branch()
+    if (head := target.head()) is not None:
+        return head
+    message = f"publish.repository: the Hub names no commit of {target.repository}, branch {target.branch}"
+    raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}, which it says is there; look at what its logs say about it")
 
 
 def _worth_a_retry(target: Target, error: Exception) -> RunFailure | None:

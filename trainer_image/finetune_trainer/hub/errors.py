@@ -92,6 +92,21 @@ def hub_words(error: BaseException) -> str:
 
 
 @contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turn what the client raises at an answer that lacks fields, or is no JSON, into HubUnavailable.
+
+    For a call of the client alone: the same exceptions out of our own code are mistakes of ours.
+    """
+    try:
+        yield
+    except HfHubHTTPError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        message = f"{what}: the Hub's answer is not what the client of Hugging Face expects ({one_line(error)[:200]})"
+        raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; look at what the Hub's logs say about it") from error
+
+
+@contextmanager
 def told_as_failures(what: str) -> Iterator[None]:
     """Turn errors of the client inside the block into RunFailure; `what` says what was tried.
 

@@ -25,7 +25,9 @@ from finetune_trainer.hub.errors import (
     lacks_call,
     status_of,
     told_as_failures,
+    understood,
 )
+from finetune_trainer.hub.names import is_commit_id
 
 Select = Callable[[list[str]], list[str]]
 
@@ -50,12 +52,23 @@ class Wanted:
 
 
 def resolve_commit(api: Api, wanted: Wanted) -> str:
-    """Return the commit that the revision names now; fails with `missing` if there is no such thing to be seen."""
+    """Return the commit that the revision names now; fails with `missing` if there is no such thing to be seen.
+
+    What the Hub names is asked for once more, by its own name: there are Hubs that know every revision.
+    """
     with _told(wanted):
-        commit = api.repo_info(wanted.repository, repo_type=wanted.kind, revision=wanted.revision).sha
-    if commit is None:
-        raise RunFailure(Reason.HUB_UNAVAILABLE, f"the Hub names no commit for {wanted}")
+        commit = _named_commit(api, wanted, wanted.revision)
+        if commit is None or (commit != wanted.revision and _named_commit(api, wanted, commit) != commit):
+            raise RunFailure(Reason.HUB_UNAVAILABLE, f"the Hub names no commit for {wanted}")
+    if is_commit_id(wanted.revision) and commit != wanted.revision:
+        raise RunFailure(wanted.missing, f"the Hub has {commit[:12]} in place of {wanted}; name a commit that is there")
     return commit
+
+
+def _named_commit(api: Api, wanted: Wanted, revision: str) -> str | None:
+    with understood(f"reading {wanted}"):
+        named = api.repo_info(wanted.repository, repo_type=wanted.kind, revision=revision).sha
+    return named if is_commit_id(named) else None
 
 
 def fetch_snapshot(api: Api, pinned: Wanted, *, folder: Path, select: Select) -> list[str]:

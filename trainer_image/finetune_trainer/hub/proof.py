@@ -1,0 +1,51 @@
+"""Whether a commit holds this run's model: read back from the Hub, each file compared with the one that is here."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from finetune_trainer.hub.branch import Target
+from finetune_trainer.hub.snapshot import is_as_listed
+
+#: Files of the repository that a new model does not replace.
+KEPT = frozenset({".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "NOTICE.txt"})
+CARD = "README.md"
+
+_log = logging.getLogger(__name__)
+
+
+def differences(target: Target, commit: str, files: Mapping[str, Path]) -> list[str]:
+    """Return every path that the Hub lists at `commit` otherwise than it is here; empty if the model is whole."""
+    listed = target.files(commit)
+    missing = [path for path in files if path not in listed]
+    changed = [path for path in files if path in listed and not is_as_listed(files[path], listed[path])]
+    unknown = [path for path in listed if path not in files and path not in KEPT]
+    return sorted([*missing, *changed, *unknown])
+
+
+def find_tagged(target: Target, tag: str, files: Mapping[str, Path], *, spec_hash: str) -> str | None:
+    """Return the commit that `tag` names if it is this run's, with these files; a tag alone proves nothing."""
+    found = target.commit_of(tag)
+    if found is None or target.is_of_run(found, spec_hash) is False:
+        return None
+    return found if _is_same_model(target, found, files) else None
+
+
+def find_untagged(target: Target, files: Mapping[str, Path], *, spec_hash: str) -> str | None:
+    """Return this run's commit on the branch if it holds these files: an earlier try got it in, its answer was lost.
+
+    On a Hub without a log nothing tells whose a commit is, so that there every byte of the newest one must be equal.
+    """
+    if (found := target.find_commit(spec_hash)) is not None:
+        return found if _is_same_model(target, found, files) else None
+    head = target.head()
+    if head is None or target.log(head) is not None:
+        return None
+    return None if differences(target, head, files) else head
+
+
+def _is_same_model(target: Target, commit: str, files: Mapping[str, Path]) -> bool:
+    # The card may differ: it is rendered by the image at hand, which can be newer than that of the earlier try.
+    changed = [path for path in differences(target, commit, files) if path != CARD]
+    _log.info("commit of an earlier try found", extra={"commit": commit, "differs": changed})
+    return not changed
