@@ -79,6 +79,8 @@ class TrainColumns(Contract):
     images: Annotated[list[ColumnName], Field(max_length=64)] = Field(default_factory=list)
     """Which of the columns hold images by name: strings that are paths inside the dataset, or https addresses of hosts
     in data.allowImageUrls. Strings are texts otherwise; columns of bytes or images need not be named."""
+    texts: Annotated[list[ColumnName], Field(max_length=64)] = Field(default_factory=list)
+    """Which of the columns are texts as they are written, where that is in doubt: names of media, numbers."""
 
     @model_validator(mode="before")
     @classmethod
@@ -127,6 +129,8 @@ class EvaluationColumns(Contract):
     images: Annotated[list[ColumnName], Field(max_length=64)] = Field(default_factory=list)
     """Which of the columns hold images by name: strings that are paths inside the dataset, or https addresses of hosts
     in data.allowImageUrls. Strings are texts otherwise; columns of bytes or images need not be named."""
+    texts: Annotated[list[ColumnName], Field(max_length=64)] = Field(default_factory=list)
+    """Which of the columns are texts as they are written, where that is in doubt: names of media, numbers."""
 
     @model_validator(mode="before")
     @classmethod
@@ -148,6 +152,8 @@ class Table(Contract):
     images: bool = False
     """Whether the values are images by name: strings that are paths inside the dataset, or https addresses of hosts in
     data.allowImageUrls. Strings are texts otherwise; columns of bytes or images need no word."""
+    texts: bool = False
+    """Whether the values are texts as they are written, where that is in doubt: names of media, numbers."""
 
 
 class RelevantDocuments(Contract):

@@ -5,10 +5,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from finetune_api.datasets import EvaluationColumns, TrainColumns
 from finetune_api.problem import Problem
 from finetune_api.quantities import parse_quantity
 from finetune_api.sense import check_sense
 from finetune_api.types import FinetuneJob, FinetuneJobSpec
+
+_ONE_CONTENT = "values are either images by name or texts", "say one of the two"
 
 
 def parse_job(manifest: dict[str, Any]) -> FinetuneJob | list[Problem]:
@@ -73,6 +76,20 @@ def _check_columns(spec: FinetuneJobSpec) -> Iterator[Problem]:
                 because="one column plays two parts",
                 fix="name a different column for each part",
             )
-        if idle := sorted({*columns.images} - ({*names} - {columns.label})):
-            because = f"{', '.join(idle)} plays no part that can be an image"
-            yield Problem(f"{path}.images", columns.images, because, "name columns of queries or documents")
+        yield from _check_contents(path, columns, {*names} - {columns.label})
+    for index, dataset in enumerate(spec.data.evaluation):
+        for name in ("queries", "corpus") if dataset.tables else ():
+            table = getattr(dataset.tables, name)
+            if table.images and table.texts:
+                yield Problem(f"spec.data.evaluation[{index}].tables.{name}", "images and texts", *_ONE_CONTENT)
+
+
+def _check_contents(path: str, columns: TrainColumns | EvaluationColumns, usable: set[str]) -> Iterator[Problem]:
+    """Yield what images and texts name that plays no such part, or say twice."""
+    for field, what in (("images", "an image"), ("texts", "a text")):
+        named = getattr(columns, field)
+        if idle := sorted({*named} - usable):
+            because = f"{', '.join(idle)} plays no part that can be {what}"
+            yield Problem(f"{path}.{field}", named, because, "name columns of queries or documents")
+    if both := sorted({*columns.images} & {*columns.texts}):
+        yield Problem(f"{path}.texts", both, *_ONE_CONTENT)

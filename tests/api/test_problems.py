@@ -45,6 +45,26 @@ def test_what_no_schema_can_state_is_told_at_once(minimal: dict[str, Any]) -> No
     ]
 
 
+def test_contents_are_declared_once_and_of_columns_that_have_some(minimal: dict[str, Any]) -> None:
+    tables = {"queries": {"split": "test"}, "corpus": {"split": "test", "images": True, "texts": True}}
+    tables["relevantDocuments"] = {"split": "test"}
+    minimal["spec"]["data"] = {
+        "train": [{"name": "a", "source": "hf://a/b", "columns": {"images": ["positive"], "texts": ["positive", "x"]}}],
+        "evaluation": [{"name": "b", "source": "hf://a/b", "tables": tables}],
+    }
+    job = parse_job(minimal)
+    assert isinstance(job, FinetuneJob)
+
+    assert [str(problem) for problem in check_spec(job.spec)] == [
+        "spec.data.train[0].columns.texts: ['positive', 'x'] is wrong because x plays no part that can be a text; name "
+        "columns of queries or documents",
+        "spec.data.train[0].columns.texts: ['positive'] is wrong because values are either images by name or texts; "
+        "say one of the two",
+        "spec.data.evaluation[0].tables.corpus: 'images and texts' is wrong because values are either images by name "
+        "or texts; say one of the two",
+    ]
+
+
 def test_a_sound_spec_has_no_problems(minimal: dict[str, Any]) -> None:
     job = parse_job(minimal)
     assert isinstance(job, FinetuneJob)

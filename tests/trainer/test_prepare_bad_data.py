@@ -94,7 +94,8 @@ def test_numbers_are_no_texts(make_run: MakeRun, claim: Path) -> None:
 
     assert told(text_run(make_run)) == (
         Reason.INVALID_ARGUMENT,
-        "spec.data.train[0]: column 'answer' of dataset qa holds float64; text or images are needed",
+        "spec.data.train[0]: column 'answer' of dataset qa holds float64; text or images are needed; add it to "
+        "spec.data.train[0].columns.texts to take its numbers as texts",
     )
 
 
@@ -103,7 +104,8 @@ def test_a_column_of_several_types_is_told(make_run: MakeRun, claim: Path) -> No
 
     assert told(text_run(make_run)) == (
         Reason.INVALID_ARGUMENT,
-        "spec.data.train[0]: column 'answer' of dataset qa holds values of several types; text or images are needed",
+        "spec.data.train[0]: column 'answer' of dataset qa holds values of several types; text or images are needed "
+        "(row 20: 5); add it to spec.data.train[0].columns.texts to take its numbers as texts",
     )
 
 

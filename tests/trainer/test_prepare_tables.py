@@ -70,13 +70,15 @@ def test_an_image_folder_with_metadata_becomes_images_and_texts(make_run: MakeRu
     assert found == {"a red page": png("red"), "a blue page": png("blue")}
 
 
-def test_a_text_that_looks_like_a_file_an_address_or_an_image_stays_text(make_run: MakeRun, claim: Path) -> None:
+def test_a_text_that_names_a_file_an_address_or_an_image_stays_text_where_the_spec_says_so(
+    make_run: MakeRun, claim: Path
+) -> None:
     picture = claim / "qa" / "pictures" / "page.png"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(png())
     odd = [str(picture), "pictures/page.png", "http://127.0.0.1:9/page.png", "data:image/png;base64,AAAA", "a b", "c d"]
     write_parquet(claim / "qa" / "data", [{"question": text, "answer": text[::-1]} for text in odd])
-    run = text_run(make_run)
+    run = text_run(make_run, columns={"query": "question", "positive": "answer", "texts": ["question"]})
 
     written = lay_out(run)
 

@@ -11,6 +11,7 @@ _TEXT = ("string", "large_string", "string_view")
 _BYTES = ("binary", "large_binary", "binary_view")
 _WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _NUMBERS = (*_WHOLE, "bool", "float16", "float32", "float64")
+_DECIMALS = ("decimal128", "decimal256")
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,32 @@ class Content:
     """Whether a cell is a list of them."""
 
 
-def content_of(feature: Any, *, by_name: bool = False) -> Content | str:  # noqa: ANN401 - features share no base
+def content_of(
+    feature: Any,  # noqa: ANN401 - features share no base
+    *,
+    by_name: bool = False,
+    as_text: bool = False,
+) -> Content | str:
     """Return what the column holds, or the words that say why it can be neither text nor image.
 
-    `by_name` says that its strings are paths or addresses of images.
+    `by_name` says that its strings are paths or addresses of images, `as_text` that its numbers are texts.
     """
     values = _values_of(feature)
-    modality = _modality_of(feature if values is None else values, by_name=by_name)
+    one = feature if values is None else values
+    modality = _modality_of(one, by_name=by_name)
+    if as_text:
+        modality = "text" if modality == "text" or may_be_text(one) else None
     if modality is None:
-        return f"holds {describe(feature)}; text or images are needed"
+        return f"holds {describe(feature)}; {'text is' if as_text else 'text or images are'} needed"
     return Content(modality=modality, many=values is not None)
+
+
+def may_be_text(feature: Any) -> bool:  # noqa: ANN401 - as above
+    """Say whether the column, or its lists, hold numbers, or numbers among texts: texts if the spec says so."""
+    values = _values_of(feature)
+    one = feature if values is None else values
+    number = isinstance(one, datasets.Value) and one.dtype != "bool" and _is_number(one)
+    return isinstance(one, datasets.Json) or number
 
 
 def holds_numbers(feature: Any) -> tuple[bool, bool]:  # noqa: ANN401 - as above
@@ -41,8 +58,10 @@ def holds_numbers(feature: Any) -> tuple[bool, bool]:  # noqa: ANN401 - as above
 
 
 def check_key(feature: Any) -> str | None:  # noqa: ANN401 - as above
-    """Return why the column cannot hold ids, None if it can."""
-    if isinstance(feature, datasets.Value) and feature.dtype in (*_TEXT, *_WHOLE):
+    """Return why the column cannot hold ids, None if it can; of values of several types, each is looked at."""
+    if isinstance(feature, datasets.Json) or (
+        isinstance(feature, datasets.Value) and feature.dtype in (*_TEXT, *_WHOLE)
+    ):
         return None
     return "holds no ids; strings or whole numbers are needed"
 
@@ -89,5 +108,5 @@ def _is_stored_image(feature: Any) -> bool:  # noqa: ANN401 - as above
 
 def _is_number(feature: Any) -> bool:  # noqa: ANN401 - as above
     return isinstance(feature, datasets.ClassLabel) or (
-        isinstance(feature, datasets.Value) and feature.dtype in _NUMBERS
+        isinstance(feature, datasets.Value) and (feature.dtype in _NUMBERS or feature.dtype.startswith(_DECIMALS))
     )

@@ -18,8 +18,9 @@ from finetune_trainer.data.forms import (
 from finetune_trainer.data.locating import Located
 from finetune_trainer.data.manifest import Column
 from finetune_trainer.data.problems import InputProblem, as_failure
-from finetune_trainer.data.requests import request_evaluation, request_train
+from finetune_trainer.data.requests import TableRequest, request_evaluation, request_train
 from finetune_trainer.data.tables import OpenTable, check_documents, open_table
+from finetune_trainer.data.undeclared import with_notices
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,15 @@ def required_rule(spec: FinetuneJobSpec, dataset: TrainDataset) -> LossRule:
     return rule
 
 
+def _open(request: TableRequest, *, cache: Path) -> OpenTable | list[InputProblem]:
+    table = open_table(request, cache=cache)
+    return with_notices(table) if isinstance(table, OpenTable) else table
+
+
 def _open_train(spec: FinetuneJobSpec, index: int, folder: Path, cache: Path) -> OpenTrain | list[InputProblem]:
     dataset = spec.data.train[index]
     rule, loss = required_rule(spec, dataset), objective_of(spec, dataset).name
-    table = open_table(request_train(dataset, index=index, folder=folder, label=rule.label), cache=cache)
+    table = _open(request_train(dataset, index=index, folder=folder, label=rule.label), cache=cache)
     if not isinstance(table, OpenTable):
         return table
     if problems := list(check_content_for_loss(table, dataset, rule, loss=loss)):
@@ -98,7 +104,7 @@ def _open_evaluation(
     dataset = spec.data.evaluation[index]
     evaluator = evaluator_of(spec, dataset)
     requests = request_evaluation(dataset, index=index, folder=folder, evaluator=evaluator)
-    opened = {name: open_table(request, cache=cache) for name, request in requests.items()}
+    opened = {name: _open(request, cache=cache) for name, request in requests.items()}
     tables = {name: table for name, table in opened.items() if isinstance(table, OpenTable)}
     problems = [problem for table in opened.values() if not isinstance(table, OpenTable) for problem in table]
     if "rows" in tables:

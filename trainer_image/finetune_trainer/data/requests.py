@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from finetune_api.datasets import (
     EvaluationColumns,
@@ -55,12 +56,19 @@ class TableRequest:
     """Parts whose column may hold lists; that of DOCUMENTS must."""
     images: frozenset[str] = frozenset()
     """Columns whose strings are paths or addresses of images."""
+    texts: frozenset[str] = frozenset()
+    """Columns whose names of media and numbers are texts as they are written."""
     limit: int | None = None
 
     def names(self) -> dict[str, str]:
         """Return part to column name, of all columns that are asked for."""
         label = {LABEL: self.label.column} if self.label else {}
         return {**self.columns, **self.keys, **label}
+
+    def declaring(self, content: Literal["images", "texts"]) -> str:
+        """Return how the spec says that a column holds such content: `add it to ...columns.images`."""
+        table = VALUE in self.columns
+        return f"set {self.field}.{content}: true" if table else f"add it to {self.field}.columns.{content}"
 
 
 def negative(index: int) -> str:
@@ -83,6 +91,7 @@ def request_train(dataset: TrainDataset, *, index: int, folder: Path, label: Lab
         label=LabelRequest(columns.label, label) if columns.label else None,
         lists=_lists(columns) - ({POSITIVE} if single else set()),
         images=frozenset(columns.images),
+        texts=frozenset(columns.texts),
         limit=dataset.limit,
     )
 
@@ -107,6 +116,7 @@ def request_evaluation(
         label=LabelRequest(columns.label, _LABELS[evaluator]) if columns.label and evaluator in _LABELS else None,
         lists=_lists(columns),
         images=frozenset(columns.images),
+        texts=frozenset(columns.texts),
         limit=dataset.limit,
     )
     return {"rows": rows}
@@ -121,8 +131,11 @@ def _request_tables(
         )
 
     def entries(name: str, table: Table) -> TableRequest:
-        images = frozenset({table.value} if table.images else ())
-        return replace(place(name, table), columns={VALUE: table.value}, keys={ID: table.id}, images=images)
+        value = frozenset({table.value})
+        images, texts = (value if said else frozenset[str]() for said in (table.images, table.texts))
+        return replace(
+            place(name, table), columns={VALUE: table.value}, keys={ID: table.id}, images=images, texts=texts
+        )
 
     relevant = tables.relevant_documents
     return {

@@ -10,6 +10,7 @@ from finetune_trainer.data.images import Fault
 from finetune_trainer.data.labels import LabelValue, read_label
 from finetune_trainer.data.requests import LABEL
 from finetune_trainer.data.tables import OpenTable
+from finetune_trainer.data.texts import as_text, is_visible
 from finetune_trainer.data.workplace import Workplace
 
 _BATCH_ROWS = 64
@@ -80,8 +81,14 @@ def _read_batch(table: OpenTable, batch: dict[str, list[Any]], place: Workplace)
         read = iter(_read_values(table, part, flat, place))
         columns[part] = [_cell([next(read) for _ in values], many=part in table.many) for values in given]
     for part, column in table.request.keys.items():
-        columns[part] = [Fault("no id") if value is None else [str(value)] for value in batch[column]]
+        columns[part] = [_read_key(value) for value in batch[column]]
     return columns
+
+
+def _read_key(value: object) -> Cell | Fault:
+    if value is None:
+        return Fault("no id")
+    return [str(value)] if isinstance(value, str | int) else Fault("id is neither text nor whole number")
 
 
 def _read_values(table: OpenTable, part: str, values: list[Any], place: Workplace) -> list[str | Fault]:
@@ -106,9 +113,12 @@ def _cell(values: list[str | Fault], *, many: bool) -> Cell | Fault:
 
 
 def _read_text(value: object) -> str | Fault:
-    if isinstance(value, str) and value.strip():
-        return value
-    return Fault("empty text")
+    if value is None:
+        return Fault("empty text")
+    text = as_text(value)
+    if text is None:
+        return Fault("neither text nor number")
+    return text if is_visible(text) else Fault("empty text")
 
 
 def _row(

@@ -13,11 +13,20 @@ import datasets
 from finetune_api.reasons import Reason
 from finetune_trainer.causes import is_storage_full
 from finetune_trainer.data.broken_files import find_fault
-from finetune_trainer.data.columns import Content, check_key, content_of, describe, holds_numbers, undecoded
+from finetune_trainer.data.columns import (
+    Content,
+    check_key,
+    content_of,
+    describe,
+    holds_numbers,
+    may_be_text,
+    undecoded,
+)
 from finetune_trainer.data.labels import check_label
 from finetune_trainer.data.manifest import Modality
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import DOCUMENTS, QUERY, TableRequest
+from finetune_trainer.data.scans.findings import excerpt
 from finetune_trainer.data.unreadable import (
     CARD,
     explain_layout,
@@ -55,6 +64,10 @@ class OpenTable:
     """Whether a label is a list."""
     id_column: str | None
     """A column named id, to name rows by; None if there is none."""
+    unused: Mapping[str, Any]
+    """The types of the dataset's other columns."""
+    notices: tuple[str, ...] = ()
+    """What deserves a look."""
 
     @property
     def where(self) -> str:
@@ -75,7 +88,7 @@ def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputP
         return [explain_rows(request, builder, error)]
     if rows is None:
         return [no_rows(request)]
-    problems = check_columns(request, rows.features)
+    problems = check_columns(request, rows)
     return problems or _select(request, rows)
 
 
@@ -128,9 +141,9 @@ def _check_read(request: TableRequest, rows: Any, builder: Any) -> None:  # noqa
         rows.data.column(column).validate(full=True)
 
 
-def check_columns(request: TableRequest, features: Mapping[str, Any]) -> list[InputProblem]:
+def check_columns(request: TableRequest, rows: Any) -> list[InputProblem]:  # noqa: ANN401 - the library has no types
     """Return every column that is missing or holds what cannot be used."""
-    wanted = request.names()
+    features, wanted = rows.features, request.names()
     missing = [column for column in dict.fromkeys(wanted.values()) if column not in features]
     problems = []
     if missing:
@@ -142,6 +155,8 @@ def check_columns(request: TableRequest, features: Mapping[str, Any]) -> list[In
     for part, column in wanted.items():
         if column in features and (because := _misfit(request, part, features[column])):
             message = f"{request.field}: column {column!r} of dataset {request.dataset} {because}"
+            if part in request.columns and column not in request.texts and may_be_text(features[column]):
+                message += f"{_first_number(rows, column)}; {request.declaring('texts')} to take its numbers as texts"
             problems.append(InputProblem(Reason.INVALID_ARGUMENT, message))
     return problems
 
@@ -172,13 +187,22 @@ def _misfit(request: TableRequest, part: str, feature: Any) -> str | None:  # no
     return None
 
 
+def _first_number(rows: Any, column: str) -> str:  # noqa: ANN401 - as above
+    """Return where the first cell that is no text stands, nothing where all are numbers."""
+    cells = enumerate(rows.select_columns([column])[column])
+    number, cell = next(((number, cell) for number, cell in cells if not isinstance(cell, str | None)), (0, None))
+    return f" (row {number}: {excerpt(str(cell))})" if number else ""
+
+
 def _content(request: TableRequest, part: str, feature: Any) -> Content | str:  # noqa: ANN401 - as above
-    return content_of(feature, by_name=request.columns[part] in request.images)
+    column = request.columns[part]
+    return content_of(feature, by_name=column in request.images, as_text=column in request.texts)
 
 
 def _select(request: TableRequest, rows: Any) -> OpenTable:  # noqa: ANN401 - the library has no types
     names = dict.fromkeys(request.names().values())
     id_column = "id" if "id" in rows.features and "id" not in names else None
+    unused = {name: feature for name, feature in rows.features.items() if name not in names}
     rows = rows.select_columns([*names, *([id_column] if id_column else [])])
     with _quiet():
         for column in set(request.columns.values()):
@@ -193,6 +217,7 @@ def _select(request: TableRequest, rows: Any) -> OpenTable:  # noqa: ANN401 - th
         many=frozenset(part for part, content in usable.items() if content.many),
         labels_many=request.label is not None and holds_numbers(rows.features[request.label.column])[1],
         id_column=id_column,
+        unused=unused,
     )
 
 

@@ -62,7 +62,7 @@ def write_inputs(  # noqa: PLR0913 - each is a part of its own
         train=[written.prepared for written in train],
         evaluations=[written.prepared for written in evaluations],
         datasets=_describe(located, train, evaluations),
-        warnings=list(_notes(train, evaluations)),
+        warnings=[*(notice for table in inputs.tables() for notice in table.notices), *_notes(train, evaluations)],
     )
 
 
