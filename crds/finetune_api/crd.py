@@ -55,7 +55,6 @@ def build_crd() -> dict[str, Any]:
                 "plural": PLURAL,
                 "singular": KIND.lower(),
                 "shortNames": ["ftj"],
-                "categories": ["all"],
             },
             "versions": [
                 {

@@ -182,6 +182,15 @@ class CheckpointStatus(Contract):
     """When it was written, RFC 3339."""
 
 
+class StorageStatus(Contract):
+    """Where inputs, checkpoints, model and report lie."""
+
+    claim: str
+    """The volume claim."""
+    folder: str = ""
+    """Folder of the claim; empty: all of it. The model is in train/model below."""
+
+
 class PublishedStatus(Contract):
     """What is on the Hub."""
 
@@ -218,6 +227,10 @@ class FinetuneJobStatus(Contract):
     """When the job succeeded or failed, RFC 3339."""
     phase_times: dict[str, str] = Field(default_factory=dict)
     """When each phase was first entered, RFC 3339."""
+    cleanup_time: str | None = None
+    """When everything was removed that spec.ttlSecondsAfterFinished lets go of, RFC 3339."""
+    storage: StorageStatus | None = None
+    """Where inputs, checkpoints, model and report lie."""
     progress: ProgressStatus | None = None
     """How far training is."""
     metrics: MetricsStatus | None = None

@@ -337,7 +337,8 @@ class FinetuneJobSpec(Contract):
     """The gang is restarted when rank 0 answers but has made no step for so many seconds. One that does not answer is
     left alone: see condition ProgressKnown."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
-    """Pods and volume are removed so many seconds after the end; the FinetuneJob stays."""
+    """Pods are removed so many seconds after the end, and the volume of a job whose model was published. What was not
+    published stays: the volume goes with the FinetuneJob, which stays, too."""
     image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """Trainer image, instead of the operator's default."""
 

@@ -55,6 +55,10 @@ def test_the_committed_file_is_what_the_types_generate(path: str, content: str) 
     assert (ROOT / path).read_text(encoding="utf-8") == content, "run `make generate`"
 
 
+def test_kubectl_delete_all_does_not_mean_finetunejobs_whose_volumes_would_go_with_them() -> None:
+    assert "categories" not in build_crd()["spec"]["names"]
+
+
 def test_every_field_of_the_spec_and_the_status_is_described() -> None:
     schema = version()["schema"]["openAPIV3Schema"]["properties"]
     undescribed = [

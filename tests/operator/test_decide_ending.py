@@ -8,6 +8,7 @@ from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import Phase, PublishedStatus
 from finetune_api.types import FinetuneJob
+from finetune_operator.core.decision import Decision
 from finetune_operator.core.observed import Observed
 from tests.operator.given import (
     BASE,
@@ -121,7 +122,16 @@ def test_a_failed_job_leaves_its_failed_pods_for_their_logs_but_not_for_long() -
     assert [item.name for item in late.delete] == [f"{BASE}-train-1"]
 
 
-def test_after_the_ttl_everything_goes_and_the_jobs_go_last() -> None:
+def removed(decision: Decision) -> list[str]:
+    return [f"{item.kind}/{item.name}" for item in decision.delete]
+
+
+JOBS = [f"Job/{BASE}-prepare", f"Job/{BASE}-train-1", f"Job/{BASE}-publish"]
+UNWATCHED = [f"Service/{BASE}-ranks", f"ConfigMap/{BASE}-config"]
+CLAIM = f"PersistentVolumeClaim/{BASE}-workspace"
+
+
+def test_after_the_ttl_everything_of_a_published_job_goes() -> None:
     job = trained(ttlSecondsAfterFinished=60)
     done = with_publish(phase="Succeeded", result=Reason.PUBLISHED)
     job = with_status(job, look(job, done).status)
@@ -129,14 +139,46 @@ def test_after_the_ttl_everything_goes_and_the_jobs_go_last() -> None:
     before, after = look(job, done, now=at(59)), look(job, done, now=at(60))
 
     assert (before.delete, before.requeue_after) == ((), 1.0)
-    assert [f"{item.kind}/{item.name}" for item in after.delete] == [
-        f"Service/{BASE}-ranks",
-        f"ConfigMap/{BASE}-config",
-        f"PersistentVolumeClaim/{BASE}-workspace",
-        f"Job/{BASE}-prepare",
-        f"Job/{BASE}-train-1",
-        f"Job/{BASE}-publish",
-    ]
+    assert removed(after) == [*UNWATCHED, CLAIM, *JOBS]
+
+
+@pytest.mark.parametrize(
+    ("phase", "result"),
+    [
+        ("Succeeded", Reason.GATE_NOT_MET),
+        ("Succeeded", Reason.PUBLISH_SKIPPED),
+        ("Failed", Reason.WRITE_FORBIDDEN),
+        ("Failed", Reason.HUB_UNAVAILABLE),
+    ],
+)
+def test_the_ttl_leaves_the_only_copy_of_a_model_that_was_not_published(phase: str, result: Reason) -> None:
+    job = trained(ttlSecondsAfterFinished=60)
+    done = with_publish(phase=phase, result=result, code=13 if phase == "Failed" else 0)
+    job = with_status(job, look(job, done).status)
+
+    assert removed(look(job, done, now=at(60))) == [*UNWATCHED, *JOBS]
+
+
+def test_the_ttl_leaves_the_volume_when_nobody_knows_whether_the_model_was_published() -> None:
+    job = trained(ttlSecondsAfterFinished=60)
+    lost = Observed(jobs=(*TRAINED.jobs, a_child(Role.PUBLISH, is_complete=True, finished_at=T0)), pods=TRAINED.pods)
+    job = with_status(job, look(job, lost, now=at(50)).status)
+
+    decision = look(job, lost, now=at(1000))
+
+    assert conditions(decision.status)["Published"] == ("Unknown", "Completed")
+    assert removed(decision) == [*UNWATCHED, *JOBS]
+
+
+def test_the_ttl_leaves_the_volume_of_a_job_that_publishes_nothing_and_of_one_that_failed() -> None:
+    kept = while_training(publish=None, ttlSecondsAfterFinished=0)
+    failing = while_training(ttlSecondsAfterFinished=0, retry={"userErrors": 0})
+    nan = ended(15, a_result(Role.TRAIN, Reason.NON_FINITE_LOSS))
+    lost = Observed(jobs=(a_child(Role.TRAIN, attempt=1),), pods=ranks("Failed", containers=nan))
+
+    for decision in (look(kept, TRAINED), look(failing, lost, now=at(60))):
+        assert removed(decision)
+        assert CLAIM not in removed(decision)
 
 
 def test_the_ttl_never_removes_a_claim_of_the_users_own() -> None:
@@ -147,13 +189,24 @@ def test_the_ttl_never_removes_a_claim_of_the_users_own() -> None:
     assert "PersistentVolumeClaim" not in {item.kind for item in decision.delete}
 
 
-def test_after_the_ttl_nothing_is_deleted_twice() -> None:
+def test_the_ttl_removes_what_is_left_when_somebody_has_removed_the_jobs_already() -> None:
     job = trained(ttlSecondsAfterFinished=0)
     job = with_status(job, look(job, with_publish(phase="Succeeded", result=Reason.PUBLISHED)).status)
 
     decision = look(job, Observed(), now=at(100))
 
-    assert decision.delete == ()
+    assert removed(decision) == [*UNWATCHED, CLAIM]
+
+
+def test_once_nothing_is_left_to_remove_that_is_noted_and_nothing_is_tried_again() -> None:
+    job = trained(ttlSecondsAfterFinished=0)
+    job = with_status(job, look(job, with_publish(phase="Succeeded", result=Reason.PUBLISHED)).status)
+
+    noted = look(job, Observed(is_cleared=True), now=at(100))
+    later = look(with_status(job, noted.status), Observed(), now=at(1000))
+
+    assert (noted.status.cleanup_time, noted.delete) == ("2026-11-23T09:01:40Z", ())
+    assert (later.status, later.delete, later.requeue_after) == (noted.status, (), None)
 
 
 def test_a_changed_generation_of_a_finished_job_is_acknowledged_and_nothing_else() -> None:

@@ -14,9 +14,9 @@ from finetune_operator.core.decision import Deletion, Manifest
 from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import format_time
 from finetune_operator.shell.cluster import NOT_FOUND, UNTYPED, ApiError, Call, NameTakenError
-from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, WATCHED
+from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED
 from tests.operator.given import BASE, UID, condition, conditions, manifest
-from tests.operator.world import Operator, World, run_now
+from tests.operator.world import Operator, World, run_now, run_to_the_end
 
 GANG_2 = f"{BASE}-train-2"
 
@@ -294,3 +294,79 @@ def test_progress_in_the_status_is_remembered_so_that_the_next_write_waits() -> 
 
     assert world.status.progress == ProgressStatus(step=1)
     assert operator.cache.observe(UID).progress_written_at == world.now
+
+
+def finished(**spec: object) -> tuple[World, Operator]:
+    """Return a job that has just ended, and an hour that has passed since."""
+    world = World(script=("ok",), spec=spec)
+    operator = Operator(world)
+    run_to_the_end(world, operator)
+    world.now += timedelta(hours=1)
+    return world, operator
+
+
+def left(world: World) -> list[str]:
+    return sorted(kind for kind, _ in world.objects if kind != FINETUNE_JOB.name)
+
+
+def test_a_published_job_whose_jobs_somebody_removed_leaves_no_volume_behind_after_its_ttl() -> None:
+    world, operator = finished(ttlSecondsAfterFinished=7200)
+    for name in [name for kind, name in world.objects if kind in (JOB.name, POD.name)]:
+        world.objects.pop((JOB.name, name), None)
+        world.objects.pop((POD.name, name), None)
+    before = left(world)
+    world.now += timedelta(hours=1)
+
+    advance(world, operator, rounds=4)
+
+    assert before == ["ConfigMap", "PersistentVolumeClaim", "Service"]
+    assert left(world) == []
+    assert world.status.cleanup_time is not None
+
+
+def test_an_operator_killed_before_any_write_of_a_cleanup_leaves_what_it_would_have_left() -> None:
+    for point in range(20):
+        world, _ = finished(ttlSecondsAfterFinished=1800, publish=None)
+        world.dies_at = world.writes + point
+        for _ in range(3):
+            advance(world, Operator(world), rounds=6)
+
+        assert left(world) == ["PersistentVolumeClaim"], f"killed before write {point}"
+        assert world.status.cleanup_time is not None
+
+
+def test_a_job_that_was_cleaned_up_costs_no_request_any_more() -> None:
+    world, operator = finished(ttlSecondsAfterFinished=0)
+    advance(world, operator, rounds=6)
+    writes, reads = world.writes, world.reads
+
+    for _ in range(3):
+        advance(world, Operator(world), rounds=3)
+
+    assert (world.writes, world.reads) == (writes, reads)
+
+
+def test_a_cleanup_leaves_what_has_a_childs_name_and_is_none() -> None:
+    world, operator = finished(ttlSecondsAfterFinished=1800)
+    name = f"{BASE}-workspace"
+    world.objects[("PersistentVolumeClaim", name)]["metadata"]["labels"] = {keys.LABEL_JOB_UID: "another job"}
+
+    advance(world, operator, rounds=6)
+
+    assert left(world) == ["PersistentVolumeClaim"]
+
+
+def test_deleting_all_jobs_pods_and_services_of_a_namespace_loses_no_model() -> None:
+    """As `kubectl delete all --all` does, while a job trains and once more after its end."""
+    world = World(script=("ok",))
+    operator = train(world)
+    for moment in ("while it trains", "after its end"):
+        for kind, name in list(world.objects):
+            if kind in (JOB.name, POD.name):
+                world._mark_deleted(CHILDREN[kind], world.objects[(kind, name)])
+            if kind == "Service":
+                world._store(CHILDREN[kind], "DELETED", world.objects[(kind, name)])
+        run_to_the_end(world, operator)
+
+        assert world.status.phase == Phase.SUCCEEDED, moment
+        assert "PersistentVolumeClaim" in left(world), moment

@@ -50,6 +50,7 @@ class World:
     made: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     writes: int = 0
+    reads: int = 0
     dies_at: int | None = None
     """Number of the write before which the operator is killed, once."""
 
@@ -94,6 +95,7 @@ class World:
         self.writes += 1
 
     async def read(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        self.reads += 1
         return deepcopy(self.objects.get((kind.name, name)))
 
     async def apply(self, wanted: Object, *, is_rehearsal: bool = False) -> Object:

@@ -1,29 +1,28 @@
-"""What a job leaves behind: accelerators freed at once, pods on silent nodes, everything after the TTL."""
+"""What a job leaves behind: accelerators freed at once, pods on silent nodes, the rest after the TTL."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from finetune_api.status import FinetuneJobStatus
+from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_operator.core import names
+from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decision import Decision, Deletion, Situation
 from finetune_operator.core.gang import seconds_to_force
 from finetune_operator.core.observed import JobView, Observed, PodView
-from finetune_operator.core.times import parse_time, seconds_since, soonest
+from finetune_operator.core.times import format_time, parse_time, seconds_since, soonest
 
 KEEP_LOGS_SECONDS = 30.0
+#: How soon to see whether what was removed is gone.
+CLEARED_SECONDS = 5.0
 
 
 def clean_up(status: FinetuneJobStatus, situation: Situation) -> Decision:
-    """Return what a finished job still needs: accelerators freed at once, everything removed after the TTL."""
+    """Return what a finished job still needs: accelerators freed at once, what is not needed removed after the TTL."""
     now = situation.now
-    ttl = situation.job.spec.ttl_seconds_after_finished
     completed = parse_time(status.completion_time)
-    if ttl is not None and completed is not None:
-        remaining = (completed + timedelta(seconds=ttl) - now).total_seconds()
-        if remaining <= 0:
-            return Decision(status=status, delete=_everything(situation))
-    else:
-        remaining = None
+    remaining = _seconds_to_ttl(status, situation)
+    if remaining is not None and remaining <= 0:
+        return _remove(status, situation)
     forced, force_after = force_stuck(situation.observed.pods, now)
     orphans = delete_orphans(situation.observed, situation.observed.pods)
     ended, ending_soon = _unfinished(situation, age=seconds_since(completed, now))
@@ -33,6 +32,44 @@ def clean_up(status: FinetuneJobStatus, situation: Situation) -> Decision:
         delete=(*[job_deletion(job) for job in ended], *orphans, *forced),
         requeue_after=soonest(remaining, force_after, look_again),
     )
+
+
+def _seconds_to_ttl(status: FinetuneJobStatus, situation: Situation) -> float | None:
+    """Return when to clean up; None if that was done, or never is to be."""
+    ttl, completed = situation.job.spec.ttl_seconds_after_finished, parse_time(status.completion_time)
+    if ttl is None or completed is None or status.cleanup_time is not None:
+        return None
+    return (completed + timedelta(seconds=ttl) - situation.now).total_seconds()
+
+
+def _remove(status: FinetuneJobStatus, situation: Situation) -> Decision:
+    """Remove all that is not needed, until nothing of it was found any more; that is then noted for ever.
+
+    Whether Jobs are left tells nothing: somebody may have removed them, and left the volume.
+    """
+    observed = situation.observed
+    if observed.is_cleared and not observed.jobs and not observed.pods:
+        return Decision(status=status.model_copy(update={"cleanup_time": format_time(situation.now)}))
+    forced, force_after = force_stuck(observed.pods, situation.now)
+    orphans = delete_orphans(observed, observed.pods, ended=True)
+    jobs = [job_deletion(job) for job in observed.jobs if not job.is_deleting]
+    return Decision(
+        status=status,
+        delete=(*_by_name(status, situation), *jobs, *orphans, *forced),
+        requeue_after=soonest(CLEARED_SECONDS, force_after),
+    )
+
+
+def _by_name(status: FinetuneJobStatus, situation: Situation) -> tuple[Deletion, ...]:
+    """Return the removal of what the operator does not watch. A volume with anything unpublished on it stays."""
+    job = situation.job
+    found = [
+        Deletion(kind="Service", name=names.ranks_service(job)),
+        Deletion(kind="ConfigMap", name=names.run_config(job)),
+    ]
+    if job.spec.storage.existing_claim is None and is_true(status, ConditionType.PUBLISHED):
+        found.append(Deletion(kind="PersistentVolumeClaim", name=names.own_workspace(job)))
+    return tuple(found)
 
 
 def _unfinished(situation: Situation, *, age: float) -> tuple[list[JobView], list[JobView]]:
@@ -48,20 +85,6 @@ def _unfinished(situation: Situation, *, age: float) -> tuple[list[JobView], lis
         if age < KEEP_LOGS_SECONDS and any(p.phase == "Failed" for p in observed.pods_of(job.role, attempt=job.attempt))
     ]
     return [job for job in jobs if job not in failing], failing
-
-
-def _everything(situation: Situation) -> tuple[Deletion, ...]:
-    """Return all children; the Jobs last, since their presence tells that something is left to remove."""
-    job, jobs = situation.job, situation.observed.jobs
-    if not jobs:
-        return ()
-    nameless = [
-        Deletion(kind="Service", name=names.ranks_service(job)),
-        Deletion(kind="ConfigMap", name=names.run_config(job)),
-    ]
-    if job.spec.storage.existing_claim is None:
-        nameless.append(Deletion(kind="PersistentVolumeClaim", name=names.own_workspace(job)))
-    return (*nameless, *[job_deletion(child) for child in jobs if not child.is_deleting])
 
 
 def job_deletion(job: JobView) -> Deletion:

@@ -29,7 +29,7 @@ class Deletion:
     kind: str
     name: str
     uid: str = ""
-    """Remove only the object of this uid; empty: whatever has the name."""
+    """Remove only the object of this uid; empty: what has the name and the job's label, by a live look."""
     is_forced: bool = False
     """Do not wait for the kubelet: its node is silent."""
 

@@ -36,6 +36,11 @@ def own_workspace(job: FinetuneJob) -> str:
     return f"{base(job.metadata)}-workspace"
 
 
+def folder(job: FinetuneJob) -> str:
+    """Return the job's folder of the claim; empty: all of it."""
+    return job.spec.storage.sub_path or ""
+
+
 def ranks_service(job: FinetuneJob) -> str:
     """Return the name of the headless Service of the training pods."""
     return f"{base(job.metadata)}-ranks"

@@ -160,6 +160,8 @@ class Observed:
     """What the API server said when it refused a child for good."""
     obstacle: str = ""
     """Why a child could not be made just now, as a quota, a policy or a name that is taken."""
+    is_cleared: bool = False
+    """Whether this operator, when it last removed things, found none of them left."""
     progress_written_at: datetime | None = None
     """When this operator last wrote progress into the status."""
 

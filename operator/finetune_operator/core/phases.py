@@ -3,7 +3,8 @@
 from typing import Any
 
 from finetune_api.reasons import Reason
-from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_api.status import ConditionType, FinetuneJobStatus, Phase, StorageStatus
+from finetune_operator.core import names
 from finetune_operator.core.conditions import ConditionValue, Finding, set_conditions
 from finetune_operator.core.decision import Situation
 from finetune_operator.core.times import format_time
@@ -34,6 +35,7 @@ def begin(situation: Situation) -> FinetuneJobStatus:
     update = {
         "observed_generation": job.metadata.generation,
         "rerun": job.spec.rerun,
+        "storage": StorageStatus(claim=names.workspace(job), folder=names.folder(job)),
         "start_time": status.start_time or format_time(situation.now),
         "world_size": job.spec.resources.nodes * max(1, job.spec.resources.accelerator.per_node),
     }

@@ -6,6 +6,7 @@ from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_api.types import Publish
+from finetune_operator.core import names
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.publish_job import build_publish_job
 from finetune_operator.core.conditions import ConditionValue, Finding
@@ -24,7 +25,8 @@ def publish(status: FinetuneJobStatus, situation: Situation) -> Decision:
     """Return what to do once training is done."""
     target = situation.job.spec.publish
     if target is None:
-        message = "the model is on the job's volume; no spec.publish was given"
+        where = f"train/model of volume claim {names.workspace(situation.job)}"
+        message = f"the model is in {where}, below status.storage.folder if that names one; no spec.publish was given"
         status = update_conditions(status, situation, Finding(ConditionType.PUBLISHED, "False", Reason.COMPLETED))
         return succeed(status, situation, Reason.COMPLETED, message)
     job = situation.observed.job(Role.PUBLISH)

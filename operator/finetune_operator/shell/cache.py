@@ -30,6 +30,7 @@ class Family:
     progress_written_at: datetime | None = None
     rejection: str = ""
     obstacle: str = ""
+    is_cleared: bool = False
 
     def own_children(self) -> list[JobView | PodView]:
         """Return the children in the job's namespace; anybody may write a label in another one."""
@@ -153,6 +154,7 @@ class Cache:
             refusals=tuple(family.refusals.values()),
             rejection=family.rejection,
             obstacle=family.obstacle,
+            is_cleared=family.is_cleared,
             progress_written_at=family.progress_written_at,
         )
 
@@ -198,6 +200,11 @@ class Cache:
         """Remember why a child cannot be made just now; empty: all could."""
         if uid in self._families:
             self._families[uid].obstacle = message
+
+    def note_cleared(self, uid: str, *, is_cleared: bool) -> None:
+        """Remember whether a removal found nothing left to remove."""
+        if uid in self._families:
+            self._families[uid].is_cleared = is_cleared
 
     def note_events(self, uid: str, pod: PodView, problem: StartProblem | None) -> None:
         """Remember what a pod's events say about why it does not start."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from finetune_api.problems import parse_job
 from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.decide import decide
-from finetune_operator.core.decision import Decision, Event, Manifest
+from finetune_operator.core.decision import Decision, Deletion, Event, Manifest
 from finetune_operator.core.evidence import lacks_evidence
 from finetune_operator.core.phases import is_finished
 from finetune_operator.core.platform import Platform
@@ -101,13 +101,13 @@ class Reconciler:
             return None
         for event in decision.events:
             await self._post(job, event)
-        for deletion in decision.delete:
-            await self.cluster.delete(job.metadata.namespace, deletion)
+        removed = [await self._remove(job, deletion) for deletion in decision.delete]
+        self.cache.note_cleared(job.metadata.uid, is_cleared=bool(removed) and not any(removed))
         if not await self._rehearse(job, decision.rehearse):
             return 0.0
         made = [await self._make(job, manifest) for manifest in decision.apply]
         self.cache.note_obstacle(job.metadata.uid, "")
-        is_changed = has_new_status or bool(decision.delete) or any(made)
+        is_changed = has_new_status or any(removed) or any(made)
         self.telemetry.reconciles.labels("changed" if is_changed else "unchanged").inc()
         if is_changed:
             self._report(job, decision)
@@ -142,6 +142,18 @@ class Reconciler:
         if is_finished(status) and status.phase is not None:
             seconds = seconds_since(parse_time(status.start_time), self.now())
             self.telemetry.job_seconds.labels(status.phase.value).observe(seconds)
+
+    async def _remove(self, job: FinetuneJob, deletion: Deletion) -> bool:
+        """Delete a child; False if there was none. One that is known by its name alone is looked at first."""
+        if not deletion.uid:
+            found = await self.cluster.read(CHILDREN[deletion.kind], job.metadata.namespace, deletion.name)
+            metadata = found["metadata"] if found is not None else {}
+            is_own = (metadata.get("labels") or {}).get(keys.LABEL_JOB_UID) == job.metadata.uid
+            if not is_own or "deletionTimestamp" in metadata:
+                return False
+            deletion = replace(deletion, uid=metadata["uid"])
+        await self.cluster.delete(job.metadata.namespace, deletion)
+        return True
 
     async def _make(self, job: FinetuneJob, manifest: Manifest) -> bool | None:
         """Create a child unless it is there; True if it was created, None if its name is not free yet."""
