@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from finetune_api.base import Contract
 from finetune_api.evaluators import Evaluator
-from finetune_api.fields import ColumnName, Name, ShortText, Source, rule, rules
+from finetune_api.fields import ColumnName, Name, ShortText, Source, Split, rule, rules
 from finetune_api.losses import Layout
 from finetune_api.objective import Loss
 
@@ -137,14 +137,20 @@ class EvaluationColumns(Contract):
     def _with_defaults(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the manifest holds
         return _filled(given, pair_needs_query=False)
 
+    @property
+    def given(self) -> set[str]:
+        """Return the parts that columns are named for."""
+        parts = ("query", "positive", "negatives", "document", "documents", "label")
+        return {part for part in parts if getattr(self, part)}
+
 
 class Table(Contract):
     """A table of ids and values inside an evaluation dataset."""
 
     subset: ShortText | None = None
     """Configuration of the dataset; its default one if absent."""
-    split: ShortText
-    """Split of that configuration."""
+    split: Split
+    """Split of that configuration, or a slice of it."""
     id: ColumnName = "id"
     """Column of the ids."""
     value: ColumnName = "text"
@@ -161,8 +167,8 @@ class RelevantDocuments(Contract):
 
     subset: ShortText | None = None
     """Configuration of the dataset; its default one if absent."""
-    split: ShortText
-    """Split of that configuration."""
+    split: Split
+    """Split of that configuration, or a slice of it."""
     query: ColumnName = "query_id"
     """Column of the query ids."""
     document: ColumnName = "corpus_id"
@@ -207,8 +213,37 @@ class MinedNegatives(Contract):
     """Take the closest ones that are left, or any of them."""
 
 
+#: Of an evaluation set that is held out of a training set: the name of the latter, and this.
+HELD_OUT = "-held-out"
+HoldOut = Annotated[
+    int | Annotated[str, StringConstraints(max_length=8)],
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            **rules(
+                rule(
+                    "type(self) == int ? self >= 1 : "
+                    "self.matches('^([1-9][0-9]?([.][0-9]{1,2})?|0[.](0[1-9]|[1-9][0-9]?))%$')",
+                    "holdOut must be a number of rows (at least 1) or a share of them below 100%, for example 5%",
+                )
+            ),
+        }
+    ),
+]
+
+
 class TrainDataset(Contract):
     """One training set. Files may be parquet, JSON lines, CSV or an image folder."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"!has(self.holdOut) || size(self.name) <= {63 - len(HELD_OUT)}",
+                f"with holdOut a name has at most {63 - len(HELD_OUT)} characters: {HELD_OUT} is added to it",
+                field=".name",
+            )
+        )
+    )
 
     name: Name
     """Name in status, metrics and the model card."""
@@ -218,10 +253,15 @@ class TrainDataset(Contract):
     """Branch, tag or commit; resolved to a commit by prepare."""
     subset: ShortText | None = None
     """Configuration of the dataset; its default one if absent."""
-    split: ShortText = "train"
-    """Split to train on."""
+    split: Split = "train"
+    """Split to train on, a slice of it, or a sum, written as in the datasets library: train, train[:95%], train[1000:],
+    train+validation."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Take the first so many rows only."""
+    hold_out: HoldOut | None = None
+    """Take so many rows, or such a share as 5%, out of training and evaluate on them, as the set NAME-held-out. They
+    are drawn by training.seed, and no text and no image of theirs stays in a row of any training set: rows that share
+    one go together. Measured by what fits the columns and yields evaluation.metric."""
     columns: TrainColumns = Field(default_factory=lambda: TrainColumns.model_validate({}))
     """Which column plays which part."""
     loss: Loss | None = None
@@ -253,8 +293,8 @@ class EvaluationDataset(Contract):
     """Branch, tag or commit; resolved to a commit by prepare."""
     subset: ShortText | None = None
     """Configuration of the dataset (with columns); its default one if absent."""
-    split: ShortText = "test"
-    """Split to evaluate on (with columns)."""
+    split: Split = "test"
+    """Split to evaluate on (with columns), a slice of it as train[95%:], or a sum."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Take the first so many rows only (with columns)."""
     columns: EvaluationColumns | None = None
@@ -271,7 +311,8 @@ class Data(Contract):
     sampling: Literal["Proportional", "RoundRobin"] = "Proportional"
     """With several training sets: batches by their sizes until all are used up, or in turn until one is."""
     evaluation: Annotated[list[EvaluationDataset], Field(max_length=MAX_DATASETS)] = Field(default_factory=list)
-    """The evaluation sets. Without one nothing is measured and publish has no gate."""
+    """The evaluation sets, besides those that train[].holdOut makes. Without one nothing is measured and publish has no
+    gate."""
     max_bad_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of rows with unreadable images or empty texts that is skipped with a warning; above it the job fails."""
     allow_image_urls: Annotated[list[Host], Field(max_length=64)] = Field(default_factory=list)

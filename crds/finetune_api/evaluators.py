@@ -1,5 +1,6 @@
 """What an evaluation set measures: which columns each evaluator takes and which metrics it yields."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,6 +69,11 @@ def default_evaluator(kind: Kind) -> Evaluator:
 def is_ndcg(metric: str) -> bool:
     """Say whether `metric` is NDCG at some k, which has series of its own."""
     return metric.startswith("ndcg@")
+
+
+def columns_fit(evaluator: Evaluator, given: Collection[str]) -> bool:
+    """Say whether the evaluator can measure rows with columns for the parts `given`."""
+    return any(set(wanted) <= set(given) for wanted in EVALUATORS[evaluator].columns)
 
 
 def yields(evaluator: Evaluator, metric: str) -> bool:

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from finetune_api.quantities import QUANTITY_PATTERN
 from finetune_api.sources import CLAIM_SOURCE, FITS_THE_HUB, HUB_SOURCE, SOURCE_FIX
+from finetune_api.splits import SPLIT, SPLIT_FIX
 
 
 def rule(expression: str, message: str, *, field: str = "") -> dict[str, str]:
@@ -45,6 +46,11 @@ Source = Annotated[
             )
         )
     ),
+]
+Split = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256),
+    Field(json_schema_extra=rules(rule(f"self.matches(r'^{SPLIT}$')", SPLIT_FIX))),
 ]
 #: Free-form arguments of a library, passed on as they are; checked by prepare, where the library is.
 Arguments = Annotated[

@@ -5,10 +5,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from finetune_api.datasets import EvaluationColumns, TrainColumns
+from finetune_api.datasets import HELD_OUT, EvaluationColumns, TrainColumns
 from finetune_api.problem import Problem
 from finetune_api.quantities import parse_quantity
 from finetune_api.sense import check_sense
+from finetune_api.splits import check_split
 from finetune_api.types import FinetuneJob, FinetuneJobSpec
 
 _ONE_CONTENT = "values are either images by name or texts", "say one of the two"
@@ -31,13 +32,18 @@ def _schema_problem(entry: Any) -> Problem:  # noqa: ANN401 - pydantic's own err
 
 def check_spec(spec: FinetuneJobSpec) -> list[Problem]:
     """Return what the schema cannot state; empty if all is well."""
-    return [*_check_names(spec), *_check_memory(spec), *_check_columns(spec), *check_sense(spec)]
+    return [*_check_names(spec), *_check_splits(spec), *_check_memory(spec), *_check_columns(spec), *check_sense(spec)]
 
 
 def _check_names(spec: FinetuneJobSpec) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     paths = [(f"spec.data.train[{i}].name", dataset.name) for i, dataset in enumerate(spec.data.train)]
     paths += [(f"spec.data.evaluation[{i}].name", dataset.name) for i, dataset in enumerate(spec.data.evaluation)]
+    paths += [
+        (f"spec.data.train[{i}].holdOut", dataset.name + HELD_OUT)
+        for i, dataset in enumerate(spec.data.train)
+        if dataset.hold_out is not None
+    ]
     for path, name in paths:
         if name in seen:
             yield Problem(
@@ -47,6 +53,20 @@ def _check_names(spec: FinetuneJobSpec) -> Iterator[Problem]:
                 fix="give every dataset a name of its own",
             )
         seen.setdefault(name, path)
+
+
+def _check_splits(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    found = {f"spec.data.train[{i}]": dataset.split for i, dataset in enumerate(spec.data.train)}
+    for index, dataset in enumerate(spec.data.evaluation):
+        path, tables = f"spec.data.evaluation[{index}]", dataset.tables
+        if tables is None:
+            found[path] = dataset.split
+            continue
+        found[f"{path}.tables.queries"] = tables.queries.split
+        found[f"{path}.tables.corpus"] = tables.corpus.split
+        found[f"{path}.tables.relevantDocuments"] = tables.relevant_documents.split
+    for path, split in found.items():
+        yield from check_split(f"{path}.split", split)
 
 
 def _check_memory(spec: FinetuneJobSpec) -> Iterator[Problem]:

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from finetune_api.datasets import EvaluationDataset, TrainDataset
-from finetune_api.evaluators import EVALUATORS, Evaluator, default_evaluator, yields
+from finetune_api.evaluators import EVALUATORS, Evaluator, columns_fit, default_evaluator, yields
+from finetune_api.hold_out import fitting_evaluators, held_out_set
 from finetune_api.losses import (
     COMPARED_BY,
     LOSS_ALIASES,
@@ -23,7 +24,7 @@ from finetune_api.problem import Problem
 from finetune_api.types import FinetuneJobSpec
 
 METRIC = "spec.evaluation.metric"
-_ADD_SETS = "add data.evaluation or leave it out"
+_ADD_SETS = "add data.evaluation, or holdOut to a training set, or leave it out"
 
 
 def check_sense(spec: FinetuneJobSpec) -> list[Problem]:
@@ -33,6 +34,7 @@ def check_sense(spec: FinetuneJobSpec) -> list[Problem]:
         *_check_learning_rates(spec),
         *_check_prompts(spec),
         *_check_mining(spec),
+        *_check_hold_out(spec),
         *_check_evaluations(spec),
         *_check_metric(spec),
         *_check_also(spec),
@@ -80,10 +82,29 @@ def evaluator_of(spec: FinetuneJobSpec, dataset: EvaluationDataset) -> Evaluator
     return dataset.evaluator or default_evaluator(spec.model.kind)
 
 
+def evaluation_sets(spec: FinetuneJobSpec) -> dict[str, EvaluationDataset]:
+    """Return every evaluation set by its field path: those of data.evaluation, then those of holdOut."""
+    named = {f"spec.data.evaluation[{index}]": dataset for index, dataset in enumerate(spec.data.evaluation)}
+    held_out = {
+        f"spec.data.train[{index}].holdOut": held_out_set(dataset, evaluator)
+        for index, dataset in enumerate(spec.data.train)
+        if dataset.hold_out is not None and (evaluator := _evaluator_of_held_out(spec, dataset)) is not None
+    }
+    return named | held_out
+
+
+def _evaluator_of_held_out(spec: FinetuneJobSpec, dataset: TrainDataset) -> Evaluator | None:
+    """Return what fits the rows and yields the metric, else what fits them; None if nothing does."""
+    rule = rule_of(objective_of(spec, dataset), spec)
+    fitting = fitting_evaluators(dataset, Label.NONE if rule is None else rule.label, spec.model.kind)
+    wanted = (one for one in fitting if yields(one, spec.evaluation.metric))
+    return next(wanted, fitting[0] if fitting else None)
+
+
 def judging_set(spec: FinetuneJobSpec) -> EvaluationDataset | None:
     """Return the evaluation set that spec.evaluation.metric is taken from; None without one."""
     wanted = spec.evaluation.dataset
-    return next((dataset for dataset in spec.data.evaluation if wanted in (None, dataset.name)), None)
+    return next((dataset for dataset in evaluation_sets(spec).values() if wanted in (None, dataset.name)), None)
 
 
 def rule_of(loss: Loss, spec: FinetuneJobSpec) -> LossRule | None:
@@ -228,13 +249,27 @@ def _check_mining(spec: FinetuneJobSpec) -> Iterator[Problem]:
             yield Problem(f"{path}.source", None, because, "name an embedding model that looks for negatives")
 
 
+def _check_hold_out(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    for index, dataset in enumerate(spec.data.train):
+        if dataset.hold_out is None or _evaluator_of_held_out(spec, dataset) is not None:
+            continue
+        rule = rule_of(objective_of(spec, dataset), spec)
+        label = f" ({rule.label.value})" if rule is not None and dataset.columns.label is not None else ""
+        because = f"no evaluator measures rows of {dataset.columns.layout}{label}"
+        fix = "name a set in data.evaluation instead"
+        if dataset.columns.positive is not None:
+            because = "a reranker is measured by ranking, and the rows name no documents that are no answers"
+            fix = f"name columns.negatives (mineNegatives looks for training alone), or {fix}"
+        yield Problem(f"spec.data.train[{index}].holdOut", dataset.hold_out, because, fix)
+
+
 def _check_evaluations(spec: FinetuneJobSpec) -> Iterator[Problem]:
     labels = spec.model.num_labels
-    if labels is not None and labels > 1 and spec.data.evaluation:
+    if labels is not None and labels > 1 and evaluation_sets(spec):
         because = "documents are ordered by one score, and this model gives several"
-        yield Problem("spec.model.numLabels", labels, because, "leave data.evaluation out or set numLabels to 1")
-    for index, dataset in enumerate(spec.data.evaluation):
-        path = f"spec.data.evaluation[{index}]"
+        fix = "leave data.evaluation and holdOut out or set numLabels to 1"
+        yield Problem("spec.model.numLabels", labels, because, fix)
+    for path, dataset in evaluation_sets(spec).items():
         evaluator = evaluator_of(spec, dataset)
         rule = EVALUATORS[evaluator]
         if spec.model.kind not in rule.kinds:
@@ -255,23 +290,23 @@ def _check_parts(path: str, dataset: EvaluationDataset, evaluator: Evaluator) ->
         because = f"what is in {dataset.columns.positive} is an answer whatever its label"
         fix = "leave label out, or name document or documents instead of positive"
         yield Problem(f"{path}.columns.label", dataset.columns.label, because, fix)
-    parts = {name: getattr(dataset.columns, name) for name in ("query", "positive", "document", "documents", "label")}
-    given = {name for name, column in parts.items() if column} | ({"negatives"} if dataset.columns.negatives else set())
-    if not any(set(wanted) <= given for wanted in EVALUATORS[evaluator].columns):
+    given = dataset.columns.given
+    if not columns_fit(evaluator, given):
         wanted = " or ".join(", ".join(names) for names in EVALUATORS[evaluator].columns)
         because = f"{evaluator} needs {wanted}"
         yield Problem(f"{path}.columns", ", ".join(sorted(given)), because, "name these columns")
 
 
 def _check_metric(spec: FinetuneJobSpec) -> Iterator[Problem]:
-    if not spec.data.evaluation:
+    sets = evaluation_sets(spec)
+    if not sets:
         if spec.evaluation.dataset is not None:
             because = "there is no evaluation set"
             yield Problem("spec.evaluation.dataset", spec.evaluation.dataset, because, _ADD_SETS)
         return
     dataset = judging_set(spec)
     if dataset is None:
-        names = ", ".join(one.name for one in spec.data.evaluation)
+        names = ", ".join(one.name for one in sets.values())
         because = "no evaluation set has this name"
         yield Problem("spec.evaluation.dataset", spec.evaluation.dataset, because, f"name one of {names}")
         return
@@ -283,7 +318,7 @@ def _check_metric(spec: FinetuneJobSpec) -> Iterator[Problem]:
 
 def _check_also(spec: FinetuneJobSpec) -> Iterator[Problem]:
     """Yield the further metrics that no evaluation set yields."""
-    evaluators = dict.fromkeys(evaluator_of(spec, dataset) for dataset in spec.data.evaluation)
+    evaluators = dict.fromkeys(evaluator_of(spec, dataset) for dataset in evaluation_sets(spec).values())
     for index, metric in enumerate(spec.evaluation.also_report):
         if any(yields(evaluator, metric) for evaluator in evaluators):
             continue

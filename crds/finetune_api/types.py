@@ -297,8 +297,10 @@ class FinetuneJobSpec(Contract):
             ),
             rule(
                 "!has(self.publish) || !has(self.publish.gate) || "
-                "(has(self.data.evaluation) && size(self.data.evaluation) > 0 && self.evaluation.baseline)",
-                "publish.gate compares with the base model; add data.evaluation and leave evaluation.baseline true",
+                "((has(self.data.evaluation) && size(self.data.evaluation) > 0 "
+                "|| self.data.train.exists(one, has(one.holdOut))) && self.evaluation.baseline)",
+                "publish.gate compares with the base model; add data.evaluation, or holdOut to a training set, and "
+                "leave evaluation.baseline true",
                 field=".publish.gate",
             ),
             *[_immutable(field) for field in _IMMUTABLE],

@@ -7,6 +7,7 @@ from finetune_api.problem import Problem
 from finetune_api.problems import check_spec, parse_job
 from finetune_api.quantities import parse_quantity
 from finetune_api.sources import ClaimSource, HubSource, parse_source
+from finetune_api.splits import check_split
 from finetune_api.types import FinetuneJob
 
 
@@ -62,6 +63,56 @@ def test_contents_are_declared_once_and_of_columns_that_have_some(minimal: dict[
         "say one of the two",
         "spec.data.evaluation[0].tables.corpus: 'images and texts' is wrong because values are either images by name "
         "or texts; say one of the two",
+    ]
+
+
+EMPTY = "a slice that ends where it begins, or before, has no rows; the first bound is counted in, the last one is not"
+
+
+@pytest.mark.parametrize(
+    "split", ["train[20:10]", "train[5:5]", "train[:0]", "train[-5:-10]", "train[60%:-50%]", "test+train[100%:]"]
+)
+def test_a_slice_without_rows_is_told(minimal: dict[str, Any], split: str) -> None:
+    minimal["spec"]["data"]["train"][0]["split"] = split
+    job = parse_job(minimal)
+    assert isinstance(job, FinetuneJob)
+
+    assert [str(problem) for problem in check_spec(job.spec)] == [
+        f"spec.data.train[0].split: {split!r} is wrong because {EMPTY}; write for example train[10%:20%]"
+    ]
+
+
+def test_slices_of_evaluation_sets_and_tables_are_looked_at(minimal: dict[str, Any]) -> None:
+    tables = {name: {"split": f"{name}[9:3]"} for name in ("queries", "corpus", "relevantDocuments")}
+    minimal["spec"]["data"]["evaluation"] = [
+        {"name": "rows", "source": "hf://acme/rows", "columns": {}, "split": "test[:0%]"},
+        {"name": "tables", "source": "hf://acme/tables", "tables": tables},
+    ]
+    job = parse_job(minimal)
+    assert isinstance(job, FinetuneJob)
+
+    assert [problem.path for problem in check_spec(job.spec)] == [
+        "spec.data.evaluation[0].split",
+        *(f"spec.data.evaluation[1].tables.{name}.split" for name in tables),
+    ]
+
+
+@pytest.mark.parametrize(
+    "split", ["train", "train[10%:-10%]", "train[-10:5]", "train[5:-10]", "train[-50%:60%]", "a+b"]
+)
+def test_a_slice_that_may_have_rows_is_left_to_prepare(split: str) -> None:
+    assert list(check_split("spec.data.train[0].split", split)) == []
+
+
+def test_a_set_that_is_held_out_has_a_name_of_its_own(minimal: dict[str, Any]) -> None:
+    minimal["spec"]["data"]["train"][0]["holdOut"] = "5%"
+    minimal["spec"]["data"]["evaluation"] = [{"name": "pages-held-out", "source": "hf://acme/pages", "columns": {}}]
+    job = parse_job(minimal)
+    assert isinstance(job, FinetuneJob)
+
+    assert [str(problem) for problem in check_spec(job.spec)] == [
+        "spec.data.train[0].holdOut: 'pages-held-out' is wrong because spec.data.evaluation[0].name is the same; "
+        "give every dataset a name of its own"
     ]
 
 

@@ -39,6 +39,7 @@ def submit(kubectl: Kubectl, manifest: Manifest) -> Manifest:
 
 
 EVALUATION = [{"name": "eval", "source": "hf://acme/pages", "columns": {}}]
+EVALUATION_TABLES = {"name": "eval", "source": "hf://acme/pages"}
 ROUTE = {"source": "hf://acme/encoder"}
 PUBLISH = {"repository": "acme/model", "tokenSecret": {"name": "hub-token"}}
 
@@ -90,6 +91,15 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "a metric without k": {"evaluation": {"metric": "spearman"}},
     "a confident gate": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {"confidence": 0.9}}},
     "hosts of images": {"data__allowImageUrls": ["images.example.org"]},
+    "one split in two": {
+        "data__train__0__split": "train[:95%]",
+        "data__evaluation": [EVALUATION[0] | {"split": "train[95%:]"}],
+    },
+    "rows of a split": {"data__train__0__split": "train[1000:-1000]"},
+    "a sum of slices": {"data__train__0__split": "train + validation[10%:20%](pct1_dropremainder)+test[-5%:]"},
+    "a share that is held out": {"data__train__0__holdOut": "5%", "publish": PUBLISH | {"gate": {}}},
+    "a small share that is held out": {"data__train__0__holdOut": "0.25%"},
+    "rows that are held out": {"data__train__0__holdOut": 500},
     "three tables": {
         "data__evaluation": [
             {
@@ -105,7 +115,37 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     },
 }
 
+TABLES = {name: {"split": "test"} for name in ("queries", "corpus", "relevantDocuments")}
+SPLIT_FIX = "write a split as train, a slice of it as train[:95%] or train[1000:]"
+
 REJECTED: dict[str, tuple[dict[str, Any], str]] = {
+    "a bound of rows and one of percent": (
+        {"data__train__0__split": "train[10%:200]"},
+        f'spec.data.train[0].split: Invalid value: "train[10%:200]": {SPLIT_FIX}',
+    ),
+    "more than all rows": (
+        {"data__evaluation": [EVALUATION[0] | {"split": "train[:101%]"}]},
+        f'spec.data.evaluation[0].split: Invalid value: "train[:101%]": {SPLIT_FIX}',
+    ),
+    **{
+        f"a slice of no known form of {table}": (
+            {"data__evaluation": [{**EVALUATION_TABLES, "tables": TABLES | {table: {"split": "test[5]"}}}]},
+            f'spec.data.evaluation[0].tables.{table}.split: Invalid value: "test[5]": {SPLIT_FIX}',
+        )
+        for table in TABLES
+    },
+    "all rows held out": (
+        {"data__train__0__holdOut": "100%"},
+        'spec.data.train[0].holdOut: Invalid value: "100%": holdOut must be a number of rows (at least 1) or a share',
+    ),
+    "no rows held out": (
+        {"data__train__0__holdOut": 0},
+        "spec.data.train[0].holdOut: Invalid value: 0: holdOut must be a number of rows (at least 1) or a share",
+    ),
+    "a long name of a set that holds out": (
+        {"data__train__0__holdOut": "5%", "data__train__0__name": "n" * 55},
+        "with holdOut a name has at most 54 characters: -held-out is added to it",
+    ),
     "a source of no known form": (
         {"model__source": "s3://bucket/model"},
         'spec.model.source: Invalid value: "s3://bucket/model": write hf://OWNER/NAME for a Hub repository',
@@ -132,7 +172,12 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a gate without an evaluation set": (
         {"publish": PUBLISH | {"gate": {}}},
-        "publish.gate compares with the base model; add data.evaluation and leave evaluation.baseline true",
+        "publish.gate compares with the base model; add data.evaluation, or holdOut to a training set, and leave "
+        "evaluation.baseline true",
+    ),
+    "a gate without a baseline of what is held out": (
+        {"data__train__0__holdOut": 5, "publish": PUBLISH | {"gate": {}}, "evaluation": {"baseline": False}},
+        "publish.gate compares with the base model",
     ),
     "a gate without a baseline": (
         {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}}, "evaluation": {"baseline": False}},

@@ -1,12 +1,14 @@
 """Loss, columns, evaluator, metric and kind of model: what fits, and what is said of what does not."""
 
+import copy
 from typing import Any
 
 import pytest
 
+from finetune_api.evaluators import Evaluator
 from finetune_api.losses import EMBEDDING_LOSSES, LOSS_ALIASES, RERANKER_LOSSES
 from finetune_api.objective import LOSS_NAMES
-from finetune_api.sense import check_sense, judging_set, notes
+from finetune_api.sense import check_sense, evaluation_sets, judging_set, notes
 from finetune_api.types import FinetuneJobSpec, named_datasets, named_models
 
 INNER_LOSSES = [name for name, rule in EMBEDDING_LOSSES.items() if not rule.wraps]
@@ -195,7 +197,7 @@ FITS_NOT: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         [
             "spec.model.numLabels: 3 is wrong because documents are ordered by one score, and this model gives "
-            "several; leave data.evaluation out or set numLabels to 1"
+            "several; leave data.evaluation and holdOut out or set numLabels to 1"
         ],
     ),
     "further metrics that no set yields": (
@@ -209,7 +211,7 @@ FITS_NOT: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"evaluation": {"alsoReport": ["recall@100"]}},
         [
             "spec.evaluation.alsoReport[0]: 'recall@100' is wrong because there is no evaluation set; "
-            "add data.evaluation or leave it out"
+            "add data.evaluation, or holdOut to a training set, or leave it out"
         ],
     ),
     "a wrapper around a loss with a guide": (
@@ -276,7 +278,7 @@ FITS_NOT: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"evaluation": {"dataset": "other"}},
         [
             "spec.evaluation.dataset: 'other' is wrong because there is no evaluation set; "
-            "add data.evaluation or leave it out"
+            "add data.evaluation, or holdOut to a training set, or leave it out"
         ],
     ),
     "a set that is not there": (
@@ -355,4 +357,131 @@ def test_every_model_and_dataset_that_is_named_is_found_with_its_path() -> None:
     assert [(one.path, one.source) for one in named_datasets(job)] == [
         ("spec.data.train[0]", "hf://acme/rows"),
         ("spec.data.evaluation[0]", "hf://acme/held-out"),
+    ]
+
+
+def held_out(**changes: Any) -> dict[str, tuple[Evaluator | None, set[str] | None]]:  # noqa: ANN401 - as `spec`
+    """Return evaluator and columns of the evaluation sets of a spec whose training set holds rows out."""
+    train = {"holdOut": "5%", **changes.pop("train", {})}
+    sets = evaluation_sets(spec(**changes, train=train))
+    return {path: (one.evaluator, one.columns and one.columns.given) for path, one in sets.items()}
+
+
+HELD_OUT = "spec.data.train[0].holdOut"
+MEASURED: dict[str, tuple[dict[str, Any], Evaluator, set[str]]] = {
+    "answers": ({}, Evaluator.INFORMATION_RETRIEVAL, {"query", "positive"}),
+    "answers and hard negatives": (
+        {"columns": {"negatives": ["n"]}},
+        Evaluator.INFORMATION_RETRIEVAL,
+        {"query", "positive", "negatives"},
+    ),
+    "triplets, where the metric is theirs": (
+        {"columns": {"negatives": ["n"]}, "loss": {"name": "TripletLoss"}, "evaluation": {"metric": "accuracy"}},
+        Evaluator.TRIPLET,
+        {"query", "positive", "negatives"},
+    ),
+    "answers with a teacher's scores": (
+        {"columns": {"negatives": ["n"], "label": "s"}, "loss": {"name": "MarginMSELoss"}},
+        Evaluator.INFORMATION_RETRIEVAL,
+        {"query", "positive", "negatives"},
+    ),
+    "similarities": (
+        {"columns": PAIR, "loss": {"name": "CoSENTLoss"}, "evaluation": {"metric": "spearman"}},
+        Evaluator.EMBEDDING_SIMILARITY,
+        {"query", "document", "label"},
+    ),
+    "pairs of one class or the other": (
+        {"columns": PAIR, "loss": {"name": "ContrastiveLoss"}, "evaluation": {"metric": "ap"}},
+        Evaluator.BINARY_CLASSIFICATION,
+        {"query", "document", "label"},
+    ),
+    "a reranker's pairs, where the metric says that they are of one class or the other": (
+        {
+            "kind": "Reranker",
+            "columns": PAIR,
+            "loss": {"name": "BinaryCrossEntropyLoss"},
+            "evaluation": {"metric": "f1"},
+        },
+        Evaluator.BINARY_CLASSIFICATION,
+        {"query", "document", "label"},
+    ),
+    "a reranker's lists": (
+        {"kind": "Reranker", "columns": LIST, "loss": {"name": "LambdaLoss"}},
+        Evaluator.RERANKING,
+        {"query", "documents", "label"},
+    ),
+    "a reranker's answers and hard negatives": (
+        {"kind": "Reranker", "columns": {"negatives": ["n"]}, "loss": {"name": "BinaryCrossEntropyLoss"}},
+        Evaluator.RERANKING,
+        {"query", "positive", "negatives"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MEASURED)
+def test_what_is_held_out_is_measured_as_its_rows_and_the_metric_say(case: str) -> None:
+    changes, evaluator, columns = MEASURED[case]
+
+    assert held_out(**copy.deepcopy(changes)) == {HELD_OUT: (evaluator, columns)}
+    assert check_sense(spec(**changes, train={"holdOut": "5%"})) == []
+
+
+INSTEAD = "name a set in data.evaluation instead"
+NOTHING_TO_RANK = (
+    "a reranker is measured by ranking, and the rows name no documents that are no answers; name columns.negatives "
+    f"(mineNegatives looks for training alone), or {INSTEAD}"
+)
+UNMEASURED: dict[str, tuple[dict[str, Any], str]] = {
+    "classes of documents": (
+        {"columns": {"document": "d", "label": "l"}, "loss": {"name": "BatchHardTripletLoss"}},
+        f"no evaluator measures rows of document, label (a class, whole numbers from 0); {INSTEAD}",
+    ),
+    "single documents": (
+        {"columns": {"document": "d"}, "loss": {"name": "ContrastiveTensionLossInBatchNegatives"}},
+        f"no evaluator measures rows of document; {INSTEAD}",
+    ),
+    "classes of pairs": (
+        {"columns": PAIR, "loss": {"name": "SoftmaxLoss"}},
+        f"no evaluator measures rows of query, document, label (a class, whole numbers from 0); {INSTEAD}",
+    ),
+    "embeddings of a teacher": (
+        {"columns": PAIR, "loss": {"name": "MSELoss"}},
+        f"no evaluator measures rows of query, document, label (a list of numbers, the teacher's embedding); {INSTEAD}",
+    ),
+    "a reranker's answers alone": ({"kind": "Reranker"}, NOTHING_TO_RANK),
+    "a reranker's answers with negatives that are mined": (
+        {"kind": "Reranker", "train": {"mineNegatives": {"source": "hf://acme/miner"}}},
+        NOTHING_TO_RANK,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNMEASURED)
+def test_rows_that_nothing_can_be_measured_on_are_not_held_out(case: str) -> None:
+    changes, because = UNMEASURED[case]
+    train = {"holdOut": "5%", **changes.get("train", {})}
+
+    assert [str(problem) for problem in check_sense(spec(**(changes | {"train": train})))] == [
+        f"{HELD_OUT}: '5%' is wrong because {because}"
+    ]
+
+
+def test_what_is_held_out_judges_unless_another_set_is_named() -> None:
+    own: dict[str, Any] = {"train": {"holdOut": 100}}
+
+    judges = [
+        judging_set(spec(**own)),
+        judging_set(spec(**own, evaluation_sets=[EVALUATION])),
+        judging_set(spec(**own, evaluation_sets=[EVALUATION], evaluation={"dataset": "rows-held-out"})),
+    ]
+
+    assert [judge and judge.name for judge in judges] == ["rows-held-out", "held-out", "rows-held-out"]
+
+
+def test_a_metric_that_what_is_held_out_does_not_yield_is_told() -> None:
+    pairs: dict[str, Any] = {"columns": PAIR, "loss": {"name": "CoSENTLoss"}, "train": {"holdOut": 100}}
+
+    assert [str(problem) for problem in check_sense(spec(**pairs))] == [
+        "spec.evaluation.metric: 'ndcg@10' is wrong because EmbeddingSimilarity, which measures rows-held-out, yields "
+        "spearman, pearson; choose one of these"
     ]
