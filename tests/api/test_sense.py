@@ -364,7 +364,7 @@ def held_out(**changes: Any) -> dict[str, tuple[Evaluator | None, set[str] | Non
     """Return evaluator and columns of the evaluation sets of a spec whose training set holds rows out."""
     train = {"holdOut": "5%", **changes.pop("train", {})}
     sets = evaluation_sets(spec(**changes, train=train))
-    return {path: (one.evaluator, one.columns and one.columns.given) for path, one in sets.items()}
+    return {path: (one.evaluator, one.columns.given if one.columns else None) for path, one in sets.items()}
 
 
 HELD_OUT = "spec.data.train[0].holdOut"

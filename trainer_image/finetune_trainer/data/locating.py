@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune_api.splits import split_names
 from finetune_api.types import FinetuneJobSpec, NamedSource, named_datasets, named_models
 from finetune_api.workspace import Workspace
 from finetune_trainer.data.problems import InputProblem, as_failure
@@ -77,11 +78,13 @@ def splits_of(spec: FinetuneJobSpec) -> Mapping[tuple[str, str], set[Split]]:
     """Return the splits that are asked for of each dataset, by source and revision."""
     found: defaultdict[tuple[str, str], set[Split]] = defaultdict(set)
     for train in spec.data.train:
-        found[train.source, train.revision].add((train.subset, train.split))
+        found[train.source, train.revision] |= {(train.subset, name) for name in split_names(train.split)}
     for held_out in spec.data.evaluation:
         tables = held_out.tables
         parts = (held_out,) if tables is None else (tables.queries, tables.corpus, tables.relevant_documents)
-        found[held_out.source, held_out.revision] |= {(part.subset, part.split) for part in parts}
+        found[held_out.source, held_out.revision] |= {
+            (part.subset, name) for part in parts for name in split_names(part.split)
+        }
     return found
 
 

@@ -65,7 +65,9 @@ def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
         ids = [str(value)[:80] for value in batch[table.id_column]] if table.id_column else None
         for index in range(len(labels)):
             row_id = None if ids is None else ids[index]
-            yield _row(number, {part: cells[index] for part, cells in columns.items()}, labels[index], row_id)
+            yield _row(
+                table.numbers[number], {part: cells[index] for part, cells in columns.items()}, labels[index], row_id
+            )
             number += 1
         if time.monotonic() - told > _LOG_SECONDS:
             told = time.monotonic()

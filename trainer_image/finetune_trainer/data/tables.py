@@ -2,15 +2,16 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from finetune_api.reasons import Reason
+from finetune_api.splits import split_names
 from finetune_trainer.causes import is_storage_full
 from finetune_trainer.data.broken_files import find_fault
 from finetune_trainer.data.columns import (
@@ -27,6 +28,7 @@ from finetune_trainer.data.manifest import Modality
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import DOCUMENTS, QUERY, TableRequest
 from finetune_trainer.data.scans.findings import excerpt
+from finetune_trainer.data.slices import Cut, beyond, cut
 from finetune_trainer.data.unreadable import (
     CARD,
     explain_layout,
@@ -56,6 +58,8 @@ class OpenTable:
     request: TableRequest
     rows: Any
     """`datasets.Dataset`: the requested columns and `id_column`, images undecoded."""
+    numbers: Sequence[int]
+    """Position of each row in its split, from 0."""
     modalities: Mapping[str, Modality]
     """Part to modality, in the order of the request."""
     many: frozenset[str]
@@ -74,6 +78,10 @@ class OpenTable:
         """Return field and dataset, as messages start: `spec.data.train[0]: dataset pages`."""
         return f"{self.request.field}: dataset {self.request.dataset}"
 
+    def take(self, indices: Sequence[int]) -> "OpenTable":
+        """Return the table with those of its rows alone, in this order."""
+        return replace(self, rows=self.rows.select(indices), numbers=[self.numbers[index] for index in indices])
+
 
 def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputProblem]:
     """Return the table, or everything that is wrong with it."""
@@ -81,15 +89,19 @@ def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputP
     if isinstance(builder, list):
         return builder
     try:
-        rows = load_rows(request, builder)
+        wholes = load_splits(request, builder)
+        found = cut_rows(request, wholes)
+        if isinstance(found, Cut):
+            _check_read(request, found.rows, builder)
     except Exception as error:
         if is_storage_full(error):
             raise
         return [explain_rows(request, builder, error)]
-    if rows is None:
-        return [no_rows(request)]
-    problems = check_columns(request, rows)
-    return problems or _select(request, rows)
+    if not isinstance(found, Cut):
+        return [found]
+    notices = tuple(f"{request.field}.split: {note}" for note in beyond(request.split, wholes))
+    problems = check_columns(request, found.rows)
+    return problems or replace(_select(request, found), notices=notices)
 
 
 def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem]:  # noqa: ANN401 - no types there
@@ -100,37 +112,54 @@ def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem
         return [InputProblem(Reason.SPLIT_NOT_FOUND, message)]
     try:
         # The library takes what is built of one split for all of them.
-        own = cache / hashlib.sha256(request.split.encode()).hexdigest()[:8]
+        names = split_names(request.split)
+        own = cache / hashlib.sha256("+".join(names).encode()).hexdigest()[:8]
         builder = datasets.load_dataset_builder(str(request.folder), name=request.subset, cache_dir=str(own))
     except Exception as error:  # noqa: BLE001 - the library raises what its readers raise
         return [explain_layout(request, subsets, error)]
     splits = dict(builder.config.data_files or {})
-    if request.split not in splits:
-        message = f"{request.field}.split: {request.split!r} is not in the dataset; it has {_names(map(str, splits))}"
+    if missing := [name for name in names if name not in splits]:
+        message = f"{request.field}.split: {missing[0]!r} is not in the dataset; it has {_names(map(str, splits))}"
         return [InputProblem(Reason.SPLIT_NOT_FOUND, message)]
     reader = reader_of(builder)
     if reader in _ROW_FILES:
         # Splits may have columns of their own, and those that are not asked for need no space.
-        builder.config.data_files = type(builder.config.data_files)({request.split: splits[request.split]})
+        builder.config.data_files = type(builder.config.data_files)({name: splits[name] for name in names})
     return _check_files(request, reader=reader, files=splits) or builder
 
 
-def load_rows(request: TableRequest, builder: Any) -> Any:  # noqa: ANN401 - the library has no types
-    """Return the split as `datasets.Dataset`, cut to `limit` rows; None if it has no rows."""
+def load_splits(request: TableRequest, builder: Any) -> dict[str, Any]:  # noqa: ANN401 - the library has no types
+    """Return each split that the request names, whole, as `datasets.Dataset`."""
     with _quiet():
         # A card's own row counts are often out of date.
         builder.download_and_prepare(verification_mode="no_checks")
-        try:
-            rows = builder.as_dataset(split=request.split)
-        except ValueError as error:
-            if _NO_ROWS in str(error):
-                return None
-            raise
-    _check_read(request, rows, builder)
-    if request.limit is not None and len(rows) > request.limit:
-        rows = rows.select(range(request.limit))
-    _log.info("table opened", extra={"dataset": request.dataset, "split": request.split, "rows": len(rows)})
-    return rows if len(rows) else None
+        return {name: _whole(builder, name) for name in split_names(request.split)}
+
+
+def _whole(builder: Any, split: str) -> Any:  # noqa: ANN401 - as above
+    try:
+        return builder.as_dataset(split=split)
+    except ValueError as error:
+        if _NO_ROWS in str(error):
+            return datasets.Dataset.from_dict({})
+        raise
+
+
+def cut_rows(request: TableRequest, wholes: Mapping[str, Any]) -> Cut | InputProblem:
+    """Return the rows that the request names, cut to `limit`, or why there are none."""
+    try:
+        found = cut(request.split, wholes)
+    except ValueError as error:
+        message = (
+            f"{request.field}.split: {request.split!r} is wrong because {str(error).rstrip('.')}; change the slice"
+        )
+        return InputProblem(Reason.INVALID_ARGUMENT, message)
+    if found is None:
+        return no_rows(request, {name: len(rows) for name, rows in wholes.items()})
+    if request.limit is not None and len(found.rows) > request.limit:
+        found = Cut(found.rows.select(range(request.limit)), found.numbers[: request.limit])
+    _log.info("table opened", extra={"dataset": request.dataset, "split": request.split, "rows": len(found.rows)})
+    return found
 
 
 def _check_read(request: TableRequest, rows: Any, builder: Any) -> None:  # noqa: ANN401 - the library has no types
@@ -199,7 +228,8 @@ def _content(request: TableRequest, part: str, feature: Any) -> Content | str:  
     return content_of(feature, by_name=column in request.images, as_text=column in request.texts)
 
 
-def _select(request: TableRequest, rows: Any) -> OpenTable:  # noqa: ANN401 - the library has no types
+def _select(request: TableRequest, found: Cut) -> OpenTable:
+    rows = found.rows
     names = dict.fromkeys(request.names().values())
     id_column = "id" if "id" in rows.features and "id" not in names else None
     unused = {name: feature for name, feature in rows.features.items() if name not in names}
@@ -213,6 +243,7 @@ def _select(request: TableRequest, rows: Any) -> OpenTable:  # noqa: ANN401 - th
     return OpenTable(
         request=request,
         rows=rows,
+        numbers=found.numbers,
         modalities={part: content.modality for part, content in usable.items()},
         many=frozenset(part for part, content in usable.items() if content.many),
         labels_many=request.label is not None and holds_numbers(rows.features[request.label.column])[1],

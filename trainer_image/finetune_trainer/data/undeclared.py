@@ -38,7 +38,7 @@ def with_notices(table: OpenTable) -> OpenTable | list[InputProblem]:
                 problems.append(InputProblem(Reason.UNSUPPORTED_MODALITY, _told(table, column, named, texts)))
             elif share >= _TOLD:
                 notices.append(_told(table, column, named, texts))
-    return problems or replace(table, notices=tuple(notices))
+    return problems or replace(table, notices=(*table.notices, *notices))
 
 
 def _count(table: OpenTable, part: str) -> NameCount:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,11 @@ def no_files(request: TableRequest, paths: Iterable[Path]) -> InputProblem:
     return InputProblem(Reason.DATASET_NOT_FOUND, f"{request.field}: {what}; {_FORMATS}")
 
 
-def no_rows(request: TableRequest) -> InputProblem:
-    """Say that a split is empty."""
+def no_rows(request: TableRequest, sizes: Mapping[str, int] | None = None) -> InputProblem:
+    """Say that a split is empty, or that a slice of splits of these sizes is."""
     message = f"{request.field}: split {request.split!r} of dataset {request.dataset} has no rows"
+    if found := ", ".join(f"{name} has {size}" for name, size in (sizes or {}).items() if size):
+        message += f"; {found}"
     return InputProblem(Reason.EMPTY_DATASET, message)
 
 
