@@ -150,7 +150,7 @@ GUIDANCE: dict[Reason, Guidance] = {
         "Lower mini_batch_size, perDeviceTrainBatchSize or image size, or ask for more memory.", retried=True
     ),
     Reason.STORAGE_FULL: _user("Raise storage.size in a new FinetuneJob."),
-    Reason.TRAINER_ERROR: _user("Read the log of the named pod.", retried=True),
+    Reason.TRAINER_ERROR: _user("Read the log, which stays on the volume.", retried=True),
     Reason.DEADLINE_EXCEEDED: _user(
         "Raise activeDeadlineSeconds and set spec.rerun to a new text to go on from the newest checkpoint."
     ),
@@ -163,5 +163,5 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.NODE_LOST: _infrastructure("Look at the node."),
     Reason.PREEMPTED: _infrastructure("Wait: the gang resumes where it stopped."),
     Reason.PROGRESS_STALLED: _infrastructure("Read the log of rank 0, or raise stallTimeoutSeconds."),
-    Reason.INTERNAL_ERROR: Guidance(Fault.OPERATOR, retried=True, next_step="Please report this with the pod's log."),
+    Reason.INTERNAL_ERROR: Guidance(Fault.OPERATOR, retried=True, next_step="Please report this with the log."),
 }

@@ -110,7 +110,8 @@ def _mark(is_so: bool) -> str:
 def render_reasons() -> str:
     """Return the table of reasons as Markdown."""
     head = (
-        f"{NOTE}# Reasons\n\nEvery reason that a condition, an Event or a result may carry.\n\n"
+        f"{NOTE}# Reasons\n\nEvery reason that a condition, an Event or a result may carry. Where a pod has failed, "
+        "the message ends\nwith the place of its log on the job's volume; [logs.md](logs.md) says how to read it.\n\n"
         "| reason | whose move | retried | exit code | what to do |\n|---|---|---|---|---|\n"
     )
     return head + "".join(_reason_row(reason) for reason in Reason)

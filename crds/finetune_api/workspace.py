@@ -16,6 +16,10 @@ train/                  written by rank 0 of train, read by publish
   report.json             scores, curves, timings; written last
 publish/                written by publish
   receipt.json            commit and tag, for a repeated run
+logs/                   what the pods logged, each at most 2 MiB; see finetune_trainer/kept_log.py
+  prepare.log, publish.log  of every try, the newest last
+  attempt-2/rank-0.log    of a rank of a gang; the newest 5 gangs stay
+  attempt-2/rank-0.log.1  the part before that, of a long log
 """
 
 import hashlib
@@ -35,6 +39,11 @@ class Workspace:
     """Paths below the root of a job's volume."""
 
     root: Path
+
+    @classmethod
+    def on_volume(cls, sub_path: str | None) -> "Workspace":
+        """Return the workspace with paths as they are on the volume, not in a container."""
+        return cls(Path(sub_path or ""))
 
     @property
     def inputs(self) -> Path:
@@ -95,6 +104,19 @@ class Workspace:
     @property
     def receipt(self) -> Path:
         return self.root / "publish" / "receipt.json"
+
+    def role_log(self, role: str) -> Path:
+        """Return the log of prepare or publish."""
+        return self.root / "logs" / f"{role}.log"
+
+    def rank_log(self, attempt: int, rank: int) -> Path:
+        """Return the log of one rank of a gang."""
+        return self.root / "logs" / f"attempt-{attempt}" / f"rank-{rank}.log"
+
+
+def older_log(log: Path) -> Path:
+    """Return where the part of a log lies that came before it."""
+    return log.with_name(f"{log.name}.1")
 
 
 def claim_mount(claim: str) -> str:

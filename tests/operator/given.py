@@ -1,6 +1,7 @@
 # ruff: noqa: ANN401 - fields pass through to the models that check them
 """What tests of the operator begin with: a job, its children as they would be observed, and a moment in time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,6 +58,8 @@ def a_child(role: Role, *, attempt: int = 0, **fields: Any) -> JobView:
 
 def a_pod(role: Role, *, index: int = 0, attempt: int = 0, **fields: Any) -> PodView:
     name = f"{role.value}-{attempt}-{index}"
+    own = [replace(one, name=role.value) if one.name == "main" else one for one in fields.pop("containers", ())]
+    fields["containers"] = tuple(own)
     return PodView(name=name, uid=f"uid-{name}", role=role, attempt=attempt, index=index, node="node-1", **fields)
 
 

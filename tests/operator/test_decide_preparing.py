@@ -118,7 +118,7 @@ def test_a_failed_prepare_fails_the_job_with_its_reason_and_words(reason: Reason
     assert found["Finished"] == found["Stalled"] == ("True", reason.value)
     assert found["Reconciling"] == ("False", reason.value)
     assert decision.events[0].kind == "Warning"
-    assert decision.events[0].note == "what to do"
+    assert decision.events[0].note == "what to do. Log: logs/prepare.log on claim qwen-666ff6cc-workspace"
 
 
 def test_the_last_try_of_prepare_tells_the_reason() -> None:
@@ -182,7 +182,7 @@ def test_a_prepare_that_is_tried_again_says_what_went_wrong() -> None:
     assert decision.status.phase == Phase.PREPARING
     assert condition(decision.status, ConditionType.SUCCEEDED).message == (
         "model and data are fetched and checked before an accelerator is asked for; it is tried again, because the Hub "
-        "answers 503"
+        "answers 503. Log: logs/prepare.log on claim qwen-666ff6cc-workspace"
     )
 
 

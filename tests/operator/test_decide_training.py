@@ -323,7 +323,10 @@ def test_a_used_up_budget_fails_the_job_with_the_last_cause() -> None:
 
     summary = condition(decision.status, ConditionType.SUCCEEDED)
     assert (decision.status.phase, summary.reason) == (Phase.FAILED, "TrainerError")
-    assert summary.message == "spec.retry.userErrors is used up; the last cause was: rank 0: ValueError: boom"
+    assert summary.message == (
+        "spec.retry.userErrors is used up; the last cause was: rank 0: ValueError: boom. "
+        "Log: logs/attempt-1/rank-0.log on claim qwen-666ff6cc-workspace"
+    )
 
 
 def test_an_announced_preemption_costs_no_budget() -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ def logging_as_before() -> Iterator[None]:
     root.setLevel(level)
 
 
-def run_role(role: str, run: Run) -> subprocess.CompletedProcess[str]:
+def run_role(role: str, run: Run, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a container's command in a process of its own, with nothing of this process's environment but the path."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    environment = {**kept, "OMP_NUM_THREADS": "1", **run.environment()}
+    environment = {**kept, "OMP_NUM_THREADS": "1", **run.environment(), **more}
     command = [sys.executable, "-m", "finetune_trainer", role]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
@@ -79,6 +80,8 @@ def test_a_job_goes_from_the_hub_to_the_hub_through_all_roles_but_train(
     assert told(run).evaluations == scores()
     assert len(hub.commits("demo/finetuned")["commits"]) == 2
     assert hub.write_token not in logs
+    assert run.workspace.role_log("prepare").read_text() == prepare.stderr
+    assert run.workspace.role_log("publish").read_text() == publish.stderr + again.stderr
     for line in logs.splitlines():
         assert {"time", "level", "role", "event"} <= json.loads(line).keys()
 
@@ -167,6 +170,21 @@ def test_a_termination_message_that_cannot_be_written_does_not_fail_the_run(make
     environment = run.environment() | {"FINETUNE_TERMINATION_MESSAGE": "/nowhere/log"}
 
     assert main(["preflight"], environment) == 0
+
+
+def test_ranks_of_a_node_have_logs_of_their_own_on_the_volume(make_run: MakeRun) -> None:
+    cpus = {"nodes": 2, "accelerator": {"perNode": 2}}
+    run = text_job(make_run, resources=cpus, storage={"accessMode": "ReadWriteMany"})
+    (run.workspace.root / "train").touch()  # so that nothing can be written below it
+    run = replace(run, config=run.config.model_copy(update={"simulated_accelerator": True}))
+
+    train = run_role("train", run, FINETUNE_ATTEMPT="3", FINETUNE_TELEMETRY_PORT="0")
+
+    first, second = (run.workspace.rank_log(3, rank) for rank in (0, 1))
+    assert train.returncode != 0
+    assert "rank failed" in first.read_text(), train.stderr
+    assert [json.loads(line)["rank"] for line in second.read_text().splitlines()] == [1]
+    assert set(train.stderr.splitlines()) == {*first.read_text().splitlines(), *second.read_text().splitlines()}
 
 
 @pytest.mark.parametrize("arguments", [[], ["fit"], ["prepare", "train"]])

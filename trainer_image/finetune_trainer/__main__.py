@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from finetune_api.reasons import Reason
 from finetune_trainer import logs
 from finetune_trainer.causes import is_storage_full, one_line
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.kept_log import keeping_log
 from finetune_trainer.settings import Settings, read_token
 
 VERSION = 1
@@ -25,10 +27,10 @@ _log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the role named in `arguments` and return the exit code."""
-    if len(arguments) != 1 or arguments[0] not in list(Role):
+    role = role_of(arguments)
+    if role is None:
         sys.stderr.write(USAGE + "\n")
         return _USAGE_ERROR
-    role = Role(arguments[0])
     settings = Settings.from_environment(environment)
     redact = logs.redaction([read_token(settings.read_token_file), read_token(settings.write_token_file)])
     logs.configure(role, redact)
@@ -38,6 +40,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     )
     tell(result, settings.termination_message)
     return int(exit_code_of(result.reason))
+
+
+def role_of(arguments: Sequence[str]) -> Role | None:
+    """Return the one role that `arguments` name."""
+    return Role(arguments[0]) if len(arguments) == 1 and arguments[0] in list(Role) else None
 
 
 def run(role: Role, settings: Settings) -> RunResult:
@@ -120,6 +127,16 @@ def quiet_libraries(environment: dict[str, str]) -> None:
         environment.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
+def kept_at(role: Role, environment: Mapping[str, str]) -> Path:
+    """Return the log on the volume that this process writes; one that trains writes that of its pod's first rank."""
+    settings = Settings.from_environment(environment)
+    if role is not Role.TRAIN:
+        return settings.workspace.role_log(role)
+    first_rank = int(environment.get("PET_NODE_RANK", "0")) * int(environment.get("PET_NPROC_PER_NODE", "1"))
+    return settings.workspace.rank_log(settings.attempt, first_rank)
+
+
 if __name__ == "__main__":
     quiet_libraries(os.environ)  # type: ignore[arg-type]  # os.environ is a dict in all that matters here
-    sys.exit(main(sys.argv[1:], os.environ))
+    run_main, named = partial(main, sys.argv[1:], os.environ), role_of(sys.argv[1:])
+    sys.exit(keeping_log(run_main, kept_at(named, os.environ)) if named else run_main())

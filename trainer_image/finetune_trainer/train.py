@@ -27,6 +27,7 @@ from finetune_trainer.distributed.records import RankRecord, Records
 from finetune_trainer.distributed.stop import StopRequest
 from finetune_trainer.evaluation.judge import Judge, appoint_judge
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.kept_log import speak_as_rank
 from finetune_trainer.model.inputs import InputReader
 from finetune_trainer.model.load import describe, load_model
 from finetune_trainer.report.build import result_of, versions
@@ -113,6 +114,8 @@ def write_report(
 def main() -> int:
     """Train as the environment says; leave a record of the end for the supervisor and return the exit code."""
     rank, attempt = int(os.environ.get("RANK", "0")), int(os.environ[keys.ENV_ATTEMPT])
+    if int(os.environ.get("LOCAL_RANK", "0")):
+        speak_as_rank(rank)
     configure_logs(rank=rank)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     open_more_files()

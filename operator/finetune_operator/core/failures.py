@@ -5,7 +5,7 @@ never hide the cause, and the cause is the failure that ended first. See the tab
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -24,6 +24,8 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 # https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
 _LOST_NODE = ("DeletionByTaintManager", "DeletionByPodGC")
 _KUBELET = "TerminationByKubelet"
+#: Runtimes' words for a container whose program was not found or could not be started.
+_NEVER_RAN = ("StartError", "ContainerCannotRun")
 
 _REASON_BY_CODE: dict[int, Reason] = {
     **{code: reason for reason, code in reversed(EXIT_CODES.items())},
@@ -48,6 +50,10 @@ class Failure:
     is_consequence: bool = False
     """True when something else must have happened before, be it unseen."""
     finished_at: datetime | None = None
+    node_rank: int | None = None
+    """Of the pod, if its container ran: its log stays on the volume."""
+    rank: int | None = None
+    """The rank that failed first, if it is known."""
 
     @property
     def is_retried(self) -> bool:
@@ -115,8 +121,18 @@ def _unexplained(job: JobView) -> Failure:
 
 def pod_failure(pod: PodView) -> Failure | None:
     """Return why a pod failed or is about to be lost; None while it is well."""
-    if pod.phase == "Succeeded":
-        return None
+    failure = None if pod.phase == "Succeeded" else _find(pod)
+    return replace(failure, node_rank=pod.index) if failure is not None and _has_run(pod) else failure
+
+
+def _has_run(pod: PodView) -> bool:
+    """Tell whether the container of the pod's role was started; preflight, before it, sees no volume."""
+    own = [container for container in pod.containers if container.name == pod.role]
+    ends = [container.termination for container in own if container.termination is not None]
+    return any(container.running for container in own) or any(end.reason not in _NEVER_RAN for end in ends)
+
+
+def _find(pod: PodView) -> Failure | None:
     ended = next((c for c in pod.containers if c.termination is not None and c.termination.exit_code != 0), None)
     if pod.disruption and not _is_final(ended):
         return _disrupted(pod, ended)
@@ -153,11 +169,14 @@ def _container_failure(pod: PodView, termination: Termination) -> Failure:
         text = f"{_place(pod)} went over its memory limit and was killed"
         return _failure(Reason.OUT_OF_MEMORY, text, finished_at=termination.finished_at)
     if result is not None and result.reason in EXIT_CODES:
+        who = pod.index if result.failed_rank is None else result.failed_rank
+        text = result.message or f"ended with {result.reason}. {GUIDANCE[result.reason].next_step}"
         return Failure(
             reason=result.reason,
-            message=_told(pod, result.message or f"ended with {result.reason}. {GUIDANCE[result.reason].next_step}"),
+            message=f"rank {who}: {text}" if pod.role == Role.TRAIN else text,
             is_consequence=result.reason in (Reason.PEER_LOST, Reason.PREEMPTED),
             finished_at=termination.finished_at,
+            rank=result.failed_rank,
         )
     return _by_exit_code(pod, termination)
 
@@ -186,10 +205,6 @@ def _failure(
 ) -> Failure:
     message = f"{text}. {GUIDANCE[reason].next_step}".strip()
     return Failure(reason=reason, message=message, is_consequence=is_consequence, finished_at=finished_at)
-
-
-def _told(pod: PodView, text: str) -> str:
-    return f"rank {pod.index}: {text}" if pod.role == Role.TRAIN else text
 
 
 def _place(pod: PodView) -> str:

@@ -10,6 +10,7 @@ from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
 from finetune_operator.core.evidence import is_waiting_for_evidence, last_failure, results
 from finetune_operator.core.failures import Failure
+from finetune_operator.core.logs import with_log
 from finetune_operator.core.observed import JobView, PodView
 from finetune_operator.core.phases import enter
 from finetune_operator.core.results import with_result
@@ -55,6 +56,7 @@ def follow(
     if job.is_complete:
         return _with_results(status, pods)
     last = last_failure(job, pods)
+    last = with_log(last, situation.job, role=job.role) if last is not None else None
     failure = last if job.is_failed else find_hopeless(observed, pods, now, patience=patience)
     if failure is not None:
         return fail(_with_results(status, pods), situation, failure, hub_job.aspect)

@@ -18,6 +18,7 @@ from finetune_operator.core.ending import fail
 from finetune_operator.core.evidence import EVIDENCE_SECONDS
 from finetune_operator.core.failures import Failure, charge, is_affordable
 from finetune_operator.core.gang import Gang, train_jobs, train_pods
+from finetune_operator.core.logs import with_log
 from finetune_operator.core.observed import ProgressReport
 from finetune_operator.core.phases import enter, suspended, update_conditions
 from finetune_operator.core.results import with_progress, with_result, with_training_done
@@ -95,6 +96,7 @@ def _with_gang(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> D
 def _restart(status: FinetuneJobStatus, situation: Situation, failure: Failure) -> Decision:
     """Give the gang up: charge the budget, or end the job when nothing pays for another attempt."""
     status = _with_last_words(status, situation)
+    failure = with_log(failure, situation.job, role=Role.TRAIN, attempt=status.attempt)
     if not failure.is_retried:
         return fail(status, situation, failure, ConditionType.TRAINING)
     if not is_affordable(failure, spent=status.restarts, retry=situation.job.spec.retry):
@@ -168,7 +170,7 @@ def _stalled(status: FinetuneJobStatus, situation: Situation) -> Failure | None:
         return None
     message = f"rank 0 answers, but has shown no new step for {report.still_seconds:.0f} s. "
     next_step = GUIDANCE[Reason.PROGRESS_STALLED].next_step
-    return Failure(reason=Reason.PROGRESS_STALLED, message=message + next_step)
+    return Failure(reason=Reason.PROGRESS_STALLED, message=message + next_step, node_rank=0)
 
 
 def _report(status: FinetuneJobStatus, situation: Situation) -> ProgressReport | None:

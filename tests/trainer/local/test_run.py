@@ -90,7 +90,7 @@ def test_a_manifest_is_trained_here_and_published_by_the_same_command_later(
     assert "3 steps were made before" in second
     assert "Published as demo/finetuned@" in second
     assert len(hub.commits("demo/finetuned")["commits"]) == 2
-    assert sorted(path.name for path in workspace.iterdir()) == ["inputs", "local", "publish", "train"]
+    assert sorted(path.name for path in workspace.iterdir()) == ["inputs", "local", "logs", "publish", "train"]
     assert not [
         file for file in workspace.rglob("*") if file.is_file() and hub.write_token in file.read_text("latin-1")
     ]
@@ -109,7 +109,7 @@ def test_bad_data_ends_with_its_exit_code_the_field_what_to_do_and_the_log(
     assert code == ExitCode.BAD_DATA
     assert "ColumnNotFound (exit code 11): spec.data.train[0]" in told
     assert "has no column answer" in told
-    assert "Log: build/finetune/pages/local/logs/prepare.log" in told
+    assert "Log: build/finetune/pages/logs/prepare.log" in told
     assert "Traceback" not in told
     assert not (here / "build/finetune/pages/train").exists()
 

@@ -68,10 +68,13 @@ def ask(port: int, *, attempt: int) -> Progress | None:
 
 
 def newest_event(log: Path) -> str:
-    """Return the event in the last whole line of a log of JSON lines, with its fields."""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        lines = file.read().decode("utf-8", errors="replace").splitlines()
+    """Return the event in the last whole line of a log of JSON lines, with its fields; nothing before the first."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
     for line in reversed(lines):
         with contextlib.suppress(ValueError):
             entry = json.loads(line)

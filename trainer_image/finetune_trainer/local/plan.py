@@ -52,9 +52,9 @@ class Plan:
         """Return the folder with a link per volume claim."""
         return self.own / "claims"
 
-    def log(self, role: Role) -> Path:
-        """Return the log of a role."""
-        return self.own / "logs" / f"{role}.log"
+    def log(self, role: Role, *, attempt: int, rank: int = 0) -> Path:
+        """Return the log of a role; in training, of a rank of this attempt."""
+        return self.workspace.rank_log(attempt, rank) if role is Role.TRAIN else self.workspace.role_log(role)
 
 
 def local_config(job: Job, devices: Devices) -> RunConfig:

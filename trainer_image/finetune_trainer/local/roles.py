@@ -40,25 +40,30 @@ class RoleProcess:
     def result(self) -> RunResult:
         """Return how it ended; call when it has."""
         try:
-            return RunResult.model_validate_json(self.ended.read_bytes())
+            result = RunResult.model_validate_json(self.ended.read_bytes())
         except (FileNotFoundError, ValidationError):
-            return _without_words(self.role, self.process.returncode)
+            result = _without_words(self.role, self.process.returncode)
+        return result.model_copy(update={"attempt": self.attempt})
 
 
 @contextlib.contextmanager
 def running(role: Role, plan: Plan) -> Iterator[RoleProcess]:
     """Start a role; it is given its files and a session of its own, so that Ctrl-C reaches only the command."""
     attempt, port = next_attempt(plan), free_port()
-    ended, log = plan.own / "ended" / f"{role}.json", plan.log(role)
-    for file in (ended, log):
-        file.parent.mkdir(parents=True, exist_ok=True)
+    ended, log = plan.own / "ended" / f"{role}.json", plan.log(role, attempt=attempt)
+    ended.parent.mkdir(parents=True, exist_ok=True)
     ended.unlink(missing_ok=True)
     wiring = role_wiring(plan, attempt=attempt, port=port, ended=ended)
-    with token_file(role) as token, log.open("ab") as output:
+    with token_file(role) as token:
         environment = {**inherited(os.environ), **wiring, **token}
         command = [sys.executable, "-m", "finetune_trainer", role]
         process = subprocess.Popen(  # noqa: S603
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # it keeps its log itself
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         yield RoleProcess(role, process, attempt, port, ended, log, plan.workspace.base_model)
 

@@ -49,7 +49,7 @@ def show_failure(result: RunResult, plan: Plan, console: Console) -> None:
     if next_step:
         _say(console, next_step)
     if reason is not Reason.PREEMPTED:
-        _say(console, f"Log: {near(plan.log(result.role))}")
+        _say(console, f"Log: {near(plan.log(result.role, attempt=result.attempt, rank=result.failed_rank or 0))}")
 
 
 def is_failure(result: RunResult) -> bool:

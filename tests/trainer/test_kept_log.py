@@ -1,0 +1,151 @@
+"""The pod's log and its copy on the volume: whole, bounded, and never in the way of the role."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from finetune_trainer.kept_log import KEPT_ATTEMPTS, Keeper, gap
+
+PROGRAM = """
+import os, signal, sys, time
+from pathlib import Path
+from finetune_trainer import kept_log
+
+kept_log.LAST_SECONDS = 0.2
+
+def role():
+    print("a role says hello")
+    print("and warns", file=sys.stderr, flush=True)
+    {body}
+
+sys.exit(kept_log.keeping_log(role, Path(sys.argv[1])))
+"""
+
+
+def start(log: Path, body: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM.format(body=body), str(log)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def said(log: Path, body: str) -> tuple[int, str, str]:
+    process = start(log, body)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_what_a_role_says_is_in_the_pods_log_as_it_was_and_on_the_volume(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "prepare.log"
+
+    ended = said(log, "return 7")
+    again = said(log, "return 0")
+
+    assert ended == (7, "a role says hello\n", "and warns\n")
+    assert again[0] == 0
+    assert sorted(log.read_text().splitlines()) == sorted(["a role says hello", "and warns"] * 2)
+
+
+def test_the_last_words_of_a_killed_role_are_there_and_its_end_is_ours(tmp_path: Path) -> None:
+    log = tmp_path / "prepare.log"
+
+    code, _, err = said(log, "os.write(2, b'last words'); os.kill(os.getpid(), signal.SIGKILL)")
+
+    assert (code, err) == (-signal.SIGKILL, "and warns\nlast words")
+    assert log.read_text().endswith("last words")
+
+
+def test_ranks_beside_the_first_have_logs_of_their_own(tmp_path: Path) -> None:
+    log = tmp_path / "attempt-2" / "rank-8.log"
+
+    code, _, err = said(log, "kept_log.speak_as_rank(11); os.write(2, b'eleven speaks'); return 0")
+
+    assert code == 0
+    assert "eleven speaks" in err
+    assert (log.with_name("rank-11.log")).read_text() == "eleven speaks"
+    assert "eleven" not in log.read_text()
+
+
+def test_a_signal_reaches_the_role(tmp_path: Path) -> None:
+    process = start(
+        tmp_path / "train.log",
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(17)); print('ready', flush=True); time.sleep(60)",
+    )
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        pass
+
+    process.terminate()
+    process.communicate(timeout=30)
+
+    assert process.returncode == 17
+
+
+def test_what_a_role_leaves_behind_does_not_hold_up_its_end(tmp_path: Path) -> None:
+    started = time.monotonic()
+
+    code, out, _ = said(tmp_path / "train.log", "os.fork() or (os.close(1), os.close(2), time.sleep(60)); return 0")
+
+    assert (code, out) == (0, "a role says hello\n")
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("volume", ["no folder", "full", "hanging"])
+def test_a_volume_that_takes_nothing_changes_nothing_for_the_role(tmp_path: Path, volume: str) -> None:
+    log = tmp_path / "logs" / "prepare.log"
+    if volume == "no folder":
+        log.parent.touch()
+    else:
+        log.parent.mkdir()
+    if volume == "full":
+        log.symlink_to("/dev/full")
+    if volume == "hanging":
+        os.mkfifo(log)  # to open it for writing waits for a reader
+
+    code, out, err = said(log, "os.write(1, b'x' * 10_000_000); return 3")
+
+    assert (code, err) == (3, "and warns\n")
+    assert len(out.removeprefix("a role says hello\n")) == 10_000_000
+
+
+def test_a_log_on_the_volume_has_the_newest_part_and_a_limit(tmp_path: Path) -> None:
+    log = tmp_path / "prepare.log"
+
+    said(log, "for n in range(0, 400_000, 1000): os.write(2, b''.join(b'%07d\\n' % k for k in range(n, n + 1000)))")
+
+    older = tmp_path / "prepare.log.1"
+    assert log.read_text().endswith("0399999\n")
+    assert older.read_bytes()[-8:] < log.read_bytes()[:8]
+    assert log.stat().st_size + older.stat().st_size <= 2 * 1024 * 1024
+
+
+def test_what_the_volume_did_not_take_is_told_once_it_takes_something(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "prepare.log"
+    log.parent.touch()
+    keeper = Keeper()
+
+    with keeper:
+        keeper.put(log, b"lost\n")
+    log.parent.unlink()
+    with keeper:
+        keeper.put(log, b"kept\n")
+
+    assert log.read_bytes() == gap(5) + b"kept\n"
+
+
+def test_logs_of_the_newest_gangs_stay(tmp_path: Path) -> None:
+    for attempt in range(1, 10):
+        with Keeper() as keeper:
+            keeper.put(tmp_path / f"attempt-{attempt}" / "rank-0.log", b"trained\n")
+            keeper.put(tmp_path / f"attempt-{attempt}" / "rank-1.log", b"trained\n")
+        os.utime(tmp_path / f"attempt-{attempt}", (attempt, attempt))
+
+    with Keeper() as keeper:
+        keeper.put(tmp_path / "prepare.log", b"validated\n")
+
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [*[f"attempt-{attempt}" for attempt in range(10 - KEPT_ATTEMPTS, 10)], "prepare.log"]
+    assert len(list(tmp_path.glob("attempt-9/rank-*.log"))) == 2
