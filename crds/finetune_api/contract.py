@@ -15,12 +15,14 @@ from finetune_api.base import Contract
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import (
     CheckpointStatus,
+    Count,
     DatasetStatus,
     EvaluationScore,
     MetricsStatus,
     ModelStatus,
     ProgressStatus,
     PublishedStatus,
+    Time,
 )
 from finetune_api.types import FinetuneJobSpec
 
@@ -180,7 +182,7 @@ class Progress(Contract):
 
     model_config = ConfigDict(extra="ignore")
 
-    attempt: int
+    attempt: Count
     """Gang that answers; an answer of an older one is dropped."""
     progress: ProgressStatus
     """How far training is."""
@@ -188,9 +190,9 @@ class Progress(Contract):
     """Newest numbers."""
     checkpoint: CheckpointStatus | None = None
     """The newest verified checkpoint."""
-    nonfinite_steps: int = 0
+    nonfinite_steps: Count = 0
     """Steps whose loss was not a number; the run stops after a few in a row."""
-    last_step_time: str | None = None
+    last_step_time: Time | None = None
     """When the newest step ended, evaluation batch was encoded or stage begun, RFC 3339; for stall detection. By the
     clock of `progress.last_update_time`, so that their difference is right whatever that clock shows."""
 
@@ -206,9 +208,9 @@ class RunResult(Contract):
     """How it ended; `EXIT_CODES` maps failures to exit codes, good ends exit with 0."""
     message: Annotated[str, Field(max_length=MESSAGE_LIMIT)] = ""
     """What happened and what to do, for people. Never holds a secret or a row of data."""
-    attempt: int = 0
+    attempt: Count = 0
     """Gang that ended; 0 outside train."""
-    failed_rank: int | None = None
+    failed_rank: Count | None = None
     """Rank that failed first."""
     model: ModelStatus | None = None
     """Found by prepare."""

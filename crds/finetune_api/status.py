@@ -1,11 +1,28 @@
 """FinetuneJob status: what the operator tells users. Numbers are rounded to 6 significant digits."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from finetune_api.base import Contract
+
+#: A number that JSON, JavaScript and a 64-bit integer hold alike: pods fill in many of them, and are not trusted.
+MAX_COUNT = 2**53
+
+
+def _check_time(text: str) -> str:
+    try:
+        datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Time = Annotated[str, AfterValidator(_check_time)]
+ShortText = Annotated[str, Field(max_length=64)]
 
 
 class Phase(StrEnum):
@@ -48,7 +65,7 @@ class Condition(Contract):
     """Whether it holds."""
     observed_generation: int = 0
     """Generation of the spec it was derived from."""
-    last_transition_time: str
+    last_transition_time: Time
     """When status last changed, RFC 3339."""
     reason: str
     """One word, stable, for machines."""
@@ -59,36 +76,36 @@ class Condition(Contract):
 class RestartCounts(Contract):
     """Gang restarts that were charged to a budget of spec.retry."""
 
-    user_errors: int = 0
+    user_errors: Count = 0
     """Restarts after errors of code or data."""
-    infrastructure: int = 0
+    infrastructure: Count = 0
     """Restarts after lost nodes, evictions and crashes from outside."""
-    total: int = 0
+    total: Count = 0
     """Both together."""
-    last_time: str | None = None
+    last_time: Time | None = None
     """When the last of them was decided, RFC 3339; the next gang waits the longer the more there were."""
 
 
 class ProgressStatus(Contract):
     """How far training is."""
 
-    stage: str = ""
+    stage: ShortText = ""
     """What rank 0 is doing: Loading, Baseline, Training, Evaluating, Saving or Done."""
-    step: int = 0
+    step: Count = 0
     """Optimizer steps made."""
-    total_steps: int = 0
+    total_steps: Count = 0
     """Optimizer steps planned; 0 while unknown."""
-    percent: int = 0
+    percent: Count = 0
     """Share of the steps made."""
-    text: str = ""
+    text: ShortText = ""
     """Steps made, planned and their share, for people: `180/288 (62 %)`; before the first step the stage."""
     epoch: float = 0.0
     """Epochs made."""
-    eta_seconds: int | None = None
+    eta_seconds: Count | None = None
     """Seconds until training ends, at the current speed."""
-    eta: str = ""
+    eta: ShortText = ""
     """The same for people: `42 s`, `3:05 min` or `2:00:15 h`."""
-    last_update_time: str | None = None
+    last_update_time: Time | None = None
     """When rank 0 said so, RFC 3339."""
 
 
@@ -103,7 +120,7 @@ class MetricsStatus(Contract):
     """spec.evaluation.metric at the newest evaluation."""
     best_score: float | None = None
     """Its best value so far."""
-    best_step: int | None = None
+    best_step: Count | None = None
     """Step of the best value."""
     baseline_score: float | None = None
     """Its value for the base model."""
@@ -112,7 +129,7 @@ class MetricsStatus(Contract):
 class DimensionScore(Contract):
     """The metric with embeddings cut to one size."""
 
-    dimension: int
+    dimension: Count
     """Length of the cut embedding."""
     baseline: float | None = None
     """Value for the base model."""
@@ -148,15 +165,15 @@ class ModelStatus(Contract):
     """Commit of the base model, or a content hash for a volume claim."""
     modalities: list[str] = Field(default_factory=list)
     """What the model can encode."""
-    embedding_dimension: int | None = None
+    embedding_dimension: Count | None = None
     """Length of its embeddings; a reranker has none."""
     attention: str | None = None
     """Attention implementation that ran."""
     dtype: str | None = None
     """Precision of the weights that ran."""
-    parameters: int | None = None
+    parameters: Count | None = None
     """Number of its weights, adapters included."""
-    trainable_parameters: int | None = None
+    trainable_parameters: Count | None = None
     """How many of them are trained."""
 
 
@@ -167,18 +184,18 @@ class DatasetStatus(Contract):
     """Name in the spec."""
     revision: str | None = None
     """Commit of the dataset, or a content hash for a volume claim."""
-    rows: int = 0
+    rows: Count = 0
     """Rows that are used."""
-    skipped: int = 0
+    skipped: Count = 0
     """Rows left out because they could not be read."""
 
 
 class CheckpointStatus(Contract):
     """The newest verified checkpoint."""
 
-    step: int
+    step: Count
     """Optimizer step it was taken after."""
-    time: str | None = None
+    time: Time | None = None
     """When it was written, RFC 3339."""
 
 
@@ -221,9 +238,9 @@ class FinetuneJobStatus(Contract):
     """Restarts that were charged."""
     world_size: int | None = None
     """Training processes over all nodes."""
-    start_time: str | None = None
+    start_time: Time | None = None
     """When the operator first acted on the job, or again after a suspension, RFC 3339."""
-    completion_time: str | None = None
+    completion_time: Time | None = None
     """When the job succeeded or failed, RFC 3339."""
     phase_times: dict[str, str] = Field(default_factory=dict)
     """When each phase was first entered, RFC 3339."""

@@ -30,6 +30,8 @@ async def run(settings: Settings) -> int:
             standalone=True,
             stop_flag=stop_flag,
         )
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process, with a word and an exit code
+        runtime.failure = repr(error.__cause__ or error)
     finally:
         await runtime.stop()  # kopf's clean-up does so too, but not where the start was cut short
     if runtime.failure:

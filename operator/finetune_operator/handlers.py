@@ -1,15 +1,17 @@
-"""The whole surface towards kopf: what the watches show goes to the runtime, which decides nothing here.
+"""The whole surface towards kopf: what its watch of FinetuneJobs shows goes to the informer, which decides nothing.
 
 Only `on.event`, `startup`, `cleanup` and `login` are used: anything else makes kopf keep state in annotations or
-finalizers of the jobs, and then decide from that instead of from what is there.
+finalizers of the jobs, and then decide from that instead of from what is there. Jobs and Pods are watched by
+`shell/informer.py`: kopf holds every manifest that it lists for seconds, all at once (docs/adr/0019).
 """
 
 from typing import Any
 
 import kopf
 
-from finetune_api.types import GROUP
-from finetune_operator.shell.kinds import JOB, POD, WATCHED, Kind
+from finetune_api.types import GROUP, PLURAL, VERSION
+from finetune_operator.shell.cluster import PAGE_SIZE
+from finetune_operator.shell.kinds import FINETUNE_JOB
 from finetune_operator.shell.runtime import Runtime
 
 
@@ -26,21 +28,16 @@ def build_registry(runtime: Runtime) -> kopf.OperatorRegistry:
     async def login(**kwargs: Any) -> Any:  # noqa: ANN401 - kopf's keyword arguments
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
-    kopf.on.startup(registry=registry)(start)
+    # By default kopf would start again and again within the same process, on what the failed start has left.
+    kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(start)
     kopf.on.cleanup(registry=registry)(stop)
     kopf.on.login(registry=registry, retries=3)(login)
-    for kind in WATCHED:
-        _watch(registry, runtime, kind)
-    return registry
-
-
-def _watch(registry: kopf.OperatorRegistry, runtime: Runtime, kind: Kind) -> None:
-    group, _, version = kind.api_version.rpartition("/")
 
     async def see(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's keyword arguments
-        runtime.on_event(kind, event["type"], event["object"])
+        runtime.informer.on_event(FINETUNE_JOB, event["type"], event["object"])
 
-    kopf.on.event(group, version, kind.plural, registry=registry, id=f"watch-{kind.plural}")(see)
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(see)
+    return registry
 
 
 def build_kopf_settings() -> kopf.OperatorSettings:
@@ -55,9 +52,9 @@ def build_kopf_settings() -> kopf.OperatorSettings:
     kopf_settings.watching.server_timeout = 300
     kopf_settings.watching.client_timeout = 330
     kopf_settings.watching.connect_timeout = 10
-    kopf_settings.watching.chunk_size = 500
-    for kind in (JOB, POD):  # on the server's side: not every Pod of the cluster
-        kopf_settings.watching.label_selectors[kind.plural] = kind.selector
+    # kopf keeps a manifest until its object has been quiet for so long; with the defaults, all that it lists at once.
+    kopf_settings.watching.chunk_size = PAGE_SIZE
+    kopf_settings.queueing.idle_timeout = 0.2
     kopf_settings.queueing.exit_timeout = 10
     kopf_settings.queueing.error_delays = (1, 2, 5, 10, 30, 60)
     kopf_settings.networking.request_timeout = 30

@@ -2,12 +2,14 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from finetune_api.contract import (
     EXIT_CODES,
     RESULT_LIMIT_BYTES,
     ExitCode,
     JobIdentity,
+    Progress,
     Role,
     RunConfig,
     RunResult,
@@ -129,3 +131,22 @@ def test_no_failure_ends_with_the_exit_code_of_a_success() -> None:
 
 def test_a_killed_rank_has_an_exit_code_of_its_own() -> None:
     assert exit_code_of(Reason.RANK_KILLED) is ExitCode.RANK_KILLED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"progress": {"step": 10**400}},
+        {"progress": {"step": 2**63}},
+        {"progress": {"step": -1}},
+        {"progress": {"stage": "A" * 60_000}},
+        {"progress": {"lastUpdateTime": "soon"}},
+        {"checkpoint": {"step": 1, "time": "yesterday"}},
+        {"checkpoint": {"step": 1, "time": "0001-01-01T00:00:00+14:00"}},
+        {"lastStepTime": "now"},
+    ],
+    ids=lambda answer: str(answer)[:60],
+)
+def test_what_a_pod_reports_is_checked_before_it_gets_into_a_status(answer: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Progress.model_validate({"attempt": 1, "progress": {}, **answer})

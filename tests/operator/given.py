@@ -10,6 +10,7 @@ from finetune_api.contract import Progress, Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.status import Condition, ConditionType, FinetuneJobStatus, ProgressStatus, RestartCounts
 from finetune_api.types import FinetuneJob
+from finetune_operator.core import names
 from finetune_operator.core.conditions import find_condition
 from finetune_operator.core.decide import decide
 from finetune_operator.core.decision import Decision
@@ -135,10 +136,37 @@ def raw_pod(role: Role, *, attempt: int = 0, index: int = 0, **status: Any) -> d
         keys.LABEL_ATTEMPT: str(attempt),
         keys.LABEL_COMPLETION_INDEX: str(index),
     }
-    metadata = {"name": f"{role.value}-{index}", "uid": f"pod-{role.value}-{attempt}-{index}", "namespace": "search"}
+    job = f"{BASE}-{role.value}" + (f"-{attempt}" if role == Role.TRAIN else "")
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": f"uid-{job}", "controller": True}
     return {
         "kind": "Pod",
-        "metadata": {**metadata, "labels": labels, "resourceVersion": "9"},
+        "metadata": {
+            "name": f"{job}-{index}-abcde",
+            "uid": f"pod-{role.value}-{attempt}-{index}",
+            "namespace": "search",
+            "labels": labels,
+            "ownerReferences": [owner],
+            "resourceVersion": "9",
+        },
         "spec": {"nodeName": "node-1"},
         "status": {"phase": "Running", "podIP": "127.0.0.1", **status},
+    }
+
+
+def raw_job(role: Role, *, attempt: int = 0, **status: Any) -> dict[str, Any]:
+    """Return a Job as the API server shows it, which controls the pods that `raw_pod` returns."""
+    (owner,) = raw_pod(role, attempt=attempt)["metadata"]["ownerReferences"]
+    labels = {keys.LABEL_JOB_UID: UID, keys.LABEL_ROLE: role.value, keys.LABEL_ATTEMPT: str(attempt)}
+    return {
+        "kind": "Job",
+        "metadata": {
+            "name": owner["name"],
+            "uid": owner["uid"],
+            "namespace": "search",
+            "labels": labels,
+            "ownerReferences": [names.owner(a_job())],
+            "resourceVersion": "8",
+        },
+        "spec": {},
+        "status": status,
     }

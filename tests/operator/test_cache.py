@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from finetune_api import keys
 from finetune_api.contract import Progress, Role
 from finetune_api.reasons import Reason
-from finetune_api.status import ProgressStatus
+from finetune_api.status import Phase, ProgressStatus
 from finetune_operator.core.observed import Observed, ProgressReport, Refusal, Trouble
 from finetune_operator.shell.cache import Cache, Target
-from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD
-from tests.operator.given import T0, UID, at, manifest, raw_pod, while_training
+from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, Kind
+from tests.operator.given import BASE, T0, UID, at, manifest, raw_job, raw_pod, while_training
 
 WAITING = {"containerStatuses": [{"name": "train", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}]}
 
@@ -36,7 +37,9 @@ def phases(cache: Cache) -> list[str]:
 
 
 def answer(step: int, *, attempt: int = 1) -> Progress:
-    return Progress(attempt=attempt, progress=ProgressStatus(stage="Training", step=step), last_step_time=str(step))
+    return Progress(
+        attempt=attempt, progress=ProgressStatus(stage="Training", step=step), last_step_time=at(step).isoformat()
+    )
 
 
 def test_an_older_version_never_replaces_a_newer_one() -> None:
@@ -52,9 +55,9 @@ def test_a_late_list_does_not_bring_back_what_the_watch_saw_deleted() -> None:
     cache = Cache(now=Clock())
     pod = raw_pod(Role.TRAIN)
     cache.put(POD, pod)
-    cache.drop(POD, pod)
+    cache.drop(POD, pod["metadata"]["uid"])
 
-    cache.replace_all(POD, [pod], version=50)
+    cache.put(POD, pod)
 
     assert cache.observe(UID) == Observed()
 
@@ -64,7 +67,7 @@ def test_what_a_list_lacks_is_dropped_unless_it_is_newer_than_the_list() -> None
     cache.put(POD, versioned(raw_pod(Role.TRAIN, index=0), 10))
     cache.put(POD, versioned(raw_pod(Role.TRAIN, index=1), 60))
 
-    cache.replace_all(POD, [], version=50)
+    cache.keep_only(POD, (), version=50)
 
     assert [pod.index for pod in cache.observe(UID).pods] == [1]
 
@@ -84,26 +87,122 @@ def test_a_deleted_job_leaves_nothing_once_its_children_are_gone() -> None:
     cache.put(FINETUNE_JOB, manifest())
     cache.put(POD, raw_pod(Role.TRAIN))
 
-    cache.drop(FINETUNE_JOB, manifest())
-    cache.drop(POD, raw_pod(Role.TRAIN))
+    cache.drop(FINETUNE_JOB, UID)
+    cache.drop(POD, raw_pod(Role.TRAIN)["metadata"]["uid"])
 
-    assert (cache.jobs(), cache._families) == ([], {})
-
-
-def test_pods_of_strangers_are_nobodys_children() -> None:
-    stranger = {"kind": "Pod", "metadata": {"name": "x", "uid": "y", "labels": {"app": "z"}}}
-
-    assert Cache(now=Clock()).put(POD, stranger) == ""
+    assert (cache.uids(), cache._families, cache._homes) == ([], {}, {})
 
 
-def test_a_pod_in_another_namespace_is_no_child_whatever_its_labels_say() -> None:
+def changed(found: dict[str, Any], *, labels: dict[str, str] | None = None, **metadata: object) -> dict[str, Any]:
+    """Return it with other metadata; labels are changed one by one."""
+    merged = {**found["metadata"].get("labels", {}), **(labels or {})}
+    return {**found, "metadata": {**found["metadata"], **metadata, "labels": merged}}
+
+
+def with_a_gang() -> Cache:
+    """Return the cache of a job whose gang runs."""
     cache = Cache(now=Clock())
     cache.put(FINETUNE_JOB, manifest())
-    pod = raw_pod(Role.TRAIN)
+    cache.put(JOB, raw_job(Role.TRAIN, attempt=1))
+    for index in range(2):
+        cache.put(POD, raw_pod(Role.TRAIN, attempt=1, index=index))
+    return cache
 
-    cache.put(POD, {**pod, "metadata": {**pod["metadata"], "namespace": "elsewhere"}})
 
-    assert phases(cache) == []
+RANK = raw_pod(Role.TRAIN, attempt=1)
+COPY = changed(RANK, name="debug-copy", uid="copy", ownerReferences=[])
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "ignored"),
+    [
+        (POD, {"metadata": {"name": "x", "uid": "y", "labels": {"app": "z"}}}, "unreadable"),
+        (POD, changed(RANK, uid="y", labels={keys.LABEL_COMPLETION_INDEX: "abc"}), "unreadable"),
+        (POD, changed(RANK, uid="y", labels={keys.LABEL_COMPLETION_INDEX: ""}), "unreadable"),
+        (POD, changed(RANK, uid="y", labels={keys.LABEL_ATTEMPT: "first"}), "unreadable"),
+        (POD, changed(RANK, uid="y", labels={keys.LABEL_ROLE: "spy"}), "unreadable"),
+        (POD, changed(RANK, uid="y") | {"status": {"conditions": [{"status": "True"}]}}, "unreadable"),
+        (POD, changed(RANK, uid="y", ownerReferences=[{"kind": "ReplicaSet", "controller": True}]), "foreign"),
+        (POD, changed(RANK, uid="y", namespace="elsewhere"), "foreign"),
+        (POD, COPY, "foreign"),
+        (JOB, changed(raw_job(Role.TRAIN, attempt=1), uid="y", ownerReferences=[]), "foreign"),
+        (JOB, changed(raw_job(Role.TRAIN, attempt=1), uid="y", namespace="elsewhere"), "foreign"),
+    ],
+    ids=[
+        "no labels of ours",
+        "an index that is no number",
+        "no index",
+        "an attempt that is no number",
+        "a role that is none",
+        "a condition without a type",
+        "a pod of something else",
+        "a pod of another namespace",
+        "a copy of a rank",
+        "a Job of nobody",
+        "a Job of another namespace",
+    ],
+)
+def test_what_is_a_strangers_or_cannot_be_read_is_counted_and_left_alone(
+    kind: Kind, found: dict[str, Any], ignored: str
+) -> None:
+    cache = with_a_gang()
+    before = cache.observe(UID)
+
+    cache.put(kind, found)
+
+    assert cache.observe(UID) == before
+    assert cache.ignored() == {(kind.plural, ignored): 1}
+    cache.drop(kind, found["metadata"]["uid"])
+    assert cache.ignored() == {}
+
+
+def test_what_is_left_alone_is_forgotten_once_a_list_lacks_it() -> None:
+    cache = with_a_gang()
+    cache.put(POD, {"metadata": {"name": "x", "uid": "y", "labels": {}}})
+
+    cache.keep_only(POD, {"pod-train-1-0", "pod-train-1-1"}, version=50)
+
+    assert (cache.ignored(), len(cache.observe(UID).pods)) == ({}, 2)
+
+
+def test_a_pod_that_has_lost_its_job_is_known_by_its_name_also_after_a_restart() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest())
+
+    cache.put(POD, changed(RANK, ownerReferences=[]))
+
+    assert [pod.uid for pod in cache.observe(UID).pods] == ["pod-train-1-0"]
+
+
+def test_a_pod_of_a_job_of_ours_is_ours_whatever_its_labels_say() -> None:
+    cache = with_a_gang()
+
+    uid = cache.put(POD, changed(RANK, uid="y", name="z", labels={keys.LABEL_JOB_UID: "another"}))
+
+    assert (uid, len(cache.observe(UID).pods)) == (UID, 3)
+
+
+def test_of_a_job_that_has_ended_only_what_removes_its_children_is_kept() -> None:
+    cache = with_a_gang()
+    cache.note_polled(Target(uid=UID, attempt=1, address="127.0.0.1"), answer(1), at=0)
+    status = while_training().status.model_copy(update={"phase": Phase.SUCCEEDED})
+
+    cache.put(FINETUNE_JOB, manifest(status=status))
+    cache.put(POD, versioned(raw_pod(Role.TRAIN, attempt=1, index=2), 10, **WAITING))
+
+    observed = cache.observe(UID)
+    assert (len(observed.jobs), [pod.uid[-1] for pod in observed.pods]) == (1, ["0", "1", "2"])
+    assert [(pod.phase, pod.address, pod.containers) for pod in observed.pods] == [("Running", "", ())] * 3
+    assert observed.progress is None
+
+
+def test_a_manifest_is_kept_without_what_nobody_here_reads() -> None:
+    cache = Cache(now=Clock())
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "x"}
+
+    cache.put(FINETUNE_JOB, changed(manifest(), managedFields=[{"a": 1}], annotations=annotations, labels={"a": "b"}))
+
+    assert list(cache.jobs()) == [cache.job(UID)] == [manifest()]
 
 
 def test_a_complaint_of_a_pod_is_dated_from_when_it_was_first_seen() -> None:
@@ -115,7 +214,7 @@ def test_a_complaint_of_a_pod_is_dated_from_when_it_was_first_seen() -> None:
 
     (trouble,) = cache.observe(UID).troubles
 
-    message = "pod train-0: no"
+    message = f"pod {BASE}-train-0-0-abcde: no"
     assert trouble == Trouble(pod_uid="pod-train-0-0", reason=Reason.IMAGE_UNAVAILABLE, message=message, since=T0)
 
 
@@ -130,7 +229,7 @@ def test_a_complaint_that_passed_is_forgotten() -> None:
 
 def test_a_refusal_goes_with_its_job() -> None:
     cache = Cache(now=Clock())
-    job = {"metadata": raw_pod(Role.PREPARE)["metadata"], "spec": {}}
+    job = raw_job(Role.PREPARE)
     cache.put(JOB, job)
     (view,) = cache.observe(UID).jobs
 
@@ -139,7 +238,7 @@ def test_a_refusal_goes_with_its_job() -> None:
     cache.note_refusal(UID, view, "exceeded quota")
     known = cache.observe(UID).refusals
     cache.put(FINETUNE_JOB, manifest())
-    cache.drop(JOB, job)
+    cache.drop(JOB, job["metadata"]["uid"])
 
     assert (unknown, known) == ((), (Refusal(job_uid=view.uid, message="exceeded quota"),))
     assert cache.observe(UID) == Observed()
@@ -203,7 +302,7 @@ def test_what_a_pod_answered_goes_with_it() -> None:
     (target,) = cache.targets()
     cache.note_polled(target, answer(90), at=0)
 
-    cache.drop(POD, raw_pod(Role.TRAIN, attempt=1))
+    cache.drop(POD, "pod-train-1-0")
 
     assert cache.observe(UID).progress is None
 

@@ -1,5 +1,6 @@
 """The client of the API server: what goes over the wire, and what answers become."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from kubernetes.aio import client
 
 from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import Notice
-from finetune_operator.shell.cluster import UNTYPED, ApiError, Call, Cluster
+from finetune_operator.shell.cluster import UNTYPED, ApiError, Call, Cluster, Page
 from finetune_operator.shell.kinds import JOB, POD
 from tests.operator.given import T0, UID, a_job, at
 
@@ -42,6 +43,8 @@ class Wire:
         body = await request.json() if request.can_read_body else None
         self.seen.append(Seen(request.method, request.path, dict(request.query), request.content_type, body))
         status, answer = self.answers.pop(0)
+        if isinstance(answer, list) and "watch" in request.query:
+            return web.Response(text="".join(f"{json.dumps(event)}\n" for event in answer))
         return web.json_response(answer, status=status)
 
     @asynccontextmanager
@@ -127,13 +130,57 @@ async def test_lists_are_read_page_by_page_and_only_ours() -> None:
     wire = Wire([(200, first), (200, {"items": [{"a": 2}], "metadata": {"resourceVersion": "9"}})])
 
     async with wire.cluster() as cluster:
-        found = await cluster.list_all(POD)
+        found = [page async for page in cluster.pages(POD)]
 
-    assert found == ([{"a": 1}, {"a": 2}], 9)
+    assert found == [Page([{"a": 1}], 9), Page([{"a": 2}], 9)]
     assert [seen.query for seen in wire.seen] == [
-        {"limit": "500", "labelSelector": "finetune.dev/job"},
-        {"limit": "500", "labelSelector": "finetune.dev/job", "continue": "next"},
+        {"limit": "50", "labelSelector": "finetune.dev/job"},
+        {"limit": "50", "labelSelector": "finetune.dev/job", "continue": "next"},
     ]
+
+
+async def test_an_answer_that_is_no_list_is_an_error_and_not_an_empty_cluster() -> None:
+    wire = Wire([(200, {"message": "signed in"})])
+
+    async with wire.cluster() as cluster:
+        with pytest.raises(ApiError, match="the answer is no list"):
+            _ = [page async for page in cluster.pages(POD)]
+
+
+def a_pod_event(change: str, version: int, **fields: object) -> dict[str, Any]:
+    return {"type": change, "object": {"metadata": {"uid": "a", "resourceVersion": str(version)}, **fields}}
+
+
+async def test_a_watch_shows_what_happens_after_a_version_to_what_is_ours_however_long_its_lines_are() -> None:
+    events = [a_pod_event("ADDED", 8, note="x" * 3_000_000), a_pod_event("BOOKMARK", 9)]
+    wire = Wire([(200, events)])
+
+    async with wire.cluster() as cluster:
+        seen = [event async for event in cluster.watch(POD, "search", version=7)]
+
+    assert seen == [(event["type"], event["object"]) for event in events]
+    (asked,) = wire.seen
+    assert asked.path == "/api/v1/namespaces/search/pods"
+    assert asked.query == {
+        "watch": "true",
+        "resourceVersion": "7",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": "300",
+        "labelSelector": "finetune.dev/job",
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(410, {"code": 410, "message": "too old"}), (200, [{"type": "ERROR", "object": {"code": 410, "message": "no"}}])],
+    ids=["as the answer", "as an event"],
+)
+async def test_a_watch_that_is_too_old_says_so(answer: tuple[int, Any]) -> None:
+    async with Wire([answer]).cluster() as cluster:
+        with pytest.raises(ApiError) as error:
+            _ = [event async for event in cluster.watch(POD, version=7)]
+
+    assert error.value.status == 410
 
 
 async def test_events_about_an_object_are_read_oldest_first_whichever_api_wrote_them() -> None:

@@ -5,7 +5,6 @@ import asyncio
 import kopf
 import pytest
 
-from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_operator.handlers import build_kopf_settings, build_registry
 from finetune_operator.settings import Settings
@@ -30,15 +29,7 @@ async def test_only_handlers_that_keep_no_state_are_registered(runtime: Runtime)
     assert changing == []
     assert watched == {
         ("finetune.dev", "v1alpha1", "finetunejobs"),
-        ("batch", "v1", "jobs"),
-        ("", "v1", "pods"),
     }
-
-
-def test_pods_and_jobs_of_others_are_never_streamed() -> None:
-    selectors = {selector.any_name: value for selector, value in build_kopf_settings().watching.label_selectors.items()}
-
-    assert selectors == {"jobs": keys.LABEL_JOB, "pods": keys.LABEL_JOB}
 
 
 def test_other_operators_finalizers_are_safe() -> None:
@@ -46,21 +37,21 @@ def test_other_operators_finalizers_are_safe() -> None:
 
 
 async def test_an_event_of_a_child_has_its_job_looked_at(runtime: Runtime) -> None:
-    runtime.on_event(POD, "ADDED", raw_pod(Role.TRAIN))
+    runtime.informer.on_event(POD, "ADDED", raw_pod(Role.TRAIN))
     without_job = len(runtime.queue)
 
-    runtime.on_event(FINETUNE_JOB, None, manifest())
+    runtime.informer.on_event(FINETUNE_JOB, None, manifest())
     key, _ = await runtime.queue.get()
 
     assert (without_job, key) == (0, UID)
 
 
 async def test_a_deleted_job_is_not_looked_at_any_more(runtime: Runtime) -> None:
-    runtime.on_event(FINETUNE_JOB, "ADDED", manifest())
+    runtime.informer.on_event(FINETUNE_JOB, "ADDED", manifest())
     await runtime.queue.get()
     runtime.queue.done(UID)
     runtime.queue.retry(UID)
 
-    runtime.on_event(FINETUNE_JOB, "DELETED", manifest())
+    runtime.informer.on_event(FINETUNE_JOB, "DELETED", manifest())
 
     assert (len(runtime.queue), runtime.queue._timers) == (0, {})

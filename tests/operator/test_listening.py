@@ -72,7 +72,7 @@ def test_an_operator_that_asks_for_the_first_time_takes_over_what_rank_0_knows_b
     assert answered(NOBODY_ASKED, hung, at=7).still_seconds == 1800
 
 
-@pytest.mark.parametrize("step_at", [None, "yesterday", "2030-01-01T11:00:00Z"])
+@pytest.mark.parametrize("step_at", [None, "2030-01-01T11:00:00Z"])
 def test_times_that_tell_nothing_are_no_standstill(step_at: str | None) -> None:
     report = answered(NOBODY_ASKED, said(5, told_at="2030-01-01T10:00:00Z", step_at=step_at), at=7)
 

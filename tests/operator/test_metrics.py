@@ -3,6 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from finetune_api.status import CheckpointStatus, FinetuneJobStatus, MetricsStatus, Phase, ProgressStatus
@@ -15,7 +16,7 @@ JOB = 'name="qwen",namespace="search"'
 
 def scrape(*manifests: dict[str, Any]) -> list[str]:
     registry = CollectorRegistry()
-    registry.register(JobCollector(lambda: list(manifests)))
+    registry.register(JobCollector(lambda: manifests, skip=lambda *_: None))
     return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
 
 
@@ -82,6 +83,42 @@ def test_labels_of_strange_metrics_are_escaped() -> None:
     info = next(line for line in scrape(strange) if line.startswith("finetunejob_info"))
 
     assert 'model="a\\"b\\nc"' in info
+
+
+STRANGE_STATUSES: list[dict[str, Any]] = [
+    {"checkpoint": {"step": 1, "time": "yesterday"}},
+    {"progress": {"step": "many"}},
+    {"progress": {"step": 10**400}},
+    {"conditions": [{"type": "Succeeded"}]},
+    {"conditions": 7},
+    {"startTime": 7},
+]
+
+
+@pytest.mark.parametrize("status", STRANGE_STATUSES, ids=str)
+def test_a_job_that_cannot_be_read_is_skipped_and_told_and_the_others_keep_their_series(status: dict[str, Any]) -> None:
+    strange = manifest("strange") | {"status": status}
+    skipped: list[str] = []
+    registry = CollectorRegistry()
+    jobs = [strange, manifest()]
+    registry.register(JobCollector(lambda: jobs, skip=lambda found, _: skipped.append(found["metadata"]["name"])))
+
+    lines = generate_latest(registry).decode().splitlines()
+
+    assert [line for line in lines if not line.startswith("#")] == scrape(manifest())
+    assert skipped == ["strange"]
+
+
+def test_what_is_left_alone_is_counted_as_it_is_now() -> None:
+    registry = CollectorRegistry()
+    telemetry = Telemetry(registry, version="0")
+    sample = ("finetune_operator_ignored_objects", {"resource": "pods", "reason": "unreadable"})
+
+    telemetry.show_ignored({("pods", "unreadable"): 2})
+    before = registry.get_sample_value(*sample)
+    telemetry.show_ignored({})
+
+    assert (before, registry.get_sample_value(*sample)) == (2.0, None)
 
 
 def test_series_of_the_operator_start_at_zero() -> None:

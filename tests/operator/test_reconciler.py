@@ -91,7 +91,7 @@ def test_a_child_that_the_cache_does_not_show_yet_is_not_made_again() -> None:
     operator.look()
     made = list(world.made)
 
-    operator.cache.replace_all(JOB, [], version=world.version)
+    operator.cache.keep_only(JOB, (), version=world.version)
     operator.look()
 
     assert world.made == made
@@ -110,7 +110,7 @@ def test_no_gang_is_made_while_a_rank_of_an_older_one_lives_that_the_cache_has_l
             del world.objects[("Job", job["metadata"]["name"])]
     operator.resync(JOB)
     for pod in world.all(POD):
-        operator.cache.drop(POD, pod)
+        operator.cache.drop(POD, pod["metadata"]["uid"])
 
     operator.look()
 

@@ -1,12 +1,9 @@
 """What is gone before the watches begin: nobody tells of it, so a full list must, and soon."""
 
-from itertools import islice
-
 import pytest
 
 from finetune_api.status import Phase
 from finetune_operator.shell.kinds import JOB, POD, WATCHED
-from finetune_operator.shell.runtime import resync_gaps
 from tests.operator.world import Operator, World
 
 
@@ -46,8 +43,3 @@ def test_a_gang_that_is_gone_before_the_watches_begin_is_followed_by_the_next_af
 
     assert waiting == (Phase.RESTARTING, [])
     assert [name.partition("/")[0] for name in world.made if "-train-2" in name] == ["Job"]
-
-
-def test_full_lists_come_soon_after_the_start_and_then_ever_more_rarely() -> None:
-    assert list(islice(resync_gaps(600), 9)) == [5, 10, 20, 40, 80, 160, 320, 600, 600]
-    assert list(islice(resync_gaps(4), 2)) == [4, 4]

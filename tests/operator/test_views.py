@@ -1,15 +1,19 @@
 """Views made from Jobs and Pods as the API server shows them."""
 
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from finetune_api import keys
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
-from finetune_operator.core.views import job_view, owner_uid, pod_view
+from finetune_operator.core.views import job_view, pod_view, reduce_view
 from tests.operator.given import T0, UID, at
 
 TIME = "2026-11-23T09:00:00Z"
+OWNER = {"apiVersion": "finetune.dev/v1alpha1", "kind": "FinetuneJob", "uid": UID, "controller": True}
 LABELS = {
     keys.LABEL_JOB_UID: UID,
     keys.LABEL_ROLE: "train",
@@ -99,9 +103,10 @@ def test_a_failed_job_is_read_with_the_controllers_words() -> None:
         "lastTransitionTime": TIME,
     }
 
-    assert job_view(seen({"conditions": [failed]})) == JobView(
+    assert job_view(seen({"conditions": [failed]}, ownerReferences=[OWNER])) == JobView(
         name="a",
         uid="b",
+        owner_uid=UID,
         resource_version=5,
         role=Role.TRAIN,
         attempt=2,
@@ -112,7 +117,7 @@ def test_a_failed_job_is_read_with_the_controllers_words() -> None:
 
 
 def test_a_job_that_makes_pods_is_read_with_their_number_and_its_start() -> None:
-    manifest = seen({"startTime": TIME}) | {"spec": {"parallelism": 2}}
+    manifest = seen({"startTime": TIME}, ownerReferences=[OWNER]) | {"spec": {"parallelism": 2}}
 
     view = job_view(manifest)
 
@@ -120,7 +125,29 @@ def test_a_job_that_makes_pods_is_read_with_their_number_and_its_start() -> None
     assert (view.num_pods, view.started_at, view.is_finished) == (2, T0, False)
 
 
-def test_objects_without_our_labels_are_no_children() -> None:
-    stranger = {"metadata": {"name": "a", "uid": "b", "labels": {"app": "x"}}}
+@pytest.mark.parametrize(
+    "owner",
+    [
+        OWNER | {"controller": False},
+        OWNER | {"kind": "Workflow"},
+        OWNER | {"apiVersion": "finetune.dev.example/v1"},
+        OWNER | {"apiVersion": "batch/v1"},
+    ],
+    ids=["not its controller", "another kind", "another group", "the core of Kubernetes"],
+)
+def test_a_job_that_no_finetunejob_controls_is_a_strangers_whatever_its_labels_say(owner: dict[str, Any]) -> None:
+    assert job_view(seen({}, ownerReferences=[owner])) is None
 
-    assert (job_view(stranger), pod_view(stranger), owner_uid(stranger)) == (None, None, "")
+
+def test_a_pod_that_something_else_than_a_job_controls_is_a_strangers() -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "c", "controller": True}
+
+    assert pod_view(seen({}, ownerReferences=[owner])) is None
+
+
+def test_what_a_job_that_has_ended_needs_no_more_is_left_out() -> None:
+    running = [{"name": "train", "state": {"running": {}}}]
+    pod = pod_view(seen({"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": running, "message": "words"}))
+    assert pod is not None
+
+    assert reduce_view(pod) == replace(pod, address="", containers=(), note="")

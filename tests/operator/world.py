@@ -5,7 +5,7 @@ Time stands still unless moved. What happens is written to a log, and each opera
 would: every kind in order, each as late as the test wishes. Requests can be made to die after any number of writes.
 """
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import format_time
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.cluster import CONFLICT, ApiError, Call, Cluster
+from finetune_operator.shell.cluster import CONFLICT, ApiError, Call, Cluster, Page
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED, Kind
 from finetune_operator.shell.reconciler import Reconciler
@@ -133,12 +133,13 @@ class World:
             found["metadata"]["deletionTimestamp"] = format_time(self.now + GRACE)
             self._store(kind, "MODIFIED", found)
 
-    async def list_all(self, kind: Kind, namespace: str = "", *, selector: str = "") -> tuple[list[Object], int]:
+    async def pages(self, kind: Kind, namespace: str = "", *, selector: str = "") -> AsyncIterator[Page]:
         wanted = dict(part.split("=") for part in selector.split(",") if "=" in part)
         found = [
             deepcopy(item) for item in self.all(kind) if wanted.items() <= item["metadata"].get("labels", {}).items()
         ]
-        return found, self.version
+        for item in found:
+            yield Page([item], self.version)
 
     async def events_about(self, namespace: str, uid: str) -> list[Notice]:
         return []
@@ -151,7 +152,9 @@ class World:
 
     def control_jobs(self) -> None:
         for job in self.all(JOB):
-            pods = [pod for pod in self.all(POD) if pod["metadata"]["owner"] == job["metadata"]["uid"]]
+            pods = [
+                pod for pod in self.all(POD) if pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+            ]
             if "deletionTimestamp" in job["metadata"]:
                 self._end_job(job, pods)
             elif not job.get("status"):
@@ -190,7 +193,7 @@ class World:
             "namespace": job["metadata"]["namespace"],
             "uid": f"uid-{name}",
             "labels": labels,
-            "owner": job["metadata"]["uid"],
+            "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"], "controller": True}],
         }
         self._store(POD, "ADDED", {"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": "Pending"}})
 
@@ -294,8 +297,10 @@ class Operator:
 
     def resync(self, kind: Kind) -> None:
         self.cursor[kind.name] = len(self.world.log)
-        found, version = run_now(self.world.list_all(kind))
-        self.cache.replace_all(kind, found, version=version)
+        found = [deepcopy(item) for item in self.world.all(kind)]
+        for item in found:
+            self.cache.put(kind, item)
+        self.cache.keep_only(kind, {item["metadata"]["uid"] for item in found}, version=self.world.version)
 
     def hear(self, kind: Kind, num: int) -> None:
         """Deliver the next `num` events of a kind."""
@@ -306,7 +311,10 @@ class Operator:
             cursor += 1
             if name == kind.name:
                 num -= 1
-                (self.cache.drop if change == "DELETED" else self.cache.put)(kind, deepcopy(found))
+                if change == "DELETED":
+                    self.cache.drop(kind, found["metadata"]["uid"])
+                else:
+                    self.cache.put(kind, deepcopy(found))
         self.cursor[kind.name] = cursor
 
     def miss(self, kind: Kind) -> None:

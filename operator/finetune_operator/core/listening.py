@@ -47,8 +47,5 @@ def _mark(progress: Progress) -> tuple[object, ...]:
 
 def _told_still_seconds(progress: Progress) -> float:
     """Return how long rank 0 has made no step, by its own clock alone: what an operator before this one has seen."""
-    try:
-        told_at, step_at = parse_time(progress.progress.last_update_time), parse_time(progress.last_step_time)
-    except ValueError:
-        return 0.0
+    told_at, step_at = parse_time(progress.progress.last_update_time), parse_time(progress.last_step_time)
     return 0.0 if told_at is None or step_at is None else max(0.0, (told_at - step_at).total_seconds())

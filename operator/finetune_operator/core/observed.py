@@ -7,7 +7,7 @@ from finetune_api.contract import Progress, Role, RunResult
 from finetune_api.reasons import Reason
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Termination:
     """How a container ended."""
 
@@ -19,7 +19,7 @@ class Termination:
     """What the trainer said about it, if its termination message could be read."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerView:
     """One container of a pod."""
 
@@ -30,20 +30,22 @@ class ContainerView:
     termination: Termination | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChildView:
     """What Jobs and pods have in common."""
 
     name: str
     namespace: str = ""
     uid: str
+    owner_uid: str = ""
+    """Of the object that controls it: a FinetuneJob controls Jobs, a Job controls pods. Empty if none does."""
     resource_version: int = 0
     role: Role
     attempt: int = 0
     """Number of the gang; 0 outside training."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PodView(ChildView):
     """One pod of a child Job."""
 
@@ -71,7 +73,7 @@ class PodView(ChildView):
         return self.phase in ("Succeeded", "Failed")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobView(ChildView):
     """One child Job."""
 
@@ -93,7 +95,7 @@ class JobView(ChildView):
         return self.is_complete or self.is_failed
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ProgressReport:
     """What rank 0 answered last, and how it was before; made by `core/listening.py`."""
 
@@ -120,7 +122,7 @@ class ProgressReport:
         return self.seen_still_seconds + self.told_still_seconds
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trouble:
     """Why a pod does not start, and since when the operator has seen it so."""
 
@@ -130,7 +132,7 @@ class Trouble:
     since: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
     """One Event about a pod or a Job."""
 
@@ -139,7 +141,7 @@ class Notice:
     seen_at: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
     """Why the API server does not let a Job have its pods."""
 
@@ -147,7 +149,7 @@ class Refusal:
     message: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Observed:
     """Everything a decision may know besides the job itself and the time."""
 

@@ -1,11 +1,16 @@
-"""Views of Jobs and Pods, made from their manifests. What is not ours or cannot be read gives None."""
+"""Views of Jobs and Pods, made from their manifests. What is not ours gives None.
 
+Anybody may write anything into a manifest: what cannot be read raises whatever reading it raises.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from finetune_api import keys
 from finetune_api.contract import Role, RunResult
+from finetune_api.types import GROUP, KIND
 from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
 from finetune_operator.core.times import parse_time
 
@@ -13,10 +18,11 @@ Manifest = dict[str, Any]
 
 
 def job_view(manifest: Manifest) -> JobView | None:
-    """Return what decisions need of a Job."""
-    identity = _identity(manifest["metadata"])
-    if identity is None:
+    """Return what decisions need of a Job; None of one that no FinetuneJob controls, whatever its labels say."""
+    controller = _controller(manifest["metadata"])
+    if controller.get("kind") != KIND or not str(controller.get("apiVersion")).startswith(f"{GROUP}/"):
         return None
+    identity = _identity(manifest["metadata"])
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
     complete = _condition(status, "Complete", "SuccessCriteriaMet")
     failed = _condition(status, "Failed", "FailureTarget")
@@ -35,11 +41,11 @@ def job_view(manifest: Manifest) -> JobView | None:
 
 
 def pod_view(manifest: Manifest) -> PodView | None:
-    """Return what decisions need of a Pod."""
+    """Return what decisions need of a Pod; None of one that something else than a Job controls."""
     metadata, status = manifest["metadata"], manifest.get("status") or {}
-    identity = _identity(metadata)
-    if identity is None:
+    if _controller(metadata).get("kind", "Job") != "Job":
         return None
+    identity = _identity(metadata)
     scheduled = _condition(status, "PodScheduled") or {}
     disruption = _condition(status, "DisruptionTarget") or {}
     return PodView(
@@ -61,24 +67,34 @@ def pod_view(manifest: Manifest) -> PodView | None:
     )
 
 
-def owner_uid(manifest: Manifest) -> str:
-    """Return the uid of the FinetuneJob that a child says it belongs to; empty if none."""
+def reduce_view(view: JobView | PodView) -> JobView | PodView:
+    """Return the view without what only decisions about a living job need."""
+    if isinstance(view, JobView):
+        return replace(view, failure="")
+    return replace(view, address="", unscheduled="", disruption="", disruption_message="", note="", containers=())
+
+
+def labelled_uid(manifest: Manifest) -> str:
+    """Return the uid of the FinetuneJob that a child's label names, which anybody may write; empty if none."""
     return str((manifest["metadata"].get("labels") or {}).get(keys.LABEL_JOB_UID, ""))
 
 
-def _identity(metadata: Manifest) -> dict[str, Any] | None:
-    """Return the fields of a ChildView, or None of what is no child."""
+def _controller(metadata: Manifest) -> Manifest:
+    """Return the reference to the object that controls this one; empty if none does."""
+    return next((owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), {})
+
+
+def _identity(metadata: Manifest) -> dict[str, Any]:
+    """Return the fields of a ChildView."""
     labels = metadata.get("labels") or {}
-    role, attempt = labels.get(keys.LABEL_ROLE), labels.get(keys.LABEL_ATTEMPT, "")
-    if role not in {known.value for known in Role}:
-        return None
     return {
         "name": metadata["name"],
         "namespace": metadata.get("namespace", ""),
         "uid": metadata["uid"],
+        "owner_uid": _controller(metadata).get("uid", ""),
         "resource_version": int(metadata.get("resourceVersion") or 0),
-        "role": Role(role),
-        "attempt": int(attempt) if attempt.isdecimal() else 0,
+        "role": Role(labels[keys.LABEL_ROLE]),
+        "attempt": int(labels.get(keys.LABEL_ATTEMPT) or 0),
     }
 
 

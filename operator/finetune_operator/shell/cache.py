@@ -1,29 +1,62 @@
 """The newest known state of FinetuneJobs and their children, by the uid of the FinetuneJob."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+import json
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from finetune_api.contract import Progress, Role
 from finetune_api.status import Phase
-from finetune_operator.core import listening
+from finetune_api.types import ObjectMeta
+from finetune_operator.core import listening, names
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.observed import JobView, Observed, PodView, ProgressReport, Refusal, Trouble
-from finetune_operator.core.views import job_view, owner_uid, pod_view
+from finetune_operator.core.phases import FINISHED
+from finetune_operator.core.views import job_view, labelled_uid, pod_view, reduce_view
 from finetune_operator.core.waiting import StartProblem, start_problem
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, Kind
 
+logger = logging.getLogger(__name__)
 MAX_TOMBSTONES = 10_000
+#: What people and tools write beside an object, and nobody here reads: often more than half of it.
+UNREAD_METADATA = ("managedFields", "annotations", "labels")
+#: Why an object with our labels is left alone.
+FOREIGN, UNREADABLE = "foreign", "unreadable"
+
+Child = JobView | PodView
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A FinetuneJob, as JSON: a tenth of what the same manifest takes as dictionaries."""
+
+    namespace: str
+    version: int
+    phase: str
+    attempt: int
+    names: str
+    """What the names of all its children begin with."""
+    text: bytes
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether the job ended, well or not."""
+        return self.phase in FINISHED
+
+    def manifest(self) -> Manifest:
+        """Return the manifest anew; whoever asks may keep it."""
+        found: Manifest = json.loads(self.text)
+        return found
+
+
+@dataclass(slots=True)
 class Family:
     """One FinetuneJob, if it has been seen, with its children and what this process remembers about it."""
 
-    manifest: Manifest | None = None
-    children: dict[str, JobView | PodView] = field(default_factory=dict)
+    job: Record | None = None
+    children: dict[str, Child] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     progress: ProgressReport | None = None
@@ -32,12 +65,22 @@ class Family:
     obstacle: str = ""
     is_cleared: bool = False
 
-    def own_children(self) -> list[JobView | PodView]:
-        """Return the children in the job's namespace; anybody may write a label in another one."""
-        children = list(self.children.values())
-        if self.manifest is None:
-            return children
-        return [view for view in children if view.namespace == self.manifest["metadata"]["namespace"]]
+    def own_children(self) -> list[Child]:
+        """Return the children that really are: anybody may write a label."""
+        return [view for view in self.children.values() if self.is_own(view)]
+
+    def is_own(self, view: Child) -> bool:
+        """Tell whether a Job of ours controls the pod, or did: such a Job gives a name that begins with ours."""
+        if self.job is None:
+            return True
+        if view.namespace != self.job.namespace:
+            return False
+        is_controlled = isinstance(view, JobView) or view.owner_uid in self.children
+        return is_controlled or view.name.startswith(f"{self.job.names}-{view.role.value}-")
+
+    def keep(self, view: Child) -> None:
+        """Keep a child; of one whose FinetuneJob has ended, only what it takes to remove it."""
+        self.children[view.uid] = reduce_view(view) if self.job is not None and self.job.is_finished else view
 
 
 @dataclass(frozen=True)
@@ -56,91 +99,149 @@ class Cache:
     def __init__(self, *, now: Callable[[], datetime]) -> None:
         self._now = now
         self._families: dict[str, Family] = {}
+        self._homes: dict[str, str] = {}
+        """Uid of the FinetuneJob by that of the child."""
+        self._ignored: dict[str, tuple[str, str]] = {}
+        """Resource and reason by the uid of what carries our labels and is left alone."""
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     def put(self, kind: Kind, manifest: Manifest) -> str:
-        """Keep an object; return the uid of the FinetuneJob it concerns, empty if none."""
-        if manifest["metadata"]["uid"] in self._gone:
+        """Keep an object; return the uid of the FinetuneJob it concerns, empty if none.
+
+        What cannot be read is somebody else's doing: it is noted and left alone, and never stops the work on the rest.
+        """
+        uid = str(manifest["metadata"]["uid"])
+        if uid in self._gone:
             return ""
-        return self._put_job(manifest) if kind == FINETUNE_JOB else self._put_child(kind, manifest)
+        try:
+            home = self._put_job(manifest) if kind == FINETUNE_JOB else self._put_child(kind, manifest)
+        except Exception as error:  # noqa: BLE001 - anything at all may be written in a manifest
+            self.note_unreadable(kind, manifest, repr(error))
+            return ""
+        self._ignored.pop(uid, None)
+        if not home:
+            self._remove_child(uid)
+            self._ignored[uid] = (kind.plural, FOREIGN)
+        return home
+
+    def note_unreadable(self, kind: Kind, manifest: Manifest, problem: str) -> None:
+        """Remember, and say once, that an object is left alone because it cannot be read, until it can be."""
+        metadata, entry = manifest["metadata"], (kind.plural, UNREADABLE)
+        if self._ignored.get(metadata["uid"]) != entry:
+            self._ignored[metadata["uid"]] = entry
+            extra = {"resource": kind.plural, "namespace": metadata.get("namespace"), "object": metadata.get("name")}
+            logger.warning("an object cannot be read and is left alone", extra={**extra, "error": problem[:200]})
+
+    def ignored(self) -> Counter[tuple[str, str]]:
+        """Return how many objects carry our labels and are left alone, by resource and reason."""
+        strangers = (
+            ("jobs" if isinstance(view, JobView) else "pods", FOREIGN)
+            for family in self._families.values()
+            for view in family.children.values()
+            if not family.is_own(view)
+        )
+        return Counter([*self._ignored.values(), *strangers])
+
+    def is_own_pod(self, uid: str, manifest: Manifest) -> bool:
+        """Tell whether a pod is one of this FinetuneJob's, whether or not the cache has it."""
+        try:
+            view = pod_view(manifest)
+        except Exception:  # noqa: BLE001 - as in `put`
+            return False
+        return view is not None and uid in self._families and self._families[uid].is_own(view)
 
     def _put_job(self, manifest: Manifest) -> str:
         uid = str(manifest["metadata"]["uid"])
-        family = self._families.setdefault(uid, Family())
-        if family.manifest is None or _version(manifest) >= _version(family.manifest):
-            metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
-            family.manifest = {**manifest, "metadata": metadata}
+        version = int(manifest["metadata"].get("resourceVersion") or 0)
+        family = self._families.get(uid) or Family()
+        if family.job is None or version >= family.job.version:
+            family.job = _record(manifest, version)
+            if family.job.is_finished:
+                _forget_details(family)
+        self._families[uid] = family
         return uid
 
     def _put_child(self, kind: Kind, manifest: Manifest) -> str:
-        uid = owner_uid(manifest)
         view = job_view(manifest) if kind == JOB else pod_view(manifest)
-        if not uid or view is None:
+        if view is None:
+            return ""
+        # A Job is controlled by its FinetuneJob; a pod by a Job, which may be gone, or not be seen yet.
+        job_home = view.owner_uid if isinstance(view, JobView) else self._homes.get(view.owner_uid)
+        uid = job_home or labelled_uid(manifest)
+        if not uid:
             return ""
         family = self._families.setdefault(uid, Family())
         old = family.children.get(view.uid)
         if old is None or view.resource_version >= old.resource_version:
-            family.children[view.uid] = view
+            self._homes[view.uid] = uid
+            family.keep(view)
             if isinstance(view, PodView):
                 self._note_trouble(family, view, start_problem(view))
         return uid
 
-    def drop(self, kind: Kind, manifest: Manifest) -> str:
+    def drop(self, kind: Kind, uid: str) -> str:
         """Forget a deleted object; return the uid of the FinetuneJob it concerned, empty if none."""
-        own_uid = str(manifest["metadata"]["uid"])
-        self._bury(own_uid)
-        uid = own_uid if kind == FINETUNE_JOB else owner_uid(manifest)
-        family = self._families.get(uid)
-        if family is None:
-            return uid
-        if kind == FINETUNE_JOB:
-            family.manifest = None
-        else:
-            self._remove_child(family, own_uid)
-        if family.manifest is None and not family.children:
-            del self._families[uid]
-        return uid
-
-    def _bury(self, uid: str) -> None:
         self._gone[uid] = None
         while len(self._gone) > MAX_TOMBSTONES:
             self._gone.popitem(last=False)
+        self._ignored.pop(uid, None)
+        if kind != FINETUNE_JOB:
+            return self._remove_child(uid)
+        if uid in self._families:
+            self._families[uid].job = None
+            self._remove_if_empty(uid)
+        return uid
 
-    @staticmethod
-    def _remove_child(family: Family, uid: str) -> None:
-        family.children.pop(uid, None)
-        family.troubles.pop(uid, None)
-        family.refusals.pop(uid, None)
-        if family.progress is not None and family.progress.pod_uid == uid:
-            family.progress = None
+    def _remove_child(self, uid: str) -> str:
+        home = self._homes.pop(uid, "")
+        if home:
+            family = self._families[home]
+            for remembered in (family.children, family.troubles, family.refusals):
+                remembered.pop(uid, None)
+            if family.progress is not None and family.progress.pod_uid == uid:
+                family.progress = None
+            self._remove_if_empty(home)
+        return home
 
-    def replace_all(self, kind: Kind, manifests: Iterable[Manifest], *, version: int) -> None:
-        """Take over a full list of a kind; what it lacks, and is not newer than the list, is gone."""
-        listed = {str(manifest["metadata"]["uid"]) for manifest in manifests}
-        for manifest in manifests:
-            self.put(kind, manifest)
-        for uid, family in list(self._families.items()):
-            if kind == FINETUNE_JOB:
-                known = family.manifest
-                if known is not None and uid not in listed and _version(known) <= version:
-                    self.drop(kind, known)
-            else:
-                self._drop_ghosts(family, JobView if kind == JOB else PodView, listed, version)
+    def _remove_if_empty(self, uid: str) -> None:
+        if self._families[uid].job is None and not self._families[uid].children:
+            del self._families[uid]
 
-    def _drop_ghosts(self, family: Family, view_type: type[Any], listed: set[str], version: int) -> None:
-        for uid, view in list(family.children.items()):
-            if isinstance(view, view_type) and uid not in listed and view.resource_version <= version:
-                self._bury(uid)
-                self._remove_child(family, uid)
+    def keep_only(self, kind: Kind, listed: Collection[str], *, version: int) -> None:
+        """Forget what a full list of a kind lacks, by uid, unless it is newer than the list."""
+        if kind == FINETUNE_JOB:
+            known = [(uid, family.job.version) for uid, family in self._families.items() if family.job is not None]
+        else:
+            view_type = JobView if kind == JOB else PodView
+            views = [view for family in self._families.values() for view in family.children.values()]
+            known = [(view.uid, view.resource_version) for view in views if isinstance(view, view_type)]
+        ignored = [(uid, 0) for uid, (resource, _) in self._ignored.items() if resource == kind.plural]
+        for uid, known_version in [*known, *ignored]:
+            if uid not in listed and known_version <= version:
+                self.drop(kind, uid)
 
     def job(self, uid: str) -> Manifest | None:
         """Return the FinetuneJob, or None."""
-        family = self._families.get(uid)
-        return family.manifest if family else None
+        record = self._record_of(uid)
+        return record.manifest() if record else None
 
-    def jobs(self) -> list[Manifest]:
-        """Return all FinetuneJobs."""
-        return [family.manifest for family in self._families.values() if family.manifest is not None]
+    def has_job(self, uid: str) -> bool:
+        """Tell whether the FinetuneJob is there."""
+        return self._record_of(uid) is not None
+
+    def _record_of(self, uid: str) -> Record | None:
+        family = self._families.get(uid)
+        return family.job if family else None
+
+    def uids(self) -> list[str]:
+        """Return the uids of all FinetuneJobs."""
+        return [uid for uid, family in self._families.items() if family.job is not None]
+
+    def jobs(self) -> Iterator[Manifest]:
+        """Yield all FinetuneJobs, one at a time: together they would take ten times as much as they do here."""
+        for uid in self.uids():
+            if (manifest := self.job(uid)) is not None:
+                yield manifest
 
     def observe(self, uid: str) -> Observed:
         """Return what is known of a job's children."""
@@ -162,11 +263,9 @@ class Cache:
         """Return every rank 0 that trains now."""
         found = []
         for uid, family in self._families.items():
-            status = (family.manifest or {}).get("status") or {}
-            if status.get("phase") != Phase.TRAINING:
-                continue
-            attempt = status.get("attempt", 0)
-            found += [Target(uid, attempt, pod.address, pod.uid) for pod in _leaders(family, attempt)]
+            if family.job is not None and family.job.phase == Phase.TRAINING:
+                attempt = family.job.attempt
+                found += [Target(uid, attempt, pod.address, pod.uid) for pod in _leaders(family, attempt)]
         return found
 
     def note_polled(self, target: Target, answer: Progress | str, *, at: float) -> bool:
@@ -231,8 +330,26 @@ class Cache:
             )
 
 
-def _version(manifest: Manifest) -> int:
-    return int(manifest["metadata"].get("resourceVersion") or 0)
+def _record(manifest: Manifest, version: int) -> Record:
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in UNREAD_METADATA}
+    status = manifest.get("status") or {}
+    return Record(
+        namespace=str(metadata["namespace"]),
+        version=version,
+        phase=str(status.get("phase") or ""),
+        attempt=int(status.get("attempt") or 0),
+        names=names.base(ObjectMeta.model_validate(metadata)),
+        text=json.dumps({**manifest, "metadata": metadata}, separators=(",", ":")).encode(),
+    )
+
+
+def _forget_details(family: Family) -> None:
+    """Let a family whose FinetuneJob has ended cost next to nothing."""
+    family.progress = None
+    family.troubles.clear()
+    family.refusals.clear()
+    for view in list(family.children.values()):
+        family.keep(view)
 
 
 def _leaders(family: Family, attempt: int) -> list[PodView]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,13 +21,29 @@ from finetune_operator.core.times import parse_time
 from finetune_operator.shell.kinds import CHILDREN, CORE_EVENT, EVENT, FINETUNE_JOB, Kind
 
 REQUEST_SECONDS = 30
-PAGE_SIZE = 500
+CONNECT_SECONDS = 10
+#: A watch is opened anew after so many seconds; it is told something at least once a minute, by a bookmark.
+WATCH_SECONDS = 300
+SILENT_SECONDS = 90
+#: A Pod has up to 30 KiB of JSON, which are 150 KiB as dictionaries: a page of Pods takes less than 10 MB.
+PAGE_SIZE = 50
+MAX_EVENTS = 500
+SUCCESS = range(200, 300)
+OK = 200
 FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409
 REJECTED = (400, 422)
 UNTYPED = "failed to create typed patch object"  # an unknown field in an applied object comes as a 500
 UNREACHABLE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the objects of a list, and the resource version of the whole list."""
+
+    items: list[Manifest]
+    version: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,28 +147,48 @@ class Cluster:
             if error.status not in (NOT_FOUND, CONFLICT):
                 raise
 
-    async def list_all(self, kind: Kind, namespace: str = "", *, selector: str = "") -> tuple[list[Manifest], int]:
-        """Return all objects of a kind, and the resource version they were listed at."""
-        items: list[Manifest] = []
-        version = 0
-        async for page in self._pages(kind, namespace, selector=selector or kind.selector):
-            items += page["items"]
-            version = int(page["metadata"].get("resourceVersion") or 0)
-        return items, version
-
-    async def _pages(self, kind: Kind, namespace: str, *, selector: str) -> AsyncIterator[Manifest]:
-        query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": selector} if selector else {})
+    async def pages(self, kind: Kind, namespace: str = "", *, selector: str = "") -> AsyncIterator[Page]:
+        """Yield all objects of a kind, a few at a time: as manifests, thousands of them do not fit into memory."""
+        query = {"limit": str(PAGE_SIZE)}
+        if selector or kind.selector:
+            query["labelSelector"] = selector or kind.selector
         while True:
-            page = await self._request(Call(method="GET", path=kind.path(namespace), query=query, verb="LIST"))
-            yield page
-            token = page["metadata"].get("continue")
+            call = Call(method="GET", path=kind.path(namespace), query=query, verb="LIST")
+            answer = await self._request(call)
+            if "items" not in answer:
+                raise ApiError(call, OK, "the answer is no list; something stands between operator and API server")
+            token = answer["metadata"].get("continue")
+            yield Page(answer.pop("items"), int(answer["metadata"].get("resourceVersion") or 0))
             if not token:
                 return
             query["continue"] = token
 
+    async def watch(self, kind: Kind, namespace: str = "", *, version: int) -> AsyncIterator[tuple[str, Manifest]]:
+        """Yield (change, object) of everything that happens after `version`, until the API server ends the watch.
+
+        Raises ApiError with status 410 once the API server does not know any more what happened then: list again.
+        """
+        query = {"watch": "true", "resourceVersion": str(version), "allowWatchBookmarks": "true"}
+        query["timeoutSeconds"] = str(WATCH_SECONDS)
+        if kind.selector:
+            query["labelSelector"] = kind.selector
+        call = Call(method="GET", path=kind.path(namespace), query=query, verb="WATCH")
+        patience = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+        async with self._open(call, patience) as response:
+            try:
+                async for line in _lines(response.content):
+                    event = _parse(line)
+                    if event.get("type") == "ERROR":
+                        error = event.get("object") or {}
+                        raise ApiError(call, int(error.get("code") or 0), str(error.get("message")))
+                    if "object" in event:
+                        yield event["type"], event["object"]
+            except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+                raise ApiError(call, UNREACHABLE, str(error) or type(error).__name__) from error
+
     async def events_about(self, namespace: str, uid: str) -> list[Notice]:
         """Return the Events about an object, oldest first."""
-        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(PAGE_SIZE)}
+        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(MAX_EVENTS)}
         page = await self._request(Call(method="GET", path=CORE_EVENT.path(namespace), query=query, verb="LIST"))
         return [
             Notice(
@@ -189,23 +226,46 @@ class Cluster:
         await self._request(Call(method="POST", path=EVENT.path(metadata.namespace), body=body))
 
     async def _request(self, call: Call) -> Manifest:
-        status, data = UNREACHABLE, b""
+        async with self._open(call, REQUEST_SECONDS) as response:
+            try:
+                return _parse(await response.read())
+            except (aiohttp.ClientError, OSError) as error:
+                raise ApiError(call, UNREACHABLE, str(error) or type(error).__name__) from error
+
+    @asynccontextmanager
+    async def _open(self, call: Call, patience: float | aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield the answer to a request, if it is a good one."""
+        status = UNREACHABLE
         headers = {"Accept": "application/json", "Content-Type": call.content}
         try:
             request = await self._api.param_serialize(
                 call.method, call.path, {}, list(call.query.items()), headers, call.body, auth_settings=["BearerToken"]
             )
-            response = await self._api.call_api(*request, _request_timeout=REQUEST_SECONDS)
-            data = await response.read()
+            response = (await self._api.call_api(*request, _request_timeout=patience)).response
             status = response.status
+            refusal = "" if status in SUCCESS else str(_parse(await response.read()).get("message", ""))
         except (aiohttp.ClientError, OSError) as error:
+            status = UNREACHABLE
             raise ApiError(call, UNREACHABLE, str(error) or type(error).__name__) from error
         finally:
             self._on_answer(call.verb or call.method, status)
-        answer = _parse(data)
-        if not 200 <= status < 300:  # noqa: PLR2004 - HTTP success
-            raise ApiError(call, status, str(answer.get("message", "")))
-        return answer
+        try:
+            if status not in SUCCESS:
+                raise ApiError(call, status, refusal)
+            yield response
+        finally:
+            response.close()
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream, however long they are: a manifest may have more than a megabyte."""
+    parts: list[bytes] = []
+    async for chunk in stream.iter_any():
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            yield b"".join([*parts, line])
+            parts.clear()
+        parts.append(rest)
 
 
 def _last_seen(event: Manifest) -> str:

@@ -1,11 +1,13 @@
 """Gauges of each FinetuneJob, built from the cache at scrape time: a deleted job leaves nothing behind.
 
-Labels are the job's namespace and name, and values from short fixed lists. A number that is not known is not exported.
+Labels are the job's namespace and name, and values from short fixed lists. A number that is not known is not exported,
+and a job that cannot be read does not cost the others their series.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -40,29 +42,32 @@ TIMES = (
         ("checkpoint", "time"),
     ),
 )
-RESTARTS = (("user_errors", "userErrors"), ("infrastructure", "infrastructure"))
+RESTARTS = (("user_errors", ("restarts", "userErrors")), ("infrastructure", ("restarts", "infrastructure")))
+NUMBER_PATHS = [entry[2] for entry in NUMBERS] + [entry[3] for entry in SCORES] + [path for _, path in RESTARTS]
 
 
 class JobCollector(Collector):
     """Reads the jobs anew at each scrape."""
 
-    def __init__(self, jobs: Callable[[], list[Manifest]]) -> None:
+    def __init__(self, jobs: Callable[[], Iterable[Manifest]], *, skip: Callable[[Manifest, str], None]) -> None:
         self._jobs = jobs
+        self._skip = skip
+        """Told of a job that cannot be read, and why."""
 
     def collect(self) -> Iterator[Metric]:
-        """Return all families; a family without a job is left out."""
-        jobs = [_Reading(manifest) for manifest in self._jobs()]
-        for family in [
-            *_numbers(jobs),
-            *_scores(jobs),
-            *_times(jobs),
-            *_states(jobs),
-            _restarts(jobs),
-            _info(jobs),
-            _totals(jobs),
-        ]:
+        """Yield all families, each made when its turn comes; a family without a job is left out."""
+        jobs = list(self._readings())
+        singles = (family(jobs) for family in (_restarts, _info, _totals))
+        for family in chain(_numbers(jobs), _scores(jobs), _times(jobs), _states(jobs), singles):
             if family.samples:
                 yield family
+
+    def _readings(self) -> Iterator["_Reading"]:
+        for manifest in self._jobs():
+            try:
+                yield _Reading(manifest)
+            except Exception as error:  # noqa: BLE001 - much may stand in a status that a pod has a say in
+                self._skip(manifest, repr(error))
 
     def describe(self) -> list[Metric]:
         """Return nothing: the registry need not collect to know the names."""
@@ -70,23 +75,23 @@ class JobCollector(Collector):
 
 
 class _Reading:
-    """One job's manifest, read with care: its status may be empty."""
+    """What is exported of one job, with nothing of its manifest kept; its status may be empty."""
 
     def __init__(self, manifest: Manifest) -> None:
+        spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
         self.labels = [str(manifest["metadata"][label]) for label in JOB]
-        self.spec: dict[str, Any] = manifest.get("spec") or {}
-        self.status: dict[str, Any] = manifest.get("status") or {}
-
-    def at(self, *path: str) -> Any:  # noqa: ANN401 - JSON
-        return _at(self.status, path)
-
-    @property
-    def phase(self) -> str:
-        return str(self.status.get("phase") or Phase.PENDING.value)
-
-    @property
-    def metric(self) -> str:
-        return str(_at(self.spec, ("evaluation", "metric")) or Evaluation().metric)
+        self.phase = str(status.get("phase") or Phase.PENDING.value)
+        self.metric = str(_at(spec, ("evaluation", "metric")) or Evaluation().metric)
+        self.numbers = {path: float(value) for path in NUMBER_PATHS if (value := _at(status, path)) is not None}
+        self.times = {
+            path: datetime.fromisoformat(value).timestamp()
+            for *_, path in TIMES
+            if (value := _at(status, path)) is not None
+        }
+        self.conditions = [(str(entry["type"]), str(entry["status"])) for entry in status.get("conditions") or ()]
+        self.info = [str(_at(spec, ("model", field))) for field in ("source", "kind")] + [
+            str(status.get("worldSize") or 0)
+        ]
 
 
 def _at(node: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
@@ -99,7 +104,7 @@ def _numbers(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
     for name, text, path, factor in NUMBERS:
         family = GaugeMetricFamily(name, text, labels=JOB)
         for job in jobs:
-            if (value := job.at(*path)) is not None:
+            if (value := job.numbers.get(path)) is not None:
                 family.add_metric(job.labels, value * factor)
         yield family
 
@@ -110,7 +115,7 @@ def _scores(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
         scores = GaugeMetricFamily(name, f"spec.evaluation.metric {of_what}.", labels=labels)
         ndcg = GaugeMetricFamily(ndcg_name, f"The same where it is NDCG: {of_what}.", labels=labels)
         for job in jobs:
-            if (value := job.at(*path)) is not None:
+            if (value := job.numbers.get(path)) is not None:
                 scores.add_metric([*job.labels, job.metric], value)
                 if is_ndcg(job.metric):
                     ndcg.add_metric([*job.labels, job.metric], value)
@@ -121,8 +126,8 @@ def _times(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
     for name, text, path in TIMES:
         family = GaugeMetricFamily(name, text, labels=JOB)
         for job in jobs:
-            if (value := job.at(*path)) is not None:
-                family.add_metric(job.labels, datetime.fromisoformat(value).timestamp())
+            if (value := job.times.get(path)) is not None:
+                family.add_metric(job.labels, value)
         yield family
 
 
@@ -133,8 +138,8 @@ def _states(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
     )
     for job in jobs:
         phases.add_metric([*job.labels, job.phase], 1)
-        for condition in job.at("conditions") or ():
-            conditions.add_metric([*job.labels, condition["type"], condition["status"]], 1)
+        for condition in job.conditions:
+            conditions.add_metric([*job.labels, *condition], 1)
     yield phases
     yield conditions
 
@@ -142,17 +147,15 @@ def _states(jobs: list[_Reading]) -> Iterator[GaugeMetricFamily]:
 def _restarts(jobs: list[_Reading]) -> GaugeMetricFamily:
     family = GaugeMetricFamily("finetunejob_restarts", "Charged restarts of the gang.", labels=[*JOB, "kind"])
     for job in jobs:
-        for label, key in RESTARTS:
-            family.add_metric([*job.labels, label], job.at("restarts", key) or 0)
+        for label, path in RESTARTS:
+            family.add_metric([*job.labels, label], job.numbers.get(path, 0))
     return family
 
 
 def _info(jobs: list[_Reading]) -> GaugeMetricFamily:
     family = GaugeMetricFamily("finetunejob_info", "What the job trains.", labels=[*JOB, "model", "kind", "processes"])
     for job in jobs:
-        model = job.spec.get("model") or {}
-        processes = job.at("worldSize") or 0
-        family.add_metric([*job.labels, str(model.get("source")), str(model.get("kind")), str(processes)], 1)
+        family.add_metric([*job.labels, *job.info], 1)
     return family
 
 

@@ -39,4 +39,7 @@ CHILDREN = {
         Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
     )
 }
+#: In the order in which they are listed: an owner before what it owns.
 WATCHED = (FINETUNE_JOB, JOB, POD)
+#: By watches of our own; the first kind, by kopf's.
+FOLLOWED = (JOB, POD)

@@ -1,10 +1,12 @@
 """One look at one job: observe, decide, act. Never run twice at once for the same job."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+
+from pydantic import ValidationError
 
 from finetune_api import keys
 from finetune_api.contract import Role
@@ -54,31 +56,34 @@ class Reconciler:
             return None  # children go by their owner references
         parsed = parse_job(manifest)
         if isinstance(parsed, list):
-            job, decision = self._refuse(manifest, parsed)
+            refused = self._refuse(manifest, parsed)
+            if refused is None:
+                return None
+            job, decision = refused
         else:
             job = parsed
-            await self._fetch_late_pods(job)
-            await self._ask_stuck_pods(job)
-            await self._ask_short_jobs(job)
+            if not is_finished(job.status):
+                await self._fetch_late_pods(job)
+                await self._ask_stuck_pods(job)
+                await self._ask_short_jobs(job)
             decision = decide(job, self.cache.observe(uid), self.now(), platform=self.platform)
         return await self._act(job, decision)
 
-    def _refuse(self, manifest: Manifest, problems: list[Problem]) -> tuple[FinetuneJob, Decision]:
-        job = without_spec(manifest)
-        logger.warning(
-            "a job cannot be read",
-            extra={**_fields(job), "problems": "; ".join(str(problem) for problem in problems)},
-        )
+    def _refuse(self, manifest: Manifest, problems: list[Problem]) -> tuple[FinetuneJob, Decision] | None:
+        """Return what can be read of the job, and its refusal; None if not even its status can be read."""
+        self.cache.note_unreadable(FINETUNE_JOB, manifest, "; ".join(str(problem) for problem in problems))
+        try:
+            job = without_spec(manifest)
+        except ValidationError:
+            return None
         return job, refuse(job, problems, self.now(), platform=self.platform)
 
     async def _fetch_late_pods(self, job: FinetuneJob) -> None:
         """Look for pods that ended before their Job did, when the watch of pods is behind the watch of Jobs."""
         uid = job.metadata.uid
-        if not is_finished(job.status) and lacks_evidence(self.cache.observe(uid)):
-            selector = f"{keys.LABEL_JOB_UID}={uid}"
-            pods, _ = await self.cluster.list_all(POD, job.metadata.namespace, selector=selector)
-            for pod in pods:
-                self.cache.put(POD, pod)
+        if lacks_evidence(self.cache.observe(uid)):
+            async for _ in self._live_pods(job, f"{keys.LABEL_JOB_UID}={uid}"):
+                pass
 
     async def _ask_stuck_pods(self, job: FinetuneJob) -> None:
         uid = job.metadata.uid
@@ -203,12 +208,18 @@ class Reconciler:
 
     async def _older_ranks(self, job: FinetuneJob, metadata: dict[str, Any]) -> bool:
         """Tell whether pods of another attempt live, by a live list: two gangs must never share a volume."""
-        selector = f"{keys.LABEL_JOB_UID}={job.metadata.uid},{keys.LABEL_ROLE}={Role.TRAIN.value}"
-        pods, _ = await self.cluster.list_all(POD, job.metadata.namespace, selector=selector)
-        for pod in pods:
-            self.cache.put(POD, pod)
+        uid = job.metadata.uid
+        pods = self._live_pods(job, f"{keys.LABEL_JOB_UID}={uid},{keys.LABEL_ROLE}={Role.TRAIN.value}")
         attempt = metadata["labels"][keys.LABEL_ATTEMPT]
-        return any(pod["metadata"]["labels"].get(keys.LABEL_ATTEMPT) != attempt for pod in pods)
+        others = [pod async for pod in pods if pod["metadata"]["labels"].get(keys.LABEL_ATTEMPT) != attempt]
+        return any(self.cache.is_own_pod(uid, pod) for pod in others)
+
+    async def _live_pods(self, job: FinetuneJob, selector: str) -> AsyncIterator[Manifest]:
+        """Yield the pods as they are now, and take them over."""
+        async for page in self.cluster.pages(POD, job.metadata.namespace, selector=selector):
+            for pod in page.items:
+                self.cache.put(POD, pod)
+                yield pod
 
     def _expect(self, kind: Kind, manifest: Manifest) -> None:
         self.freshness.expect(kind.name, int(manifest["metadata"].get("resourceVersion") or 0))

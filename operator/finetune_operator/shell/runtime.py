@@ -4,8 +4,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -18,14 +19,14 @@ from prometheus_client import (
 )
 
 import finetune_api
-from finetune_operator.core.decision import Manifest
 from finetune_operator.settings import Settings
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import CONFLICT, ApiError, Cluster, NameTakenError, connect
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.health import build_app, serve
+from finetune_operator.shell.informer import Informer
 from finetune_operator.shell.job_metrics import JobCollector
-from finetune_operator.shell.kinds import WATCHED, Kind
+from finetune_operator.shell.kinds import FINETUNE_JOB, FOLLOWED
 from finetune_operator.shell.leader import Leadership
 from finetune_operator.shell.progress import ProgressPoller
 from finetune_operator.shell.queue import KeyedQueue
@@ -34,22 +35,6 @@ from finetune_operator.shell.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 STUCK_WORKER_SECONDS = 300
-START_RETRY_SECONDS = 2.0
-FIRST_RESYNC_SECONDS = 5.0
-
-
-def resync_gaps(longest: float) -> Iterator[float]:
-    """Yield the seconds between two full lists: short ones first, then `longest` for ever.
-
-    Work begins with our own first list, before kopf has opened its watches. What is gone until then, often by our own
-    deletes, is never told as deleted; a gang would wait for such a pod until the next full list.
-    """
-    gap = FIRST_RESYNC_SECONDS
-    while gap < longest:
-        yield gap
-        gap *= 2
-    while True:
-        yield longest
 
 
 def utc_now() -> datetime:
@@ -69,31 +54,42 @@ class Runtime:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self.telemetry = Telemetry(registry, version=finetune_api.__version__)
-        registry.register(JobCollector(self.cache.jobs))
+        registry.register(JobCollector(self.cache.jobs, skip=partial(self.cache.note_unreadable, FINETUNE_JOB)))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         loop = asyncio.get_running_loop()
         self.queue = KeyedQueue(call_later=loop.call_later, jitter=random.random, clock=time.monotonic)
+        self.informer = Informer(
+            cache=self.cache,
+            queue=self.queue,
+            freshness=self.freshness,
+            telemetry=self.telemetry,
+            namespace=settings.watch_namespace,
+            resync_seconds=settings.resync_seconds,
+        )
         self._cluster: Cluster | None = None
         self._server: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._is_ready = False
         self._is_waiting_for_lease = False
 
     async def start(self) -> None:
-        """Answer probes, wait for the Lease if there is one, fill the caches, then work; returns when work begins."""
+        """Answer probes, wait for the Lease if there is one, fill the cache, then work; returns when work begins.
+
+        Whatever it raises ends the process: there is no going on from half a start.
+        """
         app = build_app(self, self.telemetry.registry, before_scrape=self._refresh_gauges)
         self._server = await serve(app, port=self.settings.http_port)
         self._cluster = cluster = Cluster(await connect(), on_answer=self._count_answer)
         await self._wait_for_lease(cluster)
-        await self._first_list(cluster)
-        self._is_ready = True
+        await self.informer.begin(cluster)
         poller = ProgressPoller(self.cache, enqueue=self.queue.add, seconds=self.settings.progress_poll_seconds)
         reconciler = self._reconciler(cluster)
         for number in range(self.settings.workers):
             self._spawn(self._work(reconciler), f"worker-{number}")
         self._spawn(poller.run(), "progress")
-        self._spawn(self._resync(cluster), "resync")
+        for kind in FOLLOWED:
+            self._spawn(self.informer.follow(cluster, kind), f"watch-{kind.plural}")
+        self._spawn(self.informer.resync(cluster), "resync")
 
     async def _wait_for_lease(self, cluster: Cluster) -> None:
         settings = self.settings
@@ -129,18 +125,6 @@ class Runtime:
         if self._server is not None:
             await self._server.cleanup()
 
-    def on_event(self, kind: Kind, change: str | None, manifest: Manifest) -> None:
-        """Take over what a watch shows, and have the job that it concerns looked at."""
-        metadata = manifest["metadata"]
-        self.telemetry.watch_events.labels(kind.plural).inc()
-        self.telemetry.watch_last_event.labels(kind.plural).set(time.time())
-        self.freshness.saw(kind.name, int(metadata.get("resourceVersion") or 0))
-        uid = self.cache.drop(kind, manifest) if change == "DELETED" else self.cache.put(kind, manifest)
-        if uid and self.cache.job(uid) is not None:
-            self.queue.add(uid)
-        elif uid:
-            self.queue.forget(uid)
-
     def illnesses(self) -> list[str]:
         """Return why the process should be restarted."""
         found = [f"task {task.get_name()} ended" for task in self._tasks if task.done()]
@@ -148,11 +132,13 @@ class Runtime:
             found.append(f"a change has not come over the watch for {self.freshness.overdue_seconds():.0f} s")
         if (seconds := self.queue.oldest_busy_seconds()) > STUCK_WORKER_SECONDS:
             found.append(f"a worker has been at one job for {seconds:.0f} s")
+        if illness := self.informer.illness():
+            found.append(illness)
         return found
 
     def is_ready(self) -> bool:
         """Tell whether the first full list is in the cache, or another replica works and this one could take over."""
-        return self._is_ready or self._is_waiting_for_lease
+        return self.informer.listed_at is not None or self._is_waiting_for_lease
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -170,6 +156,7 @@ class Runtime:
     def _refresh_gauges(self) -> None:
         self.telemetry.queue_depth.set(len(self.queue))
         self.telemetry.watch_overdue_seconds.set(self.freshness.overdue_seconds())
+        self.telemetry.show_ignored(self.cache.ignored())
 
     async def _work(self, reconciler: Reconciler) -> None:
         while True:
@@ -196,31 +183,3 @@ class Runtime:
         delay = self.queue.retry(uid)
         level = logging.DEBUG if is_expected else logging.WARNING
         logger.log(level, "a job is looked at again", extra={"uid": uid, "seconds": round(delay, 1), "error": error})
-
-    async def _first_list(self, cluster: Cluster) -> None:
-        while True:
-            try:
-                await self._list_everything(cluster)
-            except ApiError as error:
-                logger.warning("the cluster cannot be listed yet", extra={"error": str(error)})
-                await asyncio.sleep(START_RETRY_SECONDS)
-            else:
-                return
-
-    async def _resync(self, cluster: Cluster) -> None:
-        for seconds in resync_gaps(self.settings.resync_seconds):
-            await asyncio.sleep(seconds)
-            try:
-                await self._list_everything(cluster)
-            except ApiError as error:
-                logger.warning("the cluster cannot be listed", extra={"error": str(error)})
-
-    async def _list_everything(self, cluster: Cluster) -> None:
-        for kind in WATCHED:
-            manifests, listed_at = await cluster.list_all(kind, self.settings.watch_namespace)
-            self.cache.replace_all(kind, manifests, version=listed_at)
-            if self._is_ready:  # before that no watch has begun that could be behind
-                newest = max((int(item["metadata"]["resourceVersion"]) for item in manifests), default=0)
-                self.freshness.expect(kind.name, newest)
-        for manifest in self.cache.jobs():
-            self.queue.add(str(manifest["metadata"]["uid"]))

@@ -1,5 +1,7 @@
 """The operator's own series. Nothing here carries the name of a job; see `job_metrics.py` for those."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -43,6 +45,12 @@ class Telemetry:
             "Age of the oldest change that is known but was not seen on a watch.",
             registry=registry,
         )
+        self.ignored_objects = Gauge(
+            "finetune_operator_ignored_objects",
+            "Objects with the operator's labels that it leaves alone: not of a FinetuneJob, or not to be read.",
+            ["resource", "reason"],
+            registry=registry,
+        )
         self.api_requests = Counter(
             "finetune_operator_api_requests",
             "Requests to the API server; code 0 is no answer.",
@@ -69,3 +77,9 @@ class Telemetry:
             self.reconciles.labels(result)
         for result in ("Succeeded", "Failed"):
             self.job_seconds.labels(result)
+
+    def show_ignored(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Set the gauge of ignored objects, by resource and reason."""
+        self.ignored_objects.clear()
+        for labels, count in counts.items():
+            self.ignored_objects.labels(*labels).set(count)

@@ -1,0 +1,188 @@
+# ruff: noqa: ARG002 - the server takes the arguments of the real one
+"""Lists and watches: nothing in between is lost, and nothing that anybody writes stops them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from finetune_api import keys
+from finetune_api.contract import Role
+from finetune_operator.shell.cache import Cache
+from finetune_operator.shell.cluster import ApiError, Call, Cluster, Page
+from finetune_operator.shell.freshness import Freshness
+from finetune_operator.shell.informer import Informer
+from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, Kind
+from finetune_operator.shell.queue import KeyedQueue
+from finetune_operator.shell.telemetry import Telemetry
+from tests.operator.given import T0, UID, manifest, raw_job, raw_pod
+
+Object = dict[str, Any]
+#: As anybody who may create a Pod somewhere can write it.
+EVIL_POD = {
+    "metadata": {
+        "name": "x",
+        "namespace": "tenant-b",
+        "uid": "evil",
+        "resourceVersion": "5",
+        "labels": {keys.LABEL_JOB: "a", keys.LABEL_ROLE: "train", keys.LABEL_COMPLETION_INDEX: "abc"},
+    },
+    "spec": {},
+    "status": {"phase": "Pending"},
+}
+
+
+class OutOfScriptError(Exception):
+    """The server has nothing more to say; ends what would go on for ever."""
+
+
+@dataclass
+class Server:
+    """An API server: what it lists, and what each watch shows, an ApiError last where it breaks."""
+
+    objects: dict[str, list[Object]] = field(default_factory=dict)
+    watches: list[list[tuple[str, Object] | ApiError]] = field(default_factory=list)
+    version: int = 50
+    asked: list[str] = field(default_factory=list)
+
+    async def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Page]:
+        self.asked.append(f"list {kind.plural}")
+        for found in self.objects.get(kind.name, []):
+            yield Page([found], self.version)
+        yield Page([], self.version)
+
+    async def watch(self, kind: Kind, namespace: str = "", *, version: int) -> AsyncIterator[tuple[str, Object]]:
+        self.asked.append(f"watch {kind.plural} from {version}")
+        if not self.watches:
+            raise OutOfScriptError
+        for event in self.watches.pop(0):
+            if isinstance(event, ApiError):
+                raise event
+            yield event
+
+    @property
+    def cluster(self) -> Cluster:
+        return cast("Cluster", self)
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was slept, instead of sleeping."""
+    slept: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", nap)
+    return slept
+
+
+def an_informer() -> Informer:
+    loop = asyncio.get_running_loop()
+    return Informer(
+        cache=Cache(now=lambda: T0),
+        queue=KeyedQueue(call_later=loop.call_later, jitter=lambda: 0.0, clock=lambda: 0.0),
+        freshness=Freshness(clock=lambda: 0.0),
+        telemetry=Telemetry(CollectorRegistry(), version="0"),
+        resync_seconds=600,
+        clock=lambda: 0.0,
+    )
+
+
+def a_refusal(status: int) -> ApiError:
+    return ApiError(Call(method="GET", path="/"), status, "no")
+
+
+def a_family() -> dict[str, list[Object]]:
+    return {
+        FINETUNE_JOB.name: [manifest()],
+        JOB.name: [raw_job(Role.TRAIN, attempt=1)],
+        POD.name: [raw_pod(Role.TRAIN, attempt=1)],
+    }
+
+
+async def followed(informer: Informer, server: Server) -> None:
+    with pytest.raises(OutOfScriptError):
+        await informer.follow(server.cluster, POD)
+
+
+async def test_a_pod_that_cannot_be_read_stops_neither_the_first_list_nor_a_later_one_nor_a_watch() -> None:
+    informer = an_informer()
+    objects = a_family()
+    objects[POD.name].insert(0, EVIL_POD)
+    server = Server(objects, watches=[[("ADDED", EVIL_POD), ("ADDED", raw_pod(Role.TRAIN, attempt=1, index=1))]])
+
+    await informer.begin(server.cluster)
+    await informer.list_everything(server.cluster)
+    await followed(informer, server)
+
+    assert len(informer.cache.observe(UID).pods) == 2
+    assert informer.cache.ignored() == {("pods", "unreadable"): 1}
+    assert (await informer.queue.get())[0] == UID
+
+
+async def test_a_watch_begins_where_the_list_ended_and_goes_on_where_it_broke(naps: list[float]) -> None:
+    informer = an_informer()
+    later = raw_pod(Role.TRAIN, attempt=1)
+    later["metadata"]["resourceVersion"] = "60"
+    bookmark = {"metadata": {"resourceVersion": "70"}}
+    broken = a_refusal(0)
+    watches = [[("MODIFIED", later), broken], [broken], [("BOOKMARK", bookmark)]]
+    server = Server(a_family(), watches=cast("Any", watches))
+
+    await informer.begin(server.cluster)
+    await followed(informer, server)
+
+    watched = [f"watch pods from {version}" for version in (50, 60, 60, 70)]
+    assert server.asked == ["list finetunejobs", "list jobs", "list pods", *watched]
+    assert naps == [0.2, 0.4, 0.1]
+
+
+@pytest.mark.usefixtures("naps")
+async def test_a_watch_that_is_too_old_begins_anew_with_a_list_and_what_that_lacks_is_gone() -> None:
+    informer = an_informer()
+    server = Server(a_family(), watches=[[a_refusal(410)]])
+    await informer.begin(server.cluster)
+    server.objects[POD.name] = []
+    server.version = 90
+
+    await followed(informer, server)
+
+    assert informer.cache.observe(UID).pods == ()
+    assert server.asked[-3:] == ["watch pods from 50", "list pods", "watch pods from 90"]
+
+
+@pytest.mark.usefixtures("naps")
+async def test_a_bookmark_shows_that_a_watch_is_alive() -> None:
+    informer = an_informer()
+    server = Server(watches=[[("BOOKMARK", {"metadata": {"resourceVersion": "70"}})]])
+    await informer.begin(server.cluster)
+
+    informer.freshness.expect(POD.name, 60)
+    before = dict(informer.freshness._expected)
+    await followed(informer, server)
+
+    assert (before, informer.freshness._expected[POD.name]) == ({**before, POD.name: [(60, 0.0)]}, [])
+
+
+async def test_a_list_that_does_not_come_is_an_illness_in_the_end() -> None:
+    informer = an_informer()
+    time = [0.0]
+    informer.clock = lambda: time[0]
+
+    def at(seconds: float) -> str:
+        time[0] = seconds
+        return informer.illness()
+
+    waiting_for_the_lease = at(9999)
+    informer.began_at = 0.0
+    first = [at(300), at(301)]
+    await informer.list_everything(Server().cluster)
+    later = [at(301 + 1800), at(302 + 1800)]
+
+    assert waiting_for_the_lease == ""
+    assert first == ["", "the cluster has not been listed for 301 s"]
+    assert later == ["", "the cluster has not been listed for 1801 s"]

@@ -1,0 +1,82 @@
+"""The process as a whole: it starts, or it ends."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from finetune_operator import __main__ as program
+from finetune_operator.settings import Settings
+from finetune_operator.shell import runtime as module
+from finetune_operator.shell.cluster import Page
+from finetune_operator.shell.runtime import Runtime
+
+
+class StrangeCluster:
+    """A cluster whose answers nobody has foreseen, after so many that are as they should be."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.num_good = 0
+
+    async def pages(self, *_: object, **__: object) -> AsyncIterator[Page]:
+        if self.num_good == 0:
+            raise ZeroDivisionError("strange")
+        self.num_good -= 1
+        yield Page([], 1)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def connect() -> None:
+    """Connect to nothing."""
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an operator in a strange cluster."""
+    monkeypatch.setattr(module, "Cluster", StrangeCluster)
+    monkeypatch.setattr(module, "connect", connect)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return Settings(trainer_image="a", http_port=free.getsockname()[1])
+
+
+async def test_a_start_that_fails_ends_the_process_with_an_error(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = await asyncio.wait_for(program.run(settings), timeout=20)
+
+    assert code == 1
+    assert "ZeroDivisionError('strange')" in [getattr(record, "error", "") for record in caplog.records]
+
+
+async def test_a_start_that_failed_leaves_nothing_that_listens(settings: Settings) -> None:
+    for _ in range(2):
+        runtime = Runtime(settings, stop_flag=asyncio.Event())
+        with pytest.raises(ZeroDivisionError):
+            await runtime.start()
+        await runtime.stop()
+
+
+async def test_a_list_that_fails_in_a_way_nobody_has_foreseen_ends_the_process(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FOLLOWED", ())
+    monkeypatch.setattr("finetune_operator.shell.informer.FIRST_RESYNC_SECONDS", 0.0)
+    stop_flag = asyncio.Event()
+    runtime = Runtime(settings, stop_flag=stop_flag)
+    made: list[StrangeCluster] = []
+
+    def a_cluster(*_: object, **__: object) -> StrangeCluster:
+        made.append(StrangeCluster())
+        made[0].num_good = 3
+        return made[0]
+
+    monkeypatch.setattr(module, "Cluster", a_cluster)
+    await runtime.start()
+    await asyncio.wait_for(stop_flag.wait(), timeout=20)
+
+    assert (runtime.failure, runtime.illnesses()) == ("resync: strange", ["task resync ended"])
+    await runtime.stop()
