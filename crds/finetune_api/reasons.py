@@ -128,7 +128,7 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.SPLIT_NOT_FOUND: _user("Name one of the splits that are there."),
     Reason.COLUMN_NOT_FOUND: _user("Name columns that are there."),
     Reason.UNREADABLE_DATASET: _user("Mend the named file of the dataset."),
-    Reason.EMPTY_DATASET: _user("Point the dataset at a split with rows."),
+    Reason.EMPTY_DATASET: _user("Point the dataset at a split with rows that can be used."),
     Reason.BAD_SAMPLES: _user("Mend the named rows, or raise data.maxBadSampleRatio."),
     Reason.UNSUPPORTED_MODEL: _user("Use a model that Sentence Transformers can load."),
     Reason.UNSUPPORTED_MODALITY: _user("Use a model that encodes images, or text columns."),

@@ -124,6 +124,38 @@ def test_information_retrieval_equals_the_library_in_every_dimension(similarity:
         assert np.mean(ours.sample.values) == pytest.approx(library[f"{similarity}_ndcg@10"])
 
 
+@LEVELS
+def test_a_query_that_is_a_document_is_ranked_as_if_it_were_none(levels: int) -> None:
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    from finetune_trainer.evaluation.dataset import RetrievalSet
+    from finetune_trainer.evaluation.score import score
+
+    names = [f"d{n}" for n in range(40)]
+    model = Lookup(vectors(names, levels=levels), "dot")  # which no size of a batch rounds in another way
+    rng = random.Random(0)
+    relevant = {query: set(rng.sample(names[10:], 2)) for query in names[:10]} | {"d11": {"d11", "d12"}}
+    dataset = RetrievalSet("set", items(list(relevant)), items(names), relevant)
+
+    ours = score(dataset, embeddings_of(model, list(relevant), names), RETRIEVAL_METRICS)
+
+    alone = [
+        InformationRetrievalEvaluator(
+            {query: query},
+            {name: name for name in names if name != query or name in answers},
+            {query: answers},
+            ndcg_at_k=[3, 10],
+            mrr_at_k=[10],
+            map_at_k=[5],
+            accuracy_at_k=[7],
+            precision_recall_at_k=[1, 3, 10],
+        )(model)
+        for query, answers in relevant.items()
+    ]
+    expected = {metric: np.mean([one[f"dot_{metric}"] for one in alone]) for metric in RETRIEVAL_METRICS}
+    assert ours.values == pytest.approx(expected)
+
+
 def reranking(*, ranked: bool) -> tuple[list[str], list[str], list[dict[str, Any]], Any]:
     """Return queries, documents, the library's samples, and the same as a set of ours."""
     from finetune_trainer.evaluation.dataset import Candidates, RerankingSet

@@ -94,7 +94,7 @@ def test_values_of_a_corpus_may_be_names(make_run: MakeRun, claim: Path) -> None
     write_jsonl(claim / "qa" / "train.jsonl", [{"question": "q", "answer": "a"}])
     tables = {
         "queries": [{"id": "1", "text": "first"}],
-        "corpus": [{"id": "a", "page": "red.png"}],
+        "corpus": [{"id": "a", "page": "red.png"}, {"id": "b", "page": "blue.png"}],
         "qrels": [{"query_id": "1", "corpus_id": "a"}],
     }
     configs = "".join(
@@ -103,7 +103,8 @@ def test_values_of_a_corpus_may_be_names(make_run: MakeRun, claim: Path) -> None
     for name, rows in tables.items():
         write_jsonl(claim / "held-out" / f"{name}.jsonl", rows)
     (claim / "held-out" / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
-    (claim / "held-out" / "red.png").write_bytes(png("red"))
+    for color in ("red", "blue"):
+        (claim / "held-out" / f"{color}.png").write_bytes(png(color))
     named = {
         "queries": {"subset": "queries", "split": "test"},
         "corpus": {"subset": "corpus", "split": "test", "value": "page", "images": True},

@@ -192,9 +192,8 @@ def test_bad_rows_below_the_ratio_are_left_out_with_a_warning(make_run: MakeRun,
 
 def test_bad_rows_of_all_datasets_are_told_at_once(make_run: MakeRun, claim: Path) -> None:
     write_jsonl(claim / "qa" / "train.jsonl", [{"question": " ", "answer": "a"}, {"question": "q", "answer": "a"}])
-    write_jsonl(
-        claim / "held-out" / "test.jsonl", [{"question": "q", "answer": None}, {"question": "q", "answer": "a"}]
-    )
+    answers = [None, "a", "b"]
+    write_jsonl(claim / "held-out" / "test.jsonl", [{"question": f"q {one}", "answer": one} for one in answers])
     columns = {"query": "question", "positive": "answer"}
     evaluation = [{"name": "held-out", "source": "pvc://inputs/held-out", "columns": columns}]
 
@@ -202,7 +201,7 @@ def test_bad_rows_of_all_datasets_are_told_at_once(make_run: MakeRun, claim: Pat
 
     assert reason is Reason.BAD_SAMPLES
     assert message.startswith("2 problems. 1) spec.data.train[0]: dataset qa: 1 row of 2 cannot be used")
-    assert "2) spec.data.evaluation[0]: dataset held-out: 1 row of 2 cannot be used" in message
+    assert "2) spec.data.evaluation[0]: dataset held-out: 1 row of 3 cannot be used" in message
 
 
 def test_image_paths_never_leave_the_dataset(make_run: MakeRun, claim: Path, tmp_path: Path) -> None:

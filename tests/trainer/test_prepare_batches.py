@@ -98,10 +98,83 @@ def test_smaller_batches_than_asked_for_are_told(make_run: MakeRun, claim: Path,
     assert result.warnings == ["spec.data.train[0]: batches of 3 rows instead of 4; the set fills no larger ones"]
 
 
+def test_batches_hold_no_more_rows_than_there_are_different_answers(
+    make_run: MakeRun, claim: Path, text_model: Path
+) -> None:
+    rows = [{"query": f"question {number}", "positive": f"answer {number % 5}"} for number in range(20)]
+    run = texts_run(make_run, claim, text_model, rows, resources=TWO_PROCESSES)
+
+    result = prepare(run.config, run.settings)
+
+    assert result.warnings == [
+        "spec.data.train[0]: batches of 2 rows instead of 32; 2 processes share 5 different values of positive in 20 "
+        "rows, and a second one in a batch would be trained on as a wrong answer"
+    ]
+
+
+def test_rows_that_meet_their_own_answer_in_a_batch_are_counted(
+    make_run: MakeRun, claim: Path, text_model: Path
+) -> None:
+    rows = [{"query": f"question {number}", "positive": f"answer {max(0, number - 7)}"} for number in range(12)]
+    run = texts_run(make_run, claim, text_model, rows, training={"perDeviceTrainBatchSize": 4})
+
+    result = prepare(run.config, run.settings)
+
+    assert result.warnings == [
+        "spec.data.train[0]: 7 of 12 rows of an epoch share a batch of 4 (1 processes x 4) with a row of the same "
+        "query or answer, and are trained on as wrong answers to it; 12 rows have 12 different values of query, 5 "
+        "different values of positive; lower spec.training.perDeviceTrainBatchSize, or take rows out"
+    ]
+
+
+def test_equal_answers_do_no_harm_where_no_other_row_is_a_negative(
+    make_run: MakeRun, claim: Path, text_model: Path
+) -> None:
+    rows = [
+        {"query": f"question {number}", "positive": "answer", "negative": f"other {number}"} for number in range(12)
+    ]
+    columns = {"query": "query", "positive": "positive", "negatives": ["negative"]}
+    training = {"perDeviceTrainBatchSize": 4, "loss": {"name": "TripletLoss"}}
+    run = texts_run(make_run, claim, text_model, rows, training=training, dataset={"columns": columns})
+
+    assert prepare(run.config, run.settings).warnings == []
+
+
+def test_fewer_different_answers_than_processes_are_refused(make_run: MakeRun, claim: Path, text_model: Path) -> None:
+    rows = [{"query": f"question {number}", "positive": "answer"} for number in range(6)]
+    run = texts_run(make_run, claim, text_model, rows, resources=TWO_PROCESSES)
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.message) == (
+        Reason.EMPTY_DATASET,
+        "spec.data.train[0]: 1 different values of positive in 6 rows cannot be split over 2 processes; add rows",
+    )
+
+
+def test_a_metric_that_is_the_same_for_every_model_is_refused(make_run: MakeRun, claim: Path, text_model: Path) -> None:
+    run = texts_run(make_run, claim, text_model, TEXTS, evaluation={"metric": "recall@10"})
+    write_jsonl(claim / "qa" / "test.jsonl", [{"query": f"q {n}", "positive": f"a {n}"} for n in range(10)])
+    held_out = {"name": "held-out", "source": "pvc://inputs/qa", "columns": {}}
+    data = run.config.spec.data.model_dump(by_alias=True, exclude_unset=True) | {"evaluation": [held_out]}
+    spec = run.config.spec.model_dump(by_alias=True, exclude_unset=True) | {"data": data}
+
+    failure = failure_of(make_run(**spec))
+
+    assert (failure.reason, failure.message) == (
+        Reason.INVALID_ARGUMENT,
+        "spec.evaluation.metric: recall@10 is wrong because held-out has 10 documents, all among the first 10 whatever "
+        "the model; choose ndcg@10 or a k below 10",
+    )
+
+
 def pages_run(make_run: MakeRun, tmp_path: Path, model: Path, *, sizes: list[tuple[int, int]], **fields: Any) -> Run:  # noqa: ANN401
     claim = tmp_path / "claims" / "inputs"
-    rows = [{"query": f"page {number}", "image": png(size=size)} for number, size in enumerate(sizes)]
-    write_pages(claim / "pages", train=rows, test=[{"query": "held out", "image": png("blue")}])
+    rows = [
+        {"query": f"page {number}", "image": png(f"#0000{number:02}", size=size)} for number, size in enumerate(sizes)
+    ]
+    held_out = [{"query": f"{color} page", "image": png(color)} for color in ("blue", "green")]
+    write_pages(claim / "pages", train=rows, test=held_out)
     shutil.copytree(model, claim / "model")
     dataset = {"source": "pvc://inputs/pages", "columns": {"query": "query", "positive": "image"}}
     data = {"train": [dataset | {"name": "pages"}], "evaluation": [dataset | {"name": "held-out", "split": "test"}]}

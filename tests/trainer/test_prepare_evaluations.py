@@ -222,7 +222,11 @@ def test_pairs_with_a_score_of_0_or_less_are_not_relevant(make_run: MakeRun, cla
 
 def test_tables_of_an_earlier_attempt_do_not_stay(make_run: MakeRun, claim: Path) -> None:
     run = evaluation_run(
-        make_run, claim, [{"q": "one", "d": "a", "score": 1}], columns=PAIRS, evaluator="BinaryClassification"
+        make_run,
+        claim,
+        [{"q": "one", "d": "a", "score": 1}, {"q": "one", "d": "b", "score": 0}],
+        columns=PAIRS,
+        evaluator="BinaryClassification",
     )
     folder = run.workspace.evaluation_folder("held-out")
     folder.mkdir(parents=True)
@@ -241,7 +245,8 @@ def test_pairs_of_every_kind_of_evaluation_are_held_out(make_run: MakeRun, claim
         "lists": ("Reranking", LISTS, {"q": "q2", "docs": ["a2", "a3"], "scores": [1.0, 0.0]}),
     }
     for name, (_, _, row) in sets.items():
-        write_jsonl(claim / name / "test.jsonl", [row])
+        other = {"q": "other", "d": "document", "score": 0.2} if name == "pairs" else row
+        write_jsonl(claim / name / "test.jsonl", [row, other])
     evaluation = [
         {"name": name, "source": f"pvc://inputs/{name}", "evaluator": evaluator, "columns": columns}
         for name, (evaluator, columns, _) in sets.items()
@@ -253,4 +258,109 @@ def test_pairs_of_every_kind_of_evaluation_are_held_out(make_run: MakeRun, claim
         f"spec.data.train[0]: dataset qa: 1 rows are also held-out pairs of the evaluation set {name}, so its scores "
         "will be too good; take them out of one of the two"
         for name in sets
+    ]
+
+
+SIMILARITY, CLASSES = "EmbeddingSimilarity", "BinaryClassification"
+ALIKE = "spec.data.evaluation[0]: dataset held-out: every model would get the same score because"
+ANSWERS = {"query": "q", "positive": "good"}
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "columns", "rows", "because"),
+    [
+        (
+            SIMILARITY,
+            PAIRS,
+            [{"q": f"q{n}", "d": f"d{n}", "score": 0.8} for n in range(9)],
+            "its 9 rows have one label, 0.8; give pairs with different labels",
+        ),
+        (
+            SIMILARITY,
+            PAIRS,
+            [{"q": "q", "d": "d", "score": 0.8}],
+            "its 1 rows have one label, 0.8; give pairs with different labels",
+        ),
+        (
+            SIMILARITY,
+            PAIRS,
+            [{"q": "q", "d": "d", "score": score} for score in (0.1, 0.8)],
+            "its 2 rows hold one pair; give pairs with different labels",
+        ),
+        (
+            CLASSES,
+            PAIRS,
+            [{"q": f"q{n}", "d": f"d{n}", "score": 1} for n in range(8)],
+            "its 8 rows have one label, 1; give pairs of both kinds, 0 and 1",
+        ),
+        (
+            None,
+            ANSWERS,
+            [{"q": "q", "good": "a"}],
+            "all documents are relevant to all queries (1 documents, 1 queries); add documents that are not",
+        ),
+        (
+            None,
+            ANSWERS,
+            [{"q": query, "good": good} for query in ("q", "r") for good in ("a", "b")],
+            "all documents are relevant to all queries (2 documents, 2 queries); add documents that are not",
+        ),
+        (
+            None,
+            COLUMNS,
+            [{"q": "q", "good": "a", "bad": "q"}],
+            "all documents are relevant to all queries (2 documents, 1 queries); add documents that are not",
+        ),
+        (
+            "Triplet",
+            COLUMNS,
+            [{"q": "q", "good": "a", "bad": "a"}, {"q": "b", "good": "b", "bad": "c"}],
+            "no row has three different texts or images; give others as negatives",
+        ),
+    ],
+)
+def test_sets_whose_score_says_nothing_of_a_model_are_refused(  # noqa: PLR0913, PLR0917 - fixtures
+    make_run: MakeRun,
+    claim: Path,
+    evaluator: str | None,
+    columns: dict[str, Any],
+    rows: list[dict[str, Any]],
+    because: str,
+) -> None:
+    run = evaluation_run(make_run, claim, rows, columns=columns, evaluator=evaluator)
+
+    assert told(run) == (Reason.EMPTY_DATASET, f"{ALIKE} {because}")
+
+
+def test_triplets_that_say_nothing_are_counted(make_run: MakeRun, claim: Path) -> None:
+    rows = [{"q": "one", "good": "a", "bad": "x"}, {"q": "two", "good": "b", "bad": "b"}]
+    run = evaluation_run(make_run, claim, rows, columns=COLUMNS, evaluator="Triplet")
+
+    assert lay_out(run).warnings == [
+        "spec.data.evaluation[0]: dataset held-out: 1 of 2 triplets hold a text or image twice, and tell nothing of a "
+        "model"
+    ]
+
+
+def test_queries_that_are_documents_are_told(make_run: MakeRun, claim: Path) -> None:
+    rows = [{"q": "one", "good": "uno"}, {"q": "uno", "good": "one"}, {"q": "two", "good": "two"}]
+    run = evaluation_run(make_run, claim, rows, columns=ANSWERS)
+
+    assert lay_out(run).warnings == [
+        "spec.data.evaluation[0]: dataset held-out: 2 of 3 queries are documents of the corpus and not relevant to "
+        "themselves; each is left out of its own ranking"
+    ]
+
+
+def test_a_query_is_no_candidate_for_itself(make_run: MakeRun, claim: Path) -> None:
+    rows = [{"q": "one", "good": ["a"], "bad": ["one", "x"]}, {"q": "two", "good": ["b"], "bad": ["two"]}]
+    run = evaluation_run(make_run, claim, rows, columns=COLUMNS, evaluator="Reranking")
+
+    found = lay_out(run)
+
+    assert candidates(run) == [("one", "a"), ("one", "x")]
+    assert found.warnings == [
+        "spec.data.evaluation[0]: dataset held-out: 1 queries lack relevant or other documents; they are left out",
+        "spec.data.evaluation[0]: dataset held-out: 2 of 2 queries are documents of the corpus and not relevant to "
+        "themselves; each is left out of its own ranking",
     ]

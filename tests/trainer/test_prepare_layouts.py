@@ -205,14 +205,15 @@ def test_several_training_sets_have_tables_losses_and_problems_of_their_own(make
         "source": "pvc://inputs/other",
         "columns": {"query": "question", "positive": "answer"},
     }
-    held_out = {"name": "test", "source": "pvc://inputs/qa", "split": "train", "columns": other["columns"]}
+    write_jsonl(claim / "test" / "test.jsonl", [{"question": "q", "answer": "a"}, {"question": "p", "answer": "b"}])
+    held_out = {"name": "test", "source": "pvc://inputs/test", "columns": other["columns"]}
     run = make_run(model={"source": "pvc://inputs/model"}, data={"train": [pairs, other], "evaluation": [held_out]})
 
     found = lay_out(run)
 
     assert found.train == [
         PreparedTrain(name="pairs", columns=columns("query", "document"), label=Label.SCORE, rows=1),
-        PreparedTrain(name="other", columns=columns("query", "positive"), rows=1),
+        PreparedTrain(name="other", columns=columns("query", "positive"), rows=1, distinct={"query": 1, "positive": 1}),
     ]
     assert [dataset.name for dataset in found.datasets] == ["pairs", "other", "test"]
     assert read(run.workspace.train_table("other")) == [{"query": "q", "positive": "a"}]

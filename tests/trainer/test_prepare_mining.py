@@ -108,6 +108,14 @@ def test_no_answer_of_a_query_is_a_negative_whichever_row_it_comes_from(tmp_path
     assert [list(one.negatives) for one in found] == [["page 4"], ["page 4"], ["page 4"], ["document 3"]]
 
 
+def test_no_query_is_a_negative_of_its_own(tmp_path: Path) -> None:
+    pairs = [("query 0", "page 9"), ("query 1", "query 0"), ("query 40", "page 45")]
+
+    found = miner(tmp_path, vectors, cosine, num_negatives=1)(examples(pairs), COLUMNS)
+
+    assert [list(one.negatives) for one in found] == [["page 45"], ["page 9"], ["page 9"]]
+
+
 def test_a_killed_prepare_goes_on_where_it_was(tmp_path: Path) -> None:
     encoded: list[int] = []
 

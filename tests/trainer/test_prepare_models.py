@@ -100,6 +100,7 @@ def test_a_reranker_of_pages_is_prepared(make_run: MakeRun, claim: Path, tiny_mo
             name="qa",
             columns=[Column(name="query", modality="text"), Column(name="positive", modality="image")],
             rows=2,
+            distinct={"query": 2, "positive": 2},
         )
     ]
 

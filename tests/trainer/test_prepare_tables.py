@@ -151,14 +151,14 @@ def test_a_subset_is_taken_by_name(make_run: MakeRun, claim: Path) -> None:
 
 def test_splits_may_have_columns_of_their_own(make_run: MakeRun, claim: Path) -> None:
     write_jsonl(claim / "qa" / "train.jsonl", [{"question": "q", "answer": ["a", "b"]}])
-    write_jsonl(claim / "qa" / "test.jsonl", [{"question": "r", "answer": "c", "note": 1}])
+    write_jsonl(claim / "qa" / "test.jsonl", [{"question": f"r {one}", "answer": one, "note": 1} for one in "cd"])
     columns = {"query": "question", "positive": "answer"}
     run = text_run(make_run, evaluation=[{"name": "held-out", "source": "pvc://inputs/qa", "columns": columns}])
 
     lay_out(run)
 
     assert [row["positive"] for row in read(run.workspace.train_table("qa"))] == ["a", "b"]
-    assert list(read_evaluation(run, "held-out")[1].values()) == ["c"]
+    assert list(read_evaluation(run, "held-out")[1].values()) == ["c", "d"]
 
 
 def test_evaluation_rows_become_queries_corpus_and_relevance_without_doubles(make_run: MakeRun, claim: Path) -> None:
@@ -229,6 +229,35 @@ def test_three_tables_keep_their_ids_and_merge_equal_documents(make_run: MakeRun
     assert written.warnings == [
         f"{where}: 1 relevant pairs name ids that queries or corpus do not have; they are left out",
         f"{where}: 1 queries have no relevant document; they are left out",
+        f"{where}: all documents are relevant to 1 of 2 queries, which score the same whatever the model",
+    ]
+
+
+def test_ids_that_a_query_and_a_document_share_are_told_unless_they_are_mere_numbers(
+    make_run: MakeRun, claim: Path
+) -> None:
+    write_json_lines(claim / "qa", TEXTS)
+    write_tables(
+        claim / "held-out",
+        queries=[{"id": "debate-1", "text": "for"}, {"id": "7", "text": "against"}, {"id": "debate-2", "text": "same"}],
+        corpus=[
+            {"id": "debate-1", "text": "For: the whole of it"},
+            {"id": "7", "text": "no relation"},
+            {"id": "debate-2", "text": "same"},
+        ],
+        qrels=[{"query_id": query, "corpus_id": "7"} for query in ("debate-1", "debate-2")]
+        + [{"query_id": "7", "corpus_id": "debate-1"}],
+    )
+    run = text_run(make_run, evaluation=[{"name": "held-out", "source": "pvc://inputs/held-out", "tables": TABLES}])
+
+    written = lay_out(run)
+
+    where = "spec.data.evaluation[0].tables.relevantDocuments: dataset held-out"
+    assert written.warnings == [
+        f"{where}: 1 of 3 queries are documents of the corpus and not relevant to themselves; each is left out of its "
+        "own ranking",
+        f"{where}: 1 of 3 queries have the id of a document that is not relevant to them, for example debate-1; where "
+        "that is the query in other words, take it out of the corpus",
     ]
 
 

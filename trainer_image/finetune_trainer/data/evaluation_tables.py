@@ -11,13 +11,14 @@ from pyarrow import parquet
 from finetune_api.evaluators import Evaluator
 from finetune_api.reasons import Reason
 from finetune_trainer.data.manifest import PreparedEvaluation
-from finetune_trainer.data.plain_sets import SCHEMAS, read_plain_set
+from finetune_trainer.data.plain_sets import SCHEMAS, PlainSet, read_plain_set
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import DOCUMENT, POSITIVE, QUERY
 from finetune_trainer.data.retrieval import Pair
 from finetune_trainer.data.retrieval_sets import Gathered, gather_rows, gather_tables
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.tally import Tally
+from finetune_trainer.data.telling import num_idle_triplets, silence_of_retrieval, silence_of_rows
 from finetune_trainer.data.workplace import Workplace
 
 Tables = Mapping[str, OpenTable]
@@ -33,17 +34,14 @@ class WrittenEvaluation:
     pairs: set[Pair]
     """Held-out pairs of query and document, by content."""
     warnings: list[str]
+    silence: str | None
+    """Why scores tell nothing of a model, None if they do."""
 
     def problem(self) -> InputProblem | None:
         """Return what is wrong if rows were read but nothing can be measured on them."""
-        if self.prepared.queries or not all(tally.used for tally in self.tallies):
+        if self.silence is None or not all(tally.used for tally in self.tallies):
             return None
-        lacks = "has both a relevant document and another" if self._ranks else "has a relevant document"
-        return InputProblem(Reason.EMPTY_DATASET, f"{self.tallies[-1].where}: no query {lacks}")
-
-    @property
-    def _ranks(self) -> bool:
-        return self.prepared.evaluator is Evaluator.RERANKING
+        return InputProblem(Reason.EMPTY_DATASET, f"{self.tallies[-1].where}: {self.silence}")
 
 
 def write_evaluation(tables: Tables, evaluator: Evaluator, folder: Path, *, place: Workplace) -> WrittenEvaluation:
@@ -69,7 +67,14 @@ def _write_plain(table: OpenTable, evaluator: Evaluator, folder: Path, place: Wo
         queries=len(found.rows),
         documents=len(found.rows),
     )
-    return WrittenEvaluation(prepared, [found.tally], found.tally.used, found.pairs, [])
+    silence = silence_of_rows(found.rows, evaluator) if found.rows else None
+    return WrittenEvaluation(prepared, [found.tally], found.tally.used, found.pairs, _idle(found, evaluator), silence)
+
+
+def _idle(found: PlainSet, evaluator: Evaluator) -> list[str]:
+    count = num_idle_triplets(found.rows) if evaluator is Evaluator.TRIPLET else 0
+    because = f"{count} of {len(found.rows)} triplets hold a text or image twice, and tell nothing of a model"
+    return [f"{found.tally.where}: {because}"] if count else []
 
 
 def _write_retrieval(found: Gathered, evaluator: Evaluator, name: str, folder: Path) -> WrittenEvaluation:
@@ -78,7 +83,7 @@ def _write_retrieval(found: Gathered, evaluator: Evaluator, name: str, folder: P
     documents = retrieval.documents.values()
     relevant = [pair for pair in retrieval.relevant if pair[0] in queries]
     if ranks:
-        candidates = [pair for pair in retrieval.candidates if pair[0] in queries]
+        candidates = [pair for pair in retrieval.ranked() if pair[0] in queries]
         documents = retrieval.documents.values(among={document for _, document in candidates})
         _write_pairs(candidates, folder / "candidates.parquet")
     _write_entries(queries, folder / "queries.parquet")
@@ -92,7 +97,8 @@ def _write_retrieval(found: Gathered, evaluator: Evaluator, name: str, folder: P
         queries=len(queries),
         documents=len(documents),
     )
-    return WrittenEvaluation(prepared, found.tallies, found.rows, retrieval.pairs(), found.warnings)
+    silence = silence_of_retrieval(retrieval, ranks=ranks)
+    return WrittenEvaluation(prepared, found.tallies, found.rows, retrieval.pairs(), found.warnings, silence)
 
 
 def _write_entries(entries: Mapping[str, str], path: Path) -> None:

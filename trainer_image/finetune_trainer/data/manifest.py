@@ -45,6 +45,8 @@ class PreparedTrain(Contract):
     label: Label = Label.NONE
     """What the column `label` holds, which comes last; there is none without a label."""
     rows: int
+    distinct: dict[str, int] = Field(default_factory=dict)
+    """Different texts or images in the columns of queries and answers, of a set without labels."""
 
 
 class PreparedEvaluation(Contract):

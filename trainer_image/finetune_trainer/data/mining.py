@@ -45,7 +45,11 @@ class Miner:
         documents_ND = torch.from_numpy(self.embeddings.embed(documents, document_column.modality, "document"))
         _log.info("mining negatives", extra={"queries": len(queries), "documents": len(documents)})
         answers = _answers(examples, queries, documents)
-        found = dict(zip(queries, self._find(queries_QD, documents_ND, answers, _most(examples)), strict=True))
+        # A query that is a document itself is closest to itself, and no negative.
+        places = {document: number for number, document in enumerate(documents)}
+        never = [[*own, places.get(query, own[0])] for own, query in zip(answers, queries, strict=True)]
+        per_query = self._find(queries_QD, documents_ND, answers, never, most_answers=_most(examples))
+        found = dict(zip(queries, per_query, strict=True))
         return [
             replace(example, negatives=[documents[index] for index in negatives])
             for example in examples
@@ -53,19 +57,29 @@ class Miner:
         ]
 
     def _find(
-        self, queries_QD: torch.Tensor, documents_ND: torch.Tensor, answers: Sequence[list[int]], most_answers: int
+        self,
+        queries_QD: torch.Tensor,
+        documents_ND: torch.Tensor,
+        answers: Sequence[list[int]],
+        never: Sequence[list[int]],
+        *,
+        most_answers: int,
     ) -> Iterator[list[int] | None]:
-        """Yield for each query the documents that are its negatives, closest first; None where too few are left."""
+        """Yield for each query the documents that are its negatives, closest first; None where too few are left.
+
+        `never` are the documents that are none, its answers among them.
+        """
         range_max = self._range_max(most_answers)
-        width = min(range_max + most_answers, len(documents_ND))
+        width = min(range_max + most_answers + 1, len(documents_ND))
         rows = max(1, _SCORES_AT_ONCE // len(documents_ND))
         rng = random.Random(self.seed)  # noqa: S311 - which negatives are taken is no secret
         for start in range(0, len(queries_QD), rows):
             scores_BN = self.similarity(queries_QD[start : start + rows], documents_ND)
             scores_BK, candidates_BK = torch.topk(scores_BN, k=width, dim=1)
-            for row, own in enumerate(answers[start : start + rows]):
-                least = float(scores_BN[row, own].min())
-                usable_K = self._usable(scores_BK[row], least) & ~torch.isin(candidates_BK[row], torch.tensor(own))
+            for row in range(len(scores_BN)):
+                least = float(scores_BN[row, answers[start + row]].min())
+                barred_K = torch.isin(candidates_BK[row], torch.tensor(never[start + row]))
+                usable_K = self._usable(scores_BK[row], least) & ~barred_K
                 ranked = candidates_BK[row][usable_K][self.settings.range_min : range_max].tolist()
                 yield self._take(ranked, rng)
 

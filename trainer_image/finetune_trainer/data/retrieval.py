@@ -1,5 +1,6 @@
 """Queries, corpus and relevance of an evaluation set: equal contents are one entry, whatever ids they came with."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -51,9 +52,40 @@ class Retrieval:
         """Return the queries that have a relevant document, id to text or path."""
         return self.queries.values(among={query for query, _ in self.relevant})
 
+    def themselves(self) -> Mapping[str, str]:
+        """Return the queries that are documents themselves, and not relevant ones: id to the document's id.
+
+        Whatever the model, such a document comes first. Contents decide and not ids, which often are mere numbers.
+        """
+        known = self.documents.by_value
+        found = {key: known[value] for key, value in self.answered().items() if value in known}
+        return {query: document for query, document in found.items() if (query, document) not in self.relevant}
+
+    def namesakes(self) -> list[str]:
+        """Return the ids that a query and a document share that are neither equal nor relevant; numbers say nothing."""
+        answered, themselves, documents = self.answered(), self.themselves(), self.documents.by_id
+        pairs = {
+            key: (query, documents[key])
+            for key, query in self.queries.by_id.items()
+            if query in answered and key in documents and not key.isdecimal()
+        }
+        return [key for key, pair in pairs.items() if pair not in self.relevant and themselves.get(pair[0]) != pair[1]]
+
+    def complete(self) -> list[str]:
+        """Return the answered queries to which all documents are relevant, but for the query itself."""
+        counts = Counter(query for query, _ in self.relevant)
+        others = len(self.documents.by_value)
+        themselves = self.themselves()
+        return [query for query in self.answered() if counts[query] == others - (query in themselves)]
+
+    def ranked(self) -> list[Pair]:
+        """Return the candidates but for the queries themselves."""
+        themselves = self.themselves()
+        return [pair for pair in self.candidates if themselves.get(pair[0]) != pair[1]]
+
     def rankable(self) -> Mapping[str, str]:
         """Return the answered queries that have another candidate too: without one, every order is as good."""
-        others = {query for query, document in self.candidates if (query, document) not in self.relevant}
+        others = {query for query, document in self.ranked() if (query, document) not in self.relevant}
         return {query: value for query, value in self.answered().items() if query in others}
 
     def pairs(self) -> set[Pair]:

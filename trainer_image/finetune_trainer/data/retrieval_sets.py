@@ -11,6 +11,7 @@ from finetune_trainer.data.retrieval import Entries, Retrieval
 from finetune_trainer.data.rows import BadRow, Row, read_rows
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.tally import Tally
+from finetune_trainer.data.telling import notes_of_retrieval
 from finetune_trainer.data.workplace import Workplace
 
 
@@ -40,6 +41,7 @@ def gather_rows(table: OpenTable, evaluator: Evaluator, place: Workplace) -> Gat
     warnings = []
     if idle := len(retrieval.queries.by_value) - len(usable):
         warnings.append(f"{table.where}: {idle} queries lack relevant or other documents; they are left out")
+    warnings += notes_of_retrieval(table.where, retrieval, ranks=evaluator is Evaluator.RERANKING)
     documents = table.modalities[DOCUMENTS if DOCUMENTS in table.modalities else POSITIVE]
     return Gathered(retrieval, [tally], tally.used, table.modalities[QUERY], documents, warnings)
 
@@ -67,6 +69,7 @@ def gather_tables(tables: Mapping[str, OpenTable], place: Workplace) -> Gathered
             retrieval.relevant[query, document] = None
     modalities = tables["queries"].modalities[VALUE], tables["corpus"].modalities[VALUE]
     warnings = _notes(relevant.where, retrieval, unknown=unknown)
+    warnings += notes_of_retrieval(relevant.where, retrieval, ranks=False)
     return Gathered(retrieval, tallies, len(retrieval.relevant), *modalities, warnings)
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from finetune_api.losses import Label
 from finetune_api.reasons import Reason
 from finetune_trainer.data.examples import Example, examples_of, write_example
 from finetune_trainer.data.forms import Form, columns_of, schema_of
 from finetune_trainer.data.manifest import Column, PreparedTrain
 from finetune_trainer.data.problems import InputProblem
+from finetune_trainer.data.requests import DOCUMENT, POSITIVE, QUERY
 from finetune_trainer.data.retrieval import Pair
 from finetune_trainer.data.rows import BadRow, read_rows
 from finetune_trainer.data.tables import OpenTable
@@ -43,11 +45,24 @@ class WrittenTrain:
     """Examples that were left out because they have too few negatives."""
     leaked: Counter[str] = field(default_factory=Counter)
     """Rows with a held-out pair, by evaluation set."""
+    cells: dict[str, set[int]] = field(default_factory=dict)
+    """Hashes of the queries and answers, by column."""
 
     @property
     def prepared(self) -> PreparedTrain:
         """Return what the manifest says about the table."""
-        return PreparedTrain(name=self.name, columns=self.columns, label=self.form.label, rows=self.rows)
+        distinct = {name: len(cells) for name, cells in self.cells.items()}
+        return PreparedTrain(
+            name=self.name, columns=self.columns, label=self.form.label, rows=self.rows, distinct=distinct
+        )
+
+    def count(self, row: Mapping[str, Any]) -> None:
+        """Count a row that is written."""
+        self.rows += 1
+        if self.form.label is Label.NONE:
+            for name in (QUERY, POSITIVE, DOCUMENT):
+                if name in row:
+                    self.cells.setdefault(name, set()).add(hash(row[name]))
 
     def problem(self) -> InputProblem | None:
         """Return what is wrong if rows were read but none has negatives enough to be written."""
@@ -86,7 +101,7 @@ def write_train(  # noqa: PLR0913 - each is a part of its own
                 written.short += 1
                 continue
             for row in write_example(example, form):
-                written.rows += 1
+                written.count(row)
                 write(row)
     return written
 

@@ -24,12 +24,20 @@ class Items:
 
 @dataclass(frozen=True)
 class RetrievalSet:
-    """Queries, documents, and the ids of the documents that answer each query."""
+    """Queries, documents, and the ids of the documents that answer each query. No query is ranked for itself."""
 
     name: str
     queries: Items
     documents: Items
     relevant: Mapping[str, set[str]]
+
+    def themselves(self) -> dict[str, str]:
+        """Return the queries that are documents, and not relevant to themselves: id to the document's id."""
+        rows = {cell: name for name, cell in zip(self.documents.ids, self.documents.cells, strict=True)}
+        found = {
+            name: rows[cell] for name, cell in zip(self.queries.ids, self.queries.cells, strict=True) if cell in rows
+        }
+        return {query: document for query, document in found.items() if document not in self.relevant[query]}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 # ruff: noqa: N803 - tensors carry their shape in their names
 """Retrieval metrics of given embeddings. The library's own scoring, so equal to it in every tie.
 
+A query that is a document of the corpus, and not relevant to itself, is left out of its own ranking, as BEIR and MTEB
+do; the library would put it first.
+
 Shapes: Q queries, N documents, D embedding dimensions.
 """
 
@@ -30,13 +33,16 @@ class PrecomputedRetrieval(InformationRetrievalEvaluator):  # type: ignore[misc]
     def __init__(
         self, dataset: RetrievalSet, *, queries_QD: torch.Tensor, documents_ND: torch.Tensor, cutoffs: list[int]
     ) -> None:
+        self._themselves = dataset.themselves()
+        # One place more, for the query itself, which is taken out before anything is computed.
+        found = [*cutoffs, max(cutoffs) + 1] if self._themselves else cutoffs
         super().__init__(
             queries={name: row for row, name in enumerate(dataset.queries.ids)},
             corpus={name: row for row, name in enumerate(dataset.documents.ids)},
             relevant_docs=dict(dataset.relevant),
             mrr_at_k=cutoffs,
             ndcg_at_k=cutoffs,
-            accuracy_at_k=cutoffs,
+            accuracy_at_k=found,
             precision_recall_at_k=cutoffs,
             map_at_k=cutoffs,
             write_csv=False,
@@ -57,8 +63,9 @@ class PrecomputedRetrieval(InformationRetrievalEvaluator):  # type: ignore[misc]
         """Return every metric by name and k, as one value per query: the library's means over sets of one query."""
         found: defaultdict[str, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         names, rows = self.queries_ids, self.queries
-        for name, row, hits in zip(names, rows, queries_result_list, strict=True):
+        for name, row, found_hits in zip(names, rows, queries_result_list, strict=True):
             self.queries_ids, self.queries = [name], [row]
+            hits = [hit for hit in found_hits if hit["corpus_id"] != self._themselves.get(name)]
             for metric, by_k in super().compute_metrics([hits]).items():
                 for k, value in by_k.items():
                     found[metric][k].append(float(value))
