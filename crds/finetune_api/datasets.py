@@ -311,8 +311,8 @@ class Data(Contract):
     sampling: Literal["Proportional", "RoundRobin"] = "Proportional"
     """With several training sets: batches by their sizes until all are used up, or in turn until one is."""
     evaluation: Annotated[list[EvaluationDataset], Field(max_length=MAX_DATASETS)] = Field(default_factory=list)
-    """The evaluation sets, besides those that train[].holdOut makes. Without one nothing is measured and publish has no
-    gate."""
+    """The evaluation sets, besides those that train[].holdOut makes. Without one nothing is measured, and what was
+    trained is published whatever it is worth."""
     max_bad_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of rows with unreadable images or empty texts that is skipped with a warning; above it the job fails."""
     allow_image_urls: Annotated[list[Host], Field(max_length=64)] = Field(default_factory=list)

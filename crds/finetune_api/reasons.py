@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ALREADY_PUBLISHED = "AlreadyPublished"
     COMPLETED = "Completed"
     GATE_NOT_MET = "GateNotMet"
+    MODEL_UNCHANGED = "ModelUnchanged"
     PUBLISH_SKIPPED = "PublishSkipped"
     # The user's move
     INVALID_SPEC = "InvalidSpec"
@@ -117,7 +118,10 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.ALREADY_PUBLISHED: _nobody(),
     Reason.COMPLETED: _nobody(),
     Reason.GATE_NOT_MET: _nobody(
-        "The model stays on the volume; a new FinetuneJob with a lower gate would publish its own."
+        "The model stays on the volume; a new FinetuneJob with a lower gate, or publish.always, would publish its own."
+    ),
+    Reason.MODEL_UNCHANGED: _nobody(
+        "Raise training.learningRate, freeze less, or train in float32: steps that are too small are lost in bfloat16."
     ),
     Reason.PUBLISH_SKIPPED: _nobody(
         "The model stays on the volume; publish.ifExists: Update in a new FinetuneJob adds a commit."

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from finetune_api.datasets import EvaluationDataset, TrainDataset
 from finetune_api.evaluators import EVALUATORS, Evaluator, columns_fit, default_evaluator, yields
+from finetune_api.gate import ungated_note
 from finetune_api.hold_out import fitting_evaluators, held_out_set
 from finetune_api.losses import (
     COMPARED_BY,
@@ -42,7 +43,9 @@ def check_sense(spec: FinetuneJobSpec) -> list[Problem]:
 
 
 def notes(spec: FinetuneJobSpec, *, similarity: Similarity | None = None) -> list[str]:
-    """Return what is accepted but deserves a look: names that do not exist, losses that compare as the model does not.
+    """Return what is accepted but deserves a look.
+
+    Names that do not exist, losses that compare as the model does not, models that nothing is known of when published.
 
     Args:
         spec: of the job.
@@ -57,7 +60,7 @@ def notes(spec: FinetuneJobSpec, *, similarity: Similarity | None = None) -> lis
         if loss.name in LOSS_ALIASES
     ]
     compared = [_compares_otherwise(path, loss, similarity or spec.model.similarity) for path, loss in losses.items()]
-    return [*aliases, *(note for note in compared if note is not None)]
+    return [*aliases, *(note for note in [*compared, ungated_note(spec)] if note is not None)]
 
 
 def _compares_otherwise(path: str, loss: Loss, similarity: Similarity | None) -> str | None:

@@ -199,14 +199,25 @@ class Gate(Contract):
     """Publish only what got better."""
 
     min_improvement: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    """Least improvement of evaluation.metric over the base model. Below 0.01 NDCG@10 differences are noise."""
+    """Least improvement of evaluation.metric over the base model. 0: strictly better, an equal score is not enough.
+    Below 0: so much worse is let through. Below 0.01 NDCG@10 differences are noise."""
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] | None = None
     """Ask for the improvement with this confidence: the lower end of its bootstrap interval over the queries must
     reach minImprovement. Absent: the measured improvement must."""
 
 
 class Publish(Contract):
-    """Where the result goes."""
+    """Where the result goes, if it got better."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!self.always || !has(self.gate)",
+                "publish.always publishes whatever was measured, and publish.gate does not; leave one of them out",
+                field=".always",
+            )
+        )
+    )
 
     repository: Annotated[
         str,
@@ -231,7 +242,10 @@ class Publish(Contract):
     token_secret: SecretKey
     """Write token. Mounted as a file into the publishing containers alone."""
     gate: Gate | None = None
-    """Improvement that is required; without a gate every finished run is published."""
+    """Improvement that is required. Absent: the model must be strictly better than the base model, wherever both are
+    measured; without an evaluation set, or with evaluation.baseline false, nothing can be compared."""
+    always: bool = False
+    """Publish whether it got better or not. A model whose weights did not change is not published all the same."""
 
 
 class Schedule(Contract):

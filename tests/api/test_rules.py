@@ -51,6 +51,11 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "two nodes with an existing claim": {"resources": {"nodes": 2}, "storage": {"existingClaim": "shared"}},
     "a gate with an evaluation set": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}}},
     "publish without a gate": {"publish": PUBLISH},
+    "publish whatever it reaches": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"always": True}},
+    "publish by a gate and not always": {
+        "data__evaluation": EVALUATION,
+        "publish": PUBLISH | {"gate": {}, "always": False},
+    },
     "an evaluation share": {"evaluation": {"every": "5%"}},
     "evaluation steps": {"evaluation": {"every": 50}},
     "a sub path of an existing claim": {"storage": {"existingClaim": "shared", "subPath": "team/a"}},
@@ -169,6 +174,11 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "two nodes with ReadWriteOnce": (
         {"resources": {"nodes": 2}},
         "resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume",
+    ),
+    "a gate for what is published always": (
+        {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}, "always": True}},
+        "spec.publish.always: Invalid value: publish.always publishes whatever was measured, and publish.gate does "
+        "not; leave one of them out",
     ),
     "a gate without an evaluation set": (
         {"publish": PUBLISH | {"gate": {}}},

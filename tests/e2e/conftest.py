@@ -72,6 +72,7 @@ def quick_job(name: str, **changes: object) -> Manifest:
         "evaluation__every": 15,
         "publish__repository": repository(name),
         "publish__gate": None,
+        "publish__always": True,
     }
     manifest = jobs.load_example("demo", namespace=NAMESPACE, **(short | changes))
     return jobs.named(manifest, name)

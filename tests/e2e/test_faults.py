@@ -206,7 +206,7 @@ def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warni
 
 
 def test_a_gate_that_is_not_met_publishes_nothing_and_says_so(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
-    job = submit(quick_job("gate", publish__gate={"minImprovement": 0.99}))
+    job = submit(quick_job("gate", publish__gate={"minImprovement": 0.99}, publish__always=False))
 
     finished = jobs.wait_until_finished(kube, job, seconds=400)
 

@@ -48,6 +48,7 @@ def trained(**spec: object) -> FinetuneJob:
         (Reason.PUBLISHED, "True"),
         (Reason.ALREADY_PUBLISHED, "True"),
         (Reason.GATE_NOT_MET, "False"),
+        (Reason.MODEL_UNCHANGED, "False"),
         (Reason.PUBLISH_SKIPPED, "False"),
     ],
 )

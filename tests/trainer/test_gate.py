@@ -34,10 +34,11 @@ def spec(**sections: object) -> FinetuneJobSpec:
     [
         (None, None),
         (None, score(0.9, 0.1)),
-        (Gate(), score(0.8, 0.8)),
+        (Gate(), score(0.8, 0.8001)),
         (Gate(min_improvement=0.2), score(0.7, 0.9)),
         (Gate(min_improvement=-0.1), score(0.8, 0.75)),
-        (Gate(confidence=0.95), score(0.8, 0.9, interval=(0.0, 0.15))),
+        (Gate(min_improvement=-0.1), score(0.8, 0.8)),
+        (Gate(confidence=0.95), score(0.8, 0.9, interval=(0.001, 0.15))),
         (Gate(min_improvement=0.02, confidence=0.95), score(0.8, 0.86, interval=(0.02, 0.1))),
     ],
 )
@@ -52,6 +53,18 @@ def test_enough_passes(gate: Gate | None, measured: EvaluationScore | None) -> N
             Gate(),
             score(None, 0.9),
             "publish.gate: the metric was not measured before and after training, so the improvement is unknown",
+        ),
+        (
+            Gate(),
+            score(0.8, 0.8),
+            "publish.gate: ndcg@10 on held-out went from 0.8000 to 0.8000, an improvement of +0.0000 where more than 0 "
+            "is asked for; nothing is published",
+        ),
+        (
+            Gate(confidence=0.95),
+            score(0.8, 0.9, interval=(0.0, 0.15)),
+            "publish.gate: ndcg@10 on held-out went from 0.8000 to 0.9000, an improvement of +0.1000 (95 % interval "
+            "+0.0000 to +0.1500) where more than 0 is asked for at its lower end; nothing is published",
         ),
         (
             Gate(min_improvement=0.02),

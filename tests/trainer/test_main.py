@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from finetune_api.contract import ExitCode, Role, RunResult
 from finetune_api.reasons import Reason
@@ -44,6 +45,11 @@ def told(run: Run) -> RunResult:
     return RunResult.model_validate_json(run.settings.termination_message.read_bytes())
 
 
+def train_a_little(weights: Path) -> None:
+    """Change all weights: an unchanged model is not published."""
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+
+
 def text_job(make_run: MakeRun, **spec: Any) -> Run:  # noqa: ANN401 - fields of a spec
     train = {"name": "qa", "source": "pvc://inputs/qa", "columns": {"query": "question", "positive": "answer"}}
     return make_run(**{"model": {"source": "pvc://inputs/model"}, "data": {"train": [train]}, **spec})
@@ -67,6 +73,7 @@ def test_a_job_goes_from_the_hub_to_the_hub_through_all_roles_but_train(
     preflight, prepare = run_role("preflight", run), run_role("prepare", run)
     prepared = told(run)
     shutil.copytree(run.workspace.base_model, run.workspace.model)
+    train_a_little(run.workspace.model / "model.safetensors")
     write_report(run, scores())
     publish, again = run_role("publish", run), run_role("publish", run)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from finetune_api.gate import effective_gate
 from finetune_api.sense import judging_set
 from finetune_api.status import EvaluationScore
 from finetune_api.types import FinetuneJobSpec, Gate
@@ -13,7 +14,7 @@ _ROUNDING = 1e-9
 
 def confidence_of(spec: FinetuneJobSpec) -> float:
     """Return the confidence at which improvements are told."""
-    gate = spec.publish.gate if spec.publish else None
+    gate = effective_gate(spec)
     return CONFIDENCE if gate is None or gate.confidence is None else gate.confidence
 
 
@@ -36,13 +37,19 @@ def shortfall(gate: Gate | None, score: EvaluationScore | None) -> str | None:
             "how sure its improvement is; nothing is published. Leave confidence out, or change the size of the set"
         )
     sure = score.final - score.baseline if gate.confidence is None else score.improvement_low
-    if sure is not None and sure >= gate.min_improvement - _ROUNDING:
+    if sure is not None and _is_enough(sure, gate.min_improvement):
         return None
-    asked = f"where {gate.min_improvement:g} is asked for" + ("" if gate.confidence is None else " at its lower end")
+    least = f"{gate.min_improvement:g}" if gate.min_improvement else "more than 0"
+    asked = f"where {least} is asked for" + ("" if gate.confidence is None else " at its lower end")
     return (
         f"publish.gate: {score.metric} on {score.name} went from {score.baseline:.4f} to {score.final:.4f}, "
         f"an improvement of {improvement_text(score)} {asked}; nothing is published"
     )
+
+
+def _is_enough(improvement: float, least: float) -> bool:
+    """Zero asks for something; other bounds are met by just so much, and scores are rounded."""
+    return improvement > _ROUNDING if least == 0 else improvement >= least - _ROUNDING
 
 
 def improvement_text(score: EvaluationScore) -> str:

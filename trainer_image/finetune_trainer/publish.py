@@ -12,9 +12,11 @@ from pathlib import Path
 from huggingface_hub.errors import HfHubHTTPError
 
 from finetune_api.contract import Role, RunConfig, RunResult
+from finetune_api.gate import effective_gate
 from finetune_api.reasons import Reason
 from finetune_api.status import ProgressStatus, PublishedStatus
 from finetune_api.types import Publish
+from finetune_api.workspace import Workspace
 from finetune_trainer.card.render import render_card
 from finetune_trainer.data.manifest import InputsManifest
 from finetune_trainer.failures import RunFailure
@@ -29,6 +31,7 @@ from finetune_trainer.model_files import ModelFiles, list_model_files
 from finetune_trainer.preflight import occupied, require_write_token
 from finetune_trainer.report.schema import Report
 from finetune_trainer.settings import Settings
+from finetune_trainer.unchanged import is_unchanged
 
 #: Answers that are about what was sent, not about who sent it.
 _REFUSED_CONTENT = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -86,13 +89,12 @@ def read_report(config: RunConfig, settings: Settings) -> Report:
 
 
 def decide_and_publish(config: RunConfig, settings: Settings, report: Report) -> Outcome:
-    """Return how it ended; touches the Hub only if the gate is met."""
+    """Return how it ended; touches the Hub only if the model has changed and the gate is met."""
     wanted = config.spec.publish
     if wanted is None:
         return Outcome(Reason.COMPLETED, "Nothing is to be published; the model is on the volume.")
-    missed = shortfall(wanted.gate, main_score(report.evaluations, config.spec))
-    if missed is not None:
-        return Outcome(Reason.GATE_NOT_MET, missed)
+    if (refused := refusal(config, settings.workspace, report)) is not None:
+        return refused
     model = list_model_files(settings.workspace.model)
     files = {**model.files, CARD: write_card(config, settings, report)}
     target = Target(
@@ -105,6 +107,15 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report) ->
             if as_failure(error, wanted.repository) is not None:
                 raise
             raise _refused(wanted, error) from error
+
+
+def refusal(config: RunConfig, workspace: Workspace, report: Report) -> Outcome | None:
+    """Return why the model that was trained is not for the Hub: nothing has changed, or the gate is not met."""
+    if is_unchanged(workspace.model, base_folders(config, workspace)):
+        message = "train/model holds the very weights of the base model: training has changed nothing; not published"
+        return Outcome(Reason.MODEL_UNCHANGED, message)
+    missed = shortfall(effective_gate(config.spec), main_score(report.evaluations, config.spec))
+    return None if missed is None else Outcome(Reason.GATE_NOT_MET, missed)
 
 
 def to_hub(
@@ -176,10 +187,15 @@ def write_card(config: RunConfig, settings: Settings, report: Report) -> Path:
 
 def base_cards(config: RunConfig, settings: Settings) -> list[Path]:
     """Return where prepare left the card of the base model, or those of a router's encoders."""
-    workspace, router = settings.workspace, config.spec.model.router
+    return [folder / CARD for folder in base_folders(config, settings.workspace)]
+
+
+def base_folders(config: RunConfig, workspace: Workspace) -> list[Path]:
+    """Return where prepare left the base model, or a router's encoders."""
+    router = config.spec.model.router
     if router is None:
-        return [workspace.base_model / CARD]
-    return [workspace.other_model(route.source, route.revision) / CARD for route in router.routes.values()]
+        return [workspace.base_model]
+    return [workspace.other_model(route.source, route.revision) for route in router.routes.values()]
 
 
 def write_receipt(path: Path, published: PublishedStatus) -> None:

@@ -61,7 +61,7 @@ def pages_job(folder: Path, hub: RunningHub, *, model: Path, **spec: Any) -> str
         model={"source": "hf://demo/tiny"},
         data={"train": [{"name": "pages", **dataset}], "evaluation": [{"name": "held-out", **dataset}]},
         training={"maxSteps": 3, "perDeviceTrainBatchSize": 2, "loss": {"matryoshkaDimensions": [64, 16]}},
-        publish={"repository": "demo/finetuned", "tokenSecret": {"name": "hub-token"}},
+        publish={"repository": "demo/finetuned", "tokenSecret": {"name": "hub-token"}, "always": True},
         **spec,
     )
 

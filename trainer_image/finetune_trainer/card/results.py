@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from finetune_api.contract import RunConfig
 from finetune_api.status import EvaluationScore
+from finetune_api.types import Gate
 from finetune_trainer.card.naming import ROWS, metric_name
 from finetune_trainer.card.tables import dimension_table, score_table
 from finetune_trainer.data.manifest import InputsManifest
-from finetune_trainer.gate import main_score
+from finetune_trainer.gate import main_score, shortfall
 from finetune_trainer.report.schema import Report
 
 
@@ -19,7 +20,9 @@ def summarise_results(config: RunConfig, report: Report, manifest: InputsManifes
     before = "" if score.baseline is None else f" from {score.baseline:.4f}"
     sure = interval_text(score, manifest)
     told = f" ({sure})" if sure else ""
-    return f"{metric_name(score.metric)} on `{score.name}` went{before} to **{score.final:.4f}**{told}."
+    text = f"{metric_name(score.metric)} on `{score.name}` went{before} to **{score.final:.4f}**{told}."
+    better = shortfall(Gate(), score) is None
+    return text if better or score.baseline is None else f"{text} This is not better than the base model."
 
 
 def interval_text(score: EvaluationScore, manifest: InputsManifest) -> str | None:

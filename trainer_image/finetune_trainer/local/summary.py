@@ -66,7 +66,7 @@ def show_success(results: Sequence[RunResult], plan: Plan, console: Console) -> 
         if score.dimensions:
             _show_table(console, f"{score.metric} on {score.name} by embedding size", _dimensions_table(score))
     _say(console, f"Model      {near(plan.workspace.model)}")
-    _say(console, f"Published  {_published(results, plan)}")
+    _say(console, f"Published  {_published(results, plan, report)}")
     warnings = [*plan.notes, *(warning for result in results for warning in result.warnings), *report.warnings]
     for warning in dict.fromkeys(warnings):
         console.print(Text(f"Warning    {warning}", style="yellow"), soft_wrap=True)
@@ -77,7 +77,7 @@ def near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _published(results: Sequence[RunResult], plan: Plan) -> str:
+def _published(results: Sequence[RunResult], plan: Plan, report: Report) -> str:
     last = results[-1]
     if last.published is not None:
         return f"{last.published.repository}, {last.published.url}"
@@ -85,6 +85,10 @@ def _published(results: Sequence[RunResult], plan: Plan) -> str:
         return f"no: {last.message}"
     if plan.config.spec.publish is None:
         return "no: the manifest has no publish"
+    from finetune_trainer.publish import refusal  # noqa: PLC0415 - the client of the Hub takes a second
+
+    if (refused := refusal(plan.config, plan.workspace, report)) is not None:
+        return f"no: --no-publish was given, and without it: {refused.message}"
     return "no: --no-publish was given; the same command without it publishes this model"
 
 
