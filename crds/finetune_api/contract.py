@@ -68,6 +68,7 @@ class ExitCode(IntEnum):
     TRAINER_ERROR = 19
     STORAGE_FULL = 20
     RANK_KILLED = 21
+    WORKSPACE_IN_USE = 22
 
 
 EXIT_CODES: dict[Reason, ExitCode] = {
@@ -90,6 +91,7 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.NON_FINITE_LOSS: ExitCode.NON_FINITE_LOSS,
     Reason.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
     Reason.STORAGE_FULL: ExitCode.STORAGE_FULL,
+    Reason.WORKSPACE_IN_USE: ExitCode.WORKSPACE_IN_USE,
     Reason.PREEMPTED: ExitCode.PREEMPTED,
     Reason.PEER_LOST: ExitCode.PEER_LOST,
     Reason.RANK_KILLED: ExitCode.RANK_KILLED,

@@ -29,7 +29,8 @@ def rules(*entries: dict[str, str]) -> dict[str, Any]:
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 DATA_KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
-FOLDER_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
+# No part of the path is "." or "..": it stays inside.
+FOLDER_PATTERN = r"^[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*(/[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]

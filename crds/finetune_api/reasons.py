@@ -61,6 +61,7 @@ class Reason(StrEnum):
     NON_FINITE_LOSS = "NonFiniteLoss"
     OUT_OF_MEMORY = "OutOfMemory"
     STORAGE_FULL = "StorageFull"
+    WORKSPACE_IN_USE = "WorkspaceInUse"
     TRAINER_ERROR = "TrainerError"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     # The platform's move
@@ -154,6 +155,10 @@ GUIDANCE: dict[Reason, Guidance] = {
         "Lower mini_batch_size, perDeviceTrainBatchSize or image size, or ask for more memory.", retried=True
     ),
     Reason.STORAGE_FULL: _user("Raise storage.size in a new FinetuneJob."),
+    Reason.WORKSPACE_IN_USE: _user(
+        "Wait for that job to end, or give one of them a folder of its own in a new FinetuneJob: leave out "
+        "storage.subPath, or name another. If this job has failed, a new text in spec.rerun tries again."
+    ),
     Reason.TRAINER_ERROR: _user("Read the log, which stays on the volume.", retried=True),
     Reason.DEADLINE_EXCEEDED: _user(
         "Raise activeDeadlineSeconds and set spec.rerun to a new text to go on from the newest checkpoint."

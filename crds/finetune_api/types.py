@@ -175,7 +175,7 @@ class Storage(Contract):
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
     """More than one node needs ReadWriteMany."""
     existing_claim: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
-    """Use this claim instead of making one; it is never deleted."""
+    """Use this claim instead of making one; it is never deleted. Many jobs may share it."""
     sub_path: (
         Annotated[
             str,
@@ -183,7 +183,8 @@ class Storage(Contract):
         ]
         | None
     ) = None
-    """Folder of the existing claim to use."""
+    """Folder of the existing claim to use, by one job at a time. Absent: a folder of the job's own, see
+    status.storage."""
 
 
 class Checkpoint(Contract):

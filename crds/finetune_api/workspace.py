@@ -7,8 +7,10 @@ inputs/                 written by prepare, read by the others
   data/train/<name>.parquet    columns query, positive, negative_0..., label: text, or paths below inputs/images
   data/evaluation/<name>/      tables of one evaluation set, see finetune_trainer/data/manifest.py
   images/ab/abcdef...png  every image once, named by the SHA-256 of its bytes
+owner.json              the run, and the number of its gang, that may write; others stop
+owner.lock              locked by every process that writes
+earlier/<run>/          train/ and publish/ of another run that had this folder before
 train/                  written by rank 0 of train, read by publish
-  attempt                 number of the gang that may write; an older one stops
   baseline.json           scores of the base model
   checkpoints/step-000100/  complete and verified, see finetune_trainer/checkpoints
   best/                   best model so far
@@ -31,6 +33,8 @@ RUN_CONFIG = "/etc/finetune/run.json"
 READ_TOKEN = "/var/run/finetune/read-token/token"  # noqa: S105 - a path
 WRITE_TOKEN = "/var/run/finetune/write-token/token"  # noqa: S105 - a path
 CLAIM_SOURCES = "/sources"
+#: Folder of an existing claim for jobs that name none. Hidden, so that no job takes the files of another for a dataset.
+CLAIM_FOLDERS = ".finetune"
 TERMINATION_MESSAGE = "/dev/termination-log"
 
 
@@ -78,8 +82,21 @@ class Workspace:
         return self.root / "train"
 
     @property
-    def attempt(self) -> Path:
-        return self.train / "attempt"
+    def owner(self) -> Path:
+        return self.root / "owner.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "owner.lock"
+
+    @property
+    def made(self) -> tuple[Path, ...]:
+        """Return the folders of what only this run can have made."""
+        return (self.train, self.receipt.parent)
+
+    def earlier(self, run: str) -> Path:
+        """Return where what another run made is kept, by its hash."""
+        return self.root / "earlier" / run
 
     @property
     def baseline(self) -> Path:

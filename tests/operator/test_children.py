@@ -16,7 +16,7 @@ from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.platform import Platform
-from tests.operator.given import PLATFORM, a_job
+from tests.operator.given import BASE, PLATFORM, a_job
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -80,6 +80,25 @@ def test_children_are_as_in_the_golden_file(name: str, job: FinetuneJob, platfor
         file.write_text(text)
 
     assert text == file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("storage", "path", "sub_path"),
+    [
+        ({"accessMode": "ReadWriteMany"}, "/workspace", None),
+        ({"existingClaim": "models"}, f"/workspace/.finetune/search/{BASE}", None),
+        ({"existingClaim": "models", "subPath": "team/qwen"}, "/workspace", "team/qwen"),
+    ],
+)
+def test_every_role_works_in_the_jobs_own_folder_of_its_volume(
+    storage: dict[str, str], path: str, sub_path: str | None
+) -> None:
+    for child in children(a_job(storage=storage), PLATFORM):
+        if child["kind"] == "Job":
+            (container,) = child["spec"]["template"]["spec"]["containers"]
+            (mount,) = [one for one in container["volumeMounts"] if one["name"] == "workspace"]
+            (found,) = [one["value"] for one in container["env"] if one["name"] == "FINETUNE_WORKSPACE"]
+            assert (found, mount["mountPath"], mount.get("subPath")) == (path, "/workspace", sub_path)
 
 
 def test_the_config_map_carries_what_the_trainer_reads_back() -> None:

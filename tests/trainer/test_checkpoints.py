@@ -1,30 +1,34 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from finetune_api.reasons import Reason
+from finetune_api.workspace import Workspace
 from finetune_trainer.checkpoints.best import BestModel, BestRecord
-from finetune_trainer.checkpoints.fence import Fence
+from finetune_trainer.checkpoints.fence import Fence, Owner
 from finetune_trainer.checkpoints.folder import whole_folder
 from finetune_trainer.checkpoints.store import CheckpointStore
 from finetune_trainer.evaluation.measurement import Measurement, Sample, Scores
 from finetune_trainer.failures import RunFailure
 
 
+def a_fence(root: Path, *, run: str = "abc", name: str = "pages", attempt: int = 1) -> Fence:
+    return Fence(Workspace(root), Owner(run=run, namespace="search", name=name, uid=f"uid-{name}", attempt=attempt))
+
+
 @pytest.fixture
-def fence(tmp_path: Path) -> Fence:
-    fence = Fence(tmp_path / "attempt", attempt=1)
-    fence.take()
-    return fence
+def fence(tmp_path: Path) -> Iterator[Fence]:
+    with a_fence(tmp_path).held():
+        yield a_fence(tmp_path)
 
 
 def open_store(
     fence: Fence, *, keep: int = 2, world_size: int = 2, warnings: list[str] | None = None
 ) -> CheckpointStore:
-    folder = fence.path.parent / "checkpoints"
     warn = (warnings if warnings is not None else []).append
+    folder = fence.workspace.checkpoints
     return CheckpointStore(folder, fence=fence, keep=keep, spec_hash="abc", world_size=world_size, warn=warn)
 
 
@@ -52,13 +56,23 @@ def test_the_newest_checkpoint_is_found_and_older_ones_than_kept_are_gone(fence:
     assert names(newest.path) == ["manifest.json", "model.safetensors", "optimizer.pt"]
 
 
-def test_checkpoints_of_another_spec_make_room_whatever_their_step(fence: Fence) -> None:
+def test_checkpoints_of_another_spec_are_somebody_elses_and_stay(fence: Fence) -> None:
     fill(replace(open_store(fence), spec_hash="other"), 500)
-    store = open_store(fence, keep=2)
+    store = open_store(fence, keep=1)
 
-    fill(store, 2)
+    for step in (2, 4):
+        fill(store, step)
 
-    assert names(store.folder) == ["step-000002"]
+    assert names(store.folder) == ["step-000004", "step-000500"]
+
+
+def test_checkpoints_that_nobody_can_read_make_room(fence: Fence) -> None:
+    store = open_store(fence)
+    (fill(store, 2) / "manifest.json").write_text("{")
+
+    fill(store, 4)
+
+    assert names(store.folder) == ["step-000004"]
 
 
 def truncate(checkpoint: Path) -> None:
@@ -145,25 +159,16 @@ def test_what_a_killed_writer_left_is_never_resumed_from_and_is_removed(fence: F
     assert names(store.folder) == ["step-000002"]
 
 
-def test_an_older_gang_that_lives_on_cannot_add_a_checkpoint(fence: Fence) -> None:
+def test_an_older_gang_that_lives_on_cannot_add_a_checkpoint(fence: Fence, tmp_path: Path) -> None:
     store = open_store(fence)
     fill(store, 2)
-    Fence(fence.path, attempt=2).take()
 
-    with pytest.raises(RunFailure, match="attempt 2 writes to the workspace now; attempt 1 ends") as caught:
+    ends = pytest.raises(RunFailure, match="attempt 2 writes to the workspace now; attempt 1 ends")
+    with a_fence(tmp_path, attempt=2).held(), ends as caught:
         fill(store, 4)
 
     assert caught.value.reason is Reason.PEER_LOST
     assert names(store.folder) == ["step-000002"]
-
-
-def test_an_older_gang_cannot_take_the_workspace_back(fence: Fence) -> None:
-    Fence(fence.path, attempt=2).take()
-
-    with pytest.raises(RunFailure):
-        fence.take()
-
-    assert fence.path.read_text() == "2\n"
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -214,7 +219,7 @@ def test_a_best_model_whose_replacement_was_killed_is_still_the_best(
     assert record == record_of(0.5, step=3)
     best.write(record_of(0.7, step=9), save=save_weights)
     assert best.read() == record_of(0.7, step=9)
-    assert names(tmp_path) == ["attempt", "best"]
+    assert names(tmp_path) == ["best", "owner.json", "owner.lock"]
 
 
 @BETWEEN_RENAMES

@@ -60,7 +60,8 @@ def appoint(workspace: Workspace, config: Any, model: Any) -> Any:  # noqa: ANN4
     from finetune_trainer.training.session import Session
 
     session = Session(config, workspace, 1, Ranks(), Tracker(attempt=1), StopRequest(None))
-    session.fence.take()
+    with session.fence.held():
+        pass
     reader = InputReader.of(model, images=workspace.images)
     return appoint_judge(session, InputsManifest.read(workspace.manifest), model, reader)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from finetune_api.contract import ExitCode
 from finetune_api.reasons import Reason
 from finetune_api.status import DatasetStatus, ModelStatus
+from finetune_api.workspace import Workspace
+from finetune_trainer.checkpoints.fence import Fence, Owner
 from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import connect
@@ -110,6 +113,52 @@ def test_prepared_inputs_are_not_fetched_again(
     second = prepare(run.config, run.settings)
 
     assert second == first
+
+
+def test_prepare_is_refused_while_another_job_is_at_work_in_the_folder(
+    make_run: MakeRun, pages: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    run = claim_run(make_run, tmp_path, tiny_model)
+    other = Fence(run.workspace, Owner(run="other", namespace="search", name="other", uid="other", attempt=12))
+
+    with other.held():
+        failure = failure_of(run)
+
+    assert failure.reason is Reason.WORKSPACE_IN_USE
+    assert "used by FinetuneJob search/other" in failure.message
+    assert not run.workspace.inputs.exists()
+
+
+def test_prepare_in_the_folder_of_an_ended_job_keeps_its_model_and_says_so(
+    make_run: MakeRun, pages: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    run = claim_run(make_run, tmp_path, tiny_model)
+    with Fence(run.workspace, Owner(run="0ld", namespace="search", name="old", uid="old", attempt=12)).held():
+        run.workspace.model.mkdir(parents=True)
+
+    result = prepare(run.config, run.settings)
+
+    assert result.warnings[-1].startswith("the folder also holds an earlier run, set aside in earlier/0ld")
+    assert (run.workspace.earlier("0ld") / "train" / "model").is_dir()
+    assert not run.workspace.train.exists()
+
+
+def test_a_source_at_the_root_of_the_jobs_own_claim_is_not_its_own_folder(
+    make_run: MakeRun, tiny_model: Path, tmp_path: Path
+) -> None:
+    claim = tmp_path / "claims" / "inputs"
+    write_pages(claim, train=[{"query": f"a {color} page", "image": png(color)} for color in COLORS[:4]])
+    shutil.copytree(tiny_model, claim / ".finetune/search/models/model")
+    train = [{"name": "pages", "source": "pvc://inputs", "columns": COLUMNS}]
+    run = make_run(model={"source": "pvc://inputs/.finetune/search/models/model"}, data={"train": train})
+    run = replace(run, settings=replace(run.settings, workspace=Workspace(claim / ".finetune/search/pages-1")))
+    first = prepare(run.config, run.settings)
+    run.workspace.manifest.unlink()
+
+    again = prepare(run.config, run.settings)
+
+    assert [dataset.rows for dataset in first.datasets] == [4]
+    assert again == first
 
 
 @pytest.mark.parametrize("part", ["model/model.safetensors", "data/train/pages.parquet"])

@@ -14,6 +14,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from finetune_api.contract import ExitCode, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.status import PublishedStatus
+from finetune_trainer.checkpoints.fence import Fence, Owner
+from finetune_trainer.data.manifest import InputsManifest
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub import commit as hub_commit
 from finetune_trainer.hub.client import connect
@@ -434,6 +436,27 @@ def test_a_report_of_another_run_is_refused(run: Run, hub: RunningHub) -> None:
 
     with pytest.raises(RunFailure, match="of run 000000000000"):
         publish(run.config, run.settings)
+
+
+def test_a_card_is_not_written_from_the_inputs_of_another_run(run: Run, hub: RunningHub) -> None:
+    manifest = InputsManifest.read(run.workspace.manifest)
+    manifest.model_copy(update={"spec_hash": "0" * 12}).write(run.workspace.manifest)
+
+    with pytest.raises(RunFailure, match="is of run 000000000000, not of") as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.WORKSPACE_IN_USE
+
+
+def test_nothing_is_published_from_a_folder_in_which_another_job_is_at_work(run: Run, hub: RunningHub) -> None:
+    other = Fence(run.workspace, Owner(run="other", namespace="search", name="other", uid="other", attempt=1))
+    hub.clear()
+
+    with other.held(), pytest.raises(RunFailure, match="used by FinetuneJob search/other") as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.WORKSPACE_IN_USE
+    assert hub.calls() == []
 
 
 def test_a_read_token_is_refused_by_name(make_run: MakeRun, small_model: Path, hub: RunningHub) -> None:

@@ -11,7 +11,7 @@ from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl
 from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
 from tests.trainer.gang import start_gang, train_rank
-from tests.trainer.train_inputs import prepare_texts, run_config
+from tests.trainer.train_inputs import belong_to, prepare_texts, run_config
 from tests.trainer.trainers import CACHED
 
 
@@ -38,7 +38,9 @@ def ends_of(log: str) -> list[dict[str, Any]]:
 
 
 def test_an_end_that_the_user_caused_is_one_line_on_each_rank(workspace: Workspace, tmp_path: Path) -> None:
-    gang = start_gang(train_rank, config_of(scale=1e39), workspace.root, tmp_path)
+    config = config_of(scale=1e39)
+    belong_to(workspace, config)
+    gang = start_gang(train_rank, config, workspace.root, tmp_path)
 
     assert gang.results() == [1, 1]
 

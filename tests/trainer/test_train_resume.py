@@ -10,10 +10,11 @@ import pytest
 from finetune_api.contract import RunConfig, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
+from finetune_trainer.checkpoints.fence import Fence, Owner
 from finetune_trainer.distributed.records import Records
 from finetune_trainer.report.schema import Report
 from tests.trainer.gang import start_gang, train_gang, train_rank
-from tests.trainer.train_inputs import prepare_pages, prepare_texts, run_config
+from tests.trainer.train_inputs import belong_to, prepare_pages, prepare_texts, run_config
 
 PATIENCE_SECONDS = 120
 
@@ -30,8 +31,11 @@ def undisturbed(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -
     return workspace, train_gang(run_config(), workspace, folder / "records")
 
 
-def copy_inputs(prepared: Workspace, root: Path) -> Workspace:
+def copy_inputs(prepared: Workspace, root: Path, config: RunConfig | None = None) -> Workspace:
+    """Return a workspace with the inputs of a run, by default of that of `run_config()`."""
     shutil.copytree(prepared.inputs, root / "inputs")
+    if config is not None:
+        belong_to(Workspace(root), config)
     return Workspace(root)
 
 
@@ -213,7 +217,7 @@ def test_without_an_evaluation_set_the_last_model_is_the_result(text_model: Path
 
 def test_every_epoch_has_its_own_order_and_the_ranks_share_its_rows(prepared: Workspace, tmp_path: Path) -> None:
     config = run_config(training={"perDeviceTrainBatchSize": 8, "maxSteps": 8}, evaluation={"every": "100%"})
-    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    workspace = copy_inputs(prepared, tmp_path / "workspace", config)
     (tmp_path / "records").mkdir()
 
     by_rank = start_gang(train_rank_and_tell_rows, config, workspace.root, tmp_path / "records").results()
@@ -275,9 +279,10 @@ def train_in_own_workspace(config: RunConfig, roots: list[Path], folder: Path) -
 
 def test_a_loss_that_is_no_number_stops_every_rank_and_leaves_no_model(prepared: Workspace, tmp_path: Path) -> None:
     training = {"loss": {"arguments": {"scale": 1e39}}, "perDeviceTrainBatchSize": 8, "maxSteps": 6}
-    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    config = run_config(training=training)
+    workspace = copy_inputs(prepared, tmp_path / "workspace", config)
 
-    results = train_gang(run_config(training=training), workspace, tmp_path / "records")
+    results = train_gang(config, workspace, tmp_path / "records")
 
     message = (
         "the loss or its gradient was not a number in 3 steps in a row, the last of them step 3; nothing is published"
@@ -289,10 +294,32 @@ def test_a_loss_that_is_no_number_stops_every_rank_and_leaves_no_model(prepared:
 
 def test_an_older_gang_may_not_write(prepared: Workspace, tmp_path: Path) -> None:
     workspace = copy_inputs(prepared, tmp_path / "workspace")
-    workspace.train.mkdir()
-    workspace.attempt.write_text("7\n")
+    with Fence.of(workspace, run_config(), attempt=7).held():
+        pass
 
     results = train_gang(run_config(), workspace, tmp_path / "records", attempt=6)
 
     assert {result.reason for result in results} == {Reason.PEER_LOST}
-    assert [path.name for path in workspace.train.iterdir()] == ["attempt"]
+    assert not workspace.train.exists()
+
+
+def test_a_gang_does_not_train_on_what_was_prepared_for_another_job(prepared: Workspace, tmp_path: Path) -> None:
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+
+    results = train_gang(run_config(uid="another"), workspace, tmp_path / "records")
+
+    assert [result.reason for result in results] == [Reason.WORKSPACE_IN_USE] * 2
+    assert not workspace.train.exists()
+
+
+def test_a_gang_is_refused_while_another_job_is_at_work_in_its_workspace(prepared: Workspace, tmp_path: Path) -> None:
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    other = Fence(workspace, Owner(run="other", namespace="search", name="other", uid="other", attempt=1))
+
+    with other.held():
+        results = train_gang(run_config(), workspace, tmp_path / "records")
+        other.check()
+
+    assert Reason.WORKSPACE_IN_USE in {result.reason for result in results}
+    assert any("used by FinetuneJob search/other" in result.message for result in results)
+    assert not workspace.train.exists()

@@ -62,6 +62,12 @@ def prepare_pages(root: Path, config: RunConfig, *, rows: int = 64, held_out: in
     return workspace
 
 
+def belong_to(workspace: Workspace, config: RunConfig) -> None:
+    """Make the inputs of a workspace those of a run."""
+    inputs = InputsManifest.read(workspace.manifest)
+    inputs.model_copy(update={"spec_hash": config.spec_hash}).write(workspace.manifest)
+
+
 def prepare_texts(root: Path, config: RunConfig, *, model: Path, rows: int = 12) -> Workspace:
     """Write a workspace of texts alone, without an evaluation set."""
     queries, texts = ([f"{kind} number {number}" for number in range(rows)] for kind in ("question", "answer"))

@@ -17,6 +17,7 @@ from finetune_api.sense import notes
 from finetune_api.status import ModelStatus
 from finetune_api.types import FinetuneJobSpec, named_models
 from finetune_api.workspace import Workspace
+from finetune_trainer.checkpoints.fence import Fence, earlier_runs
 from finetune_trainer.data.addresses import Addresses
 from finetune_trainer.data.hashes import sha256_of
 from finetune_trainer.data.images import ImageStore
@@ -45,9 +46,17 @@ def prepare(config: RunConfig, settings: Settings) -> RunResult:
     """Fill `inputs/` and return what was found.
 
     Raises:
-        RunFailure: something is wrong with model, data or access, or the Hub does not answer.
+        RunFailure: something is wrong with model, data or access, the Hub does not answer, or another run is at work in
+            the workspace.
 
     """
+    with Fence.of(settings.workspace, config).held():
+        result = prepare_inputs(config, settings)
+    return result.model_copy(update={"warnings": [*result.warnings, *earlier_runs(settings.workspace)]})
+
+
+def prepare_inputs(config: RunConfig, settings: Settings) -> RunResult:
+    """Do the work of `prepare` in a workspace that is this run's."""
     workspace = settings.workspace
     if (manifest := read_finished(workspace, config.spec_hash)) is not None:
         _log.info("inputs are there already")

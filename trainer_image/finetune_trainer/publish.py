@@ -18,7 +18,8 @@ from finetune_api.status import ProgressStatus, PublishedStatus
 from finetune_api.types import Publish
 from finetune_api.workspace import Workspace
 from finetune_trainer.card.render import render_card
-from finetune_trainer.data.manifest import InputsManifest
+from finetune_trainer.checkpoints.fence import Fence
+from finetune_trainer.data.own_inputs import read_own_inputs
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.gate import main_score, shortfall
 from finetune_trainer.hub.access import Access, check_repository
@@ -53,9 +54,16 @@ def publish(config: RunConfig, settings: Settings) -> RunResult:
     """Publish `train/model` if the gate lets it, and return the final numbers with what was done.
 
     Raises:
-        RunFailure: no finished training, refused access, a Hub that does not answer, or endless conflicts.
+        RunFailure: no finished training, refused access, a Hub that does not answer, endless conflicts, or a workspace
+            in which another run is at work.
 
     """
+    with Fence.of(settings.workspace, config).held():
+        return publish_own(config, settings)
+
+
+def publish_own(config: RunConfig, settings: Settings) -> RunResult:
+    """Do the work of `publish` in a workspace that is this run's."""
     report = read_report(config, settings)
     outcome = decide_and_publish(config, settings, report)
     if outcome.published is not None:
@@ -179,7 +187,7 @@ def write_card(config: RunConfig, settings: Settings, report: Report) -> Path:
     workspace = settings.workspace
     path = workspace.receipt.with_name(CARD)
     path.parent.mkdir(parents=True, exist_ok=True)
-    manifest = InputsManifest.read(workspace.manifest)
+    manifest = read_own_inputs(workspace, config)
     card = render_card(config, report, manifest, base_cards=base_cards(config, settings))
     path.write_text(card, encoding="utf-8")
     return path

@@ -21,6 +21,7 @@ from finetune_api.workspace import Workspace
 from finetune_trainer import logs
 from finetune_trainer.checkpoints.folder import whole_folder
 from finetune_trainer.data.manifest import InputsManifest
+from finetune_trainer.data.own_inputs import read_own_inputs
 from finetune_trainer.distributed.errors import explain
 from finetune_trainer.distributed.ranks import WRITER, join, leave
 from finetune_trainer.distributed.records import RankRecord, Records
@@ -46,22 +47,26 @@ def train(session: Session) -> RunResult:
     """Train the job's model and leave the best one in the workspace; a training that is done already ends at once."""
     report = read_finished_report(session)
     if report is None:
-        if session.ranks.is_writer:
-            session.fence.take()
-        inputs = InputsManifest.read(session.workspace.manifest)
-        model = load_model(
-            session.spec.model, session.workspace, device=session.ranks.device, seed=session.spec.training.seed
-        )
-        reader = InputReader.of(model, images=session.workspace.images)
-        judge = appoint_judge(session, inputs, model, reader)
-
-        judge.measure_baseline()
-        schedule = fit(session, inputs, model, reader, judge)
-        if judge.best is None or session.tracker.history.evaluated_step != schedule.total_steps:
-            judge.measure(schedule.total_steps)
-        save_result(session, judge)
-        report = write_report(session, inputs, model, judge, schedule)
+        inputs = read_own_inputs(session.workspace, session.config)
+        with session.fence.held() if session.ranks.is_writer else contextlib.nullcontext():
+            report = train_anew(session, inputs)
     return result_of(report, session.tracker.read())
+
+
+def train_anew(session: Session, inputs: InputsManifest) -> Report:
+    """Train, from the newest checkpoint if there is one, and return the report."""
+    model = load_model(
+        session.spec.model, session.workspace, device=session.ranks.device, seed=session.spec.training.seed
+    )
+    reader = InputReader.of(model, images=session.workspace.images)
+    judge = appoint_judge(session, inputs, model, reader)
+
+    judge.measure_baseline()
+    schedule = fit(session, inputs, model, reader, judge)
+    if judge.best is None or session.tracker.history.evaluated_step != schedule.total_steps:
+        judge.measure(schedule.total_steps)
+    save_result(session, judge)
+    return write_report(session, inputs, model, judge, schedule)
 
 
 def read_finished_report(session: Session) -> Report | None:

@@ -7,6 +7,7 @@ from typing import Any
 from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_api.types import GROUP, KIND, VERSION, FinetuneJob, ObjectMeta
+from finetune_api.workspace import CLAIM_FOLDERS
 
 # The longest name is a rank's host name: BASE-HASH-train-NNNN-III, and a host name ends at 63 characters.
 BASE_LENGTH = 36
@@ -37,8 +38,11 @@ def own_workspace(job: FinetuneJob) -> str:
 
 
 def folder(job: FinetuneJob) -> str:
-    """Return the job's folder of the claim; empty: all of it."""
-    return job.spec.storage.sub_path or ""
+    """Return the job's folder of the claim; empty: all of it. A claim of the user's may be shared by many jobs."""
+    storage = job.spec.storage
+    if storage.existing_claim is None or storage.sub_path is not None:
+        return storage.sub_path or ""
+    return f"{CLAIM_FOLDERS}/{job.metadata.namespace}/{base(job.metadata)}"
 
 
 def ranks_service(job: FinetuneJob) -> str:

@@ -162,6 +162,8 @@ class Observed:
     """What the API server said when it refused a child for good."""
     obstacle: str = ""
     """Why a child could not be made just now, as a quota, a policy or a name that is taken."""
+    workspace_holder: str = ""
+    """Name of another job that has this one's folder of an existing claim now, while this one has not begun."""
     is_cleared: bool = False
     """Whether this operator, when it last removed things, found none of them left."""
     progress_written_at: datetime | None = None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from finetune_api.contract import Role
-from finetune_api.reasons import Reason
+from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.prepare_job import build_prepare_job
@@ -15,9 +15,10 @@ from finetune_operator.core.evidence import results
 from finetune_operator.core.gang import train_jobs
 from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
-from finetune_operator.core.phases import suspended, update_conditions
+from finetune_operator.core.phases import enter, suspended, update_conditions
 from finetune_operator.core.waiting import PATIENCE_SECONDS
 
+HELD_SECONDS = 15.0
 PREPARE = HubJob(
     phase=Phase.PREPARING,
     reason=Reason.PREPARING,
@@ -56,11 +57,23 @@ def _findings(situation: Situation, job: JobView) -> list[Finding]:
 def _start(status: FinetuneJobStatus, situation: Situation, old: JobView | None) -> Decision:
     if situation.job.spec.suspend:
         return Decision(status=suspended(status, situation))
+    if holder := situation.observed.workspace_holder:
+        return Decision(status=_waiting_for(holder, status, situation), requeue_after=HELD_SECONDS)
     decision = start(PREPARE, status, situation, old=old)
     if old is not None:
         return decision
     first_gang = build_train_job(situation.job, attempt=1, platform=situation.platform)
     return replace(decision, rehearse=(first_gang,), apply=_children(situation))
+
+
+def _waiting_for(holder: str, status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
+    """Return the status of a job whose folder is another one's for now; two would destroy each other's work."""
+    storage = situation.job.spec.storage
+    message = (
+        f"folder {storage.sub_path} of volume claim {storage.existing_claim} is used by FinetuneJob {holder}; this job "
+        f"begins when that one has ended. {GUIDANCE[Reason.WORKSPACE_IN_USE].next_step}"
+    )
+    return enter(status, situation, Phase.PENDING, Reason.WORKSPACE_IN_USE, message)
 
 
 def _children(situation: Situation) -> tuple[Manifest, ...]:

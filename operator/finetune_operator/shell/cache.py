@@ -14,6 +14,7 @@ from finetune_operator.core import listening, names
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.observed import JobView, Observed, PodView, ProgressReport, Refusal, Trouble
 from finetune_operator.core.phases import FINISHED
+from finetune_operator.core.sharing import Claimant, find_holder
 from finetune_operator.core.views import job_view, labelled_uid, pod_view, reduce_view
 from finetune_operator.core.waiting import StartProblem, start_problem
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, Kind
@@ -38,6 +39,8 @@ class Record:
     attempt: int
     names: str
     """What the names of all its children begin with."""
+    shared_folder: str
+    """Claim and folder, if it names a folder of an existing claim; others may, too."""
     text: bytes
 
     @property
@@ -255,9 +258,21 @@ class Cache:
             refusals=tuple(family.refusals.values()),
             rejection=family.rejection,
             obstacle=family.obstacle,
+            workspace_holder=self._workspace_holder(family),
             is_cleared=family.is_cleared,
             progress_written_at=family.progress_written_at,
         )
+
+    def _workspace_holder(self, family: Family) -> str:
+        job = family.job
+        if job is None or not job.shared_folder:
+            return ""
+        others = [
+            _claimant(other, other.job)
+            for other in self._families.values()
+            if other is not family and other.job is not None and _is_shared(other.job, job)
+        ]
+        return find_holder(_claimant(family, job), others)
 
     def targets(self) -> list[Target]:
         """Return every rank 0 that trains now."""
@@ -339,6 +354,7 @@ def _record(manifest: Manifest, version: int) -> Record:
         phase=str(status.get("phase") or ""),
         attempt=int(status.get("attempt") or 0),
         names=names.base(ObjectMeta.model_validate(metadata)),
+        shared_folder=_shared_folder(manifest),
         text=json.dumps({**manifest, "metadata": metadata}, separators=(",", ":")).encode(),
     )
 
@@ -350,6 +366,31 @@ def _forget_details(family: Family) -> None:
     family.refusals.clear()
     for view in list(family.children.values()):
         family.keep(view)
+
+
+def _is_shared(one: Record, other: Record) -> bool:
+    return (one.namespace, one.shared_folder) == (other.namespace, other.shared_folder)
+
+
+def _shared_folder(manifest: Manifest) -> str:
+    """Return claim and folder, if the manifest names a folder of an existing claim."""
+    storage = (manifest.get("spec") or {}).get("storage") or {}
+    claim, folder = storage.get("existingClaim"), storage.get("subPath")
+    return f"{claim}/{folder}" if claim and folder else ""
+
+
+def _claimant(family: Family, job: Record) -> Claimant:
+    metadata, children = job.manifest()["metadata"], family.own_children()
+    has_pods = any(isinstance(view, PodView) and not view.is_terminal for view in children)
+    has_jobs = any(isinstance(view, JobView) for view in children)
+    has_begun = has_jobs or job.phase not in ("", Phase.PENDING, Phase.SUSPENDED)
+    return Claimant(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=metadata.get("creationTimestamp", ""),
+        is_at_work=has_pods or (has_begun and not job.is_finished),
+        is_waiting=not has_begun,
+    )
 
 
 def _leaders(family: Family, attempt: int) -> list[PodView]:

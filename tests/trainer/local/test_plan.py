@@ -1,5 +1,6 @@
 """What a local run makes of a manifest and of this machine."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
+from finetune_trainer.checkpoints.fence import Fence
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.local.checking import Job, check
 from finetune_trainer.local.devices import Devices, choose_devices
@@ -219,7 +221,8 @@ def test_publishing_without_a_token_is_refused_before_anything_is_fetched(
 def test_each_run_is_a_later_attempt(tmp_path: Path) -> None:
     begun = plan(tmp_path, job())
     before = next_attempt(begun)
-    begun.workspace.train.mkdir()
-    begun.workspace.attempt.write_text("3\n")
+    with Fence.of(begun.workspace, begun.config, attempt=3).held():
+        after = next_attempt(begun)
 
-    assert (before, next_attempt(begun)) == (1, 4)
+    other = replace(begun, config=begun.config.model_copy(update={"spec": job(training={"seed": 7}).spec}))
+    assert (before, after, next_attempt(other)) == (1, 4, 1)

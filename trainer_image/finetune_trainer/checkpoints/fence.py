@@ -1,40 +1,172 @@
-"""Which gang may write. One that is cut off with its node may live on, and must not touch its successor's files."""
+"""Whose workspace it is: which run, and which gang of it, may write.
 
+A gang that is cut off with its node may live on, and must not touch its successor's files. Two jobs may be given one
+folder of one claim: the second is refused while the first writes, and what an ended one left is set aside, not removed.
+"""
+
+import contextlib
+import fcntl
+import itertools
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from finetune_api.reasons import Reason
+from pydantic import ValidationError
+
+from finetune_api.base import Contract
+from finetune_api.contract import RunConfig
+from finetune_api.reasons import GUIDANCE, Reason
+from finetune_api.workspace import Workspace
 from finetune_trainer.failures import RunFailure
+
+logger = logging.getLogger(__name__)
+
+
+class Owner(Contract):
+    """The run that a workspace belongs to."""
+
+    run: str
+    """What is trained, as a hash."""
+    namespace: str
+    name: str
+    uid: str
+    attempt: int = 0
+    """The gang that may write; 0 before the first."""
+
+    def is_same_job(self, other: "Owner") -> bool:
+        """Tell whether it is the same run of the same job, whatever the gang."""
+        return (self.run, self.uid) == (other.run, other.uid)
+
+    def __str__(self) -> str:
+        return f"FinetuneJob {self.namespace}/{self.name} (run {self.run})"
+
+
+def read_owner(workspace: Workspace) -> Owner | None:
+    """Return whose workspace it is, or None if nobody has had it."""
+    try:
+        return Owner.model_validate_json(workspace.owner.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 @dataclass(frozen=True)
 class Fence:
-    """The number of the gang that may write, in a file of the workspace."""
+    """One run's, and one gang's, hold on a workspace."""
 
-    path: Path
-    attempt: int
+    workspace: Workspace
+    me: Owner
 
-    def take(self) -> None:
-        """Claim the workspace for this attempt; raises RunFailure if a newer one has it."""
-        if self._owner() > self.attempt:
-            raise self._taken_over()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(f"{self.attempt}\n", encoding="ascii")
-        temporary.rename(self.path)
+    @classmethod
+    def of(cls, workspace: Workspace, config: RunConfig, *, attempt: int = 0) -> "Fence":
+        """Return the fence of a run; outside training there is no attempt."""
+        job = config.job
+        me = Owner(run=config.spec_hash, namespace=job.namespace, name=job.name, uid=job.uid, attempt=attempt)
+        return cls(workspace, me)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the workspace while inside.
+
+        Raises:
+            RunFailure: WorkspaceInUse while a process of another run is inside, PeerLost once a newer gang of this run
+                was.
+
+        """
+        self.workspace.root.mkdir(parents=True, exist_ok=True)
+        with self.workspace.lock.open("a+b") as lock:  # the lock goes with the file, however this process ends
+            theirs = read_owner(self.workspace)
+            if theirs is not None and theirs.is_same_job(self.me):
+                self._go_on(lock, theirs)
+            else:
+                self._take_over(lock, theirs)
+            self._bring_back()
+            yield
 
     def check(self) -> None:
-        """Raise RunFailure unless this attempt still has the workspace; call right before anything becomes visible."""
-        if self._owner() != self.attempt:
-            raise self._taken_over()
+        """Raise RunFailure unless this gang still has the workspace; call right before anything becomes visible."""
+        owner = read_owner(self.workspace)
+        if owner is not None and not owner.is_same_job(self.me):
+            raise in_use(owner)
+        if owner is None or owner.attempt != self.me.attempt:
+            raise self._overtaken(0 if owner is None else owner.attempt)
 
-    def _owner(self) -> int:
-        try:
-            return int(self.path.read_text(encoding="ascii"))
-        except FileNotFoundError:
-            return 0
+    def _go_on(self, lock: IO[bytes], before: Owner) -> None:
+        if 0 < self.me.attempt < before.attempt:
+            raise self._overtaken(before.attempt)
+        if not _has_locked(lock, fcntl.LOCK_SH):
+            raise in_use(before)
+        self._write(attempt=self.me.attempt or before.attempt)
 
-    def _taken_over(self) -> RunFailure:
-        return RunFailure(
-            Reason.PEER_LOST, f"attempt {self._owner()} writes to the workspace now; attempt {self.attempt} ends"
-        )
+    def _take_over(self, lock: IO[bytes], theirs: Owner | None) -> None:
+        """Make the workspace this run's, unless a process of another one is inside now."""
+        if not _has_locked(lock, fcntl.LOCK_EX):
+            raise in_use(read_owner(self.workspace) or theirs)
+        theirs = read_owner(self.workspace)  # whoever was faster than us has left meanwhile
+        if theirs is not None and theirs.run != self.me.run:
+            self._set_aside(theirs)
+        self._write(attempt=self.me.attempt)
+        if not _has_locked(lock, fcntl.LOCK_SH):
+            raise in_use(read_owner(self.workspace))
+
+    def _set_aside(self, theirs: Owner) -> None:
+        """Move what another run has made out of the way. Whoever is killed on the way does the rest the next time."""
+        aside = self.workspace.earlier(theirs.run)
+        for folder in self.workspace.made:
+            if folder.exists():
+                aside.mkdir(parents=True, exist_ok=True)
+                folder.rename(_free_name(aside / folder.name))
+        if aside.exists():
+            (aside / self.workspace.owner.name).write_text(theirs.model_dump_json(by_alias=True), encoding="utf-8")
+            logger.warning("an earlier run was set aside", extra={"run": str(theirs), "folder": str(aside)})
+
+    def _bring_back(self) -> None:
+        """Go on with what this very run had made before another one came in between."""
+        for folder in self.workspace.made:
+            kept = self.workspace.earlier(self.me.run) / folder.name
+            if kept.exists() and not folder.exists():
+                kept.rename(folder)
+
+    def _write(self, *, attempt: int) -> None:
+        temporary = self.workspace.owner.with_suffix(".tmp")
+        owner = self.me.model_copy(update={"attempt": attempt})
+        temporary.write_text(owner.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
+        temporary.rename(self.workspace.owner)
+
+    def _overtaken(self, attempt: int) -> RunFailure:
+        text = f"attempt {attempt} writes to the workspace now; attempt {self.me.attempt} ends"
+        return RunFailure(Reason.PEER_LOST, text)
+
+
+def in_use(owner: Owner | None) -> RunFailure:
+    """Return the failure of a run whose workspace is another one's."""
+    who = owner or "another process"
+    next_step = GUIDANCE[Reason.WORKSPACE_IN_USE].next_step
+    return RunFailure(Reason.WORKSPACE_IN_USE, f"the workspace is used by {who}. {next_step}")
+
+
+def earlier_runs(workspace: Workspace) -> list[str]:
+    """Return what people should know of runs that were set aside in this workspace."""
+    aside = sorted(path for path in workspace.earlier("").glob("*") if path.is_dir())
+    return [
+        f"the folder also holds an earlier run, set aside in {path.relative_to(workspace.root)}; it takes room until "
+        "somebody removes it"
+        for path in aside
+    ]
+
+
+def _free_name(path: Path) -> Path:
+    names = itertools.chain([path], (path.with_name(f"{path.name}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not name.exists())
+
+
+def _has_locked(lock: IO[bytes], kind: int) -> bool:
+    """Tell whether the lock was got; a file system without locks has the owner's file alone to go by."""
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        logger.warning("the workspace cannot be locked", extra={"error": error.strerror})
+    return True

@@ -63,10 +63,11 @@ class CheckpointStore:
         return None
 
     def _superseded(self) -> list[Path]:
-        """Return what no resume needs: checkpoints of another spec, whatever their step, and old ones of this."""
+        """Return what no resume needs: old and damaged checkpoints. Those of another spec are somebody else's."""
         manifests = {path: read_manifest(path) for path in self._paths()}
         own = [path for path, manifest in manifests.items() if manifest and manifest.spec_hash == self.spec_hash]
-        return [path for path in manifests if path not in own[: self.keep]]
+        damaged = [path for path, manifest in manifests.items() if manifest is None]
+        return [*own[self.keep :], *damaged]
 
     def _problem(self, path: Path, manifest: CheckpointManifest | None) -> str | None:
         if manifest is None:

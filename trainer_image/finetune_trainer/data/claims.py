@@ -7,6 +7,7 @@ from pathlib import Path
 
 from finetune_api.reasons import Reason
 from finetune_api.sources import ClaimSource
+from finetune_api.workspace import CLAIM_FOLDERS
 from finetune_trainer.data.hashes import sha256_of
 from finetune_trainer.failures import RunFailure
 
@@ -27,7 +28,10 @@ def find_claim_folder(source: ClaimSource, *, mounts: Path, missing: Reason) -> 
 
 def list_files(folder: Path, *, mount: Path, missing: Reason) -> list[str]:
     """Return the paths of all files below `folder`; refuses links that lead out of the claim."""
-    paths = [path for path in _walk(folder) if path.is_file()]
+    own = mount.resolve() / CLAIM_FOLDERS  # workspaces of jobs that train on this claim, and no part of its content
+    is_inside = folder.is_relative_to(own)
+    found = _walk(folder) if is_inside else (path for path in _walk(folder) if not path.is_relative_to(own))
+    paths = [path for path in found if path.is_file()]
     for path in paths:
         _check_inside(path.resolve(), mount, missing)
     return sorted(path.relative_to(folder).as_posix() for path in paths)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from finetune_api import keys
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
+from finetune_trainer.checkpoints.fence import read_owner
 from finetune_trainer.local.plan import Plan
 from finetune_trainer.local.tokens import token_file
 from finetune_trainer.token_variables import TOKEN_VARIABLES
@@ -96,11 +97,9 @@ def role_wiring(plan: Plan, *, attempt: int, port: int, ended: Path) -> dict[str
 
 
 def next_attempt(plan: Plan) -> int:
-    """Return a number above that of every gang that wrote to the workspace."""
-    try:
-        return int(plan.workspace.attempt.read_text(encoding="ascii")) + 1
-    except FileNotFoundError:
-        return 1
+    """Return a number above that of every gang of this run that wrote to the workspace."""
+    owner = read_owner(plan.workspace)
+    return owner.attempt + 1 if owner is not None and owner.run == plan.config.spec_hash else 1
 
 
 def free_port() -> int:

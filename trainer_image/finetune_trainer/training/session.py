@@ -31,8 +31,8 @@ class Session:
 
     @property
     def fence(self) -> Fence:
-        """Return the guard against an older gang's writes."""
-        return Fence(self.workspace.attempt, attempt=self.attempt)
+        """Return the guard against writes of an older gang and of another run."""
+        return Fence.of(self.workspace, self.config, attempt=self.attempt)
 
     @property
     def best(self) -> BestModel:

@@ -107,6 +107,16 @@ def workspace_mount(job: FinetuneJob) -> dict[str, Any]:
     return mount
 
 
+def workspace_path(job: FinetuneJob) -> str:
+    """Return where the job's folder is seen.
+
+    One that nobody has named is made by the trainer: where a kubelet makes a subPath it belongs to root, and on a file
+    server that trusts no root it cannot be made at all.
+    """
+    is_named = job.spec.storage.existing_claim is None or job.spec.storage.sub_path is not None
+    return workspace.WORKSPACE if is_named else f"{workspace.WORKSPACE}/{names.folder(job)}"
+
+
 def token_volume(name: str, secret: SecretKey, path: str) -> dict[str, Any]:
     """Return a volume with one token as one file; the kubelet reads the Secret, the operator never does."""
     items = [{"key": secret.key, "path": path.rpartition("/")[2]}]

@@ -26,7 +26,7 @@ def build_prepare_job(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]
 
 
 def _prepare_container(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
-    env = {keys.ENV_WORKSPACE: workspace.WORKSPACE, keys.ENV_CLAIM_SOURCES: workspace.CLAIM_SOURCES}
+    env = {keys.ENV_WORKSPACE: pod.workspace_path(job), keys.ENV_CLAIM_SOURCES: workspace.CLAIM_SOURCES}
     mounts = [pod.workspace_mount(job)]
     if job.spec.hub.token_secret is not None:
         env[keys.ENV_READ_TOKEN_FILE] = workspace.READ_TOKEN

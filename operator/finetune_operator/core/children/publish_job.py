@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from finetune_api import keys, workspace
+from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_api.types import FinetuneJob, Publish
 from finetune_operator.core import names
@@ -16,7 +16,7 @@ BACKOFF_LIMIT = 24
 def build_publish_job(job: FinetuneJob, publish: Publish, *, platform: Platform) -> dict[str, Any]:
     """Return the publish Job; a repeated pod finds its own commit by the tag and makes no second one."""
     container = hub_job.writing_container(
-        job, Role.PUBLISH, platform=platform, env={keys.ENV_WORKSPACE: workspace.WORKSPACE}
+        job, Role.PUBLISH, platform=platform, env={keys.ENV_WORKSPACE: pod.workspace_path(job)}
     )
     container["volumeMounts"].append(pod.workspace_mount(job))
     spec = hub_job.hub_pod_spec(job, platform=platform)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from finetune_api import keys, workspace
+from finetune_api import keys
 from finetune_api.contract import Role, RunConfig
 from finetune_api.quantities import parse_quantity
 from finetune_api.types import FinetuneJob
@@ -74,7 +74,8 @@ def _shared_memory(job: FinetuneJob) -> dict[str, Any]:
 
 
 def _train_container(job: FinetuneJob, *, config: RunConfig, attempt: int, platform: Platform) -> dict[str, Any]:
-    env = {**_environment(config, attempt=attempt), **_rendezvous(job, config=config, attempt=attempt)}
+    own = {keys.ENV_WORKSPACE: pod.workspace_path(job)}
+    env = {**own, **_environment(config, attempt=attempt), **_rendezvous(job, config=config, attempt=attempt)}
     container = pod.container(job, Role.TRAIN.value, platform=platform, env=env)
     container["env"].append(_node_rank())
     container["ports"] = [
@@ -92,7 +93,6 @@ def _train_container(job: FinetuneJob, *, config: RunConfig, attempt: int, platf
 def _environment(config: RunConfig, *, attempt: int) -> dict[str, str]:
     threads = int(parse_quantity(config.spec.resources.requests.cpu)) // config.processes_per_node
     return {
-        keys.ENV_WORKSPACE: workspace.WORKSPACE,
         keys.ENV_ATTEMPT: str(attempt),
         keys.ENV_TELEMETRY_PORT: str(keys.TELEMETRY_PORT),
         "HF_HUB_OFFLINE": "1",

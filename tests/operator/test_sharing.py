@@ -1,0 +1,111 @@
+"""One folder of one claim, and several jobs that were given it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune_api.contract import Role
+from finetune_api.reasons import Reason
+from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core.observed import Observed
+from finetune_operator.core.sharing import Claimant, find_holder
+from finetune_operator.shell.cache import Cache
+from finetune_operator.shell.kinds import FINETUNE_JOB, POD
+from tests.operator.given import T0, a_job, at, condition, kinds, look, manifest, raw_pod, with_status
+
+SHARED = {"existingClaim": "models", "subPath": "team/qwen"}
+CLAIMANTS = st.lists(
+    st.builds(
+        Claimant,
+        name=st.just("a job"),
+        uid=st.uuids().map(str),
+        created_at=st.sampled_from(["2030-01-01T00:00:00Z", "2030-01-02T00:00:00Z"]),
+        is_at_work=st.sampled_from([False]),
+        is_waiting=st.sampled_from([True]),
+    ),
+    min_size=1,
+    unique_by=lambda one: one.uid,
+)
+
+
+def job_named(name: str, *, day: int, phase: Phase | None = None, storage: dict[str, str] = SHARED) -> dict[str, Any]:
+    found = manifest(name, status=FinetuneJobStatus(phase=phase), storage=storage)
+    found["metadata"] |= {"uid": f"uid-{name}", "creationTimestamp": f"2030-01-0{day}T00:00:00Z"}
+    return found
+
+
+def holder(*others: dict[str, Any], storage: dict[str, str] = SHARED) -> str:
+    """Return who has the folder of job b, made on the second day and not begun."""
+    cache = Cache(now=lambda: T0)
+    for found in (job_named("b", day=2, storage=storage), *others):
+        cache.put(FINETUNE_JOB, found)
+    return cache.observe("uid-b").workspace_holder
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.QUEUED, Phase.TRAINING, Phase.RESTARTING, Phase.PUBLISHING])
+def test_a_job_that_is_at_work_has_the_folder_whoever_is_older(phase: Phase) -> None:
+    assert holder(job_named("c", day=3, phase=phase)) == "c"
+
+
+def test_of_two_jobs_that_have_not_begun_the_older_one_begins() -> None:
+    assert (holder(job_named("a", day=1)), holder(job_named("c", day=3))) == ("a", "")
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED])
+def test_an_ended_job_has_left_its_folder_once_its_pods_have_ended(phase: Phase) -> None:
+    cache = Cache(now=lambda: T0)
+    for found in (job_named("a", day=1, phase=phase), job_named("b", day=2)):
+        cache.put(FINETUNE_JOB, found)
+    pod = raw_pod(Role.TRAIN, attempt=1)
+    pod["metadata"]["labels"]["finetune.dev/job-uid"] = "uid-a"
+
+    before = cache.observe("uid-b").workspace_holder
+    cache.put(POD, pod)
+    meanwhile = cache.observe("uid-b").workspace_holder
+
+    assert (before, meanwhile) == ("", "a")
+
+
+@pytest.mark.parametrize(
+    "storage", [{"existingClaim": "other", "subPath": "team/qwen"}, {"existingClaim": "models"}, {}]
+)
+def test_other_folders_are_nobodys_business(storage: dict[str, str]) -> None:
+    running = job_named("a", day=1, phase=Phase.TRAINING)
+    running["spec"]["storage"] = storage
+
+    assert holder(running) == ""
+
+
+def test_two_jobs_on_one_claim_that_name_no_folder_run_side_by_side() -> None:
+    bare = {"existingClaim": "models"}
+
+    assert holder(job_named("a", day=1, phase=Phase.TRAINING, storage=bare), storage=bare) == ""
+
+
+@given(CLAIMANTS)
+def test_exactly_one_of_many_that_wait_may_begin(waiting: list[Claimant]) -> None:
+    free = [one for one in waiting if not find_holder(one, [other for other in waiting if other is not one])]
+
+    assert len(free) == 1
+
+
+def test_a_job_whose_folder_is_taken_waits_and_says_for_whom_and_then_begins() -> None:
+    job = a_job(storage=SHARED)
+    taken = Observed(workspace_holder="other")
+
+    first = look(job, taken)
+    again = look(with_status(job, first.status), taken, now=at(600))
+    free = look(with_status(job, first.status), now=at(700))
+
+    words = condition(first.status, ConditionType.SUCCEEDED)
+    assert (first.status.phase, first.apply, first.rehearse) == (Phase.PENDING, (), ())
+    assert words.reason == Reason.WORKSPACE_IN_USE
+    assert words.message.startswith(
+        "folder team/qwen of volume claim models is used by FinetuneJob other; this job begins"
+    )
+    assert [(event.kind, event.reason) for event in first.events] == [("Warning", "WorkspaceInUse")]
+    assert (again.status, again.events, again.requeue_after) == (first.status, (), 15)
+    assert free.status.phase == Phase.PREPARING
+    assert kinds(free)
