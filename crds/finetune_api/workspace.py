@@ -45,9 +45,9 @@ class Workspace:
     root: Path
 
     @classmethod
-    def on_volume(cls, sub_path: str | None) -> "Workspace":
+    def on_volume(cls, folder: str) -> "Workspace":
         """Return the workspace with paths as they are on the volume, not in a container."""
-        return cls(Path(sub_path or ""))
+        return cls(Path(folder))
 
     @property
     def inputs(self) -> Path:

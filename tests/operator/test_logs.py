@@ -8,7 +8,19 @@ from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType
 from finetune_operator.core.observed import ContainerView, Observed, PodView, Termination
-from tests.operator.given import a_child, a_job, a_pod, a_report, a_result, at, condition, ended, look, while_training
+from tests.operator.given import (
+    BASE,
+    a_child,
+    a_job,
+    a_pod,
+    a_report,
+    a_result,
+    at,
+    condition,
+    ended,
+    look,
+    while_training,
+)
 
 FOUR_EACH = {"resources": {"nodes": 2, "accelerator": {"perNode": 4}}}
 CLAIM = "claim qwen-666ff6cc-workspace"
@@ -37,6 +49,11 @@ def told_of_gang(*pods: PodView, **spec: Any) -> str:  # noqa: ANN401 - fields o
             failed(0, 137),
             {"storage": {"existingClaim": "shared", "subPath": "jobs/7", "accessMode": "ReadWriteMany"}},
             "jobs/7/logs/attempt-1/rank-0.log on claim shared",
+        ),
+        (
+            failed(0, 137),
+            {"storage": {"existingClaim": "shared"}},
+            f".finetune/search/{BASE}/logs/attempt-1/rank-0.log on claim shared",
         ),
     ],
 )

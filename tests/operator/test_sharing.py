@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_api.types import FinetuneJob
+from finetune_operator.core import names
 from finetune_operator.core.observed import Observed
 from finetune_operator.core.sharing import Claimant, find_holder
 from finetune_operator.shell.cache import Cache
@@ -59,7 +62,8 @@ def test_an_ended_job_has_left_its_folder_once_its_pods_have_ended(phase: Phase)
     for found in (job_named("a", day=1, phase=phase), job_named("b", day=2)):
         cache.put(FINETUNE_JOB, found)
     pod = raw_pod(Role.TRAIN, attempt=1)
-    pod["metadata"]["labels"]["finetune.dev/job-uid"] = "uid-a"
+    pod["metadata"]["labels"][keys.LABEL_JOB_UID] = "uid-a"
+    pod["metadata"]["name"] = names.train_job(FinetuneJob.model_validate(job_named("a", day=1)), 1) + "-0-abcde"
 
     before = cache.observe("uid-b").workspace_holder
     cache.put(POD, pod)

@@ -13,7 +13,7 @@ def with_log(failure: Failure, job: FinetuneJob, *, role: Role, attempt: int = 0
     """Return the failure with the place of its log in the message; as it is if its container said nothing."""
     if failure.node_rank is None:
         return failure
-    workspace = Workspace.on_volume(job.spec.storage.sub_path)
+    workspace = Workspace.on_volume(names.folder(job))
     first_rank = failure.node_rank * max(1, job.spec.resources.accelerator.per_node)
     rank = first_rank if failure.rank is None else failure.rank
     log = workspace.rank_log(attempt, rank) if role is Role.TRAIN else workspace.role_log(role)
