@@ -1,14 +1,16 @@
 """publish at a Hub whose answers are not true: what ends as published was read back, whatever was answered."""
 
+import json
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from finetune_api.contract import RunResult
+from finetune_api.contract import JobIdentity, RunResult
 from finetune_api.reasons import Reason
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub import commit as hub_commit
@@ -126,6 +128,45 @@ def test_another_model_under_the_tag_of_this_run_is_not_what_was_published(run: 
     assert_published(result, run, hub)
     assert result.published is not None
     assert hub.commits(REPOSITORY)["tags"] == {tag_of(run): result.published.commit}
+
+
+def test_the_same_weights_of_another_run_are_not_published_by_this_one(run: Run, hub: RunningHub) -> None:
+    other = replace(run, config=run.config.model_copy(update={"job": JobIdentity(namespace="a", name="b", uid="c")}))
+    write_manifest(other, {})
+    write_report(other, scores())
+    before = publish(other.config, other.settings).published
+    assert before is not None
+    connect(hub.endpoint, token=hub.write_token).create_tag(REPOSITORY, tag=tag_of(run), revision=before.commit)
+    write_manifest(run, {})
+    write_report(run, scores())
+
+    result = publish(run.config, run.settings)
+
+    assert_published(result, run, hub)
+    assert result.published is not None
+    assert result.published.commit != before.commit
+    assert hub.commits(REPOSITORY)["tags"] == {tag_of(other): before.commit, tag_of(run): result.published.commit}
+
+
+def test_a_commit_that_is_not_there_is_not_believed_even_with_a_log_and_all_files(run: Run, hub: RunningHub) -> None:
+    published = publish(run.config, run.settings).published
+    assert published is not None
+    path = f"{hub.endpoint}/api/models/{REPOSITORY}"
+    answers = {what: get(f"{path}/{what}/{published.commit}?recursive=true", hub) for what in ("tree", "commits")}
+    answers["commits"][0]["id"] = NOWHERE
+    hub.fail({"claim": {"id": REPOSITORY, "sha": NOWHERE}}, path="/revision/finetunejob-", times=None)
+    for what, answer in answers.items():
+        hub.fail({"claim": answer}, path=f"/{what}/{NOWHERE}", times=None)
+
+    result = publish(run.config, run.settings)
+
+    assert_published(result, run, hub)
+
+
+def get(url: str, hub: RunningHub) -> Any:  # noqa: ANN401 - JSON
+    """Return what the Hub answers to its owner."""
+    with urlopen(Request(url, headers={"Authorization": f"Bearer {hub.write_token}"}), timeout=30) as answer:
+        return json.load(answer)
 
 
 @pytest.mark.parametrize("oid", ["", None, "main", NOWHERE, "theirs"])
@@ -320,3 +361,13 @@ def test_a_whoami_that_says_little_is_no_reason_to_stop(run: Run, hub: RunningHu
     result = preflight(run.config, run.settings)
 
     assert (result.reason, result.warnings) == (Reason.VALIDATED, [])
+
+
+def test_a_private_repository_that_the_hub_shows_to_everybody_is_told(run: Run, hub: RunningHub) -> None:
+    hub.fail({"amend": {"private": False}}, method="GET", path="/models/demo/finetuned$", skip=1)
+
+    result = preflight(run.config, run.settings)
+
+    assert result.warnings == [
+        "publish.private is true, and the Hub shows demo/finetuned to everybody; make it private there, or delete it"
+    ]

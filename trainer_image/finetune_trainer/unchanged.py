@@ -80,6 +80,6 @@ def _content(tensor: "torch.Tensor", dtype: "torch.dtype") -> bytes:
     for block in torch.split(tensor.detach().reshape(-1), _BLOCK):
         numbers = block.to(dtype)
         if dtype.is_floating_point and dtype.itemsize > 1:
-            numbers = torch.where(numbers == 0, torch.zeros((), dtype=dtype), numbers)
+            numbers = numbers + 0  # of -0 this makes 0
         digest.update(numbers.contiguous().view(torch.uint8).numpy().tobytes())
     return digest.digest()

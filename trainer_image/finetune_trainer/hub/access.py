@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from huggingface_hub import ModelInfo
 from huggingface_hub.errors import HfHubHTTPError
 
 from finetune_api.reasons import Reason
@@ -67,7 +68,7 @@ def check_repository(api: Api, repository: str, *, private: bool, access: Access
     question which only those who may write are answered and which changes nothing.
     """
     with told_as_failures(f"publish.repository: {repository}"):
-        if not exists(api, repository):
+        if find(api, repository) is None:
             _create(api, repository, private=private, access=access)
             return
         try:
@@ -78,16 +79,15 @@ def check_repository(api: Api, repository: str, *, private: bool, access: Access
             _ask_how_to_upload(api, repository, access)
 
 
-def exists(api: Api, repository: str) -> bool:
-    """Say whether the repository is there for this token."""
+def find(api: Api, repository: str) -> ModelInfo | None:
+    """Return what the Hub says of the repository, None if it is not there for this token."""
     try:
         with understood(f"reading {repository}"):
-            api.repo_info(repository, repo_type="model")
+            return api.model_info(repository)
     except HfHubHTTPError as error:
         if is_missing_repository(error) or lacks_call(error):
-            return False
+            return None
         raise
-    return True
 
 
 def _create(api: Api, repository: str, *, private: bool, access: Access) -> None:
@@ -99,9 +99,13 @@ def _create(api: Api, repository: str, *, private: bool, access: Access) -> None
             access.warnings.append(f"the Hub cannot create repositories: {repository} must be there before publishing")
             return
         raise _forbidden(api, repository, access, error) or error from error
-    if not exists(api, repository):
+    if (made := find(api, repository)) is None:
         message = f"publish.repository: the Hub answered that {repository} was created, and it is not there"
         raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; look at what the Hub's logs say about it")
+    if private and made.private is False:
+        access.warnings.append(
+            f"publish.private is true, and the Hub shows {repository} to everybody; make it private there, or delete it"
+        )
     access.created = True
     _log.info("repository created", extra={"repository": repository, "private": private})
 
