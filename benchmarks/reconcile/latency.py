@@ -1,15 +1,12 @@
-"""What the operator costs on a real cluster: `python -m benchmarks.reconcile [JOBS]`.
+"""From create to the prepare Job, and what the operator writes and takes, job after job.
 
-Creates FinetuneJobs one after another in a namespace whose quota allows no pods, so that only the operator works, and
-prints the time from create to the prepare Job, the operator's memory, and its writes: for a job, and in a quiet minute.
-On the project's own cluster they are counted in the API server's audit log, whatever part of the operator they come
-from; elsewhere in the operator's metrics.
+The namespace has a quota that allows no pods, so that only the operator works. On the project's own cluster writes are
+counted in the API server's audit log, whatever part of the operator they come from; elsewhere in its metrics.
 """
 
 import re
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from urllib.request import urlopen
@@ -23,7 +20,7 @@ from tests.cluster import audit
 from tests.stack import jobs
 from tests.stack.install import RELEASE, SYSTEM_NAMESPACE, install
 from tests.stack.kubectl import Kubectl
-from tests.stack.target import Target, find_target
+from tests.stack.target import Target
 
 NAMESPACE = "finetune-benchmark"
 OPERATOR = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
@@ -33,10 +30,8 @@ PAUSE_SECONDS = 0.5
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
-def main() -> None:
+def run(target: Target, num_jobs: int) -> None:
     """Run the benchmark and print its figures."""
-    num_jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    target = find_target()
     stack = install(target)
     kube = target.kubectl
     kube.delete("namespace", NAMESPACE, namespace=NAMESPACE)
@@ -130,7 +125,3 @@ def _read_metrics(kube: Kubectl) -> str:
 def _writes(text: str) -> float:
     series = re.findall(r"^finetune_operator_api_requests_total\{(.*)\} (\S+)", text, flags=re.MULTILINE)
     return sum(float(value) for labels, value in series if any(f'"{verb}"' in labels for verb in WRITES))
-
-
-if __name__ == "__main__":
-    main()
