@@ -141,11 +141,11 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     },
     "all rows held out": (
         {"data__train__0__holdOut": "100%"},
-        'spec.data.train[0].holdOut: Invalid value: "100%": holdOut must be a number of rows (at least 1) or a share',
+        'spec.data.train[0].holdOut: Invalid value: "100%": spec.data.train[0].holdOut in body should match',
     ),
     "no rows held out": (
         {"data__train__0__holdOut": 0},
-        "spec.data.train[0].holdOut: Invalid value: 0: holdOut must be a number of rows (at least 1) or a share",
+        "spec.data.train[0].holdOut: Invalid value: 0: spec.data.train[0].holdOut in body should be greater",
     ),
     "a long name of a set that holds out": (
         {"data__train__0__holdOut": "5%", "data__train__0__name": "n" * 55},
