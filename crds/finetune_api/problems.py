@@ -1,5 +1,6 @@
 """What is wrong with a manifest, all of it at once, each with its field path, value, cause and fix."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,14 @@ def _schema_problem(entry: Any) -> Problem:  # noqa: ANN401 - pydantic's own err
 
 def check_spec(spec: FinetuneJobSpec) -> list[Problem]:
     """Return what the schema cannot state; empty if all is well."""
-    return [*_check_names(spec), *_check_splits(spec), *_check_memory(spec), *_check_columns(spec), *check_sense(spec)]
+    return [
+        *_check_names(spec),
+        *_check_splits(spec),
+        *_check_amounts(spec),
+        *_check_memory(spec),
+        *_check_columns(spec),
+        *check_sense(spec),
+    ]
 
 
 def _check_names(spec: FinetuneJobSpec) -> Iterator[Problem]:
@@ -67,6 +75,22 @@ def _check_splits(spec: FinetuneJobSpec) -> Iterator[Problem]:
         found[f"{path}.tables.relevantDocuments"] = tables.relevant_documents.split
     for path, split in found.items():
         yield from check_split(f"{path}.split", split)
+
+
+def _check_amounts(spec: FinetuneJobSpec) -> Iterator[Problem]:
+    """Yield amounts with which nothing works, most likely for want of the unit that was meant."""
+    requests = spec.resources.requests
+    for path, amount, (least, most), unit in (
+        ("spec.resources.requests.cpu", requests.cpu, ("50m", "1k"), ""),
+        ("spec.resources.requests.memory", requests.memory, ("128Mi", "64Ti"), "Gi"),
+        ("spec.resources.sharedMemory", spec.resources.shared_memory, ("1Mi", "64Ti"), "Gi"),
+        ("spec.storage.size", spec.storage.size, ("1Mi", "64Pi"), "Gi"),
+    ):
+        if not parse_quantity(least) <= parse_quantity(amount) <= parse_quantity(most):
+            number = re.sub(r"[A-Za-z]+$", "", amount)
+            what = "CPUs" if not unit else "bytes"
+            because = f"{parse_quantity(amount).normalize():f} {what} cannot work, {least} to {most} can"
+            yield Problem(path, amount, because, f"{number}{unit} may be meant")
 
 
 def _check_memory(spec: FinetuneJobSpec) -> Iterator[Problem]:

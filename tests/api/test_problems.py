@@ -46,6 +46,21 @@ def test_what_no_schema_can_state_is_told_at_once(minimal: dict[str, Any]) -> No
     ]
 
 
+def test_amounts_that_cannot_work_are_told_with_the_unit_that_may_be_meant(minimal: dict[str, Any]) -> None:
+    minimal["spec"]["resources"] = {"sharedMemory": "2", "requests": {"memory": "16", "cpu": "4m"}}
+    minimal["spec"]["storage"] = {"size": "50"}
+    job = parse_job(minimal)
+    assert isinstance(job, FinetuneJob)
+
+    assert [str(problem) for problem in check_spec(job.spec)] == [
+        "spec.resources.requests.cpu: '4m' is wrong because 0.004 CPUs cannot work, 50m to 1k can; 4 may be meant",
+        "spec.resources.requests.memory: '16' is wrong because 16 bytes cannot work, 128Mi to 64Ti can; 16Gi may be "
+        "meant",
+        "spec.resources.sharedMemory: '2' is wrong because 2 bytes cannot work, 1Mi to 64Ti can; 2Gi may be meant",
+        "spec.storage.size: '50' is wrong because 50 bytes cannot work, 1Mi to 64Pi can; 50Gi may be meant",
+    ]
+
+
 def test_contents_are_declared_once_and_of_columns_that_have_some(minimal: dict[str, Any]) -> None:
     tables = {"queries": {"split": "test"}, "corpus": {"split": "test", "images": True, "texts": True}}
     tables["relevantDocuments"] = {"split": "test"}

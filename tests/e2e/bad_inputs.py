@@ -30,7 +30,9 @@ def _images() -> list[bytes]:
     images = []
     for index in range(NUM_ROWS):
         buffer = io.BytesIO()
-        Image.new("RGB", (64, 64), (index * 10, 0, 0)).save(buffer, format="PNG")
+        image = Image.new("RGB", (64, 64), (index * 10, 0, 0))
+        image.putpixel((0, 0), (0, 255, 0))  # what is the same all over is no page
+        image.save(buffer, format="PNG")
         images.append(buffer.getvalue() if index >= NUM_BROKEN else buffer.getvalue()[:60])
     return images
 

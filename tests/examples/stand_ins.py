@@ -127,5 +127,7 @@ def color_of(text: str) -> tuple[int, int, int]:
 
 def _png(color: tuple[int, int, int]) -> bytes:
     buffer = io.BytesIO()
-    Picture.new("RGB", (32, 32), color).save(buffer, format="PNG")
+    page = Picture.new("RGB", (32, 32), color)
+    page.putpixel((0, 0), (128, 128, 128))  # what is the same all over is no page
+    page.save(buffer, format="PNG")
     return buffer.getvalue()

@@ -185,11 +185,13 @@ def claim(tmp_path: Path, small_model: Path) -> Path:
 
 
 def png(color: str = "red", *, size: tuple[int, int] = (32, 32)) -> bytes:
-    """Return the bytes of a one-coloured PNG."""
-    from PIL import Image
+    """Return the bytes of a PNG of one colour, with a frame: what is the same all over is no page."""
+    from PIL import Image, ImageOps
 
     buffer = io.BytesIO()
-    Image.new("RGB", size, color).save(buffer, format="PNG")
+    ImageOps.expand(Image.new("RGB", (size[0] - 2, size[1] - 2), color), border=1, fill="gray").save(
+        buffer, format="PNG"
+    )
     return buffer.getvalue()
 
 
@@ -199,7 +201,7 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def write_pages(folder: Path, *, train: list[dict[str, Any]], test: list[dict[str, Any]] | None = None) -> None:
+def write_pages(folder: Path, *, train: list[dict[str, Any]] | None, test: list[dict[str, Any]] | None = None) -> None:
     """Write a dataset of queries and images as parquet; an image is bytes, or None."""
     import datasets
 

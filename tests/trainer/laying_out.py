@@ -36,7 +36,13 @@ def text_run(
     return make_run(model=model, data=data, training={"loss": {"name": loss}})
 
 
-def lay_out(run: Run, *, addresses: Addresses | None = None, miner_of: MinerOf = lambda _: None) -> WrittenInputs:
+def lay_out(
+    run: Run,
+    *,
+    addresses: Addresses | None = None,
+    miner_of: MinerOf = lambda _: None,
+    tokens: tuple[str, ...] = (),
+) -> WrittenInputs:
     """Fetch, open and write the inputs of a run; raises RunFailure as prepare does."""
     scratch = run.workspace.inputs / ".scratch"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -44,7 +50,7 @@ def lay_out(run: Run, *, addresses: Addresses | None = None, miner_of: MinerOf =
     located = locate(spec, run.workspace, connect_sources(run.settings, scratch))
     inputs = open_inputs(spec, located, cache=scratch / "datasets")
     images = ImageStore(run.workspace.images, addresses=addresses, num_threads=2)
-    place = Workplace(images=images, cache=scratch / "datasets")
+    place = Workplace(images=images, cache=scratch / "datasets", tokens=tokens)
     try:
         return write_inputs(spec, inputs, located, run.workspace, place, miner_of=miner_of)
     finally:

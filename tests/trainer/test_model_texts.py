@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from finetune_trainer.model.inputs import InputReader
+from finetune_trainer.model.tokens import media_tokens
 from tests.trainer.model_folders import EMBEDDER, TEXT, VIT, VLM, load, red_page
 from tests.trainer.test_model_paths import ENCODERS, RERANKERS
 
@@ -46,6 +47,28 @@ def test_an_encoder_reads_it_as_text(fields: dict[str, Any], looks: list[str], t
     found, plain = model.encode_query(inputs), model.encode_query(["a plain text"])
     assert np.isfinite(found).all()
     assert found.shape == (len(looks), plain.shape[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        ({"source": EMBEDDER}, ("<|image_pad|>", "<|video_pad|>")),
+        ({"source": VLM}, ("<|image_pad|>", "<|video_pad|>")),
+        ({"source": TEXT}, ()),
+        (ENCODERS["router by modality"], ()),
+        ({"kind": "Reranker", **RERANKERS["language model head"]}, ("<|image_pad|>", "<|video_pad|>")),
+    ],
+    ids=["saved multimodal", "fresh multimodal", "text only", "router by modality", "reranker"],
+)
+def test_the_tokens_of_media_are_those_that_make_the_processor_fail(
+    fields: dict[str, Any], tokens: tuple[str, ...], tmp_path: Path
+) -> None:
+    model = load(tmp_path, **fields)
+
+    assert media_tokens(model) == tokens
+    for token in tokens:
+        with pytest.raises(ValueError, match="tokens in the text but no"):
+            model.preprocess([(f"What is {token}?", "a token") if "kind" in fields else f"What is {token}?"])
 
 
 def test_an_image_cell_is_an_image_beside_such_texts(looks: list[str], tmp_path: Path) -> None:

@@ -75,14 +75,13 @@ def test_names_never_leave_the_dataset(make_run: MakeRun, claim: Path, tmp_path:
     with pytest.raises(RunFailure) as failure:
         lay_out(run)
 
-    missing = "image file missing; paths are relative to the dataset's folder"
     for number, because in enumerate(
         [
             "image path leads out of the dataset",
             "image path leads out of the dataset",
             "image at an address that is not plain https://HOST/PATH",
-            missing,
-            missing,
+            r"image file no\x00file is missing, and paths are relative to the dataset's folder",
+            "image file missing.png is missing, and paths are relative to the dataset's folder",
         ]
     ):
         assert f"row {number}: positive: {because}" in failure.value.message

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -9,7 +10,9 @@ import pytest
 
 from finetune_api.contract import MESSAGE_LIMIT, ExitCode
 from finetune_api.reasons import Reason
+from finetune_api.workspace import Workspace
 from finetune_trainer.data.images import Fault, decode
+from finetune_trainer.data.texts import is_visible
 from finetune_trainer.failures import RunFailure
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
@@ -188,6 +191,80 @@ def test_bad_rows_below_the_ratio_are_left_out_with_a_warning(make_run: MakeRun,
     ]
     assert (written.datasets[0].rows, written.datasets[0].skipped) == (199, 1)
     assert "q7" not in {row["query"] for row in read(run.workspace.train_table("qa"))}
+
+
+INVISIBLE = ["", " ", "\n", "\u200b\u200b", "\ufeff", "\u00ad", "\0\0", "\u3164", "\u2800", "\ufe0f", "\u202e\u2066"]
+VISIBLE = ["?", "é", "e\u0301", "漢", "🙂", "\U0001f468\u200d\U0001f469", "\ue000"]
+
+
+@pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
+def test_texts_without_a_visible_character_are_empty(text: str) -> None:
+    assert not is_visible(text)
+    assert is_visible(f"{text}a")
+
+
+def test_texts_of_signs_letters_and_pictures_are_visible() -> None:
+    assert [text for text in VISIBLE if not is_visible(text)] == []
+
+
+def test_rows_of_invisible_texts_are_bad_rows(make_run: MakeRun, claim: Path) -> None:
+    write_jsonl(claim / "qa" / "train.jsonl", [*TEXTS, {"question": "\u200b\u200b", "answer": "a"}])
+
+    reason, message = told(text_run(make_run))
+
+    assert (reason, "row 20: query: empty text" in message) == (Reason.BAD_SAMPLES, True)
+
+
+def test_texts_with_tokens_of_the_model_s_own_media_are_bad_rows(make_run: MakeRun, claim: Path) -> None:
+    write_jsonl(claim / "qa" / "train.jsonl", [*TEXTS, {"question": "What is <|image_pad|>?", "answer": "a"}])
+    write_jsonl(claim / "held-out" / "test.jsonl", [{"question": "q", "answer": ["a", "it is <|video_pad|>"]}])
+    columns = {"query": "question", "positive": "answer"}
+    evaluation = [{"name": "held-out", "source": "pvc://inputs/held-out", "columns": columns}]
+
+    with pytest.raises(RunFailure) as failure:
+        lay_out(text_run(make_run, evaluation=evaluation), tokens=("<|image_pad|>", "<|video_pad|>"))
+
+    assert failure.value.reason is Reason.BAD_SAMPLES
+    because = "which the model takes for an image, video or sound; write it otherwise"
+    assert f"row 20: query: text holds <|image_pad|>, {because}" in failure.value.message
+    assert f"row 0: positive: value 1 of the list: text holds <|video_pad|>, {because}" in failure.value.message
+
+
+def test_a_csv_file_with_another_separator_throughout_is_told(make_run: MakeRun, claim: Path) -> None:
+    (claim / "qa").mkdir()
+    (claim / "qa" / "train.csv").write_text("question;answer\nq;a\n")
+
+    assert told(text_run(make_run)) == (
+        Reason.COLUMN_NOT_FOUND,
+        "spec.data.train[0]: dataset qa, split train, has no column question, answer; it has question;answer and needs "
+        "question, answer; separate fields by ',', not by ';'",
+    )
+
+
+@pytest.mark.parametrize("name", ["inputs [1]", "inputs*"])
+def test_a_folder_that_the_library_takes_for_a_pattern_is_refused_by_name(
+    make_run: MakeRun, claim: Path, name: str
+) -> None:
+    write_jsonl(claim / "qa" / "train.jsonl", TEXTS)
+    real = claim.rename(claim.with_name(name))
+    claim.symlink_to(real)
+
+    assert told(text_run(make_run)) == (
+        Reason.DATASET_NOT_FOUND,
+        f"spec.data.train[0]: dataset qa lies in {real / 'qa'}, and the datasets library takes *, ? and [ ] in the "
+        "name of a folder for a pattern; name a workspace and folders of claims without them",
+    )
+
+
+def test_a_workspace_with_brackets_is_no_pattern_where_only_the_cache_is_in_it(make_run: MakeRun, claim: Path) -> None:
+    write_jsonl(claim / "qa" / "train.jsonl", TEXTS)
+    run = text_run(make_run)
+    workspace = Workspace(run.workspace.root.with_name("ws [v2]"))
+    workspace.root.mkdir()
+
+    lay_out(replace(run, settings=replace(run.settings, workspace=workspace)))
+
+    assert len(read(workspace.train_table("qa"))) == len(TEXTS)
 
 
 def test_bad_rows_of_all_datasets_are_told_at_once(make_run: MakeRun, claim: Path) -> None:

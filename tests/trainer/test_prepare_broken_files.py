@@ -54,6 +54,16 @@ MANY_NUMBERS = b"question,answer\n" + b"q,1\n" * 10_000
 LONG_ROW = json.dumps({"question": "q" * 100_000, "answer": "a"}).encode() + b"\n"
 
 BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
+    "half of a surrogate pair": (
+        {"train.jsonl": ROW * 2 + b'{"question": "a cut \\ud83d", "answer": "a"}\n' + ROW},
+        'train.jsonl, line 3: half of a surrogate pair (\\ud83d in {"question": "a cut \\ud83d", "answer": "a"}); '
+        "write the whole character or none",
+    ),
+    "half of a surrogate pair in a list of rows": (
+        {"train.json": b'[{"question": "q", "answer": "a"}, {"question": "\\ude00", "answer": "a"}]'},
+        'train.json, row 1: half of a surrogate pair (\\ude00 in {"question": "\\ude00", "answer": "a"}); '
+        "write the whole character or none",
+    ),
     "parquet of a few bytes": (
         {"train.parquet": b"PAR1 no"},
         f"train.parquet: the parquet file has no end; it is cut off after 7 bytes; {ANEW}",

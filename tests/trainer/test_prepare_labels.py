@@ -1,5 +1,6 @@
 """prepare: labels of rows are written as their loss takes them, and what is no such label makes a bad row."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ def test_labels_of_pairs_are_written_as_the_loss_takes_them(
 
     assert rows == [("q", "a", scores[0]), ("q", "a", scores[1])]
     assert names_and_types(run) == {"query": "string", "document": "string", "label": kind}
+
+
+def test_decimal_labels_are_numbers(make_run: MakeRun, claim: Path) -> None:
+    string, decimal = datasets.Value("string"), datasets.Value("decimal128(5, 2)")
+    features = datasets.Features({"question": string, "answer": string, "score": decimal})
+    rows = [{"question": "q", "answer": "a", "score": Decimal(one)} for one in ("0.75", "1.00")]
+    (claim / "qa").mkdir()
+    datasets.Dataset.from_list(rows, features=features).to_parquet(claim / "qa" / "train.parquet")
+
+    assert written(text_run(make_run, columns=PAIR, loss="CoSENTLoss")) == [("q", "a", 0.75), ("q", "a", 1.0)]
 
 
 @pytest.mark.parametrize(

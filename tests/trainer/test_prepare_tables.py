@@ -9,10 +9,11 @@ from typing import Any
 import datasets
 import pytest
 
+from finetune_api.reasons import Reason
 from finetune_api.status import DatasetStatus
 from finetune_trainer.data.manifest import Column, PreparedEvaluation
 from tests.trainer.conftest import MakeRun, png, write_jsonl, write_pages
-from tests.trainer.laying_out import lay_out, read, read_evaluation, text_run
+from tests.trainer.laying_out import lay_out, read, read_evaluation, text_run, told
 
 TEXTS = [{"question": f"question {i}", "answer": f"answer {i}"} for i in range(3)]
 
@@ -187,6 +188,8 @@ def test_evaluation_rows_become_queries_corpus_and_relevance_without_doubles(mak
     ]
 
 
+HELD_OUT = {"name": "held-out", "source": "pvc://inputs/held-out"}
+RELEVANT = "spec.data.evaluation[0].tables.relevantDocuments: dataset held-out"
 TABLES = {
     "queries": {"subset": "queries", "split": "test"},
     "corpus": {"subset": "corpus", "split": "test"},
@@ -225,11 +228,11 @@ def test_three_tables_keep_their_ids_and_merge_equal_documents(make_run: MakeRun
         {"a": "same", "b": "other"},
         [("1", "a"), ("2", "a"), ("2", "b")],
     )
-    where = "spec.data.evaluation[0].tables.relevantDocuments: dataset held-out"
     assert written.warnings == [
-        f"{where}: 1 relevant pairs name ids that queries or corpus do not have; they are left out",
-        f"{where}: 1 queries have no relevant document; they are left out",
-        f"{where}: all documents are relevant to 1 of 2 queries, which score the same whatever the model",
+        f"{RELEVANT}: 1 relevant pairs name ids that queries or corpus do not have, for example unheard-of where the "
+        "corpus has a; they are left out",
+        f"{RELEVANT}: 1 queries have no relevant document; they are left out",
+        f"{RELEVANT}: all documents are relevant to 1 of 2 queries, which score the same whatever the model",
     ]
 
 
@@ -259,6 +262,56 @@ def test_ids_that_a_query_and_a_document_share_are_told_unless_they_are_mere_num
         f"{where}: 1 of 3 queries have the id of a document that is not relevant to them, for example debate-1; where "
         "that is the query in other words, take it out of the corpus",
     ]
+
+
+def test_relevant_pairs_that_all_name_unknown_ids_are_told_with_the_ids_that_may_be_meant(
+    make_run: MakeRun, claim: Path
+) -> None:
+    write_json_lines(claim / "qa", TEXTS)
+    ids = range(24, 32)
+    write_tables(
+        claim / "held-out",
+        queries=[{"id": str(one), "text": f"query {one}"} for one in ids],
+        corpus=[{"id": f"{one:04}", "text": f"text {one}"} for one in range(40)],
+        qrels=[{"query_id": one, "corpus_id": one} for one in ids],
+    )
+
+    assert told(text_run(make_run, evaluation=[HELD_OUT | {"tables": TABLES}])) == (
+        Reason.EMPTY_DATASET,
+        f"{RELEVANT}: none of 8 relevant pairs names ids that queries and corpus have; for example 24 where the corpus "
+        "has 0024",
+    )
+
+
+def test_files_of_several_formats_are_told_before_they_are_read(make_run: MakeRun, claim: Path) -> None:
+    write_json_lines(claim / "qa", TEXTS)
+    write_tables(claim / "held-out", queries=[{"id": "1", "text": "q"}], corpus=[{"id": "1", "text": "a"}], qrels=[])
+    card = claim / "held-out" / "README.md"
+    card.write_text(card.read_text().replace("qrels.jsonl", "qrels/test.tsv"))
+    (claim / "held-out" / "qrels.jsonl").unlink()
+    (claim / "held-out" / "qrels").mkdir()
+    (claim / "held-out" / "qrels" / "test.tsv").write_text("query_id\tcorpus_id\n1\t1\n")
+
+    assert told(text_run(make_run, evaluation=[HELD_OUT | {"tables": TABLES}])) == (
+        Reason.UNREADABLE_DATASET,
+        f"{RELEVANT}: its files have several formats, .jsonl, .tsv; test.tsv would be read as json; give all as one",
+    )
+
+
+def test_a_split_that_is_a_file_of_another_name_is_told_with_the_way_to_a_table(make_run: MakeRun, claim: Path) -> None:
+    write_json_lines(claim / "qa", TEXTS)
+    for name in ("corpus", "queries", "qrels/test"):
+        write_jsonl(claim / "held-out" / f"{name}.jsonl", [{"id": "1", "text": "a"}])
+    tables = TABLES | {"queries": {"split": "queries"}, "corpus": {"split": "test"}}
+
+    reason, message = told(text_run(make_run, evaluation=[HELD_OUT | {"tables": tables}]))
+
+    assert reason is Reason.SPLIT_NOT_FOUND
+    assert (
+        "spec.data.evaluation[0].tables.queries.split: 'queries' is not in the dataset; it has test; for queries.jsonl "
+        "to be a table of its own, name it as data_files of a config in README.md and give the config here as subset "
+        "(docs/data.md)"
+    ) in message
 
 
 def test_a_held_out_pair_that_is_also_trained_on_is_told(make_run: MakeRun, claim: Path) -> None:

@@ -149,13 +149,13 @@ def test_names_are_found_in_a_corpus(make_run: MakeRun, claim: Path) -> None:
     tables = three_tables(
         claim,
         queries=[{"id": "1", "text": "q"}],
-        corpus=[{"id": "1", "text": "page.png"}],
+        corpus=[{"id": "1", "text": "page.png"}, {"id": "2", "text": "other.png"}],
         relevantDocuments=[{"query_id": "1", "corpus_id": "1"}],
     )
 
     assert told(text_run(make_run, evaluation=[HELD_OUT | {"tables": tables}])) == (
         Reason.UNSUPPORTED_MODALITY,
-        "spec.data.evaluation[0].tables.corpus: column 'text' of dataset held-out holds names of images in 1 of 1 "
+        "spec.data.evaluation[0].tables.corpus: column 'text' of dataset held-out holds names of images in 2 of 2 "
         f"texts (for example page.png), {BEHIND}; set spec.data.evaluation[0].tables.corpus.images: true; {MEANT}, set "
         "spec.data.evaluation[0].tables.corpus.texts: true",
     )
@@ -185,7 +185,10 @@ def test_negatives_that_are_no_contents_or_of_which_some_are_named_are_left_alon
 
 def test_negatives_of_an_evaluation_set_are_told(make_run: MakeRun, claim: Path) -> None:
     given(claim, {})
-    write_jsonl(claim / "held-out" / "test.jsonl", [{"question": "q2", "answer": "a2", "negative": "no"}])
+    write_jsonl(
+        claim / "held-out" / "test.jsonl",
+        [{"question": f"q{i}", "answer": f"a{i}", "negative": "no"} for i in range(2)],
+    )
 
     assert lay_out(text_run(make_run, evaluation=[HELD_OUT | {"columns": PAIR}])).warnings == [
         "spec.data.evaluation[0].columns.negatives: none is named, and negative of dataset held-out will not be used; "

@@ -76,6 +76,7 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> In
     from finetune_trainer.checks.precision import precision_warnings  # noqa: PLC0415
     from finetune_trainer.checks.written import check_written  # noqa: PLC0415
     from finetune_trainer.data.miners import Miners  # noqa: PLC0415
+    from finetune_trainer.model.tokens import media_tokens  # noqa: PLC0415
 
     miners = Miners(spec, located, workspace, sources.scratch / "embeddings")
     model, inputs, reduction = check_model(spec, inputs, workspace, miners)
@@ -85,7 +86,7 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> In
         embedding_dimension=model.embedding_dimension,
     )
     with image_store(spec, workspace, reduction) as images:
-        place = Workplace(images=images, cache=cache)
+        place = Workplace(images=images, cache=cache, tokens=media_tokens(model.loaded))
         written = write_inputs(spec, inputs, located, workspace, place, miner_of=miners.of)
     notices = [*notes(spec, similarity=model.similarity), *precision_warnings(spec)]
     notices += check_written(config, written, model.loaded, workspace)

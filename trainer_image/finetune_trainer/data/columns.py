@@ -66,6 +66,12 @@ def check_key(feature: Any) -> str | None:  # noqa: ANN401 - as above
     return "holds no ids; strings or whole numbers are needed"
 
 
+def is_image(feature: Any) -> bool:  # noqa: ANN401 - as above
+    """Say whether the type of the column, or of its lists, says that it holds images."""
+    values = _values_of(feature)
+    return isinstance(feature if values is None else values, datasets.Image)
+
+
 def undecoded(feature: Any) -> Any:  # noqa: ANN401 - as above
     """Return the type under which images of the column are read as they are stored; other types are left alone."""
     if isinstance(feature, datasets.Image):

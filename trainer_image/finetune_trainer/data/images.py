@@ -9,15 +9,19 @@ import io
 import os
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from finetune_trainer.data.addresses import Addresses, Refused, is_address
+from finetune_trainer.data.formats import format_of, remedy_for
+from finetune_trainer.data.pixels import has_one_colour
+from finetune_trainer.data.scans.findings import excerpt, listed
 
 if TYPE_CHECKING:
     from finetune_trainer.data.reduction import Reduction
@@ -29,6 +33,11 @@ OPENED = sorted({*EXTENSIONS} - {"MPO"})
 MAX_PIXELS = 100_000_000
 #: Qwen's image processors refuse more, after hours of training.
 MAX_ASPECT_RATIO = 199
+#: What is taken and may not be meant.
+ONE_COLOUR = "of one single colour"
+FRAMES = "of several frames or pages, of which the first is taken"
+_WITH_FRAMES = ("GIF", "WEBP", "TIFF", "PNG")
+_ARCHIVE = "zip://"
 #: A pod may see more CPUs than it may use, and the largest image that is taken has 300 MB of pixels.
 _DECODED_AT_ONCE = 8
 _DOWNLOADS_AT_ONCE = 8
@@ -58,6 +67,12 @@ class ImageStore:
         self._pool = ThreadPoolExecutor(num_threads or min(_DECODED_AT_ONCE, len(os.sched_getaffinity(0))))
         self._downloads = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
         self._fetched: dict[str, str | Fault] = {}
+        self._looked_at: set[bytes] = set()
+        self._remarks: dict[str, tuple[str, ...]] = {}
+
+    def remarks_on(self, path: str) -> tuple[str, ...]:
+        """Return what is odd about a kept image: ONE_COLOUR, FRAMES."""
+        return self._remarks.get(path, ())
 
     def keep_all(self, cells: Sequence[Any], *, root: Path, cache: Path) -> list[str | Fault]:
         """Return for each cell the image's path below the folder, or why there is none; in order.
@@ -92,13 +107,21 @@ class ImageStore:
     def _keep(self, content: bytes | Fault) -> str | Fault:
         if isinstance(content, Fault):
             return content
-        name = hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(content)
+        name = digest.hexdigest()
         known = self._known(name, len(content))
-        if known is not None:
+        if known is not None and digest.digest() in self._looked_at:
             return known
         image = decode(content)
         if isinstance(image, Fault):
             return image
+        path = known or self._store(name, image, content)
+        if remarks := tuple(_remarks(image, content)):
+            self._remarks[path] = remarks
+        self._looked_at.add(digest.digest())
+        return path
+
+    def _store(self, name: str, image: Image.Image, content: bytes) -> str:
         path = f"{name[:2]}/{name}.{EXTENSIONS[str(image.format)]}"
         if self._reduction and (reduced := self._reduction.reduce(image)):
             path, content = reduced_path(name, self._reduction), reduced
@@ -132,7 +155,7 @@ def address_of(cell: Any) -> str | None:  # noqa: ANN401 - a cell of a table
     """Return the address by which a cell names its image; None if it holds bytes, a path or nothing."""
     if isinstance(cell, Mapping):
         cell = None if cell.get("bytes") else cell.get("path")
-    return cell if isinstance(cell, str) and is_address(cell) else None
+    return cell if isinstance(cell, str) and is_address(cell) and not cell.startswith(_ARCHIVE) else None
 
 
 def read_cell(cell: Any, *, root: Path, cache: Path) -> bytes | Fault:  # noqa: ANN401 - a cell of a table
@@ -149,14 +172,59 @@ def read_cell(cell: Any, *, root: Path, cache: Path) -> bytes | Fault:  # noqa: 
 
 
 def _read_file(name: str, *, root: Path, cache: Path) -> bytes | Fault:
-    missing = Fault("image file missing; paths are relative to the dataset's folder")
+    if name.startswith(_ARCHIVE):
+        return _missing(name, root)
     try:
         path = (root / name).resolve()
         if not any(path.is_relative_to(allowed.resolve()) for allowed in (root, cache)):
             return Fault("image path leads out of the dataset")
-        return (path.read_bytes() or Fault("empty image")) if path.is_file() else missing
+        return (path.read_bytes() or Fault("empty image")) if path.is_file() else _missing(name, root)
     except (OSError, ValueError):  # a name may hold what no file system takes
-        return missing
+        return _missing(name, root)
+
+
+def _missing(name: str, root: Path) -> Fault:
+    inside, _, archive = name.removeprefix(_ARCHIVE).partition("::")
+    archives = [Path(archive).name] if archive else _archives(root)
+    unread = f"; pictures inside {listed(archives)} are not read, unpack it" if archives else ""
+    shown = excerpt(inside.removeprefix(f"{root}/"))
+    if name.startswith("data:"):
+        return Fault("image written as a data: address; give a column of bytes")
+    return Fault(f"image file {shown} is missing, and paths are relative to the dataset's folder{unread}")
+
+
+@cache
+def _archives(root: Path) -> list[str]:
+    """Return the archives of a dataset, in which pictures may have been left."""
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.zip"))
+
+
+def _remarks(image: Image.Image, content: bytes) -> Iterator[str]:
+    if image.format in _WITH_FRAMES and _has_frames(content):
+        yield FRAMES
+    if has_one_colour(image):
+        yield ONE_COLOUR
+
+
+def _has_frames(content: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(content), formats=OPENED) as image:
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 - a broken second frame is none
+        return False
+
+
+def is_readable(content: bytes) -> bool:
+    """Say whether content begins as an image of a format that is read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(io.BytesIO(content), formats=OPENED).close()
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # noqa: BLE001 - as below
+        return False
+    return True
 
 
 def decode(content: bytes) -> Image.Image | Fault:
@@ -174,4 +242,5 @@ def decode(content: bytes) -> Image.Image | Fault:
     except Image.DecompressionBombError:
         return Fault(f"image has more than {MAX_PIXELS} pixels")
     except Exception:  # noqa: BLE001 - decoders raise all sorts of things on broken bytes
-        return Fault("image cannot be decoded")
+        name = format_of(content)
+        return Fault(f"image is {name}, which is not read; {remedy_for(name)}" if name else "image cannot be decoded")

@@ -50,7 +50,7 @@ def read_plain_set(table: OpenTable, evaluator: Evaluator, place: Workplace) -> 
         if isinstance(row, BadRow) or not rows:
             found.tally.skip(row if isinstance(row, BadRow) else row.bad("a list is empty"))
             continue
-        found.tally.used += 1
+        found.tally.use(row)
         found.rows += rows
         found.pairs |= {(one[QUERY], one.get(POSITIVE) or one[DOCUMENT]) for one in rows}
     return found

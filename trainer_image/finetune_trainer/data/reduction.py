@@ -19,7 +19,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 from transformers import Qwen2VLImageProcessor
 
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.model.inputs import as_seen
+from finetune_trainer.data.pixels import as_seen
 
 #: Higher levels save a tenth of the bytes and take several times as long, when writing and when reading.
 PNG_LEVEL = 1

@@ -34,8 +34,8 @@ def gather_rows(table: OpenTable, evaluator: Evaluator, place: Workplace) -> Gat
         judged = row if isinstance(row, BadRow) else _judged(row)
         if isinstance(judged, BadRow):
             tally.skip(judged)
-        else:
-            tally.used += 1
+        elif isinstance(row, Row):
+            tally.use(row)
             retrieval.add(*judged)
     usable = retrieval.rankable() if evaluator is Evaluator.RERANKING else retrieval.answered()
     warnings = []
@@ -54,7 +54,7 @@ def gather_tables(tables: Mapping[str, OpenTable], place: Workplace) -> Gathered
         _gather_entries(tables["corpus"], retrieval.documents, place),
         relevant := Tally(tables["relevant"].where),
     ]
-    unknown = 0
+    unknown, example = 0, ""
     for row in read_rows(tables["relevant"], place):
         if isinstance(row, BadRow):
             relevant.skip(row)
@@ -63,12 +63,15 @@ def gather_tables(tables: Mapping[str, OpenTable], place: Workplace) -> Gathered
         document = retrieval.documents.by_id.get(row.one(DOCUMENT))
         if query is None or document is None:
             unknown += 1
+            example = example or _unknown(row, retrieval)
             continue
-        relevant.used += 1
+        relevant.use(row)
         if row.label is None or _is_relevant(row.label):
             retrieval.relevant[query, document] = None
+    if unknown:
+        relevant.nothing = f"none of {unknown} relevant pairs names ids that queries and corpus have; {example}"
     modalities = tables["queries"].modalities[VALUE], tables["corpus"].modalities[VALUE]
-    warnings = _notes(relevant.where, retrieval, unknown=unknown)
+    warnings = _notes(relevant.where, retrieval, unknown=unknown, example=example)
     warnings += notes_of_retrieval(relevant.where, retrieval, ranks=False)
     return Gathered(retrieval, tallies, len(retrieval.relevant), *modalities, warnings)
 
@@ -99,17 +102,33 @@ def _gather_entries(table: OpenTable, entries: Entries, place: Workplace) -> Tal
         elif row.one(ID) in entries.by_id:
             tally.skip(BadRow(number=row.number, id=None, because=f"{ID}: occurs twice"))
         else:
-            tally.used += 1
+            tally.use(row)
             entries.add(row.one(VALUE), key=row.one(ID))
     return tally
 
 
-def _notes(where: str, retrieval: Retrieval, *, unknown: int) -> list[str]:
+def _unknown(row: Row, retrieval: Retrieval) -> str:
+    """Return an id of a relevant pair that is not there, and the one that may be meant."""
+    for key, known, has in (
+        (row.one(QUERY), retrieval.queries.by_id, "queries have"),
+        (row.one(DOCUMENT), retrieval.documents.by_id, "the corpus has"),
+    ):
+        if key not in known:
+            near = next((one for one in known if _bare(one) == _bare(key)), next(iter(known), "none"))
+            return f"for example {key} where {has} {near}"
+    raise AssertionError("a pair that is known was taken for an unknown one")
+
+
+def _bare(key: str) -> str:
+    """Return an id without what is often lost or added on the way: zeros, case, spaces, the end of a float."""
+    return key.strip().lower().removesuffix(".0").lstrip("0")
+
+
+def _notes(where: str, retrieval: Retrieval, *, unknown: int, example: str) -> list[str]:
     notes = []
     if unknown:
-        notes.append(
-            f"{where}: {unknown} relevant pairs name ids that queries or corpus do not have; they are left out"
-        )
+        lack = f"{unknown} relevant pairs name ids that queries or corpus do not have"
+        notes.append(f"{where}: {lack}, {example}; they are left out")
     if idle := len(retrieval.queries.by_value) - len(retrieval.answered()):
         notes.append(f"{where}: {idle} queries have no relevant document; they are left out")
     return notes

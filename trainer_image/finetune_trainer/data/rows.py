@@ -2,13 +2,16 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
+from finetune_trainer.data.addresses import is_address
 from finetune_trainer.data.images import Fault
 from finetune_trainer.data.labels import LabelValue, read_label
 from finetune_trainer.data.requests import LABEL
+from finetune_trainer.data.scans.findings import excerpt
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.texts import as_text, is_visible
 from finetune_trainer.data.workplace import Workplace
@@ -32,6 +35,9 @@ class Row:
     """Part to its values: exactly one unless the column holds lists, which may be empty."""
     label: LabelValue | None = None
     id: str | None = None
+    num_images: int = 0
+    remarks: Sequence[tuple[str, str]] = ()
+    """What is odd about each image that is, and where: part and file."""
 
     def one(self, part: str) -> str:
         """Return the value of a part that has one."""
@@ -52,8 +58,12 @@ class BadRow:
 
     def __str__(self) -> str:
         """Return the row as people look it up."""
-        name = f"row {self.number}" if self.id is None else f"row {self.number} (id {self.id})"
-        return f"{name}: {self.because}"
+        return f"{name_row(self)}: {self.because}"
+
+
+def name_row(row: Row | BadRow) -> str:
+    """Return a row as people look it up."""
+    return f"row {row.number}" if row.id is None else f"row {row.number} (id {row.id})"
 
 
 def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
@@ -65,9 +75,11 @@ def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
         ids = [str(value)[:80] for value in batch[table.id_column]] if table.id_column else None
         for index in range(len(labels)):
             row_id = None if ids is None else ids[index]
-            yield _row(
+            row = _row(
                 table.numbers[number], {part: cells[index] for part, cells in columns.items()}, labels[index], row_id
             )
+            given = {part: batch[column][index] for part, column in table.request.columns.items()}
+            yield _with_images(row, table, given, place) if isinstance(row, Row) else row
             number += 1
         if time.monotonic() - told > _LOG_SECONDS:
             told = time.monotonic()
@@ -96,7 +108,7 @@ def _read_key(value: object) -> Cell | Fault:
 def _read_values(table: OpenTable, part: str, values: list[Any], place: Workplace) -> list[str | Fault]:
     if table.modalities[part] == "image":
         return place.images.keep_all(values, root=table.request.folder, cache=place.cache)
-    return [_read_text(value) for value in values]
+    return [_read_text(value, place.tokens) for value in values]
 
 
 def _read_labels(table: OpenTable, batch: dict[str, list[Any]]) -> list[LabelValue | Fault | None]:
@@ -114,13 +126,35 @@ def _cell(values: list[str | Fault], *, many: bool) -> Cell | Fault:
     return [str(value) for value in values]
 
 
-def _read_text(value: object) -> str | Fault:
+def _read_text(value: object, tokens: Sequence[str]) -> str | Fault:
     if value is None:
         return Fault("empty text")
     text = as_text(value)
     if text is None:
         return Fault("neither text nor number")
+    if token := next((token for token in tokens if token in text), None):
+        return Fault(f"text holds {token}, which the model takes for an image, video or sound; write it otherwise")
     return text if is_visible(text) else Fault("empty text")
+
+
+def _with_images(row: Row, table: OpenTable, given: Mapping[str, Any], place: Workplace) -> Row:
+    """Return the row with how many images it has and what is odd about them; `given` are its cells as they came."""
+    images = [
+        (part, cell, path)
+        for part, modality in table.modalities.items()
+        if modality == "image"
+        for cell, path in zip(given[part] if part in table.many else [given[part]], row.cells[part], strict=True)
+    ]
+    remarks = [
+        (remark, f"{part}{_named(cell)}") for part, cell, path in images for remark in place.images.remarks_on(path)
+    ]
+    return replace(row, num_images=len(images), remarks=remarks)
+
+
+def _named(cell: Any) -> str:  # noqa: ANN401 - a cell of a table
+    """Return the file of an image as messages name it, nothing where there is none; addresses may hold secrets."""
+    name = cell.get("path") if isinstance(cell, Mapping) else cell
+    return f" {excerpt(PurePath(name).name)}" if isinstance(name, str) and not is_address(name) else ""
 
 
 def _row(

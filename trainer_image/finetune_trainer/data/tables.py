@@ -2,9 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from finetune_trainer.data.labels import check_label
 from finetune_trainer.data.manifest import Modality
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import DOCUMENTS, QUERY, TableRequest
+from finetune_trainer.data.scans.csv_files import SEPARATORS
 from finetune_trainer.data.scans.findings import excerpt
 from finetune_trainer.data.slices import Cut, beyond, cut
 from finetune_trainer.data.unreadable import (
@@ -34,9 +36,11 @@ from finetune_trainer.data.unreadable import (
     explain_layout,
     explain_rows,
     files_of,
+    mixed_formats,
     no_files,
     no_rows,
     reader_of,
+    unlisted_file,
     unreadable,
 )
 
@@ -106,6 +110,12 @@ def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputP
 
 def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem]:  # noqa: ANN401 - no types there
     """Return the library's builder of the split, or what is wrong with subset, split and files."""
+    if has_magic(str(request.folder)):
+        message = (
+            f"{request.field}: dataset {request.dataset} lies in {request.folder}, and the datasets library takes *, ? "
+            "and [ ] in the name of a folder for a pattern; name a workspace and folders of claims without them"
+        )
+        return [InputProblem(Reason.DATASET_NOT_FOUND, message)]
     subsets = _subsets(request.folder)
     if request.subset is not None and request.subset not in subsets:
         message = f"{request.field}.subset: {request.subset!r} is not in the dataset; it has {_names(subsets)}"
@@ -120,8 +130,11 @@ def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem
     splits = dict(builder.config.data_files or {})
     if missing := [name for name in names if name not in splits]:
         message = f"{request.field}.split: {missing[0]!r} is not in the dataset; it has {_names(map(str, splits))}"
+        message += unlisted_file(request, missing[0])
         return [InputProblem(Reason.SPLIT_NOT_FOUND, message)]
     reader = reader_of(builder)
+    if because := mixed_formats(request, reader, [path for name in names for path in splits[name]]):
+        return [unreadable(request, because)]
     if reader in _ROW_FILES:
         # Splits may have columns of their own, and those that are not asked for need no space.
         builder.config.data_files = type(builder.config.data_files)({name: splits[name] for name in names})
@@ -178,7 +191,7 @@ def check_columns(request: TableRequest, rows: Any) -> list[InputProblem]:  # no
     if missing:
         message = (
             f"{request.field}: dataset {request.dataset}, split {request.split}, has no column {_names(missing)}; "
-            f"it has {_names(features)} and needs {_names(wanted.values())}"
+            f"it has {_names(features)} and needs {_names(wanted.values())}{_separator_hint(features)}"
         )
         problems.append(InputProblem(Reason.COLUMN_NOT_FOUND, message))
     for part, column in wanted.items():
@@ -188,6 +201,13 @@ def check_columns(request: TableRequest, rows: Any) -> list[InputProblem]:  # no
                 message += f"{_first_number(rows, column)}; {request.declaring('texts')} to take its numbers as texts"
             problems.append(InputProblem(Reason.INVALID_ARGUMENT, message))
     return problems
+
+
+def _separator_hint(columns: Iterable[str]) -> str:
+    """Return what to do where one column has the names of several, as of a CSV file with another separator."""
+    (only, *others) = columns
+    other = next((one for one in SEPARATORS if one in only), None)
+    return f"; separate fields by ',', not by {other!r}" if other and not others else ""
 
 
 def check_documents(table: OpenTable) -> list[InputProblem]:

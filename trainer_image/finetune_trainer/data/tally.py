@@ -1,12 +1,15 @@
 """Counts rows that are left out, and says when there are too many."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from finetune_api.reasons import Reason
+from finetune_trainer.data.images import ONE_COLOUR
 from finetune_trainer.data.problems import InputProblem
-from finetune_trainer.data.rows import BadRow
+from finetune_trainer.data.rows import BadRow, Row, name_row
 
 _TOLD = 5
+_NEARLY_ALL = 0.9
 
 
 @dataclass
@@ -18,6 +21,21 @@ class Tally:
     used: int = 0
     skipped: int = 0
     first: list[str] = field(default_factory=list)
+    nothing: str = ""
+    """Why none is left, where the counts do not say it."""
+    num_images: int = 0
+    remarks: Counter[str] = field(default_factory=Counter)
+    """Images by what is odd about them."""
+    first_images: dict[str, list[str]] = field(default_factory=dict)
+
+    def use(self, row: Row) -> None:
+        """Count a row that is taken."""
+        self.used += 1
+        self.num_images += row.num_images
+        for remark, where in row.remarks:
+            self.remarks[remark] += 1
+            if self.remarks[remark] <= _TOLD:
+                self.first_images.setdefault(remark, []).append(f"{name_row(row)}: {where}")
 
     def skip(self, row: BadRow) -> None:
         """Count a row that is left out."""
@@ -35,12 +53,23 @@ class Tally:
             )
             return InputProblem(Reason.BAD_SAMPLES, message)
         if self.used == 0:
-            return InputProblem(Reason.EMPTY_DATASET, f"{self.where}: no row is left of {total}")
+            nothing = self.nothing or f"no row is left of {total}"
+            return InputProblem(Reason.EMPTY_DATASET, f"{self.where}: {nothing}")
+        if self.remarks[ONE_COLOUR] >= _NEARLY_ALL * max(1, self.num_images):
+            message = f"{self.where}: {self._remark(ONE_COLOUR)}, which teaches nothing; mend or replace these images"
+            return InputProblem(Reason.BAD_SAMPLES, message)
         return None
 
     def warnings(self) -> list[str]:
-        """Return one sentence if rows were left out."""
-        return [f"{self.where}: {self._sentence()}; they are left out"] if self.skipped else []
+        """Return a sentence if rows were left out, and one for each thing that is odd about images."""
+        left_out = [f"{self.where}: {self._sentence()}; they are left out"] if self.skipped else []
+        return left_out + [f"{self.where}: {self._remark(remark)}; look at them" for remark in self.remarks]
+
+    def _remark(self, remark: str) -> str:
+        count = self.remarks[remark]
+        more = ", ..." if count > _TOLD else ""
+        verb = "image of {} is" if count == 1 else "images of {} are"
+        return f"{count} {verb.format(self.num_images)} {remark} ({'; '.join(self.first_images[remark])}{more})"
 
     def _sentence(self) -> str:
         total = self.used + self.skipped

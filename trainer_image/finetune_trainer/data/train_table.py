@@ -18,7 +18,7 @@ from finetune_trainer.data.manifest import Column, PreparedTrain
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import DOCUMENT, POSITIVE, QUERY
 from finetune_trainer.data.retrieval import Pair
-from finetune_trainer.data.rows import BadRow, read_rows
+from finetune_trainer.data.rows import BadRow, Row, read_rows
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.tally import Tally
 from finetune_trainer.data.workplace import Workplace
@@ -111,8 +111,8 @@ def _read_examples(table: OpenTable, written: WrittenTrain, held_out: HeldOut, p
         examples = row if isinstance(row, BadRow) else examples_of(row, written.form)
         if isinstance(examples, BadRow):
             written.tally.skip(examples)
-        else:
-            written.tally.used += 1
+        elif isinstance(row, Row):
+            written.tally.use(row)
             pairs = {pair for example in examples for pair in example.pairs()}
             written.leaked.update(name for name, known in held_out.items() if not known.isdisjoint(pairs))
             yield from examples

@@ -8,7 +8,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from finetune_api.reasons import Reason
-from finetune_trainer.data.columns import content_of
+from finetune_trainer.data.columns import content_of, is_image
+from finetune_trainer.data.formats import IMAGES as IMAGE_FORMATS
+from finetune_trainer.data.formats import format_of
+from finetune_trainer.data.images import is_readable
 from finetune_trainer.data.media_names import ADDRESSES, IMAGES, NameCount, Named
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import POSITIVE, negative
@@ -19,6 +22,7 @@ from finetune_trainer.data.tables import OpenTable
 _REFUSED = 0.5
 _TOLD = 0.01
 _ROWS_AT_ONCE = 10_000
+_LOOKED_AT = 20
 _NEGATIVES = re.compile(
     r"(hard[_-]?)?(neg|negative)s?([_-]?(doc|document|passage|text|image)s?)?([_-]?[0-9]+)?", re.IGNORECASE
 )
@@ -26,7 +30,7 @@ _NEGATIVES = re.compile(
 
 def with_notices(table: OpenTable) -> OpenTable | list[InputProblem]:
     """Return the table with what deserves a look, or the columns whose texts are names of media."""
-    problems, notices = [], list(_unnamed_negatives(table))
+    problems, notices = list(_untyped(table)), list(_unnamed_negatives(table))
     for part, modality in table.modalities.items():
         column = table.request.columns[part]
         if modality != "text" or column in table.request.texts:
@@ -42,13 +46,38 @@ def with_notices(table: OpenTable) -> OpenTable | list[InputProblem]:
 
 
 def _count(table: OpenTable, part: str) -> NameCount:
-    column = table.request.columns[part]
     counted = NameCount()
-    chunks: Any = table.rows.select_columns([column]).with_format("arrow").iter(batch_size=_ROWS_AT_ONCE)
-    for chunk in chunks:
-        cells = chunk[column].combine_chunks()
-        counted.add(pc.list_flatten(cells) if part in table.many else cells)
+    for values in _values(table, part):
+        counted.add(values)
     return counted
+
+
+def _values(table: OpenTable, part: str, *, at_once: int = _ROWS_AT_ONCE) -> Iterator[Any]:
+    """Yield the values of a column in pieces, those of lists one by one."""
+    column = table.request.columns[part]
+    for chunk in table.rows.select_columns([column]).with_format("arrow").iter(batch_size=at_once):
+        cells = chunk[column].combine_chunks()
+        yield pc.list_flatten(cells) if part in table.many else cells
+
+
+def _untyped(table: OpenTable) -> Iterator[InputProblem]:
+    """Yield columns of bytes without a type, which are taken for images, whose first bytes are none."""
+    request = table.request
+    for part, modality in table.modalities.items():
+        column = request.columns[part]
+        if modality != "image" or column in request.images or is_image(table.rows.features[column]):
+            continue
+        first = next(_values(table, part, at_once=_LOOKED_AT)).drop_null().to_pylist()
+        cells = (cell["bytes"] if isinstance(cell, dict) else cell for cell in first)
+        contents = [content for content in cells if content]
+        formats = [format_of(content) for content in contents if not is_readable(content)]
+        if formats and len(formats) == len(contents) and not set(formats) & set(IMAGE_FORMATS):
+            found = listed(sorted({name or "of no known format" for name in formats}))
+            message = (
+                f"{request.field}: column {column!r} of dataset {request.dataset} holds bytes that are no images (the "
+                f"first are {found}); texts and images alone can be trained on: name a column of them"
+            )
+            yield InputProblem(Reason.UNSUPPORTED_MODALITY, message)
 
 
 def _told(table: OpenTable, column: str, named: Named, texts: NameCount) -> str:

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import TableRequest
 from finetune_trainer.data.scans.findings import listed, words
 
+#: Readers by how names of files end.
+_ROWS = {
+    ".parquet": "parquet",
+    ".jsonl": "json",
+    ".json": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".arrow": "arrow",
+}
 _FORMATS = "give parquet, JSON lines, CSV or an image folder"
 CARD = "README.md"
 _FEATURES = re.compile(r"^(- )? *features:", re.MULTILINE)  # types that the card declares
@@ -66,6 +77,27 @@ def explain_rows(request: TableRequest, builder: Any, error: Exception) -> Input
         _log.exception("no fault found")
         fault = None
     return unreadable(request, fault or _unknown(files, _words([*causes(error)][-1], request)))
+
+
+def unlisted_file(request: TableRequest, split: str) -> str:
+    """Return how a file of the split's name becomes a table, nothing where there is none: BEIR has such files."""
+    names = sorted(path.name for path in request.folder.rglob(f"{escape(split)}.*") if path.suffix in _ROWS)
+    if not names:
+        return ""
+    return (
+        f"; for {names[0]} to be a table of its own, name it as data_files of a config in {CARD} and give the config "
+        "here as subset (docs/data.md)"
+    )
+
+
+def mixed_formats(request: TableRequest, reader: str, paths: Sequence[str]) -> str | None:
+    """Return that a split has files of another format than its reader's: the library has one for all of a dataset."""
+    foreign = [path for path in paths if _ROWS.get(Path(path).suffix, reader) != reader]
+    if reader not in _ROWS.values() or not foreign:
+        return None
+    found = {path.suffix for path in request.folder.rglob("*") if path.suffix in _ROWS}
+    name = Path(foreign[0]).name
+    return f"its files have several formats, {listed(sorted(found))}; {name} would be read as {reader}; give all as one"
 
 
 def no_files(request: TableRequest, paths: Iterable[Path]) -> InputProblem:

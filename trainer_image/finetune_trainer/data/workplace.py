@@ -12,3 +12,5 @@ class Workplace:
 
     images: ImageStore
     cache: Path
+    tokens: tuple[str, ...] = ()
+    """The model's own tokens of images, videos and audio, which no text may hold."""

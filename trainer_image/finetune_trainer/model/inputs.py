@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from PIL import Image, ImageOps
+from PIL import Image
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modality import infer_modality
 
 from finetune_trainer.data.manifest import Modality
+from finetune_trainer.data.pixels import as_seen
 
 #: What the library takes for one text or image; the dictionary says `text` beyond doubt.
 ModelInput = str | dict[str, str] | Image.Image
@@ -41,15 +42,6 @@ def open_image(path: Path) -> Image.Image:
     """Return the decoded image as people see it; the file is closed again."""
     with Image.open(path) as image:
         return as_seen(image)
-
-
-def as_seen(image: Image.Image) -> Image.Image:
-    """Return an open image in RGB and the right way up: a camera stores pixels as it was held, and says how.
-
-    The datasets library does the same, so that scripts train on upright images, too.
-    """
-    ImageOps.exif_transpose(image, in_place=True)
-    return image.convert("RGB")
 
 
 def as_text(text: str, *, modalities: Sequence[str]) -> str | dict[str, str]:

@@ -4,9 +4,11 @@ from typing import Any
 
 import torch
 from sentence_transformers.sentence_transformer.modules import Transformer
+from torch import nn
 
 from finetune_api.reasons import Reason
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.model.inputs import MEDIA
 
 
 def token_id(tokenizer: Any, text: object, *, path: str) -> int:  # noqa: ANN401 - a tokenizer of any library
@@ -19,6 +21,13 @@ def token_id(tokenizer: Any, text: object, *, path: str) -> int:  # noqa: ANN401
         return int(ids[0])
     because = f"the tokenizer makes {len(ids)} tokens of it" if len(ids) > 1 else "the tokenizer does not know it"
     raise RunFailure(Reason.INVALID_ARGUMENT, f"{path}: {text!r} is wrong because {because}; name a single token")
+
+
+def media_tokens(model: nn.Module) -> tuple[str, ...]:
+    """Return the texts for which the model's processors expect an image, a video or a sound: a text with one fails."""
+    processors = [module.processor for module in model.modules() if isinstance(module, Transformer)]
+    found = [getattr(processor, f"{media}_token", None) for processor in processors for media in MEDIA]
+    return tuple(dict.fromkeys(str(token) for token in found if token))
 
 
 def embedding_difference(transformer: Transformer, *, true_id: int, false_id: int | None) -> torch.Tensor:

@@ -12,7 +12,7 @@ from finetune_trainer.data.scans.lines import read_lines
 _BEGINNING = 10_000  # rows that the library takes the types from
 _MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "#NA")
 _END = "\0end"
-_SEPARATORS = ";\t|"
+SEPARATORS = ";\t|"
 _LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")  # ends a line, too
 
 
@@ -60,7 +60,7 @@ def _with_end(lines: Iterator[str]) -> Iterator[str]:
 def _too_many(fields: list[str], header: list[str], separator: str, where: str) -> BrokenFile:
     message = f"{len(fields)} fields ({excerpt(separator.join(fields))}), but the header has {len(header)}: "
     message += excerpt(separator.join(header))
-    other = next((one for one in _SEPARATORS if one != separator and one in header[0]), None)
+    other = next((one for one in SEPARATORS if one != separator and one in header[0]), None)
     if len(header) == 1 and other:
         return BrokenFile(message, f"separate fields by {separator!r}, not by {other!r}", where=where)
     return BrokenFile(message, f"put fields that hold {separator!r} between double quotes", where=where)

@@ -50,10 +50,24 @@ def _is_whole(line: str) -> bool:
 
 
 def _parse(line: str, number: int) -> Any:  # noqa: ANN401 - JSON
+    where = f"line {number}"
     try:
-        return json.loads(line, object_pairs_hook=partial(_as_object, where=f"line {number}"))
+        row = json.loads(line, object_pairs_hook=partial(_as_object, where=where))
     except json.JSONDecodeError as error:
         raise _as_fault(error, line, number=number, remedy="mend or delete the line") from error
+    _check_characters(row, where=where)
+    return row
+
+
+def _check_characters(row: Any, *, where: str) -> None:  # noqa: ANN401 - JSON
+    """Refuse what Python's json takes, and nothing else: a character of two halves of which one is missing."""
+    try:
+        text = json.dumps(row, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError as error:
+        shown = excerpt(text, around=error.start)
+        message = f"half of a surrogate pair (\\u{ord(text[error.start]):04x} in {shown})"
+        raise BrokenFile(message, "write the whole character or none", where=where) from error
 
 
 def _as_object(pairs: list[tuple[str, Any]], *, where: str) -> dict[str, Any]:
@@ -76,6 +90,7 @@ def _scan_document(text: str) -> Columns:
             line = text.splitlines()[error.lineno - 1] if error.pos < len(text) else ""
             raise _as_fault(error, line, number=error.lineno, remedy="mend the file there") from error
         for row in value if isinstance(value, list) else [value]:
+            _check_characters(row, where=f"row {number}")
             _add(columns, row, where=f"row {number}")
             number += 1
     return columns
