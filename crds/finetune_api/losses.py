@@ -150,6 +150,8 @@ SIMILARITY_FUNCTIONS: dict[str, Similarity] = {
 
 #: Names that are often quoted but never existed, and what is meant.
 LOSS_ALIASES = {"CachedCrossEncoderLoss": "CachedMultipleNegativesRankingLoss"}
+#: Classes that are no losses of their own here, and what to write instead.
+NOT_LOSSES = {"MatryoshkaLoss": "name the loss that it is put around, and give matryoshkaDimensions beside name"}
 
 
 def losses_of(kind: Kind) -> dict[str, LossRule]:

@@ -11,6 +11,7 @@ from finetune_api.hold_out import fitting_evaluators, held_out_set
 from finetune_api.losses import (
     COMPARED_BY,
     LOSS_ALIASES,
+    NOT_LOSSES,
     SIMILARITY_FUNCTIONS,
     Kind,
     Label,
@@ -141,7 +142,7 @@ def _check_losses(spec: FinetuneJobSpec) -> Iterator[Problem]:
             )
         yield from _check_wrapper(path, loss, rule, spec)
         yield from _check_scores(f"spec.data.train[{index}]", loss, rule, spec)
-        yield from _check_layout(f"spec.data.train[{index}].columns", dataset, loss, rule)
+        yield from _check_layout(f"spec.data.train[{index}].columns", dataset, loss, rule, spec)
 
 
 def _check_wrapper(path: str, loss: Loss, inner: LossRule, spec: FinetuneJobSpec) -> Iterator[Problem]:
@@ -204,18 +205,28 @@ def _unknown_loss(path: str, loss: Loss, spec: FinetuneJobSpec) -> Problem:
 
 
 def _nearest(name: object, known: Iterable[str]) -> str:
+    if name in NOT_LOSSES:
+        return NOT_LOSSES[str(name)]
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
 
 
-def _check_layout(path: str, dataset: TrainDataset, loss: Loss, rule: LossRule) -> Iterator[Problem]:
+def _losses_for(layout: Layout, spec: FinetuneJobSpec) -> str:
+    """Return some losses that take rows of this form."""
+    usable = [name for name, rule in losses_of(spec.model.kind).items() if layout in rule.layouts]
+    return f"a loss that takes them, as {' or '.join(usable[:3])}" if usable else "another loss"
+
+
+def _check_layout(
+    path: str, dataset: TrainDataset, loss: Loss, rule: LossRule, spec: FinetuneJobSpec
+) -> Iterator[Problem]:
     columns = dataset.columns
     layout = columns.layout
     if layout not in rule.layouts:
         wanted = " or ".join(one.value for one in rule.layouts)
         label = "" if rule.label is Label.NONE else f", where label is {rule.label.value}"
         because = f"{loss.name} takes {wanted}{label}"
-        yield Problem(path, layout.value, because, "change the columns or choose another loss")
+        yield Problem(path, layout.value, because, f"change the columns or choose {_losses_for(layout, spec)}")
         return
     if rule.label is not Label.NONE and layout is not Layout.RETRIEVAL and columns.label is None:
         because = f"{loss.name} needs a label, {rule.label.value}"

@@ -79,7 +79,23 @@ FITS_NOT: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"columns": PAIR},
         [
             "spec.data.train[0].columns: 'query, document, label' is wrong because CachedMultipleNegativesRankingLoss "
-            "takes query, positive[, negatives]; change the columns or choose another loss"
+            "takes query, positive[, negatives]; change the columns or choose a loss that takes them, as "
+            "CosineSimilarityLoss or CoSENTLoss or AnglELoss"
+        ],
+    ),
+    "labels for a loss of rerankers that takes none": (
+        {"kind": "Reranker", "columns": PAIR, "loss": {"name": "CachedCrossEncoderLoss"}},
+        [
+            "spec.data.train[0].columns: 'query, document, label' is wrong because CachedCrossEncoderLoss takes query, "
+            "positive[, negatives]; change the columns or choose a loss that takes them, as BinaryCrossEntropyLoss or "
+            "CrossEntropyLoss or MSELoss"
+        ],
+    ),
+    "a loss around others": (
+        {"loss": {"name": "AdaptiveLayerLoss", "arguments": {"loss": "MatryoshkaLoss"}}},
+        [
+            "spec.training.loss.arguments.loss: 'MatryoshkaLoss' is wrong because AdaptiveLayerLoss is put around a "
+            "loss that takes rows; name the loss that it is put around, and give matryoshkaDimensions beside name"
         ],
     ),
     "triplets without negatives": (

@@ -12,8 +12,9 @@ from finetune_api.reasons import Reason
 from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.checks.precision import check_precision, precision_warnings
 from finetune_trainer.data.problems import InputProblem
+from finetune_trainer.model.load import missing_autocast
 from finetune_trainer.model.precision import precision_arguments
-from tests.trainer.model_folders import TEXT
+from tests.trainer.model_folders import CPU, TEXT
 
 
 def job(model: dict[str, Any], training: dict[str, Any] | None = None) -> FinetuneJobSpec:
@@ -159,3 +160,19 @@ def test_precision_and_attention_are_those_stated_and_automatic_attention_is_the
     monkeypatch.setattr("finetune_trainer.model.precision.has_flash_attention", lambda: installed)
 
     assert precision_arguments(Model.model_validate({"source": TEXT} | fields), device=torch.device(device)) == expected
+
+
+def test_a_gpu_without_bfloat16_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, spec = torch.device("cuda"), Model(source="hf://acme/base")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    without = missing_autocast(spec, device=gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    others = [missing_autocast(spec, device=device) for device in (gpu, CPU)]
+
+    assert without == (
+        "spec.model.dtype: float32 is trained without bfloat16 autocast because Tesla T4 has no bfloat16; expect "
+        "more time and memory, or take an accelerator that has it"
+    )
+    assert others == [None, None]

@@ -122,8 +122,9 @@ def test_rows_that_meet_their_own_answer_in_a_batch_are_counted(
 
     assert result.warnings == [
         "spec.data.train[0]: 7 of 12 rows of an epoch share a batch of 4 (1 processes x 4) with a row of the same "
-        "query or answer, and are trained on as wrong answers to it; 12 rows have 12 different values of query, 5 "
-        "different values of positive; lower spec.training.perDeviceTrainBatchSize, or take rows out"
+        "query or answer, or that has their answer for a negative, and are trained on as wrong answers; 12 rows have "
+        "12 different values of query, 5 different values of positive; lower spec.training.perDeviceTrainBatchSize, or "
+        "take rows out"
     ]
 
 
@@ -199,6 +200,22 @@ def test_images_of_more_tokens_than_the_stated_length_are_refused(
     )
 
 
+def test_images_of_more_tokens_than_the_models_own_length_are_refused(
+    make_run: MakeRun, tmp_path: Path, tiny_model: Path
+) -> None:
+    own = {"model_max_length": 40}
+    run = pages_run(make_run, tmp_path, tiny_model, sizes=[SMALL, LARGE, SMALL], processorKwargs=own)
+
+    failure = failure_of(run)
+
+    assert (failure.reason, failure.message) == (
+        Reason.INVALID_ARGUMENT,
+        "spec.model.maxSeqLength: is not given, and the model's own, 40, is wrong because an image of "
+        "spec.data.train[0] makes 64 tokens, its prompt included; give 64 or more, or limit the size of images in "
+        "spec.model.processorKwargs",
+    )
+
+
 def test_images_that_fit_pass(make_run: MakeRun, tmp_path: Path, tiny_model: Path) -> None:
     run = pages_run(make_run, tmp_path, tiny_model, sizes=[SMALL, LARGE], maxSeqLength=64)
 
@@ -263,7 +280,7 @@ def test_positions_are_counted_as_each_family_keeps_them() -> None:
     import torch
     import transformers
 
-    from finetune_trainer.checks.limits import num_positions
+    from finetune_trainer.model.tokenizers import num_positions
 
     expected = {
         ("BertModel", 512): 512,

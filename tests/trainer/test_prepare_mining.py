@@ -200,6 +200,10 @@ def test_another_model_may_look_and_rows_without_enough_negatives_are_left_out(
     assert 0 < len(rows) < len(PAIRS)
     assert result.warnings == [
         f"spec.data.train[0]: batches of {len(rows)} rows instead of 32; the set fills no larger ones",
+        "spec.data.train[0]: 4 of 10 rows of an epoch share a batch of 10 (1 processes x 10) with a row of the same "
+        "query or answer, or that has their answer for a negative, and are trained on as wrong answers; 10 rows have "
+        "10 different values of query, 10 different values of positive; lower "
+        "spec.training.perDeviceTrainBatchSize, or take rows out",
         f"spec.data.train[0]: dataset qa: {len(PAIRS) - len(rows)} rows have less than 2 negatives; they are left out",
     ]
 

@@ -88,7 +88,7 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> In
     with image_store(spec, workspace, reduction) as images:
         place = Workplace(images=images, cache=cache, tokens=media_tokens(model.loaded))
         written = write_inputs(spec, inputs, located, workspace, place, miner_of=miners.of)
-    notices = [*notes(spec, similarity=model.similarity), *precision_warnings(spec)]
+    notices = [*notes(spec, similarity=model.similarity), *precision_warnings(spec), *model.notes]
     notices += check_written(config, written, model.loaded, workspace)
     return write_manifest(config, status, written, workspace, notices=notices)
 

@@ -30,7 +30,7 @@ from finetune_trainer.evaluation.judge import Judge, appoint_judge
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.kept_log import speak_as_rank
 from finetune_trainer.model.inputs import InputReader
-from finetune_trainer.model.load import describe, load_model
+from finetune_trainer.model.load import describe, load_model, missing_autocast
 from finetune_trainer.report.build import result_of, versions
 from finetune_trainer.report.schema import Report
 from finetune_trainer.report.telemetry import serve_telemetry
@@ -58,6 +58,8 @@ def train_anew(session: Session, inputs: InputsManifest) -> Report:
     model = load_model(
         session.spec.model, session.workspace, device=session.ranks.device, seed=session.spec.training.seed
     )
+    if warning := missing_autocast(session.spec.model, device=session.ranks.device):
+        session.tracker.warn(warning)
     reader = InputReader.of(model, images=session.workspace.images)
     judge = appoint_judge(session, inputs, model, reader)
 

@@ -114,6 +114,14 @@ PROBLEMS: dict[str, dict[str, object]] = {
     f"spec.training.weightDecay: 0.1 {NO_FIELD}; write weight_decay below spec.training.arguments": {
         "training__weightDecay": 0.1
     },
+    f"spec.training.earlyStoppingPatience: 3 {NO_FIELD}; leave it out: training goes to its last step, and the best "
+    "model of all evaluations is kept": {"training__earlyStoppingPatience": 3},
+    'spec.training.loss.name: "MatryoshkaLoss" is wrong because there is no such choice; name the loss that it is put '
+    "around, and give matryoshkaDimensions beside name": {"training__loss": {"name": "MatryoshkaLoss"}},
+    "spec.training.loss.matryoshkaDimensions: [64, 128, 256]: matryoshkaDimensions must be descending and unique; "
+    "write the largest first, for example [768, 256, 64] (here [256, 128, 64])": {
+        "training__loss": {"matryoshkaDimensions": [64, 128, 256]}
+    },
     "spec.model is missing; add it: The base model": {"model": None},
     'spec.resources.nodes: "2" is wrong because a whole number is expected; write a whole number without quotes': {
         "resources__nodes": "2"

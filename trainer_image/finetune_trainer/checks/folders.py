@@ -11,6 +11,7 @@ from finetune_api.reasons import Reason
 from finetune_trainer.causes import one_line
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.model.part import Part
+from finetune_trainer.model.refusal import adapter_without_weights
 
 #: Classes of Sentence Transformers that a model of each kind can be made from.
 _USABLE: Mapping[Kind, tuple[str | None, ...]] = {
@@ -21,6 +22,8 @@ _USABLE: Mapping[Kind, tuple[str | None, ...]] = {
 
 def check_folder(part: Part, spec: Model) -> list[InputProblem]:
     """Return what is wrong with the folder of `part`; nothing is loaded."""
+    if because := adapter_without_weights(part.folder):
+        return [InputProblem(Reason.UNSUPPORTED_MODEL, f"{part.path}.source: {part.source} {because}")]
     configs = sorted(part.folder.rglob("config.json"))
     top = part.folder / "config.json"
     if top not in configs and not (part.folder / "modules.json").is_file():

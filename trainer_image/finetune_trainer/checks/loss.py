@@ -13,6 +13,7 @@ from finetune_api.objective import Loss
 from finetune_api.problem import Problem
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
+from finetune_trainer.checks.tokens import check_tokens
 from finetune_trainer.data.manifest import Column
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.failures import RunFailure
@@ -59,7 +60,11 @@ def check_loss(  # noqa: PLR0913 - what a loss has to fit
         built = build_loss(loss, model, kind=kind, world_size=1, workspace=workspace)
     except RunFailure as failure:
         return [InputProblem(failure.reason, failure.message.replace("training.loss", path, 1))]
-    return [InputProblem(Reason.INVALID_ARGUMENT, str(problem)) for problem in _check_guide(built, columns, path=path)]
+    tokens = _check_guide_tokens(built, loss, path=path)
+    guides = [
+        InputProblem(Reason.INVALID_ARGUMENT, str(problem)) for problem in _check_guide(built, columns, path=path)
+    ]
+    return [*guides, *tokens]
 
 
 def _check_around(
@@ -116,9 +121,18 @@ def _check_classes(part: Part, model: SentenceTransformer | CrossEncoder, *, pat
         yield Problem(f"{path}.arguments.weight", weights, because, "give one weight per class")
 
 
+def _check_guide_tokens(built: nn.Module, loss: Loss, *, path: str) -> Iterator[InputProblem]:
+    for one in _guided(built) if loss.guide else []:
+        yield from check_tokens(one.guide, path=f"{path}.guide.source", source=loss.guide.source if loss.guide else "")
+
+
+def _guided(built: nn.Module) -> list[nn.Module]:
+    return [one for one in built.modules() if isinstance(one, GISTEmbedLoss | CachedGISTEmbedLoss)]
+
+
 def _check_guide(loss: nn.Module, columns: Sequence[Column], *, path: str) -> Iterator[Problem]:
     """Yield a problem if the guide would be told of images in the words that the model's tokenizer has for them."""
-    guided = [one for one in loss.modules() if isinstance(one, GISTEmbedLoss | CachedGISTEmbedLoss)]
+    guided = _guided(loss)
     images = [column.name for column in columns if column.modality == "image"]
     if images and any(one.must_retokenize for one in guided):
         because = "it reads other tokens than the model, so that it would be shown no images"

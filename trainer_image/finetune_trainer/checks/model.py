@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -13,11 +13,12 @@ from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.causes import one_line
 from finetune_trainer.checks.folders import check_folder
-from finetune_trainer.checks.limits import check_positions
+from finetune_trainer.checks.limits import check_positions, check_prompts, prompt_notes
 from finetune_trainer.checks.modules import check_modules
 from finetune_trainer.checks.outputs import check_outputs
 from finetune_trainer.checks.parameters import check_freeze, check_lora
 from finetune_trainer.checks.signing import module_signature
+from finetune_trainer.checks.tokens import check_tokens, token_notes
 from finetune_trainer.data.problems import InputProblem, as_failure
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.model.load import build_model, describe, restrict
@@ -37,6 +38,8 @@ class Inspection:
     """None for a reranker."""
     loaded: SentenceTransformer | CrossEncoder
     """Without weights: parameters are on the meta device. Adapters are added and parameters frozen as in training."""
+    notes: list[str] = field(default_factory=list)
+    """What deserves a look."""
 
     @property
     def similarity(self) -> Similarity | None:
@@ -69,6 +72,8 @@ def inspect_model(spec: Model, workspace: Workspace) -> Inspection:
     problems = [
         *check_outputs(model, spec),
         *check_positions(model, spec),
+        # Texts are counted with the tokenizers, which have to be usable.
+        *(list(check_tokens(model, path="spec.model.source", source=_sources(spec))) or check_prompts(model, spec)),
         *(check_lora(model, spec.lora) if spec.lora else []),
     ]
     if not problems:
@@ -78,7 +83,12 @@ def inspect_model(spec: Model, workspace: Workspace) -> Inspection:
     _log.info(
         "model inspected", extra={"modalities": found.modalities, "embedding_dimension": found.embedding_dimension}
     )
-    return Inspection(modalities=found.modalities, embedding_dimension=found.embedding_dimension, loaded=model)
+    return Inspection(
+        modalities=found.modalities,
+        embedding_dimension=found.embedding_dimension,
+        loaded=model,
+        notes=[*prompt_notes(model), *token_notes(model, path="spec.model.source", source=_sources(spec))],
+    )
 
 
 def _modules(spec: Model) -> Iterator[InputProblem]:

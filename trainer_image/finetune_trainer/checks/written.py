@@ -105,9 +105,9 @@ def _doubled(prepared: PreparedTrain, spec: FinetuneJobSpec, workspace: Workspac
     counts = ", ".join(f"{count} different values of {name}" for name, count in prepared.distinct.items())
     return (
         f"{path_of(prepared, spec)}: {clashing} of {len(batches) * size} rows of an epoch share a batch of {size} "
-        f"({world_size} processes x {batches.batch_size}) with a row of the same query or answer, and are trained on "
-        f"as wrong answers to it; {prepared.rows} rows have {counts}; lower spec.training.perDeviceTrainBatchSize, or "
-        "take rows out"
+        f"({world_size} processes x {batches.batch_size}) with a row of the same query or answer, or that has their "
+        f"answer for a negative, and are trained on as wrong answers; {prepared.rows} rows have {counts}; lower "
+        "spec.training.perDeviceTrainBatchSize, or take rows out"
     )
 
 

@@ -14,6 +14,7 @@ from finetune_api.model import Model
 from finetune_api.reasons import Reason
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
+from finetune_trainer.checks.tokens import check_tokens
 from finetune_trainer.data.embedding_cache import EmbeddingCache, Floats, Role
 from finetune_trainer.data.locating import Located
 from finetune_trainer.data.manifest import Column, Modality
@@ -24,6 +25,7 @@ from finetune_trainer.model.inputs import InputReader
 from finetune_trainer.model.load import load_model, modality_names
 from finetune_trainer.model.part import Part
 from finetune_trainer.model.precision import META, precision_arguments
+from finetune_trainer.model.refusal import adapter_without_weights
 
 _CPU = torch.device("cpu")
 
@@ -54,10 +56,16 @@ class Miners:
         wanted = dataset.mine_negatives
         if wanted is None or wanted.source is None:
             return
-        modalities = modality_names(self._load(dataset, wanted, device=META))
+        path = f"{self._field(dataset)}.source"
+        if because := adapter_without_weights(self.workspace.other_model(wanted.source, wanted.revision)):
+            yield InputProblem(Reason.UNSUPPORTED_MODEL, f"{path}: {wanted.source} {because}")
+            return
+        model = self._load(dataset, wanted, device=META)
+        yield from check_tokens(model, path=path, source=wanted.source)
+        modalities = modality_names(model)
         if missing := {column.modality for column in columns} - set(modalities):
             message = (
-                f"{self._field(dataset)}.source: {wanted.source} encodes {', '.join(modalities)} only, and the set "
+                f"{path}: {wanted.source} encodes {', '.join(modalities)} only, and the set "
                 f"holds {', '.join(sorted(missing))}s too; name a model that encodes them"
             )
             yield InputProblem(Reason.UNSUPPORTED_MODALITY, message)

@@ -16,6 +16,7 @@ from finetune_trainer.local.sentences import Told, shown
 from finetune_trainer.local.structure import job_schema, walk, with_defaults
 
 _OLD = re.compile(r"\boldSelf\b")
+_IS_SORTED = "-dimension).isSorted()"
 _FIELD = re.compile(r"\bself((?:\.\w+)+)(?![\w(])")
 
 
@@ -49,7 +50,8 @@ def _tell(path: str, value: Any, rule: dict[str, str]) -> Told:  # noqa: ANN401 
     """Return the rule's message with the value; of an object, with the fields that the rule looks at."""
     where = path + rule.get("fieldPath", "")
     if not isinstance(value, dict):
-        return Told(where, f"{where}: {shown(value)}: {rule['message']}", is_rule=True)
+        ordered = f" (here {shown(sorted(set(value), reverse=True))})" if _IS_SORTED in rule["rule"] else ""
+        return Told(where, f"{where}: {shown(value)}: {rule['message']}{ordered}", is_rule=True)
     names = dict.fromkeys(found[1:] for found in _FIELD.findall(rule["rule"]))
     found = ", ".join(f"{name} is {_show_field(value, name)}" for name in names)
     return Told(where, f"{where}: {rule['message']} (here {found})", is_rule=True)

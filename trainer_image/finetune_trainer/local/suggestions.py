@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 
-from finetune_api.losses import LOSS_ALIASES
+from finetune_api.losses import LOSS_ALIASES, NOT_LOSSES
 from finetune_trainer.local.structure import Schema, job_schema
 from finetune_trainer.training.argument_rules import MEANT, OURS, PASSED, REFUSED, RENAMED
 
@@ -63,6 +63,8 @@ def _said_by_scripts(name: str) -> str | None:
 def suggest_value(value: object, known: Iterable[object]) -> str:
     """Return which of the `known` values to write."""
     names = [str(one) for one in known if one not in LOSS_ALIASES]
+    if value in NOT_LOSSES:
+        return NOT_LOSSES[str(value)]
     meant = closest(str(value), names)
     return f"did you mean {meant}?" if meant else f"write {' or '.join(names)}"
 

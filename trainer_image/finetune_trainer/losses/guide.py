@@ -8,6 +8,8 @@ from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.causes import one_line
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.model.refusal import adapter_without_weights
+from finetune_trainer.model.tokenizers import complete_tokenizers
 
 
 def load_guide(guide: Guide, workspace: Workspace, *, device: torch.device) -> SentenceTransformer:
@@ -19,9 +21,12 @@ def load_guide(guide: Guide, workspace: Workspace, *, device: torch.device) -> S
     """
     place = {"model_kwargs": {"device_map": "meta"}} if device.type == "meta" else {"device": str(device)}
     folder = workspace.other_model(guide.source, guide.revision)
+    if because := adapter_without_weights(folder):
+        raise RunFailure(Reason.UNSUPPORTED_MODEL, f"training.loss.guide.source: {guide.source} {because}")
     try:
         model = SentenceTransformer(str(folder), local_files_only=True, **place)
     except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
         message = f"training.loss.guide.source: Sentence Transformers cannot load {guide.source}: {one_line(error)}"
         raise RunFailure(Reason.UNSUPPORTED_MODEL, message) from error
+    complete_tokenizers(model)
     return model.requires_grad_(requires_grad=False).eval()

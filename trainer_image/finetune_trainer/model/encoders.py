@@ -12,6 +12,7 @@ from finetune_trainer.model.compose import compose
 from finetune_trainer.model.part import Part
 from finetune_trainer.model.precision import META
 from finetune_trainer.model.refusal import told_as
+from finetune_trainer.model.tokenizers import complete_tokenizers
 from finetune_trainer.model.transformer import key_of, output_name
 
 
@@ -20,15 +21,18 @@ def load_encoder(part: Part) -> SentenceTransformer:
     modules = part.modules or (default_modules(part) if part.modalities else ())
     if modules:
         listed = compose(replace(part, modules=modules), scores=False)
-        return SentenceTransformer(modules=listed, device=str(part.device), local_files_only=True)
-    with told_as(f"{part.path}.source: Sentence Transformers cannot load {part.source}"):
-        return SentenceTransformer(
-            str(part.folder),
-            device=None if part.device == META else str(part.device),
-            local_files_only=True,
-            model_kwargs=part.weights,
-            processor_kwargs=part.processor,
-        )
+        model = SentenceTransformer(modules=listed, device=str(part.device), local_files_only=True)
+    else:
+        with told_as(f"{part.path}.source: Sentence Transformers cannot load {part.source}"):
+            model = SentenceTransformer(
+                str(part.folder),
+                device=None if part.device == META else str(part.device),
+                local_files_only=True,
+                model_kwargs=part.weights,
+                processor_kwargs=part.processor,
+            )
+    complete_tokenizers(model)
+    return model
 
 
 def load_reranker(part: Part) -> CrossEncoder:
@@ -50,6 +54,7 @@ def load_reranker(part: Part) -> CrossEncoder:
                 processor_kwargs=part.processor,
                 num_labels=part.num_labels,
             )
+    complete_tokenizers(model)
     let_pairs_through(model)
     return model
 

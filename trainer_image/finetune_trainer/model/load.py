@@ -78,6 +78,16 @@ def autocast_dtype(spec: Model, *, device: torch.device) -> torch.dtype | None:
     return None
 
 
+def missing_autocast(spec: Model, *, device: torch.device) -> str | None:
+    """Return a sentence if an accelerator is slower than people expect of float32; None if it is not."""
+    if spec.dtype != "float32" or device.type != "cuda" or autocast_dtype(spec, device=device) is not None:
+        return None
+    return (
+        f"spec.model.dtype: float32 is trained without bfloat16 autocast because {torch.cuda.get_device_name(device)} "
+        "has no bfloat16; expect more time and memory, or take an accelerator that has it"
+    )
+
+
 def describe(model: SentenceTransformer | CrossEncoder, *, revision: str | None) -> ModelStatus:
     """Return what was loaded and how it runs."""
     embeds = isinstance(model, SentenceTransformer)

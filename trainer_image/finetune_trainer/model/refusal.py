@@ -1,7 +1,9 @@
 """The library's refusals, told as what is wrong with the spec."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from finetune_api.reasons import Reason
 from finetune_trainer.causes import one_line
@@ -25,3 +27,14 @@ def told_as(saying: str, *, reason: Reason = Reason.UNSUPPORTED_MODEL) -> Iterat
         if is_out_of_memory(error):
             raise
         raise RunFailure(reason, f"{saying}: {one_line(error)[:_LONGEST]}") from error
+
+
+def adapter_without_weights(folder: Path) -> str | None:
+    """Return that and of which model the folder holds a low-rank adapter alone, and what to do; None if it does not."""
+    for config in sorted(folder.rglob("adapter_config.json")):
+        weights = [path for path in config.parent.iterdir() if path.suffix in (".safetensors", ".bin")]
+        if all(path.name.startswith("adapter_model") for path in weights):
+            base = json.loads(config.read_bytes()).get("base_model_name_or_path") or "a model that it does not name"
+            fix = "merge it into that and save the whole, or name that model and train an adapter with spec.model.lora"
+            return f"is an adapter of {base} without weights of its own; {fix}"
+    return None

@@ -149,14 +149,19 @@ REFUSED: Mapping[str, str] = {
     "use_liger_kernel": "Liger kernels are not applied to models of Sentence Transformers",
 }
 
+_NO_STOP = "leave it out: training goes to its last step, and the best model of all evaluations is kept"
+
 #: Names that are no argument of this version, and what is meant.
 MEANT: Mapping[str, str] = {
     "adafactor": "write optim: adafactor",
     "attn_implementation": "spec.model.attention decides",
     "batch_size": "spec.training.perDeviceTrainBatchSize decides",
+    "callbacks": _NO_STOP,
     "device_map": "leave it out: each process has an accelerator of its own",
     "dispatch_batches": f"leave it out: {_BATCHES}",
     "dtype": "spec.model.dtype decides",
+    "early_stopping_patience": _NO_STOP,
+    "early_stopping_threshold": _NO_STOP,
     "epochs": "spec.training.numTrainEpochs decides",
     "evaluation_strategy": "it is called eval_strategy now; spec.evaluation.every decides",
     "evaluator": "spec.data.evaluation decides",
