@@ -255,9 +255,9 @@ def test_pairs_of_every_kind_of_evaluation_are_held_out(make_run: MakeRun, claim
     found = lay_out(text_run(make_run, evaluation=evaluation))
 
     assert found.warnings == [
-        f"spec.data.train[0]: dataset qa: 1 rows are also held-out pairs of the evaluation set {name}, so its scores "
-        "will be too good; take them out of one of the two"
-        for name in sets
+        f"spec.data.train[0]: dataset qa: 1 rows are also held-out pairs of the evaluation set {name}, for example "
+        f"row {number}, so its scores will be too good; take them out of one of the two"
+        for number, name in enumerate(sets)
     ]
 
 

@@ -218,8 +218,8 @@ def test_several_training_sets_have_tables_losses_and_problems_of_their_own(make
     assert [dataset.name for dataset in found.datasets] == ["pairs", "other", "test"]
     assert read(run.workspace.train_table("other")) == [{"query": "q", "positive": "a"}]
     assert found.warnings == [
-        f"spec.data.train[{index}]: dataset {name}: 1 rows are also held-out pairs of the evaluation set test, so its "
-        "scores will be too good; take them out of one of the two"
+        f"spec.data.train[{index}]: dataset {name}: 1 rows are also held-out pairs of the evaluation set test, for "
+        "example row 0, so its scores will be too good; take them out of one of the two"
         for index, name in enumerate(["pairs", "other"])
     ]
 

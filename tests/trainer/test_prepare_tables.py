@@ -314,17 +314,20 @@ def test_a_split_that_is_a_file_of_another_name_is_told_with_the_way_to_a_table(
     ) in message
 
 
-def test_a_held_out_pair_that_is_also_trained_on_is_told(make_run: MakeRun, claim: Path) -> None:
+def test_a_held_out_pair_or_query_that_is_also_trained_on_is_told(make_run: MakeRun, claim: Path) -> None:
     write_json_lines(claim / "qa", TEXTS)
-    write_jsonl(claim / "held-out" / "test.jsonl", [TEXTS[1], {"question": "new", "answer": "answer 0"}])
+    held_out = [TEXTS[1], {"question": "new", "answer": "answer 0"}, {"question": "question 2", "answer": "next"}]
+    write_jsonl(claim / "held-out" / "test.jsonl", held_out)
     columns = {"query": "question", "positive": "answer"}
     run = text_run(make_run, evaluation=[{"name": "held-out", "source": "pvc://inputs/held-out", "columns": columns}])
 
     written = lay_out(run)
 
     assert written.warnings == [
-        "spec.data.train[0]: dataset qa: 1 rows are also held-out pairs of the evaluation set held-out, so its scores "
-        "will be too good; take them out of one of the two"
+        "spec.data.train[0]: dataset qa: 1 rows are also held-out pairs of the evaluation set held-out, for example "
+        "row 1, so its scores will be too good; take them out of one of the two",
+        "spec.data.train[0]: dataset qa: 1 rows have a query of the evaluation set held-out and other documents, for "
+        "example row 2, so its scores may be too good; take them out of one of the two",
     ]
 
 

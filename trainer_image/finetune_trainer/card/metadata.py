@@ -8,7 +8,7 @@ import yaml
 
 from finetune_api.contract import RunConfig
 from finetune_api.datasets import EvaluationDataset
-from finetune_api.sense import evaluator_of
+from finetune_api.sense import evaluation_sets, evaluator_of
 from finetune_api.status import EvaluationScore
 from finetune_trainer.card.naming import TASKS, metric_name
 from finetune_trainer.card.sources import base_models, dataset_sources, hub_repository
@@ -88,7 +88,7 @@ def _tags(config: RunConfig, *, shows_pages: bool) -> Iterator[str]:
 
 
 def _results(config: RunConfig, report: Report) -> Iterator[dict[str, Any]]:
-    for dataset in config.spec.data.evaluation:
+    for dataset in evaluation_sets(config.spec).values():
         scores = [score for score in report.evaluations if score.name == dataset.name and score.final is not None]
         if scores:
             yield _result(config, dataset, scores)

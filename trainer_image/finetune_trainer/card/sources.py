@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from finetune_api.contract import RunConfig
+from finetune_api.sense import evaluation_sets
 from finetune_api.sources import HubSource, parse_source
 from finetune_api.types import NamedSource, named_models
 from finetune_trainer.data.manifest import InputsManifest
@@ -24,9 +25,8 @@ def base_models(config: RunConfig) -> list[NamedSource]:
 
 def dataset_sources(config: RunConfig) -> dict[str, str]:
     """Return the source of every dataset by its name."""
-    data = config.spec.data
-    train = {dataset.name: dataset.source for dataset in data.train}
-    return train | {dataset.name: dataset.source for dataset in data.evaluation}
+    train = {dataset.name: dataset.source for dataset in config.spec.data.train}
+    return train | {dataset.name: dataset.source for dataset in evaluation_sets(config.spec).values()}
 
 
 def input_rows(config: RunConfig, manifest: InputsManifest) -> Iterator[tuple[str, str, str, str]]:

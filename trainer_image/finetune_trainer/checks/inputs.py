@@ -8,7 +8,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from finetune_api.losses import Label
 from finetune_api.objective import Loss
 from finetune_api.reasons import Reason
-from finetune_api.sense import objective_of
+from finetune_api.sense import evaluation_sets, objective_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
 from finetune_trainer.checks.arguments import check_arguments
@@ -86,9 +86,10 @@ def _has_weights(
 def _check_scores(spec: FinetuneJobSpec, model: Inspection) -> Iterator[InputProblem]:
     """Yield why a saved reranker cannot be measured; one that the spec gives several labels is refused before."""
     scores = model.loaded.num_labels if isinstance(model.loaded, CrossEncoder) else 1
-    if scores != 1 and spec.data.evaluation:
+    if scores != 1 and (sets := evaluation_sets(spec)):
+        where = "spec.data.evaluation" if spec.data.evaluation else next(iter(sets))
         message = (
-            f"spec.data.evaluation: {_name(spec)} gives {scores} scores per pair, and documents are ordered by one; "
+            f"{where}: {_name(spec)} gives {scores} scores per pair, and documents are ordered by one; "
             "leave the evaluation sets out, or set spec.model.numLabels to 1 for a new head"
         )
         yield InputProblem(Reason.INVALID_ARGUMENT, message)

@@ -79,14 +79,15 @@ def _reader(model: SentenceTransformer | CrossEncoder, role: str, modality: str)
 
 def check_images(
     train: Sequence[PreparedTrain],
-    evaluations: Sequence[PreparedEvaluation],
+    evaluations: Mapping[str, PreparedEvaluation],
     model: SentenceTransformer | CrossEncoder,
     spec: Model,
     workspace: Workspace,
 ) -> Iterator[InputProblem]:
     """Yield every set with an image of more tokens than the longest input: cut off, they are no image any more.
 
-    The largest of up to MOST_IMAGES images of each set goes through the model's own processor.
+    The largest of up to MOST_IMAGES images of each set goes through the model's own processor. Evaluations are by
+    field path.
     """
     for path, role, cells in _image_cells(train, evaluations, workspace):
         length = limit(_reader(model, role, "image"))
@@ -102,7 +103,7 @@ def check_images(
 
 
 def _image_cells(
-    train: Sequence[PreparedTrain], evaluations: Sequence[PreparedEvaluation], workspace: Workspace
+    train: Sequence[PreparedTrain], evaluations: Mapping[str, PreparedEvaluation], workspace: Workspace
 ) -> Iterator[tuple[str, str, list[str]]]:
     """Yield the field path of each set with images, their role, and some of them."""
     for index, one in enumerate(train):
@@ -111,13 +112,13 @@ def _image_cells(
             names = [name for name in images if (name == "query") == (role == "query")]
             if names:
                 yield f"spec.data.train[{index}]", role, _spread(_read(workspace.train_table(one.name), names))
-    for index, evaluation in enumerate(evaluations):
+    for path, evaluation in evaluations.items():
         folder = workspace.evaluation_folder(evaluation.name)
         tables = _EVALUATION_TABLES if (folder / "queries.parquet").is_file() else _EVALUATION_ROWS
         modalities = {"query": evaluation.query_modality, "document": evaluation.corpus_modality}
         for role, (file, names) in tables.items():
             if modalities[role] == "image" and (cells := _read(folder / file, names)):
-                yield f"spec.data.evaluation[{index}]", role, _spread(cells)
+                yield path, role, _spread(cells)
 
 
 _EVALUATION_TABLES = {"query": ("queries.parquet", ["value"]), "document": ("corpus.parquet", ["value"])}

@@ -10,7 +10,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from finetune_api.contract import RunConfig
 from finetune_api.reasons import Reason
-from finetune_api.sense import judging_set, objective_of
+from finetune_api.sense import evaluation_sets, judging_set, objective_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
 from finetune_trainer.checks.limits import check_images
@@ -45,8 +45,9 @@ def check_written(
 
     """
     spec, world_size = config.spec, config.world_size
+    evaluations = dict(zip(evaluation_sets(spec), written.evaluations, strict=True))
     problems = [*_check_batches(spec, written.train, workspace, world_size=world_size)]
-    problems += check_images(written.train, written.evaluations, model, spec.model, workspace)
+    problems += check_images(written.train, evaluations, model, spec.model, workspace)
     problems += _check_metric(spec, written.evaluations)
     if problems:
         raise as_failure(problems)

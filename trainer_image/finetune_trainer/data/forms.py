@@ -79,7 +79,7 @@ def plan_form(table: OpenTable, dataset: TrainDataset, rule: LossRule, *, max_sh
         counts = _count_negatives(table)
         # Some row without any does not make rows with none of all others.
         least = 1 if negative(0) in table.many else 0
-        used = min(rule.negatives[1], max(least, _reached(counts, max_short_ratio=max_short_ratio)))
+        used = min(rule.negatives[1], max(least, reached(counts, max_short_ratio=max_short_ratio)))
         surplus = _surplus(table, counts) if form.labels_many and form.label is Label.MARGINS else 1
         return replace(form, num_negatives=used, most_negatives=max(counts), surplus=surplus)
     if form.label is Label.VECTOR:
@@ -108,15 +108,15 @@ def schema_of(form: Form, columns: Sequence[Column]) -> pa.Schema:
     return pa.schema(fields)
 
 
+def reached(counts: Sequence[int], *, max_short_ratio: float) -> int:
+    """Return the largest number that all but the allowed share of `counts` reach."""
+    return sorted(counts)[min(int(max_short_ratio * len(counts)), len(counts) - 1)]
+
+
 def _count_negatives(table: OpenTable) -> list[int]:
     if negative(0) in table.many:
         return _lengths(table, negative(0))
     return [sum(part.startswith("negative_") for part in table.modalities)] * len(table.rows)
-
-
-def _reached(counts: Sequence[int], *, max_short_ratio: float) -> int:
-    """Return the largest number that all but the allowed share of `counts` reach."""
-    return sorted(counts)[min(int(max_short_ratio * len(counts)), len(counts) - 1)]
 
 
 def _surplus(table: OpenTable, counts: Sequence[int]) -> int:

@@ -26,6 +26,7 @@ class Located:
     """By the field that names each: `spec.model`, `spec.training.loss.guide` and so on."""
     train: list[Fetched]
     evaluation: list[Fetched]
+    """Those of data.evaluation, then those of holdOut."""
 
     @property
     def model_revision(self) -> str:
@@ -69,8 +70,9 @@ def locate(spec: FinetuneJobSpec, workspace: Workspace, sources: Sources) -> Loc
         raise as_failure(problems)
     return Located(
         models={one.path: found for one, found in zip(models, fetched, strict=True)},
-        train=datasets[: len(spec.data.train)],
-        evaluation=datasets[len(spec.data.train) :],
+        train=(train := datasets[: len(spec.data.train)]),
+        evaluation=datasets[len(spec.data.train) :]
+        + [one for one, dataset in zip(train, spec.data.train, strict=True) if dataset.hold_out is not None],
     )
 
 

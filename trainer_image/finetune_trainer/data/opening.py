@@ -7,7 +7,7 @@ from pathlib import Path
 from finetune_api.datasets import EvaluationDataset, TrainDataset
 from finetune_api.evaluators import Evaluator
 from finetune_api.losses import LossRule
-from finetune_api.sense import evaluator_of, objective_of, rule_of
+from finetune_api.sense import evaluation_sets, evaluator_of, objective_of, rule_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.data.forms import (
     Form,
@@ -19,7 +19,7 @@ from finetune_trainer.data.locating import Located
 from finetune_trainer.data.manifest import Column
 from finetune_trainer.data.problems import InputProblem, as_failure
 from finetune_trainer.data.requests import TableRequest, request_evaluation, request_train
-from finetune_trainer.data.tables import OpenTable, check_documents, open_table
+from finetune_trainer.data.tables import OpenTable, check_documents, open_table, reopen_table
 from finetune_trainer.data.undeclared import with_notices
 
 
@@ -45,26 +45,35 @@ class OpenEvaluation:
     evaluator: Evaluator
     tables: Mapping[str, OpenTable]
     """`rows`, or `queries`, `corpus` and `relevant`."""
+    held_out_of: str | None = None
+    """The training set whose rows they are, until `hold_out` divides them."""
 
 
 @dataclass(frozen=True)
 class OpenInputs:
-    """Every set of the job, in the order of the spec."""
+    """Every set of the job, in the order of the spec; evaluation sets as in `finetune_api.sense.evaluation_sets`."""
 
     train: list[OpenTrain]
     evaluations: list[OpenEvaluation]
 
     def tables(self) -> Iterator[OpenTable]:
-        """Yield every table."""
+        """Yield every table, those of rows that are held out once."""
         yield from (one.table for one in self.train)
         for one in self.evaluations:
-            yield from one.tables.values()
+            if one.held_out_of is None:
+                yield from one.tables.values()
 
 
 def open_inputs(spec: FinetuneJobSpec, located: Located, *, cache: Path) -> OpenInputs:
     """Open every table; fails with all splits and columns that are missing or unusable."""
     train = [_open_train(spec, index, one.folder, cache) for index, one in enumerate(located.train)]
-    evaluations = [_open_evaluation(spec, index, one.folder, cache) for index, one in enumerate(located.evaluation)]
+    held_out_of = {f"spec.data.train[{index}].holdOut": one for index, one in enumerate(train)}
+    evaluations = [
+        _open_held_out(spec, path, dataset, held_out_of[path])
+        if path in held_out_of
+        else _open_evaluation(spec, path, dataset, one.folder, cache)
+        for (path, dataset), one in zip(evaluation_sets(spec).items(), located.evaluation, strict=True)
+    ]
     if problems := [problem for one in (*train, *evaluations) if isinstance(one, list) for problem in one]:
         raise as_failure(problems)
     return OpenInputs(
@@ -99,14 +108,29 @@ def _open_train(spec: FinetuneJobSpec, index: int, folder: Path, cache: Path) ->
 
 
 def _open_evaluation(
-    spec: FinetuneJobSpec, index: int, folder: Path, cache: Path
+    spec: FinetuneJobSpec, path: str, dataset: EvaluationDataset, folder: Path, cache: Path
 ) -> OpenEvaluation | list[InputProblem]:
-    dataset = spec.data.evaluation[index]
     evaluator = evaluator_of(spec, dataset)
-    requests = request_evaluation(dataset, index=index, folder=folder, evaluator=evaluator)
+    requests = request_evaluation(dataset, field=path, folder=folder, evaluator=evaluator)
     opened = {name: _open(request, cache=cache) for name, request in requests.items()}
     tables = {name: table for name, table in opened.items() if isinstance(table, OpenTable)}
     problems = [problem for table in opened.values() if not isinstance(table, OpenTable) for problem in table]
     if "rows" in tables:
         problems += check_documents(tables["rows"])
     return problems or OpenEvaluation(dataset=dataset, evaluator=evaluator, tables=tables)
+
+
+def _open_held_out(
+    spec: FinetuneJobSpec, path: str, dataset: EvaluationDataset, train: OpenTrain | list[InputProblem]
+) -> OpenEvaluation | list[InputProblem]:
+    """Return the rows of a training set as an evaluation set, all of them; what is wrong there is told there."""
+    if not isinstance(train, OpenTrain):
+        return []
+    evaluator = evaluator_of(spec, dataset)
+    folder = train.table.request.folder
+    request = request_evaluation(dataset, field=path, folder=folder, evaluator=evaluator)["rows"]
+    table = reopen_table(train.table, request)
+    if not isinstance(table, OpenTable):
+        return table
+    problems = check_documents(table)
+    return problems or OpenEvaluation(dataset, evaluator, {"rows": table}, held_out_of=train.dataset.name)

@@ -97,10 +97,9 @@ def request_train(dataset: TrainDataset, *, index: int, folder: Path, label: Lab
 
 
 def request_evaluation(
-    dataset: EvaluationDataset, *, index: int, folder: Path, evaluator: Evaluator
+    dataset: EvaluationDataset, *, field: str, folder: Path, evaluator: Evaluator
 ) -> dict[str, TableRequest]:
     """Return the tables of an evaluation set: `rows`, or `queries`, `corpus` and `relevant`."""
-    field = f"spec.data.evaluation[{index}]"
     if dataset.tables is not None:
         return _request_tables(dataset, dataset.tables, field=f"{field}.tables", folder=folder)
     if dataset.columns is None:

@@ -1,16 +1,18 @@
 """Reads an open table row by row: texts as they are, images as paths of the store, faults where a cell is unusable."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, compress
 from pathlib import PurePath
 from typing import Any
 
 from finetune_trainer.data.addresses import is_address
 from finetune_trainer.data.images import Fault
 from finetune_trainer.data.labels import LabelValue, read_label
-from finetune_trainer.data.requests import LABEL
+from finetune_trainer.data.requests import DOCUMENTS, LABEL
 from finetune_trainer.data.scans.findings import excerpt
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.texts import as_text, is_visible
@@ -32,7 +34,7 @@ class Row:
     number: int
     """Position in the split, from 0."""
     cells: Mapping[str, Cell]
-    """Part to its values: exactly one unless the column holds lists, which may be empty."""
+    """Part to its values: exactly one unless the column holds lists, which may be empty, or some are left out."""
     label: LabelValue | None = None
     id: str | None = None
     num_images: int = 0
@@ -75,15 +77,43 @@ def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
         ids = [str(value)[:80] for value in batch[table.id_column]] if table.id_column else None
         for index in range(len(labels)):
             row_id = None if ids is None else ids[index]
-            row = _row(
-                table.numbers[number], {part: cells[index] for part, cells in columns.items()}, labels[index], row_id
-            )
+            cells = {part: found[index] for part, found in columns.items()}
+            row = _row(table.numbers[number], cells, labels[index], row_id)
             given = {part: batch[column][index] for part, column in table.request.columns.items()}
-            yield _with_images(row, table, given, place) if isinstance(row, Row) else row
+            if isinstance(row, Row):
+                row = _without(_with_images(row, table, given, place), table.left_out)
+            yield row
             number += 1
         if time.monotonic() - told > _LOG_SECONDS:
             told = time.monotonic()
             _log.info("reading", extra={"dataset": table.request.dataset, "rows": number, "of": len(table.rows)})
+
+
+def is_negative(part: str) -> bool:
+    """Say whether a part is played by a column of negatives."""
+    return part.startswith("negative_")
+
+
+def key_of(value: str) -> bytes:
+    """Return a short name of a text or an image, the same for equal ones alone."""
+    return hashlib.blake2b(value.encode(), digest_size=16).digest()
+
+
+def _without(row: Row, left_out: frozenset[bytes]) -> Row:
+    """Return the row without such documents among its negatives and candidates, and without their labels."""
+    if not left_out:
+        return row
+    chosen = {
+        part: [key_of(value) not in left_out for value in cell]
+        for part, cell in row.cells.items()
+        if is_negative(part) or part == DOCUMENTS
+    }
+    kept = {part: [*compress(row.cells[part], chosen[part])] for part in chosen}
+    label, flags = row.label, [*chain.from_iterable(chosen.values())]
+    # Of scores the first may be that of the answer. A list of another length is told where rows become examples.
+    if isinstance(label, list) and 0 <= (surplus := len(label) - len(flags)) <= 1:
+        label = [*label[:surplus], *compress(label[surplus:], flags)]
+    return replace(row, cells={**row.cells, **kept}, label=label)
 
 
 def _read_batch(table: OpenTable, batch: dict[str, list[Any]], place: Workplace) -> dict[str, list[Cell | Fault]]:

@@ -76,6 +76,8 @@ class OpenTable:
     """The types of the dataset's other columns."""
     notices: tuple[str, ...] = ()
     """What deserves a look."""
+    left_out: frozenset[bytes] = frozenset()
+    """Texts and images that are not read where they are negatives or candidates, by `rows.key_of`."""
 
     @property
     def where(self) -> str:
@@ -106,6 +108,11 @@ def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputP
     notices = tuple(f"{request.field}.split: {note}" for note in beyond(request.split, wholes))
     problems = check_columns(request, found.rows)
     return problems or replace(_select(request, found), notices=notices)
+
+
+def reopen_table(table: OpenTable, request: TableRequest) -> OpenTable | list[InputProblem]:
+    """Return the rows of an open table for another use of its columns, or what is wrong with them."""
+    return check_columns(request, table.rows) or _select(request, Cut(table.rows, table.numbers))
 
 
 def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem]:  # noqa: ANN401 - no types there

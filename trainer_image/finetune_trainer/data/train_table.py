@@ -1,6 +1,6 @@
 """Writes `inputs/data/train/NAME.parquet`: texts or image paths in the columns of the loss, then the label."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,17 +18,33 @@ from finetune_trainer.data.manifest import Column, PreparedTrain
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.data.requests import DOCUMENT, POSITIVE, QUERY
 from finetune_trainer.data.retrieval import Pair
-from finetune_trainer.data.rows import BadRow, Row, read_rows
+from finetune_trainer.data.rows import BadRow, Row, name_row, read_rows
 from finetune_trainer.data.tables import OpenTable
 from finetune_trainer.data.tally import Tally
 from finetune_trainer.data.workplace import Workplace
 
 #: Held-out pairs of query and document, by content, of each evaluation set.
 HeldOut = Mapping[str, set[Pair]]
+#: Held-out queries of each.
+HeldOutQueries = Mapping[str, set[str]]
 #: Gives examples the negatives that were found for them; those for which too few were found are missing.
 Mine = Callable[[Sequence[Example], Sequence[Column]], Iterable[Example]]
 
 _ROWS_PER_GROUP = 10_000
+
+
+@dataclass
+class Leaks:
+    """Rows of a training set that an evaluation set has, too."""
+
+    rows: int = 0
+    first: str = ""
+    """How the first of them is looked up."""
+
+    def add(self, row: Row) -> None:
+        """Count a row."""
+        self.rows += 1
+        self.first = self.first or name_row(row)
 
 
 @dataclass
@@ -43,8 +59,10 @@ class WrittenTrain:
     """Rows that were written."""
     short: int = 0
     """Examples that were left out because they have too few negatives."""
-    leaked: Counter[str] = field(default_factory=Counter)
+    leaked: defaultdict[str, Leaks] = field(default_factory=lambda: defaultdict(Leaks))
     """Rows with a held-out pair, by evaluation set."""
+    asked: defaultdict[str, Leaks] = field(default_factory=lambda: defaultdict(Leaks))
+    """Rows with a held-out query and other documents, by evaluation set."""
     cells: dict[str, set[int]] = field(default_factory=dict)
     """Hashes of the queries and answers, by column."""
 
@@ -73,10 +91,15 @@ class WrittenTrain:
 
     def warnings(self) -> Iterator[str]:
         """Yield what deserves a look."""
-        for name, count in self.leaked.items():
+        for name, leaks in self.leaked.items():
             yield (
-                f"{self.tally.where}: {count} rows are also held-out pairs of the evaluation set {name}, so its scores "
-                "will be too good; take them out of one of the two"
+                f"{self.tally.where}: {leaks.rows} rows are also held-out pairs of the evaluation set {name}, for "
+                f"example {leaks.first}, so its scores will be too good; take them out of one of the two"
+            )
+        for name, leaks in self.asked.items():
+            yield (
+                f"{self.tally.where}: {leaks.rows} rows have a query of the evaluation set {name} and other documents, "
+                f"for example {leaks.first}, so its scores may be too good; take them out of one of the two"
             )
         fewest, most = self.form.fewest_negatives, self.form.most_negatives
         if self.short:
@@ -90,7 +113,8 @@ def write_train(  # noqa: PLR0913 - each is a part of its own
 ) -> WrittenTrain:
     """Write the usable rows of `table` to `path` and count the others."""
     written = WrittenTrain(table.request.dataset, form, columns_of(form, table), Tally(table.where))
-    examples: Iterable[Example] = _read_examples(table, written, held_out, place)
+    queries = {name: {query for query, _ in pairs} for name, pairs in held_out.items()}
+    examples: Iterable[Example] = _read_examples(table, written, held_out, queries, place)
     if mine is not None:
         given = list(examples)
         examples = list(mine(given, written.columns))
@@ -106,16 +130,25 @@ def write_train(  # noqa: PLR0913 - each is a part of its own
     return written
 
 
-def _read_examples(table: OpenTable, written: WrittenTrain, held_out: HeldOut, place: Workplace) -> Iterator[Example]:
+def _read_examples(
+    table: OpenTable, written: WrittenTrain, held_out: HeldOut, queries: HeldOutQueries, place: Workplace
+) -> Iterator[Example]:
     for row in read_rows(table, place):
-        examples = row if isinstance(row, BadRow) else examples_of(row, written.form)
+        if isinstance(row, BadRow):
+            written.tally.skip(row)
+            continue
+        examples = examples_of(row, written.form)
         if isinstance(examples, BadRow):
             written.tally.skip(examples)
-        elif isinstance(row, Row):
-            written.tally.use(row)
-            pairs = {pair for example in examples for pair in example.pairs()}
-            written.leaked.update(name for name, known in held_out.items() if not known.isdisjoint(pairs))
-            yield from examples
+            continue
+        written.tally.use(row)
+        pairs = {pair for example in examples for pair in example.pairs()}
+        for name, known in held_out.items():
+            if not known.isdisjoint(pairs):
+                written.leaked[name].add(row)
+            elif any(query in queries[name] for query, _ in pairs):
+                written.asked[name].add(row)
+        yield from examples
 
 
 class _Writer:

@@ -8,6 +8,7 @@ from finetune_api.status import DatasetStatus
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
 from finetune_trainer.data.evaluation_tables import WrittenEvaluation, write_evaluation
+from finetune_trainer.data.hold_out import hold_out
 from finetune_trainer.data.locating import Located
 from finetune_trainer.data.manifest import PreparedEvaluation, PreparedTrain
 from finetune_trainer.data.opening import OpenInputs
@@ -40,6 +41,8 @@ def write_inputs(  # noqa: PLR0913 - each is a part of its own
     miner_of: MinerOf,
 ) -> WrittenInputs:
     """Write every table; fails with all datasets that have too many bad rows or no good ones."""
+    max_ratio = spec.data.max_bad_sample_ratio
+    inputs, notices = hold_out(inputs, place, seed=spec.training.seed, max_short_ratio=max_ratio)
     evaluations = [
         write_evaluation(one.tables, one.evaluator, workspace.evaluation_folder(one.dataset.name), place=place)
         for one in inputs.evaluations
@@ -56,13 +59,17 @@ def write_inputs(  # noqa: PLR0913 - each is a part of its own
         )
         for one in inputs.train
     ]
-    if problems := list(_problems(train, evaluations, max_ratio=spec.data.max_bad_sample_ratio)):
+    if problems := list(_problems(train, evaluations, max_ratio=max_ratio)):
         raise as_failure(problems)
     return WrittenInputs(
         train=[written.prepared for written in train],
         evaluations=[written.prepared for written in evaluations],
         datasets=_describe(located, train, evaluations),
-        warnings=[*(notice for table in inputs.tables() for notice in table.notices), *_notes(train, evaluations)],
+        warnings=[
+            *(notice for table in inputs.tables() for notice in table.notices),
+            *notices,
+            *_notes(train, evaluations),
+        ],
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from finetune_api.evaluators import EVALUATORS, Evaluator, yields
-from finetune_api.sense import judging_set, objective_of
+from finetune_api.sense import evaluation_sets, judging_set, objective_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.data.manifest import PreparedEvaluation
 
@@ -49,5 +49,5 @@ def trained_dimensions(spec: FinetuneJobSpec) -> tuple[int, ...]:
 
 def candidates_are_ranked(spec: FinetuneJobSpec, name: str) -> bool:
     """Say whether the candidates of the set `name` come in an order that means something: as lists of documents."""
-    columns = next((dataset.columns for dataset in spec.data.evaluation if dataset.name == name), None)
+    columns = next((dataset.columns for dataset in evaluation_sets(spec).values() if dataset.name == name), None)
     return columns is not None and columns.documents is not None
