@@ -39,6 +39,13 @@ INPUTS = (
     Input(path="datasets/demo/page-candidates", examples=("reranker",), module="page_candidates"),
     Input(path="models/demo/tiny-vit", examples=("router",), module="tiny_vit"),
     Input(path="datasets/demo/manual-pages", examples=("router",), module="manual_pages"),
+    # Under the names that they have on the public Hub; the model is the real one.
+    Input(
+        path="models/sentence-transformers/all-MiniLM-L6-v2", examples=("quickstart",), module="minilm", cached=False
+    ),
+    Input(
+        path="datasets/philschmid/finanical-rag-embedding-dataset", examples=("quickstart",), module="manual_sentences"
+    ),
 )
 EXAMPLES = tuple(dict.fromkeys(example for entry in INPUTS for example in entry.examples))
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.hub import Accounts, Membership, RunningHub, Token, User, running_hub
 
-OWNERS = ("Qwen", "acme", "google", "sentence-transformers", "tomaarsen")
+OWNERS = ("Qwen", "acme", "google", "philschmid", "sentence-transformers", "tomaarsen")
 TOKENS = (Token(value=RunningHub.write_token, role="write"), Token(value=RunningHub.read_token, role="read"))
 ACCOUNTS = Accounts(
     users=(User(name="demo", organizations=tuple(Membership(name=owner) for owner in OWNERS), tokens=TOKENS),)

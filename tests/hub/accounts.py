@@ -99,7 +99,8 @@ DEFAULT_ACCOUNTS = Accounts(
         User(
             name="demo",
             fullname="Demo User",
-            organizations=(Membership(name="acme", role="write"),),
+            # The last two own what examples/quickstart.yaml reads on the public Hub.
+            organizations=tuple(Membership(name=name) for name in ("acme", "sentence-transformers", "philschmid")),
             tokens=(
                 Token(value="hf_demo_write", role="write"),
                 Token(value="hf_demo_read", role="read"),

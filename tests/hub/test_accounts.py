@@ -31,7 +31,8 @@ def test_whoami_tells_the_user_the_organisations_and_the_role_of_the_token(
     answer = HfApi(endpoint=hub.endpoint, token=token).whoami()
 
     assert answer["name"] == "demo"
-    assert [(org["name"], org["roleInOrg"]) for org in answer["orgs"]] == [("acme", "write")]
+    organizations = {org["name"]: org["roleInOrg"] for org in answer["orgs"]}
+    assert organizations == {"acme": "write", "sentence-transformers": "write", "philschmid": "write"}
     assert answer["auth"]["accessToken"]["role"] == role
 
 
