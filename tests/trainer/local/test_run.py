@@ -85,6 +85,7 @@ def test_a_manifest_is_trained_here_and_published_by_the_same_command_later(
     assert "ndcg@10" in first
     assert "by embedding size" in first
     assert "Model      build/finetune/pages/train/model" in first
+    assert 'Load it    SentenceTransformer("build/finetune/pages/train/model")' in first
     assert "no: --no-publish was given" in first
     assert not [call for call in unpublished if "demo/finetuned" in call]
     assert "3 steps were made before" in second

@@ -1,7 +1,7 @@
 """What a finished local run says: the tables before and after, and where everything lies."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finetune_api.contract import RunResult, exit_code_of
+from finetune_api.losses import Kind
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import EvaluationScore
 from finetune_trainer.local.plan import Plan
@@ -18,6 +19,8 @@ from finetune_trainer.report.schema import Report
 #: Before each of several problems that prepare tells in one message.
 _NUMBERED = re.compile(r" (?=\d+\) spec\.)")
 _AGAIN = "Run the same command again: it goes on where it stopped."
+#: The library's classes for the models of each kind.
+_LOADERS: Mapping[Kind, str] = {"Embedding": "SentenceTransformer", "Reranker": "CrossEncoder"}
 #: Next steps on a machine where GUIDANCE speaks of a cluster.
 _NEXT_STEPS = {
     Reason.INVALID_SPEC: "Correct the named fields.",
@@ -65,7 +68,9 @@ def show_success(results: Sequence[RunResult], plan: Plan, console: Console) -> 
     for score in report.evaluations:
         if score.dimensions:
             _show_table(console, f"{score.metric} on {score.name} by embedding size", _dimensions_table(score))
+    loader = _LOADERS[plan.config.spec.model.kind]
     _say(console, f"Model      {near(plan.workspace.model)}")
+    _say(console, f'Load it    {loader}("{near(plan.workspace.model)}")')
     _say(console, f"Published  {_published(results, plan, report)}")
     warnings = [*plan.notes, *(warning for result in results for warning in result.warnings), *report.warnings]
     for warning in dict.fromkeys(warnings):
