@@ -215,6 +215,7 @@ class MinedNegatives(Contract):
 
 #: Of an evaluation set that is held out of a training set: the name of the latter, and this.
 HELD_OUT = "-held-out"
+HOLD_OUT_PATTERN = r"^([1-9][0-9]?([.][0-9]{1,2})?|0[.](0[1-9]|[1-9][0-9]?))%$"
 HoldOut = Annotated[
     int | Annotated[str, StringConstraints(max_length=8)],
     Field(
@@ -222,7 +223,7 @@ HoldOut = Annotated[
         json_schema_extra={
             "x-kubernetes-int-or-string": True,
             "minimum": 1,
-            "pattern": "^([1-9][0-9]?([.][0-9]{1,2})?|0[.](0[1-9]|[1-9][0-9]?))%$",
+            "pattern": HOLD_OUT_PATTERN,
         }
     ),
 ]

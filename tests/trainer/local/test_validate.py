@@ -133,6 +133,11 @@ PROBLEMS: dict[str, dict[str, object]] = {
     "spec.data: [] is wrong because fields are expected; write `name: value` lines below it": {"data": []},
     'spec.data.train: {"name": "a"} is wrong because a list is expected; '
     "put each item on a line of its own after `- `": {"data__train": {"name": "a"}},
+    'spec.data.train[0].holdOut: "100%" is wrong because it is no share of rows; '
+    "write a share below 100 % such as 5%, or a number of rows without quotes": {"data__train__0__holdOut": "100%"},
+    "spec.data.train[0].holdOut: 0 is wrong because it is too small; write a number at least 1": {
+        "data__train__0__holdOut": 0
+    },
     "spec.training.warmupRatio: 1 is wrong because it is too large; write a number at least 0 and below 1": {
         "training__warmupRatio": 1
     },

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from finetune_api.datasets import HOLD_OUT_PATTERN
 from finetune_api.fields import DATA_KEY_PATTERN, FOLDER_PATTERN, OBJECT_NAME_PATTERN
 from finetune_api.problem import Problem
 from finetune_api.quantities import QUANTITY_PATTERN
@@ -36,6 +37,10 @@ PATTERNS = {
     ),
     DNS_LABEL: ("only lower-case letters, digits and inner - may be in it", "write for example pages-2"),
     DNS_SUBDOMAIN: ("only lower-case letters, digits and inner - and dots may be in it", "write for example pages-2"),
+    HOLD_OUT_PATTERN: (
+        "it is no share of rows",
+        "write a share below 100 % such as 5%, or a number of rows without quotes",
+    ),
     NAME_START: ("only lower-case letters, digits, - and dots may be in it", "write for example pages-"),
 }
 _Check = Callable[[Any, Any], bool]
@@ -106,7 +111,7 @@ def _repeated(items: list[Any], schema: Schema, path: str) -> Iterator[Problem]:
 def _values(value: Any, schema: Schema, path: str) -> Iterator[Problem]:  # noqa: ANN401 - JSON
     if "enum" in schema and value not in schema["enum"]:
         yield Problem(path, value, "there is no such choice", suggest_value(value, schema["enum"]))
-    if "pattern" in schema and not re.search(schema["pattern"], value):
+    if "pattern" in schema and isinstance(value, str) and not re.search(schema["pattern"], value):
         because, fix = PATTERNS[schema["pattern"]]
         yield Problem(path, value, because, fix)
     for keyword, holds, because in _LIMITS:
