@@ -45,10 +45,19 @@ def test_questions_without_an_answer_never_count_as_standing_still() -> None:
     assert report.still_seconds == 0
 
 
-def test_a_pause_between_two_answers_counts_as_one_minute_at_most() -> None:
+def test_the_time_around_a_question_without_an_answer_does_not_count() -> None:
+    """Rank 0 and all of its machine were paused: it has made no step, and no time has passed for it."""
+    report = unanswered(answered(NOBODY_ASKED, said(5), at=0), "timed out", at=4)
+
+    report = answered(answered(report, said(5), at=300), said(5), at=304)
+
+    assert report.still_seconds == 4
+
+
+def test_a_pause_between_two_answers_counts_for_less_than_the_least_stall_timeout() -> None:
     report = answered(answered(NOBODY_ASKED, said(5), at=0), said(5), at=86_400)
 
-    assert report.still_seconds == LONGEST_GAP_SECONDS
+    assert report.still_seconds == LONGEST_GAP_SECONDS < 30
 
 
 def test_silence_is_told_after_a_minute_in_the_first_words_until_an_answer_comes() -> None:

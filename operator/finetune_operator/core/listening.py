@@ -11,8 +11,9 @@ from finetune_api.contract import Progress
 from finetune_operator.core.observed import ProgressReport
 from finetune_operator.core.times import parse_time
 
-#: The most that the time between two answers counts, however long nobody asked or answered.
-LONGEST_GAP_SECONDS = 60.0
+#: The most that the time between two answers counts, however long nobody asked. Less than the least stall timeout, so
+#: that no pause of the operator makes a gang look stuck.
+LONGEST_GAP_SECONDS = 20.0
 #: Rank 0 is said to be silent after so many questions in a row without an answer, and so many seconds: it listens only
 #: once the trainer has loaded its libraries.
 SILENT_QUESTIONS = 3
@@ -26,7 +27,7 @@ def answered(report: ProgressReport, progress: Progress, *, at: float) -> Progre
         return replace(heard, told_still_seconds=_told_still_seconds(progress))
     if _mark(report.progress) != _mark(progress):
         return replace(heard, told_still_seconds=0.0, seen_still_seconds=0.0)
-    gap = min(at - report.answered_at, LONGEST_GAP_SECONDS)
+    gap = 0.0 if report.num_unanswered else min(at - report.answered_at, LONGEST_GAP_SECONDS)
     return replace(heard, seen_still_seconds=report.seen_still_seconds + gap)
 
 

@@ -1,0 +1,170 @@
+"""Work that must not be lost: to `kubectl delete all`, to the TTL, to another job in the same folder, to silence."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.conftest import NAMESPACE, long_job, quick_job
+from tests.e2e.gang import children, rank_pod
+from tests.stack import jobs
+from tests.stack.kubectl import Kubectl, Manifest
+from tests.stack.target import Target
+
+pytestmark = pytest.mark.e2e
+Submit = Callable[[Manifest], Manifest]
+
+CLAIM = "shared"
+#: Prints every file below the claim, and what the owner's files say.
+LIST = """
+import json, pathlib
+root = pathlib.Path("/claim")
+files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+owners = [path for path in files if path.name == "owner.json"]
+names = {str(path.parent): json.loads((root / path).read_text())["name"] for path in owners}
+print(json.dumps({"files": [str(path) for path in files], "owners": names}))
+"""
+#: Stops the training process of a pod, or lets it go on.
+SIGNAL = """
+import os, pathlib, signal, sys
+for folder in pathlib.Path("/proc").iterdir():
+    words = (folder / "cmdline").read_bytes().split(b"\\0") if folder.name.isdigit() else []
+    if b"finetune_trainer.train" in words:
+        os.kill(int(folder.name), getattr(signal, sys.argv[1]))
+        print("told", folder.name)
+"""
+
+
+def build_reader(claim: str, *, image: str) -> Manifest:
+    """Return a pod that prints what is on a claim."""
+    container = {
+        "name": "reader",
+        "image": image,
+        "command": ["python", "-c", LIST],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "claim", "mountPath": "/claim", "readOnly": True}],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "reader", "namespace": NAMESPACE},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "fsGroup": 65532,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            "volumes": [{"name": "claim", "persistentVolumeClaim": {"claimName": claim}}],
+        },
+    }
+
+
+def read_claim(kube: Kubectl, target: Target, claim: str) -> tuple[list[str], dict[str, str]]:
+    """Return the files on a claim, and the job's name by each folder that has an owner."""
+    kube.apply(build_reader(claim, image=target.images["trainer"]))
+    kube.run("wait", "pod/reader", "-n", NAMESPACE, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+    found = json.loads(kube.run("logs", "reader", "-n", NAMESPACE))
+    kube.delete("pod", "reader", namespace=NAMESPACE)
+    return found["files"], found["owners"]
+
+
+@pytest.fixture
+def shared_claim(kube: Kubectl) -> Iterator[None]:
+    """A claim of the user's own, for several jobs."""
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": CLAIM, "namespace": NAMESPACE},
+            "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "2Gi"}}},
+        }
+    )
+    yield
+    kube.delete("persistentvolumeclaim", CLAIM, namespace=NAMESPACE, wait=False)
+
+
+def test_neither_delete_all_nor_the_ttl_removes_the_only_copy_of_a_model(
+    kube: Kubectl, target: Target, submit: Submit
+) -> None:
+    job = submit(long_job("delete-all", publish=None))
+    jobs.wait_until(kube, job, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=300)
+
+    kube.run("delete", "all", "--all", "-n", NAMESPACE)
+    finished = jobs.wait_until_finished(kube, job, seconds=400)
+    kube.run("delete", "all", "--all", "-n", NAMESPACE)
+    ttl = json.dumps({"spec": {"ttlSecondsAfterFinished": 1}})
+    kube.run("patch", jobs.KIND, "delete-all", "-n", NAMESPACE, "--type", "merge", "-p", ttl)
+    cleaned = jobs.wait_until(kube, job, lambda seen: "cleanupTime" in seen["status"], seconds=120)
+
+    status = cleaned["status"]
+    assert finished["status"]["phase"] == status["phase"] == "Succeeded", status
+    assert status["attempt"] == 2
+    for kind in ("jobs", "pods", "services", "configmaps"):
+        assert children(kube, kind, job) == [], kind
+    files, owners = read_claim(kube, target, status["storage"]["claim"])
+    assert "train/model/model.safetensors" in files
+    assert owners == {".": "delete-all"}
+
+
+@pytest.mark.usefixtures("shared_claim")
+def test_jobs_on_one_claim_take_nothing_from_each_other(kube: Kubectl, target: Target, submit: Submit) -> None:
+    same = {"existingClaim": CLAIM, "subPath": "team/pages"}
+    first = submit(quick_job("first", publish=None, storage=same, training__maxSteps=60))
+    jobs.wait_until(kube, first, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=300)
+
+    second = submit(quick_job("second", publish=None, storage=same, training__maxSteps=20))
+    aside = submit(quick_job("aside", publish=None, storage={"existingClaim": CLAIM}))
+    waiting = jobs.wait_until(
+        kube, second, lambda seen: jobs.condition(seen, "Succeeded").get("reason") == "WorkspaceInUse", seconds=60
+    )
+    beside = jobs.wait_until(
+        kube, aside, lambda seen: jobs.condition(seen, "Validated").get("status") == "True", seconds=300
+    )
+    kube.delete(jobs.KIND, "aside", namespace=NAMESPACE)
+    ends = [jobs.wait_until_finished(kube, job, seconds=400)["status"] for job in (first, second)]
+
+    message = jobs.condition(waiting, "Succeeded")["message"]
+    assert message.startswith(
+        f"folder team/pages of volume claim {CLAIM} is used by FinetuneJob first; this job begins"
+    )
+    assert [(end["phase"], end["attempt"]) for end in ends] == [("Succeeded", 1), ("Succeeded", 1)]
+    files, owners = read_claim(kube, target, CLAIM)
+    folder = beside["status"]["storage"]["folder"]
+    (earlier,) = [place for place, name in owners.items() if name == "first"]
+    assert owners == {"team/pages": "second", earlier: "first", folder: "aside"}
+    assert folder.startswith(f".finetune/{NAMESPACE}/aside-")
+    assert earlier.startswith("team/pages/earlier/")
+    for place in ("team/pages", earlier):
+        assert f"{place}/train/model/model.safetensors" in files
+    assert [file for file in files if file.startswith(f"{earlier}/train/checkpoints/")]
+
+
+def test_a_rank_0_that_answers_nobody_is_told_and_left_alone(kube: Kubectl, submit: Submit) -> None:
+    """Its process is stopped for twice as long as a gang may stand still, as a pause of its machine does."""
+    job = submit(long_job("silent", publish=None, resources__nodes=1, stallTimeoutSeconds=30))
+    jobs.wait_until(kube, job, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=300)
+    pod = rank_pod(kube, job, 0)
+
+    def tell(signal: str) -> None:
+        said = kube.run("exec", "-n", NAMESPACE, pod, "--", "python3", "-c", SIGNAL, signal)
+        assert said.startswith("told"), "no training process was found in the pod"
+
+    def is_known(value: str) -> Callable[[Manifest], bool]:
+        return lambda seen: jobs.condition(seen, "ProgressKnown").get("status") == value
+
+    tell("SIGSTOP")
+    silent = jobs.wait_until(kube, job, is_known("False"), seconds=180)
+    tell("SIGCONT")
+    jobs.wait_until(kube, job, is_known("True"), seconds=60)
+    finished = jobs.wait_until_finished(kube, job, seconds=400)
+
+    known = jobs.condition(silent, "ProgressKnown")
+    assert (silent["status"]["phase"], known["reason"]) == ("Training", "NoAnswer")
+    assert known["message"].startswith("rank 0 gives no answer: nothing came within 3 s")
+    status = finished["status"]
+    assert (status["phase"], status["attempt"], status["restarts"]["total"]) == ("Succeeded", 1, 0), status
+    assert jobs.condition(finished, "ProgressKnown") == {}
