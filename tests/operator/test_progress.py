@@ -155,7 +155,8 @@ async def test_those_who_do_not_answer_keep_nobody_else_from_being_asked() -> No
 
     poller = Poller(cast("Cache", Jobs()), enqueue=lambda _: None, seconds=0)
     running = asyncio.create_task(poller.run())
-    await enough.wait()
+    async with asyncio.timeout(30):
+        await enough.wait()
     end.set()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
