@@ -122,7 +122,7 @@ GUIDANCE: dict[Reason, Guidance] = {
         "The model stays on the volume; a new FinetuneJob with a lower gate, or publish.always, would publish its own."
     ),
     Reason.MODEL_UNCHANGED: _nobody(
-        "Raise training.learningRate, freeze less, or train in float32: steps that are too small are lost in bfloat16."
+        "Train longer, raise training.learningRate, freeze less, or train in float32: small steps are lost in bfloat16."
     ),
     Reason.PUBLISH_SKIPPED: _nobody(
         "The model stays on the volume; publish.ifExists: Update in a new FinetuneJob adds a commit."

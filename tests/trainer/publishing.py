@@ -13,7 +13,7 @@ from finetune_api.status import (
 )
 from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
 from finetune_trainer.report.schema import CurvePoint, Report
-from tests.trainer.conftest import MakeRun, Run
+from tests.trainer.conftest import MakeRun, Run, run_in
 
 REPOSITORY = "demo/finetuned"
 
@@ -31,6 +31,12 @@ def scores(*, baseline: float = 0.1, final: float = 0.8) -> list[EvaluationScore
         EvaluationScore(name="held-out", metric="mrr@10", baseline=0.05, final=0.7),
         EvaluationScore(name="held-out", metric="recall@10", baseline=0.2, final=0.9),
     ]
+
+
+def make_run_in(folder: Path) -> MakeRun:
+    """Return what makes runs in a folder of their own: a workspace belongs to one run."""
+    folder.mkdir()
+    return lambda **spec: run_in(folder, spec)
 
 
 def finished_run(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from finetune_api.contract import ExitCode, RunResult
+from finetune_api.contract import ExitCode
 from finetune_api.reasons import Reason
 from finetune_api.status import PublishedStatus
 from finetune_trainer.checkpoints.fence import Fence, Owner
@@ -20,10 +20,9 @@ from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub import commit as hub_commit
 from finetune_trainer.hub.client import connect
 from finetune_trainer.publish import publish
-from finetune_trainer.report.schema import Report
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run
-from tests.trainer.publishing import REPOSITORY, finished_run, scores
+from tests.trainer.publishing import REPOSITORY, finished_run, make_run_in, scores
 
 
 @pytest.fixture(autouse=True)
@@ -106,31 +105,21 @@ def test_a_model_that_did_not_improve_enough_is_not_published(
 
 @pytest.mark.parametrize("final", [0.7, 0.8])
 def test_a_model_that_is_not_better_is_published_only_if_that_is_asked_for(
-    make_run: MakeRun, small_model: Path, hub: RunningHub, final: float
+    make_run: MakeRun, small_model: Path, hub: RunningHub, tmp_path: Path, final: float
 ) -> None:
-    run = finished_run(make_run, small_model, evaluations=scores(baseline=0.8, final=final)).at(hub.endpoint)
-    assert run.config.spec.publish is not None
+    measured = scores(baseline=0.8, final=final)
+    gated = finished_run(make_run, small_model, evaluations=measured).at(hub.endpoint)
+    anyway = finished_run(make_run_in(tmp_path / "anyway"), small_model, evaluations=measured, always=True)
 
-    refused = publish(run.config, run.settings)
-    assert hub.calls() == []
-    published = publish_always(run, hub)
+    refused = publish(gated.config, gated.settings)
+    asked = hub.calls()
+    published = publish(anyway.config, anyway.at(hub.endpoint).with_token(write=hub.write_token).settings)
 
-    assert refused.reason is Reason.GATE_NOT_MET
+    assert (refused.reason, asked) == (Reason.GATE_NOT_MET, [])
     assert "where more than 0 is asked for; nothing is published" in refused.message
     assert published.reason is Reason.PUBLISHED
-    card = (run.workspace.receipt.with_name("README.md")).read_text()
+    card = (anyway.workspace.receipt.with_name("README.md")).read_text()
     assert f"to **{final:.4f}** ({final - 0.8:+.3f}). This is not better than the base model." in card
-
-
-def publish_always(run: Run, hub: RunningHub) -> RunResult:
-    """Publish what the run has trained with `publish.always`."""
-    spec = run.config.spec
-    assert spec.publish is not None
-    always = spec.model_copy(update={"publish": spec.publish.model_copy(update={"always": True})})
-    config = run.config.model_copy(update={"spec": always})
-    report = Report.read(run.workspace.report)
-    report.model_copy(update={"spec_hash": config.spec_hash}).write(run.workspace.report)
-    return publish(config, run.with_token(write=hub.write_token).settings)
 
 
 @pytest.mark.parametrize("policy", [{}, {"gate": {"minImprovement": -1}}, {"always": True}])
@@ -144,7 +133,8 @@ def test_a_model_that_did_not_change_is_never_published(
 
     assert (result.reason, result.message) == (
         Reason.MODEL_UNCHANGED,
-        "train/model holds the very weights of the base model: training has changed nothing; not published",
+        "train/model holds the very weights of the base model: training has changed nothing, or nothing for the "
+        "better; nothing is published",
     )
     assert result.published is None
     assert hub.calls() == []

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from finetune_api.contract import JobIdentity, RunResult
+from finetune_api.contract import RunResult
 from finetune_api.reasons import Reason
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub import commit as hub_commit
@@ -19,7 +19,7 @@ from finetune_trainer.preflight import preflight
 from finetune_trainer.publish import publish
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run
-from tests.trainer.publishing import REPOSITORY, finished_run, scores, write_manifest, write_report
+from tests.trainer.publishing import REPOSITORY, finished_run, make_run_in, scores, write_manifest, write_report
 
 NOWHERE = "f" * 40
 CARD = b"---\nlicense: mit\n---\n# Theirs\n"
@@ -130,15 +130,14 @@ def test_another_model_under_the_tag_of_this_run_is_not_what_was_published(run: 
     assert hub.commits(REPOSITORY)["tags"] == {tag_of(run): result.published.commit}
 
 
-def test_the_same_weights_of_another_run_are_not_published_by_this_one(run: Run, hub: RunningHub) -> None:
-    other = replace(run, config=run.config.model_copy(update={"job": JobIdentity(namespace="a", name="b", uid="c")}))
-    write_manifest(other, {})
-    write_report(other, scores())
+def test_the_same_weights_of_another_run_are_not_published_by_this_one(
+    run: Run, hub: RunningHub, small_model: Path, tmp_path: Path
+) -> None:
+    other = finished_run(make_run_in(tmp_path / "other"), small_model, sections={"training": {"seed": 7}})
+    other = other.at(hub.endpoint).with_token(write=hub.write_token)
     before = publish(other.config, other.settings).published
     assert before is not None
     connect(hub.endpoint, token=hub.write_token).create_tag(REPOSITORY, tag=tag_of(run), revision=before.commit)
-    write_manifest(run, {})
-    write_report(run, scores())
 
     result = publish(run.config, run.settings)
 

@@ -120,7 +120,8 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report) ->
 def refusal(config: RunConfig, workspace: Workspace, report: Report) -> Outcome | None:
     """Return why the model that was trained is not for the Hub: nothing has changed, or the gate is not met."""
     if is_unchanged(workspace.model, base_folders(config, workspace)):
-        message = "train/model holds the very weights of the base model: training has changed nothing; not published"
+        because = "training has changed nothing, or nothing for the better"
+        message = f"train/model holds the very weights of the base model: {because}; nothing is published"
         return Outcome(Reason.MODEL_UNCHANGED, message)
     missed = shortfall(effective_gate(config.spec), main_score(report.evaluations, config.spec))
     return None if missed is None else Outcome(Reason.GATE_NOT_MET, missed)

@@ -59,5 +59,5 @@ def test_an_unchanged_model_is_told_after_no_publish(
 
     assert told(run, capsys) == (
         "no: --no-publish was given, and without it: train/model holds the very weights of the base model: training "
-        "has changed nothing; not published"
+        "has changed nothing, or nothing for the better; nothing is published"
     )
