@@ -316,9 +316,11 @@ def test_a_hub_that_stays_down_is_told_as_such(run: Run, hub: RunningHub) -> Non
 
     assert failure.value.reason is Reason.HUB_UNAVAILABLE
     assert failure.value.exit_code is ExitCode.HUB_UNAVAILABLE
-    assert failure.value.message == (
-        "publish.repository: demo/finetuned, branch main: the Hub did not answer as it should (ReadError: [Errno 104] "
-        "Connection reset by peer); wait until it answers"
+    # Whether a cut is seen as a reset or as an end is up to the kernel's moment.
+    before, _, after = failure.value.message.partition("(")
+    assert (before, after.partition(")")[2]) == (
+        "publish.repository: demo/finetuned, branch main: the Hub did not answer as it should ",
+        "; wait until it answers",
     )
 
 
