@@ -27,6 +27,6 @@ def test_the_quickstart_gets_better_on_one_node_without_a_token_and_publishes_no
 
     assert status["phase"] == "Succeeded", status
     (score,) = [entry for entry in status["evaluations"] if entry["metric"] == "ndcg@10"]
-    assert score["final"] - score["baseline"] >= 0.01
+    assert score["final"] - score["baseline"] >= 0.005
     assert (status["worldSize"], status["restarts"]["total"]) == (1, 0)
     assert "published" not in status

@@ -33,7 +33,7 @@ EXAMPLES = ROOT / "examples" / "small"
 
 
 #: In NDCG@10 on held-out questions, well below what was measured.
-LEAST_GAIN_OF_THE_QUICKSTART = 0.01
+LEAST_GAIN_OF_THE_QUICKSTART = 0.005
 #: Between what the job measured and what its published model reaches.
 MOST_DIFFERENCE = 0.005
 
@@ -93,7 +93,7 @@ def test_the_quickstart_gets_better_as_it_is_with_nothing_but_the_address_of_a_h
     assert score.baseline is not None
     assert score.final is not None
     assert score.final - score.baseline >= LEAST_GAIN_OF_THE_QUICKSTART, printed
-    assert f"held-out         ndcg@10     {score.baseline:.4f}   {score.final:.4f}" in printed
+    assert f"{score.baseline:.4f}   {score.final:.4f}" in printed
     assert 'Load it    SentenceTransformer("build/finetune/quickstart/train/model")' in printed
     assert "Published  no: the manifest has no publish" in printed
     assert "Warning" not in printed
