@@ -95,7 +95,7 @@ def test_a_tag_that_the_hub_only_says_to_have_is_not_taken_for_published(
 @pytest.mark.parametrize(
     ("sha", "message"),
     [
-        ("", "the Hub names no commit of demo/finetuned, branch main, which it says is there"),
+        ("", "the Hub names no commit of demo/finetuned, branch main, which has files"),
         (NOWHERE, "the Hub does not find what demo/finetuned has to have"),
     ],
 )
@@ -252,10 +252,22 @@ def test_a_branch_that_was_only_answered_gets_no_commit(
     run = finished_run(make_run, small_model, branch="vdr").at(hub.endpoint).with_token(write=hub.write_token)
     hub.fail({"claim": "OK"}, method="POST", path="/branch/", times=None)
 
-    with pytest.raises(RunFailure, match="names no commit of demo/finetuned, branch vdr") as failure:
+    with pytest.raises(RunFailure, match="does not find what demo/finetuned has to have") as failure:
         publish(run.config, run.settings)
 
     assert failure.value.reason is Reason.HUB_UNAVAILABLE
+    assert own_commits(hub) == []
+
+
+def test_a_repository_without_any_commit_gets_its_first(run: Run, hub: RunningHub) -> None:
+    connect(hub.endpoint, token=hub.write_token).create_repo(REPOSITORY)
+    hub.fail({"claim": {"id": REPOSITORY, "sha": None}}, path="/revision/main", times=3)
+    hub.fail({"claim": []}, path="/tree/main")
+
+    result = publish(run.config, run.settings)
+
+    assert_published(result, run, hub)
+    assert len(own_commits(hub)) == 1
 
 
 def test_a_branch_that_stands_for_another_one_is_found_out_by_its_commit(

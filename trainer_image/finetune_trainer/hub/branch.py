@@ -52,10 +52,10 @@ class Target:
         with understood(f"making branch {self.branch}"):
             self.api.create_branch(self.repository, branch=self.branch, repo_type="model", exist_ok=True)
 
-    def files(self, commit: str) -> dict[str, RepoFile]:
-        """Return the files of a commit by path."""
-        with understood(f"listing {self.repository}@{commit[:12]}"):
-            entries = self.api.list_repo_tree(self.repository, repo_type="model", revision=commit, recursive=True)
+    def files(self, revision: str) -> dict[str, RepoFile]:
+        """Return the files of a commit, or of the branch, by path."""
+        with understood(f"listing {self.repository}@{revision[:12]}"):
+            entries = self.api.list_repo_tree(self.repository, repo_type="model", revision=revision, recursive=True)
             return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
     def log(self, revision: str) -> Sequence[GitCommitInfo] | None:

@@ -103,9 +103,9 @@ def _proven(target: Target, answered: str, change: Change) -> str:
 
 def _send(target: Target, change: Change) -> Committed:
     head = _head(target)
-    present = target.files(head)
+    present = target.files(head) if head else {}
     theirs = sorted(set(present) - INITIAL_FILES)
-    if theirs and not change.replaces and not target.is_of_run(head, change.spec_hash):
+    if head and theirs and not change.replaces and not target.is_of_run(head, change.spec_hash):
         raise OccupiedError(theirs)
     stale = sorted(path for path in present if path not in change.files and path not in KEPT)
     # Made anew for each try: an operation remembers what the Hub held at the head of its try.
@@ -127,15 +127,15 @@ def _send(target: Target, change: Change) -> Committed:
     return Committed(info.oid, stale)
 
 
-def _head(target: Target) -> str:
-    """Return the newest commit of the branch, which is made if it is missing."""
+def _head(target: Target) -> str | None:
+    """Return the newest commit of the branch, which is made if it is missing; None where there is no commit at all."""
     if (head := target.head()) is not None:
         return head
     target.create_branch()
-    if (head := target.head()) is not None:
+    if (head := target.head()) is not None or not target.files(target.branch):
         return head
     message = f"publish.repository: the Hub names no commit of {target.repository}, branch {target.branch}"
-    raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}, which it says is there; look at what its logs say about it")
+    raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}, which has files; look at what the Hub's logs say about it")
 
 
 def _worth_a_retry(target: Target, error: Exception) -> RunFailure | None:
