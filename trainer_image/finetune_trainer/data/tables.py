@@ -86,6 +86,8 @@ class OpenTable:
 
     def take(self, indices: Sequence[int]) -> "OpenTable":
         """Return the table with those of its rows alone, in this order."""
+        if len(indices) == len(self.numbers):
+            return self  # reading selected rows is slower
         return replace(self, rows=self.rows.select(indices), numbers=[self.numbers[index] for index in indices])
 
 
