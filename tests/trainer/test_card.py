@@ -10,6 +10,7 @@ from finetune_api.evaluators import Evaluator
 from finetune_api.status import EvaluationScore
 from finetune_trainer.card.render import render_card
 from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
+from finetune_trainer.gate import main_score
 from finetune_trainer.publish import base_cards
 from finetune_trainer.report.schema import Report
 from tests.trainer.conftest import MakeRun, Run
@@ -116,6 +117,24 @@ def test_a_base_model_from_a_claim_is_named_in_the_text_alone(make_run: MakeRun,
 
     assert not {"base_model", "base_model_relation", "license"} & metadata(card).keys()
     assert "finetuned from a model of a volume claim (`pvc://models/tiny`)" in card
+
+
+def test_rows_that_were_held_out_are_told_as_a_set_of_the_same_repository(make_run: MakeRun, small_model: Path) -> None:
+    train = {"name": "pages", "source": "hf://demo/pages", "columns": {"positive": "image"}, "holdOut": "10%"}
+    score = EvaluationScore(name="pages-held-out", metric="ndcg@10", baseline=0.1, final=0.8)
+    sections = {"data": {"train": [train]}}
+    run = finished_run(make_run, small_model, sections=sections, evaluations=[score])
+
+    index: Any = metadata(render(run))["model-index"]
+
+    assert main_score([score], run.config.spec) == score
+    assert index[0]["results"] == [
+        {
+            "task": {"type": "information-retrieval", "name": "Information Retrieval"},
+            "dataset": {"name": "pages-held-out", "type": "demo/pages", "split": "train"},
+            "metrics": [{"type": "ndcg@10", "name": "NDCG@10", "value": 0.8}],
+        }
+    ]
 
 
 def sure(name: str, metric: str, baseline: float, final: float) -> EvaluationScore:
