@@ -23,7 +23,7 @@ EXPECTED = {
     "multi-node": (VISION, 2048, {"pages": PAGES, "questions": ["query", "positive"]}),
     "multimodal-reranker": (VISION, None, {"vdr": PAGES}),
     "qwen3-vl-vdr": (VISION, 2048, {"vdr": PAGES}),
-    "router": (["image", "text"], 384, {"pages": ["query", "positive"]}),
+    "router": (["image", "text"], 384, {"pages": PAGES}),
     "text-embedding": (["text"], 384, {"questions": ["query", "positive", "negative_0", "negative_1", "negative_2"]}),
 }
 #: The stand-ins are small.

@@ -92,6 +92,7 @@ def test_model_and_dataset_of_the_hub_are_laid_out_at_their_commits(
         name="pages",
         columns=[Column(name="query", modality="text"), Column(name="positive", modality="image")],
         rows=4,
+        distinct={"query": 4, "positive": 4},
     )
     assert manifest.evaluations == [
         PreparedEvaluation(name="held-out", query_modality="text", corpus_modality="image", queries=2, documents=2)

@@ -45,6 +45,7 @@ class NameCount:
         self.num_texts += len(texts)
         # Texts of many words are neither, and pages of them would take time.
         rest = texts.filter(pc.or_(pc.less_equal(pc.utf8_length(texts), _LONGEST_NAME), pc.starts_with(texts, "data:")))
+        rest = rest.filter(pc.match_substring_regex(rest, _ANY, ignore_case=True))
         for kind, pattern in _PATTERNS.items():
             matches = pc.match_substring_regex(rest, pattern, ignore_case=True)
             named = rest.filter(matches)
@@ -64,6 +65,8 @@ def _pattern(kind: str) -> str:
 
 
 _PATTERNS = {**{kind: _pattern(kind) for kind in _SUFFIXES}, ADDRESSES: _ADDRESS}
+#: Looked for first: hardly any text is a name.
+_ANY = "|".join(f"({pattern})" for pattern in _PATTERNS.values())
 
 
 def _shown(name: str) -> str:
