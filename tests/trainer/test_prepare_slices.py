@@ -137,6 +137,21 @@ def test_a_slice_of_a_subset_is_a_slice_of_its_split(run_on: Callable[..., Run],
     assert trained_on(run) == [2]
 
 
+def test_rows_of_a_slice_on_the_hub_are_held_out_of_what_is_fetched_once(
+    run_on: Callable[..., Run], hub: RunningHub
+) -> None:
+    names = ["data/train-0.parquet", "data/test-0.parquet"]
+    run = run_on(*names, split="train[:100%]", holdOut=2)
+
+    written = lay_out(run)
+
+    queries, _, _ = read_evaluation(run, "qa-held-out")
+    assert fetched(hub) == {"data/train-0.parquet"}
+    assert {int(text.split()[1]) for text in queries.values()} == {0, 1, 2} - {*trained_on(run)}
+    assert [(one.name, one.rows) for one in written.datasets] == [("qa", 1), ("qa-held-out", 2)]
+    assert len({one.revision for one in written.datasets}) == 1
+
+
 BROKEN: dict[str, tuple[Reason, str]] = {
     "validation[:5%]": (
         Reason.SPLIT_NOT_FOUND,
