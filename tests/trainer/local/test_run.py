@@ -92,7 +92,8 @@ def test_a_manifest_is_trained_here_and_published_by_the_same_command_later(
     assert "3 steps were made before" in second
     assert "Published as demo/finetuned@" in second
     assert len(hub.commits("demo/finetuned")["commits"]) == 2
-    assert sorted(path.name for path in workspace.iterdir()) == ["inputs", "local", "logs", "publish", "train"]
+    folders = ["inputs", "local", "logs", "owner.json", "owner.lock", "publish", "train"]
+    assert sorted(path.name for path in workspace.iterdir()) == folders
     assert not [
         file for file in workspace.rglob("*") if file.is_file() and hub.write_token in file.read_text("latin-1")
     ]
