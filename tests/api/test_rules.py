@@ -59,6 +59,9 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "an evaluation share": {"evaluation": {"every": "5%"}},
     "evaluation steps": {"evaluation": {"every": 50}},
     "a sub path of an existing claim": {"storage": {"existingClaim": "shared", "subPath": "team/a"}},
+    "the folder that another job was given": {
+        "storage": {"existingClaim": "shared", "subPath": ".finetune/search/qwen-666ff6cc"}
+    },
     "a router by task": {"model": {"router": {"by": "Task", "routes": {"query": ROUTE, "document": ROUTE}}}},
     "a router by modality": {"model": {"router": {"routes": {"text": ROUTE, "image": ROUTE}}}},
     "modules of its own": {"model__modules": [{"type": "Transformer"}, {"type": "Pooling"}]},

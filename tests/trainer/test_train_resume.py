@@ -67,6 +67,8 @@ def test_two_ranks_train_to_the_end(undisturbed: tuple[Workspace, list[RunResult
         "percent": 100,
         "epoch": 2.0,
         "eta_seconds": 0,
+        "eta": "",
+        "text": "",
     }
     assert results[0].checkpoint is not None
     assert results[0].checkpoint.step == 8
