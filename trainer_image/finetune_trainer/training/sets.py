@@ -102,7 +102,9 @@ def batch_size_of(prepared: PreparedTrain, spec: FinetuneJobSpec, *, world_size:
 
 def most_at_once(prepared: PreparedTrain, spec: FinetuneJobSpec) -> int:
     """Return the rows that can be in one batch of all processes, none a wrong answer to another that it answers."""
-    return min(prepared.rows, *prepared.distinct.values()) if has_in_batch_negatives(prepared, spec) else prepared.rows
+    return (
+        min([prepared.rows, *prepared.distinct.values()]) if has_in_batch_negatives(prepared, spec) else prepared.rows
+    )
 
 
 def has_in_batch_negatives(prepared: PreparedTrain, spec: FinetuneJobSpec) -> bool:
