@@ -36,7 +36,7 @@ Object = dict[str, Any]
 NODES = 2
 POD_BYTES = 30 * 1024
 TIME = "2026-11-23T09:00:00Z"
-MAX_AT_ONCE = 16
+MAX_AT_ONCE = 48
 PLATFORM = Platform(trainer_image="registry.example/trainer:1")
 REASONS = {Role.PREPARE: Reason.VALIDATED, Role.TRAIN: Reason.TRAINED, Role.PUBLISH: Reason.PUBLISHED}
 

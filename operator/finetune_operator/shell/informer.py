@@ -21,8 +21,8 @@ FIRST_RESYNC_SECONDS = 30.0
 REOPEN_SECONDS = 0.1
 LAST_REOPEN_SECONDS = 30.0
 EXPIRED = 410
-#: A first list may take this long before something is wrong; later ones, so many times the pause between them.
-FIRST_LIST_SECONDS = 300.0
+#: A list may take this long before something is wrong; later ones also so many times the pause between them.
+LIST_SECONDS = 300.0
 MISSED_LISTS = 3
 
 
@@ -81,7 +81,7 @@ class Informer:
     def illness(self) -> str:
         """Return why lists are believed to fail for good; empty if they are not."""
         since = self.began_at if self.listed_at is None else self.listed_at
-        limit = FIRST_LIST_SECONDS if self.listed_at is None else MISSED_LISTS * self.resync_seconds
+        limit = LIST_SECONDS if self.listed_at is None else max(LIST_SECONDS, MISSED_LISTS * self.resync_seconds)
         age = 0.0 if since is None else self.clock() - since
         return f"the cluster has not been listed for {age:.0f} s" if age > limit else ""
 
