@@ -148,7 +148,7 @@ def test_names_are_found_in_lists_and_in_lists_of_candidates(make_run: MakeRun, 
 def test_names_are_found_in_a_corpus(make_run: MakeRun, claim: Path) -> None:
     tables = three_tables(
         claim,
-        queries=[{"id": "1", "text": "q"}],
+        queries=[{"id": "1", "text": "held out"}],
         corpus=[{"id": "1", "text": "page.png"}, {"id": "2", "text": "other.png"}],
         relevantDocuments=[{"query_id": "1", "corpus_id": "1"}],
     )
@@ -235,7 +235,7 @@ def test_images_are_no_texts_whatever_the_spec_says(make_run: MakeRun, claim: Pa
 def test_ids_may_be_texts_and_whole_numbers_side_by_side(make_run: MakeRun, claim: Path) -> None:
     tables = three_tables(
         claim,
-        queries=[{"id": "1", "text": "q"}],
+        queries=[{"id": "1", "text": "held out"}],
         corpus=[{"id": 7, "text": "a"}, {"id": "b", "text": "b"}],
         relevantDocuments=[{"query_id": 1, "corpus_id": "7"}],
     )
