@@ -352,6 +352,8 @@ def run_to_the_end(world: World, operator: Operator) -> None:
         world.control_jobs()
         world.run_pods()
         world.now += timedelta(seconds=5)
-        if world.version == before and world.status.phase in ("Succeeded", "Failed", "Suspended"):
+        # A job that was resumed says Suspended until it has been looked at.
+        ends = ("Succeeded", "Failed", "Suspended") if world.job.spec.suspend else ("Succeeded", "Failed")
+        if world.version == before and world.status.phase in ends:
             return
     raise AssertionError(f"the job never ends: {world.status.phase}, attempt {world.status.attempt}")
