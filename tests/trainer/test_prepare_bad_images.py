@@ -111,6 +111,29 @@ def test_images_of_one_colour_of_a_corpus_are_told(make_run: MakeRun, claim: Pat
     ]
 
 
+def test_nearly_black_images_as_of_12_bits_in_16_are_told(make_run: MakeRun, claim: Path) -> None:
+    dark, whole = ((RAMP * most).astype(np.uint16) for most in (4_095, 65_535))
+    given(claim, *({"question": f"q{i}", "answer": f"{i}.png"} for i in range(2)))
+    for i, values in enumerate([dark, whole]):
+        (claim / "qa" / f"{i}.png").write_bytes(saved(Image.fromarray(values)))
+
+    assert lay_out(text_run(make_run, columns=NAMES)).warnings == [
+        "spec.data.train[0]: dataset qa: 1 image of 2 is nearly black all over, as 12 bits in 16 are that were not "
+        f"scaled to the whole range (row 0: positive 0.png); {LOOK}"
+    ]
+
+
+def test_a_missing_list_of_images_is_an_empty_one(make_run: MakeRun, claim: Path) -> None:
+    given(claim, *({"question": f"q{i}", "answer": f"{i}.png", "negs": ["9.png"] if i else None} for i in range(9)))
+    for i in range(10):
+        (claim / "qa" / f"{i}.png").write_bytes(png(size=(32, 33 + i)))
+    columns = NAMES | {"negatives": ["negs"], "images": ["answer", "negs"]}
+
+    assert lay_out(text_run(make_run, columns=columns)).warnings == [
+        "spec.data.train[0]: dataset qa: 1 rows have less than 1 negatives; they are left out"
+    ]
+
+
 @pytest.mark.parametrize("format_", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_images_of_several_frames_are_told(make_run: MakeRun, claim: Path, format_: str) -> None:
     frames = [Image.open(io.BytesIO(png(color))) for color in ("red", "blue", "green")]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from finetune_trainer.data.addresses import Addresses, Refused, is_address
 from finetune_trainer.data.formats import format_of, remedy_for
-from finetune_trainer.data.pixels import has_one_colour
+from finetune_trainer.data.pixels import extremes_of
 from finetune_trainer.data.scans.findings import excerpt, listed
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ MAX_PIXELS = 100_000_000
 MAX_ASPECT_RATIO = 199
 #: What is taken and may not be meant.
 ONE_COLOUR = "of one single colour"
+NEARLY_BLACK = "nearly black all over, as 12 bits in 16 are that were not scaled to the whole range"
 FRAMES = "of several frames or pages, of which the first is taken"
+_DARK = 24  # of 255; 4,095 of 65,535 are 16
 _WITH_FRAMES = ("GIF", "WEBP", "TIFF", "PNG")
 _ARCHIVE = "zip://"
 #: A pod may see more CPUs than it may use, and the largest image that is taken has 300 MB of pixels.
@@ -71,7 +73,7 @@ class ImageStore:
         self._remarks: dict[str, tuple[str, ...]] = {}
 
     def remarks_on(self, path: str) -> tuple[str, ...]:
-        """Return what is odd about a kept image: ONE_COLOUR, FRAMES."""
+        """Return what is odd about a kept image: ONE_COLOUR, NEARLY_BLACK, FRAMES."""
         return self._remarks.get(path, ())
 
     def keep_all(self, cells: Sequence[Any], *, root: Path, cache: Path) -> list[str | Fault]:
@@ -202,8 +204,11 @@ def _archives(root: Path) -> list[str]:
 def _remarks(image: Image.Image, content: bytes) -> Iterator[str]:
     if image.format in _WITH_FRAMES and _has_frames(content):
         yield FRAMES
-    if has_one_colour(image):
+    extremes = extremes_of(image)
+    if all(least == most for least, most in extremes):
         yield ONE_COLOUR
+    elif max(most for _, most in extremes) < _DARK:
+        yield NEARLY_BLACK
 
 
 def _has_frames(content: bytes) -> bool:

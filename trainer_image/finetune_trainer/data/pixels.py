@@ -20,10 +20,10 @@ def as_seen(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def has_one_colour(image: Image.Image) -> bool:
-    """Say whether the model would see one single colour; the image is turned upright."""
+def extremes_of(image: Image.Image) -> list[tuple[int, int]]:
+    """Return the least and the most value of each channel as the model sees them; the image is turned upright."""
     extremes: Any = as_seen(image).getextrema()
-    return all(least == most for least, most in extremes)
+    return list(extremes)
 
 
 def _with_8_bits(image: Image.Image) -> Image.Image:

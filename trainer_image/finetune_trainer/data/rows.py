@@ -119,14 +119,18 @@ def _without(row: Row, left_out: frozenset[bytes]) -> Row:
 def _read_batch(table: OpenTable, batch: dict[str, list[Any]], place: Workplace) -> dict[str, list[Cell | Fault]]:
     columns: dict[str, list[Cell | Fault]] = {}
     for part, column in table.request.columns.items():
-        # A missing list is an empty one.
-        given = [value or [] for value in batch[column]] if part in table.many else [[value] for value in batch[column]]
+        given = [_values(table, part, value) for value in batch[column]]
         flat = [value for values in given for value in values]
         read = iter(_read_values(table, part, flat, place))
         columns[part] = [_cell([next(read) for _ in values], many=part in table.many) for values in given]
     for part, column in table.request.keys.items():
         columns[part] = [_read_key(value) for value in batch[column]]
     return columns
+
+
+def _values(table: OpenTable, part: str, cell: Any) -> list[Any]:  # noqa: ANN401 - a cell of a table
+    """Return the values of a cell as they came; a missing list is an empty one."""
+    return (cell or []) if part in table.many else [cell]
 
 
 def _read_key(value: object) -> Cell | Fault:
@@ -173,7 +177,7 @@ def _with_images(row: Row, table: OpenTable, given: Mapping[str, Any], place: Wo
         (part, cell, path)
         for part, modality in table.modalities.items()
         if modality == "image"
-        for cell, path in zip(given[part] if part in table.many else [given[part]], row.cells[part], strict=True)
+        for cell, path in zip(_values(table, part, given[part]), row.cells[part], strict=True)
     ]
     remarks = [
         (remark, f"{part}{_named(cell)}") for part, cell, path in images for remark in place.images.remarks_on(path)
