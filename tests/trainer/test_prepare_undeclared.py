@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from finetune_api.reasons import Reason
@@ -216,6 +218,43 @@ def test_what_is_neither_text_nor_number_is_a_bad_row_of_a_column_of_texts(make_
         "positive: neither text nor number), above maxBadSampleRatio 0.01; mend these rows or raise "
         "data.maxBadSampleRatio",
     )
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_finite_number_is_an_empty_text(make_run: MakeRun, claim: Path, number: float) -> None:
+    given(claim, {"answer": 1.5}, {"answer": number})
+
+    assert told(text_run(make_run, columns=PAIR | {"texts": ["answer"]})) == (
+        Reason.BAD_SAMPLES,
+        "spec.data.train[0]: dataset qa: 1 row of 2 cannot be used (row 1: positive: empty text), above "
+        "maxBadSampleRatio 0.01; mend these rows or raise data.maxBadSampleRatio",
+    )
+
+
+@pytest.mark.parametrize(
+    "stored", [pa.string_view(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+@pytest.mark.parametrize("many", [False, True], ids=["texts", "lists"])
+def test_texts_may_be_stored_in_any_way(make_run: MakeRun, claim: Path, stored: pa.DataType, many: bool) -> None:
+    given(claim, {})
+    questions, answers = pa.array(["q", "r"], stored), pa.array(["a", "b"], stored)
+    if many:
+        answers = pa.ListArray.from_arrays([0, 1, 2], answers)
+    (claim / "qa" / "train.jsonl").unlink()
+    pq.write_table(pa.table({"question": questions, "answer": answers}), claim / "qa" / "train.parquet")
+
+    assert written(text_run(make_run, columns=PAIR)) == [("q", "a"), ("r", "b")]
+
+
+@pytest.mark.parametrize("stored", [pa.binary_view(), pa.large_binary()], ids=str)
+def test_images_may_be_stored_in_any_way(make_run: MakeRun, claim: Path, stored: pa.DataType) -> None:
+    (claim / "qa").mkdir()
+    images = pa.array([png(), None, png("blue")], stored)
+    pq.write_table(pa.table({"question": ["q", "r", "s"], "answer": images}), claim / "qa" / "train.parquet")
+
+    _, message = told(text_run(make_run, columns=PAIR))
+
+    assert "1 row of 3 cannot be used (row 1: positive: no image)" in message
 
 
 def test_images_are_no_texts_whatever_the_spec_says(make_run: MakeRun, claim: Path) -> None:

@@ -1,5 +1,6 @@
 """What counts as a text: something that can be read. Numbers are texts where the spec says so."""
 
+import math
 import unicodedata
 from decimal import Decimal
 
@@ -19,7 +20,9 @@ def _has_shape(character: str) -> bool:
 
 
 def as_text(value: object) -> str | None:
-    """Return a text, or a number as people write it: 5 for 5.0; None for anything else."""
+    """Return a text, or a number as people write it: 5 for 5.0, nothing for NaN; None for anything else."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):

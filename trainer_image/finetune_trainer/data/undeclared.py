@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from finetune_api.reasons import Reason
@@ -23,6 +24,7 @@ _REFUSED = 0.5
 _TOLD = 0.01
 _ROWS_AT_ONCE = 10_000
 _LOOKED_AT = 20
+_PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 _NEGATIVES = re.compile(
     r"(hard[_-]?)?(neg|negative)s?([_-]?(doc|document|passage|text|image)s?)?([_-]?[0-9]+)?", re.IGNORECASE
 )
@@ -57,7 +59,9 @@ def _values(table: OpenTable, part: str, *, at_once: int = _ROWS_AT_ONCE) -> Ite
     column = table.request.columns[part]
     for chunk in table.rows.select_columns([column]).with_format("arrow").iter(batch_size=at_once):
         cells = chunk[column].combine_chunks()
-        yield pc.list_flatten(cells) if part in table.many else cells
+        values = pc.list_flatten(cells) if part in table.many else cells
+        # Arrow computes nothing of views.
+        yield values.cast(_PLAIN.get(values.type, values.type))
 
 
 def _untyped(table: OpenTable) -> Iterator[InputProblem]:
