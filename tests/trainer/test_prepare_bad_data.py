@@ -112,6 +112,27 @@ def test_a_column_of_several_types_is_told(make_run: MakeRun, claim: Path) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("answers", "split", "told_first"),
+    [
+        ([5, "a"], "train", " (row 0: 5)"),
+        (["a", "b", 5], "train[1:]", " (row 2: 5)"),
+        ([["a"], None, ["b", 5]], "train", " (row 2: 5)"),
+        ([["a", 5], ["b"]], "train", " (row 0: 5)"),
+        ([[1], [2, 3]], "train", ""),
+    ],
+    ids=["the first row", "a slice", "a list", "the first list", "numbers alone"],
+)
+def test_the_first_number_among_texts_is_told_by_row(
+    make_run: MakeRun, claim: Path, answers: list[object], split: str, told_first: str
+) -> None:
+    write_jsonl(claim / "qa" / "train.jsonl", [{"question": "q", "answer": answer} for answer in answers])
+
+    _, message = told(text_run(make_run, split=split))
+
+    assert f" needed{told_first}; add it to spec.data.train[0].columns.texts" in message
+
+
 def test_a_corpus_is_either_text_or_images(make_run: MakeRun, claim: Path) -> None:
     write_jsonl(claim / "qa" / "train.jsonl", TEXTS)
     features = datasets.Features(

@@ -108,13 +108,14 @@ def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputP
     if not isinstance(found, Cut):
         return [found]
     notices = tuple(f"{request.field}.split: {note}" for note in beyond(request.split, wholes))
-    problems = check_columns(request, found.rows)
+    problems = check_columns(request, found)
     return problems or replace(_select(request, found), notices=notices)
 
 
 def reopen_table(table: OpenTable, request: TableRequest) -> OpenTable | list[InputProblem]:
     """Return the rows of an open table for another use of its columns, or what is wrong with them."""
-    return check_columns(request, table.rows) or _select(request, Cut(table.rows, table.numbers))
+    found = Cut(table.rows, table.numbers)
+    return check_columns(request, found) or _select(request, found)
 
 
 def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem]:  # noqa: ANN401 - no types there
@@ -192,9 +193,9 @@ def _check_read(request: TableRequest, rows: Any, builder: Any) -> None:  # noqa
         rows.data.column(column).validate(full=True)
 
 
-def check_columns(request: TableRequest, rows: Any) -> list[InputProblem]:  # noqa: ANN401 - the library has no types
+def check_columns(request: TableRequest, found: Cut) -> list[InputProblem]:
     """Return every column that is missing or holds what cannot be used."""
-    features, wanted = rows.features, request.names()
+    features, wanted = found.rows.features, request.names()
     missing = [column for column in dict.fromkeys(wanted.values()) if column not in features]
     problems = []
     if missing:
@@ -207,7 +208,7 @@ def check_columns(request: TableRequest, rows: Any) -> list[InputProblem]:  # no
         if column in features and (because := _misfit(request, part, features[column])):
             message = f"{request.field}: column {column!r} of dataset {request.dataset} {because}"
             if part in request.columns and column not in request.texts and may_be_text(features[column]):
-                message += f"{_first_number(rows, column)}; {request.declaring('texts')} to take its numbers as texts"
+                message += f"{_first_number(found, column)}; {request.declaring('texts')} to take its numbers as texts"
             problems.append(InputProblem(Reason.INVALID_ARGUMENT, message))
     return problems
 
@@ -245,11 +246,15 @@ def _misfit(request: TableRequest, part: str, feature: Any) -> str | None:  # no
     return None
 
 
-def _first_number(rows: Any, column: str) -> str:  # noqa: ANN401 - as above
-    """Return where the first cell that is no text stands, nothing where all are numbers."""
-    cells = enumerate(rows.select_columns([column])[column])
-    number, cell = next(((number, cell) for number, cell in cells if not isinstance(cell, str | None)), (0, None))
-    return f" (row {number}: {excerpt(str(cell))})" if number else ""
+def _first_number(found: Cut, column: str) -> str:
+    """Return where the first value that is no text stands, nothing where all are numbers."""
+    if any(holds_numbers(found.rows.features[column])):
+        return ""
+    for number, cell in zip(found.numbers, found.rows.select_columns([column])[column], strict=True):
+        for value in cell if isinstance(cell, list) else [cell]:
+            if not isinstance(value, str | None):
+                return f" (row {number}: {excerpt(str(value))})"
+    return ""
 
 
 def _content(request: TableRequest, part: str, feature: Any) -> Content | str:  # noqa: ANN401 - as above
