@@ -141,7 +141,7 @@ def raw_pod(role: Role, *, attempt: int = 0, index: int = 0, **status: Any) -> d
     return {
         "kind": "Pod",
         "metadata": {
-            "name": f"{job}-{index}-abcde",
+            "name": f"{job}-{index}-x7k2q" if role == Role.TRAIN else f"{job}-x7k2q",
             "uid": f"pod-{role.value}-{attempt}-{index}",
             "namespace": "search",
             "labels": labels,

@@ -9,10 +9,11 @@ from finetune_api import keys
 from finetune_api.contract import Progress, Role
 from finetune_api.reasons import Reason
 from finetune_api.status import Phase, ProgressStatus
+from finetune_operator.core import names
 from finetune_operator.core.observed import Observed, ProgressReport, Refusal, Trouble
 from finetune_operator.shell.cache import Cache, Target
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, Kind
-from tests.operator.given import BASE, T0, UID, at, manifest, raw_job, raw_pod, while_training
+from tests.operator.given import BASE, T0, UID, a_job, at, manifest, raw_job, raw_pod, while_training
 
 WAITING = {"containerStatuses": [{"name": "train", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}]}
 
@@ -110,7 +111,9 @@ def with_a_gang() -> Cache:
 
 
 RANK = raw_pod(Role.TRAIN, attempt=1)
-COPY = changed(RANK, name="debug-copy", uid="copy", ownerReferences=[])
+COPY = changed(RANK, name=f"{RANK['metadata']['name']}-debug", uid="copy", ownerReferences=[])
+#: As long as a name can be: Kubernetes cuts off the end of the attempt.
+LONG = "qwen3-vl-embedding-2b-legal-documents"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +128,8 @@ COPY = changed(RANK, name="debug-copy", uid="copy", ownerReferences=[])
         (POD, changed(RANK, uid="y", ownerReferences=[{"kind": "ReplicaSet", "controller": True}]), "foreign"),
         (POD, changed(RANK, uid="y", namespace="elsewhere"), "foreign"),
         (POD, COPY, "foreign"),
+        (POD, changed(COPY, name="debug-copy"), "foreign"),
+        (POD, changed(COPY, name=f"{BASE}-train-1-0-debug"), "foreign"),
         (JOB, changed(raw_job(Role.TRAIN, attempt=1), uid="y", ownerReferences=[]), "foreign"),
         (JOB, changed(raw_job(Role.TRAIN, attempt=1), uid="y", namespace="elsewhere"), "foreign"),
     ],
@@ -138,6 +143,8 @@ COPY = changed(RANK, name="debug-copy", uid="copy", ownerReferences=[])
         "a pod of something else",
         "a pod of another namespace",
         "a copy of a rank",
+        "a copy with a name of its own",
+        "a copy that is named as a rank, but for its last five characters",
         "a Job of nobody",
         "a Job of another namespace",
     ],
@@ -165,13 +172,25 @@ def test_what_is_left_alone_is_forgotten_once_a_list_lacks_it() -> None:
     assert (cache.ignored(), len(cache.observe(UID).pods)) == ({}, 2)
 
 
-def test_a_pod_that_has_lost_its_job_is_known_by_its_name_also_after_a_restart() -> None:
+@pytest.mark.parametrize("role", list(Role))
+def test_a_pod_that_has_lost_its_job_is_known_by_its_name_also_after_a_restart(role: Role) -> None:
     cache = Cache(now=Clock())
     cache.put(FINETUNE_JOB, manifest())
 
-    cache.put(POD, changed(RANK, ownerReferences=[]))
+    cache.put(POD, changed(raw_pod(role, attempt=1), ownerReferences=[]))
 
-    assert [pod.uid for pod in cache.observe(UID).pods] == ["pod-train-1-0"]
+    assert [pod.uid for pod in cache.observe(UID).pods] == [f"pod-{role.value}-1-0"]
+
+
+def test_a_rank_that_has_lost_its_job_is_known_by_a_name_that_kubernetes_has_cut() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest(LONG))
+    rank = raw_pod(Role.TRAIN, attempt=1000, index=10)
+    base = names.base(a_job(LONG).metadata)
+
+    cache.put(POD, changed(rank, name=f"{base}-train-10-10-x7k2q", ownerReferences=[]))
+
+    assert [pod.attempt for pod in cache.observe(UID).pods] == [1000]
 
 
 def test_a_pod_of_a_job_of_ours_is_ours_whatever_its_labels_say() -> None:
@@ -214,7 +233,7 @@ def test_a_complaint_of_a_pod_is_dated_from_when_it_was_first_seen() -> None:
 
     (trouble,) = cache.observe(UID).troubles
 
-    message = f"pod {BASE}-train-0-0-abcde: no"
+    message = f"pod {BASE}-train-0-0-x7k2q: no"
     assert trouble == Trouble(pod_uid="pod-train-0-0", reason=Reason.IMAGE_UNAVAILABLE, message=message, since=T0)
 
 

@@ -141,6 +141,16 @@ async def test_a_watch_begins_where_the_list_ended_and_goes_on_where_it_broke(na
     assert naps == [0.2, 0.4, 0.1]
 
 
+async def test_a_watch_that_breaks_a_thousand_times_is_opened_once_more(naps: list[float]) -> None:
+    informer = an_informer()
+    server = Server(watches=[[a_refusal(0)] for _ in range(1100)])
+    await informer.begin(server.cluster)
+
+    await followed(informer, server)
+
+    assert (len(naps), naps[-1]) == (1100, 30.0)
+
+
 @pytest.mark.usefixtures("naps")
 async def test_a_watch_that_is_too_old_begins_anew_with_a_list_and_what_that_lacks_is_gone() -> None:
     informer = an_informer()

@@ -63,7 +63,7 @@ def test_an_ended_job_has_left_its_folder_once_its_pods_have_ended(phase: Phase)
         cache.put(FINETUNE_JOB, found)
     pod = raw_pod(Role.TRAIN, attempt=1)
     pod["metadata"]["labels"][keys.LABEL_JOB_UID] = "uid-a"
-    pod["metadata"]["name"] = names.train_job(FinetuneJob.model_validate(job_named("a", day=1)), 1) + "-0-abcde"
+    pod["metadata"]["name"] = names.train_job(FinetuneJob.model_validate(job_named("a", day=1)), 1) + "-0-x7k2q"
 
     before = cache.observe("uid-b").workspace_holder
     cache.put(POD, pod)

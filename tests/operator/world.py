@@ -31,6 +31,8 @@ from tests.operator.given import PLATFORM, T0, UID, manifest
 
 Object = dict[str, Any]
 GRACE = timedelta(seconds=50)
+#: Kubernetes gives no pod a name with these characters at its end.
+NAMED = str.maketrans({"0": "b", "1": "c", "3": "d"})
 
 
 class CrashError(Exception):
@@ -187,7 +189,9 @@ class World:
 
     def _make_pod(self, job: Object, index: int) -> None:
         labels = {**job["spec"]["template"]["metadata"]["labels"], keys.LABEL_COMPLETION_INDEX: str(index)}
-        name = f"{job['metadata']['name']}-{index}-{self.version}"
+        token = f"{self.version:05}".translate(NAMED)
+        is_rank = labels[keys.LABEL_ROLE] == Role.TRAIN
+        name = f"{job['metadata']['name']}-{index}-{token}" if is_rank else f"{job['metadata']['name']}-{token}"
         metadata = {
             "name": name,
             "namespace": job["metadata"]["namespace"],

@@ -12,6 +12,9 @@ from finetune_api.workspace import CLAIM_FOLDERS
 # The longest name is a rank's host name: BASE-HASH-train-NNNN-III, and a host name ends at 63 characters.
 BASE_LENGTH = 36
 LABEL_LENGTH = 63
+#: Kubernetes ends the name of a pod with five of these, and cuts what is before to as many characters.
+POD_TOKEN = re.compile("[bcdfghjklmnpqrstvwxz2456789]{5}")
+POD_STEM_LENGTH = 58
 
 
 def base(metadata: ObjectMeta) -> str:
@@ -52,17 +55,32 @@ def ranks_service(job: FinetuneJob) -> str:
 
 def prepare_job(job: FinetuneJob) -> str:
     """Return the name of the Job that fetches and validates."""
-    return f"{base(job.metadata)}-prepare"
+    return child_job(base(job.metadata), Role.PREPARE)
 
 
 def train_job(job: FinetuneJob, attempt: int) -> str:
     """Return the name of the Job of one gang."""
-    return f"{base(job.metadata)}-train-{attempt}"
+    return child_job(base(job.metadata), Role.TRAIN, attempt)
 
 
 def publish_job(job: FinetuneJob) -> str:
     """Return the name of the Job that publishes."""
-    return f"{base(job.metadata)}-publish"
+    return child_job(base(job.metadata), Role.PUBLISH)
+
+
+def child_job(start: str, role: Role, attempt: int = 0) -> str:
+    """Return the name of a Job, by what the names of all children begin with."""
+    return f"{start}-{role.value}-{attempt}" if role == Role.TRAIN else f"{start}-{role.value}"
+
+
+def is_pod_name(name: str, job: str, *, index: int | None) -> bool:
+    """Tell whether Kubernetes may have given a pod of the Job this name; copies have others, made from it or not.
+
+    `index` is None of a Job whose pods have none in their names.
+    """
+    end = "-" if index is None else f"-{index}-"
+    stem = job[: POD_STEM_LENGTH - len(end)] + end
+    return name.startswith(stem) and POD_TOKEN.fullmatch(name, len(stem)) is not None
 
 
 def labels(job: FinetuneJob, *, role: Role | None = None, attempt: int | None = None) -> dict[str, str]:

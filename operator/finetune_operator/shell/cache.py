@@ -73,13 +73,15 @@ class Family:
         return [view for view in self.children.values() if self.is_own(view)]
 
     def is_own(self, view: Child) -> bool:
-        """Tell whether a Job of ours controls the pod, or did: such a Job gives a name that begins with ours."""
+        """Tell whether a Job of ours controls the pod, or did: nothing else has a name as such a Job gives."""
         if self.job is None:
             return True
         if view.namespace != self.job.namespace:
             return False
-        is_controlled = isinstance(view, JobView) or view.owner_uid in self.children
-        return is_controlled or view.name.startswith(f"{self.job.names}-{view.role.value}-")
+        if isinstance(view, JobView) or view.owner_uid in self.children:
+            return True
+        job_name = names.child_job(self.job.names, view.role, view.attempt)
+        return names.is_pod_name(view.name, job_name, index=view.index if view.role == Role.TRAIN else None)
 
     def keep(self, view: Child) -> None:
         """Keep a child; of one whose FinetuneJob has ended, only what it takes to remove it."""

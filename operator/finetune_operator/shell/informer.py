@@ -20,6 +20,8 @@ START_RETRY_SECONDS = 2.0
 FIRST_RESYNC_SECONDS = 30.0
 REOPEN_SECONDS = 0.1
 LAST_REOPEN_SECONDS = 30.0
+#: So many doublings are longer than that; a thousand are more than a number holds.
+MAX_DOUBLINGS = 10
 EXPIRED = 410
 #: A list may take this long before something is wrong; later ones also so many times the pause between them.
 LIST_SECONDS = 300.0
@@ -131,7 +133,7 @@ class Informer:
                 logger.warning("a watch is opened again", extra={"resource": kind.plural, "error": str(error)})
                 if error.status == EXPIRED:
                     await self._catch_up(cluster, kind)
-            await asyncio.sleep(min(LAST_REOPEN_SECONDS, REOPEN_SECONDS * 2.0**failures))
+            await asyncio.sleep(min(LAST_REOPEN_SECONDS, REOPEN_SECONDS * 2.0 ** min(failures, MAX_DOUBLINGS)))
 
     def _see(self, kind: Kind, change: str, manifest: Manifest) -> None:
         version = int(manifest["metadata"]["resourceVersion"])
