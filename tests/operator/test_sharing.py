@@ -1,5 +1,6 @@
 """One folder of one claim, and several jobs that were given it."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from finetune_operator.core import names
 from finetune_operator.core.observed import Observed
 from finetune_operator.core.sharing import Claimant, find_holder
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.kinds import FINETUNE_JOB, POD
-from tests.operator.given import T0, a_job, at, condition, kinds, look, manifest, raw_pod, with_status
+from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD
+from tests.operator.given import T0, a_job, at, condition, kinds, look, manifest, raw_job, raw_pod, with_status
 
 SHARED = {"existingClaim": "models", "subPath": "team/qwen"}
 CLAIMANTS = st.lists(
@@ -33,8 +34,10 @@ CLAIMANTS = st.lists(
 )
 
 
-def job_named(name: str, *, day: int, phase: Phase | None = None, storage: dict[str, str] = SHARED) -> dict[str, Any]:
-    found = manifest(name, status=FinetuneJobStatus(phase=phase), storage=storage)
+def job_named(
+    name: str, *, day: int, phase: Phase | None = None, storage: dict[str, str] = SHARED, suspend: bool = False
+) -> dict[str, Any]:
+    found = manifest(name, status=FinetuneJobStatus(phase=phase), storage=storage, suspend=suspend)
     found["metadata"] |= {"uid": f"uid-{name}", "creationTimestamp": f"2030-01-0{day}T00:00:00Z"}
     return found
 
@@ -44,7 +47,12 @@ def holder(*others: dict[str, Any], storage: dict[str, str] = SHARED) -> str:
     cache = Cache(now=lambda: T0)
     for found in (job_named("b", day=2, storage=storage), *others):
         cache.put(FINETUNE_JOB, found)
-    return cache.observe("uid-b").workspace_holder
+    return holder_in(cache)
+
+
+def holder_in(cache: Cache) -> str:
+    found = cache.observe("uid-b").workspace_holder
+    return found.name if found else ""
 
 
 @pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.QUEUED, Phase.TRAINING, Phase.RESTARTING, Phase.PUBLISHING])
@@ -56,6 +64,26 @@ def test_of_two_jobs_that_have_not_begun_the_older_one_begins() -> None:
     assert (holder(job_named("a", day=1)), holder(job_named("c", day=3))) == ("a", "")
 
 
+@pytest.mark.parametrize("phase", [None, Phase.PENDING, Phase.SUSPENDED])
+def test_a_suspended_job_that_has_not_begun_holds_nobody_up_until_it_is_to_go_on(phase: Phase | None) -> None:
+    suspended, going_on = (job_named("a", day=1, phase=phase, suspend=is_so) for is_so in (True, False))
+
+    assert (holder(suspended), holder(going_on)) == ("", "a")
+
+
+def test_a_suspended_job_that_has_begun_keeps_the_folder_with_its_inputs_also_without_its_jobs() -> None:
+    suspended = job_named("a", day=1, phase=Phase.SUSPENDED, suspend=True)
+    prepared = deepcopy(suspended)
+    prepared["status"]["conditions"] = [{"type": "Validated", "status": "True"}]
+    begun = Cache(now=lambda: T0)
+    child = raw_job(Role.PREPARE)
+    child["metadata"]["ownerReferences"][0]["uid"] = "uid-a"
+    for kind, found in ((FINETUNE_JOB, suspended), (FINETUNE_JOB, job_named("b", day=2)), (JOB, child)):
+        begun.put(kind, found)
+
+    assert (holder(suspended), holder(prepared), holder_in(begun)) == ("", "a", "a")
+
+
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED])
 def test_an_ended_job_has_left_its_folder_once_its_pods_have_ended(phase: Phase) -> None:
     cache = Cache(now=lambda: T0)
@@ -65,9 +93,9 @@ def test_an_ended_job_has_left_its_folder_once_its_pods_have_ended(phase: Phase)
     pod["metadata"]["labels"][keys.LABEL_JOB_UID] = "uid-a"
     pod["metadata"]["name"] = names.train_job(FinetuneJob.model_validate(job_named("a", day=1)), 1) + "-0-x7k2q"
 
-    before = cache.observe("uid-b").workspace_holder
+    before = holder_in(cache)
     cache.put(POD, pod)
-    meanwhile = cache.observe("uid-b").workspace_holder
+    meanwhile = holder_in(cache)
 
     assert (before, meanwhile) == ("", "a")
 
@@ -95,9 +123,13 @@ def test_exactly_one_of_many_that_wait_may_begin(waiting: list[Claimant]) -> Non
     assert len(free) == 1
 
 
+def a_claimant(*, is_at_work: bool) -> Claimant:
+    return Claimant(name="other", uid="x", created_at="", is_at_work=is_at_work, is_waiting=not is_at_work)
+
+
 def test_a_job_whose_folder_is_taken_waits_and_says_for_whom_and_then_begins() -> None:
     job = a_job(storage=SHARED)
-    taken = Observed(workspace_holder="other")
+    taken = Observed(workspace_holder=a_claimant(is_at_work=True))
 
     first = look(job, taken)
     again = look(with_status(job, first.status), taken, now=at(600))
@@ -113,3 +145,12 @@ def test_a_job_whose_folder_is_taken_waits_and_says_for_whom_and_then_begins() -
     assert (again.status, again.events, again.requeue_after) == (first.status, (), 15)
     assert free.status.phase == Phase.PREPARING
     assert kinds(free)
+
+
+def test_a_job_behind_one_that_has_not_begun_either_does_not_say_that_the_folder_is_used() -> None:
+    decision = look(a_job(storage=SHARED), Observed(workspace_holder=a_claimant(is_at_work=False)))
+
+    assert condition(decision.status, ConditionType.SUCCEEDED).message.startswith(
+        "folder team/qwen of volume claim models goes first to FinetuneJob other, which is ahead of this one; "
+        "this job begins when that one has ended."
+    )

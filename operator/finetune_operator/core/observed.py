@@ -5,6 +5,7 @@ from datetime import datetime
 
 from finetune_api.contract import Progress, Role, RunResult
 from finetune_api.reasons import Reason
+from finetune_operator.core.sharing import Claimant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,8 +163,8 @@ class Observed:
     """What the API server said when it refused a child for good."""
     obstacle: str = ""
     """Why a child could not be made just now, as a quota, a policy or a name that is taken."""
-    workspace_holder: str = ""
-    """Name of another job that has this one's folder of an existing claim now, while this one has not begun."""
+    workspace_holder: Claimant | None = None
+    """Another job that has this one's folder of an existing claim, or is to have it first."""
     is_cleared: bool = False
     """Whether this operator, when it last removed things, found none of them left."""
     progress_written_at: datetime | None = None

@@ -16,6 +16,7 @@ from finetune_operator.core.gang import train_jobs
 from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import enter, suspended, update_conditions
+from finetune_operator.core.sharing import Claimant
 from finetune_operator.core.waiting import PATIENCE_SECONDS
 
 HELD_SECONDS = 15.0
@@ -66,11 +67,13 @@ def _start(status: FinetuneJobStatus, situation: Situation, old: JobView | None)
     return replace(decision, rehearse=(first_gang,), apply=_children(situation))
 
 
-def _waiting_for(holder: str, status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
+def _waiting_for(holder: Claimant, status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
     """Return the status of a job whose folder is another one's for now; two would destroy each other's work."""
     storage = situation.job.spec.storage
+    name = f"FinetuneJob {holder.name}"
     message = (
-        f"folder {storage.sub_path} of volume claim {storage.existing_claim} is used by FinetuneJob {holder}; this job "
+        f"folder {storage.sub_path} of volume claim {storage.existing_claim} "
+        f"{f'is used by {name}' if holder.is_at_work else f'goes first to {name}, which is ahead of this one'}; this job "
         f"begins when that one has ended. {GUIDANCE[Reason.WORKSPACE_IN_USE].next_step}"
     )
     return enter(status, situation, Phase.PENDING, Reason.WORKSPACE_IN_USE, message)

@@ -15,15 +15,15 @@ class Claimant:
     is_at_work: bool
     """It has begun and not ended, or pods of it are still alive."""
     is_waiting: bool
-    """It has not begun yet."""
+    """It has not begun yet, and is not suspended."""
 
 
-def find_holder(job: Claimant, others: Iterable[Claimant]) -> str:
-    """Return the name of the job that has the folder, or is to have it first; empty if `job` may."""
+def find_holder(job: Claimant, others: Iterable[Claimant]) -> Claimant | None:
+    """Return the job that has the folder, or is to have it first; None if `job` may."""
     if job.is_at_work:
-        return ""
+        return None
     ahead = [one for one in others if one.is_at_work or (one.is_waiting and _age(one) < _age(job))]
-    return min(ahead, key=lambda one: (not one.is_at_work, _age(one))).name if ahead else ""
+    return min(ahead, key=lambda one: (not one.is_at_work, _age(one)), default=None)
 
 
 def _age(job: Claimant) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from finetune_api.contract import Progress, Role
-from finetune_api.status import Phase
+from finetune_api.status import ConditionType, Phase
 from finetune_api.types import ObjectMeta
 from finetune_operator.core import listening, names
 from finetune_operator.core.decision import Manifest
@@ -265,10 +265,10 @@ class Cache:
             progress_written_at=family.progress_written_at,
         )
 
-    def _workspace_holder(self, family: Family) -> str:
+    def _workspace_holder(self, family: Family) -> Claimant | None:
         job = family.job
         if job is None or not job.shared_folder:
-            return ""
+            return None
         others = [
             _claimant(other, other.job)
             for other in self._families.values()
@@ -382,16 +382,19 @@ def _shared_folder(manifest: Manifest) -> str:
 
 
 def _claimant(family: Family, job: Record) -> Claimant:
-    metadata, children = job.manifest()["metadata"], family.own_children()
+    manifest, children = job.manifest(), family.own_children()
+    metadata, conditions = manifest["metadata"], (manifest.get("status") or {}).get("conditions") or ()
     has_pods = any(isinstance(view, PodView) and not view.is_terminal for view in children)
     has_jobs = any(isinstance(view, JobView) for view in children)
-    has_begun = has_jobs or job.phase not in ("", Phase.PENDING, Phase.SUSPENDED)
+    # A suspended one that is prepared keeps the folder, whoever has removed its Jobs: its inputs are there.
+    is_prepared = any((one["type"], one["status"]) == (ConditionType.VALIDATED, "True") for one in conditions)
+    has_begun = has_jobs or is_prepared or job.phase not in ("", Phase.PENDING, Phase.SUSPENDED)
     return Claimant(
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=metadata.get("creationTimestamp", ""),
         is_at_work=has_pods or (has_begun and not job.is_finished),
-        is_waiting=not has_begun,
+        is_waiting=not has_begun and not manifest["spec"].get("suspend"),
     )
 
 
