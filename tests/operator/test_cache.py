@@ -224,6 +224,31 @@ def test_a_manifest_is_kept_without_what_nobody_here_reads() -> None:
     assert list(cache.jobs()) == [cache.job(UID)] == [manifest()]
 
 
+@pytest.mark.parametrize(
+    ("namespace", "spec", "is_shared"),
+    [
+        ("search", {"storage": {"existingClaim": f"{BASE}-workspace"}}, True),
+        ("search", {"model": {"source": f"pvc://{BASE}-workspace/train/model"}}, True),
+        ("search", {"data": {"train": [{"name": "a", "source": f"pvc://{BASE}-workspace"}]}}, True),
+        ("search", {"storage": {"existingClaim": f"{BASE}-workspace-2"}}, False),
+        ("search", {"model": {"source": f"pvc://{BASE}-workspace-2/train/model"}}, False),
+        ("search", {"model": {"source": f"hf://acme/{BASE}-workspace"}}, False),
+        ("elsewhere", {"storage": {"existingClaim": f"{BASE}-workspace"}}, False),
+    ],
+)
+def test_a_claim_that_another_job_of_the_namespace_names_is_known_once_its_own_job_has_ended(
+    namespace: str, spec: dict[str, Any], is_shared: bool
+) -> None:
+    cache = Cache(now=Clock())
+    status = while_training().status.model_copy(update={"phase": Phase.SUCCEEDED})
+    cache.put(FINETUNE_JOB, manifest(status=status, model={"source": f"pvc://{BASE}-workspace/kept"}))
+    alone = cache.observe(UID).is_claim_shared
+
+    cache.put(FINETUNE_JOB, changed(manifest("other", **spec), uid="other", namespace=namespace))
+
+    assert (alone, cache.observe(UID).is_claim_shared) == (False, is_shared)
+
+
 def test_a_complaint_of_a_pod_is_dated_from_when_it_was_first_seen() -> None:
     clock = Clock()
     cache = Cache(now=clock)

@@ -190,6 +190,13 @@ def test_the_ttl_never_removes_a_claim_of_the_users_own() -> None:
     assert "PersistentVolumeClaim" not in {item.kind for item in decision.delete}
 
 
+def test_the_ttl_leaves_a_volume_that_another_job_names() -> None:
+    job = trained(ttlSecondsAfterFinished=0)
+    job = with_status(job, look(job, with_publish(phase="Succeeded", result=Reason.PUBLISHED)).status)
+
+    assert removed(look(job, Observed(is_claim_shared=True), now=at(100))) == UNWATCHED
+
+
 def test_the_ttl_removes_what_is_left_when_somebody_has_removed_the_jobs_already() -> None:
     job = trained(ttlSecondsAfterFinished=0)
     job = with_status(job, look(job, with_publish(phase="Succeeded", result=Reason.PUBLISHED)).status)

@@ -61,13 +61,18 @@ def _remove(status: FinetuneJobStatus, situation: Situation) -> Decision:
 
 
 def _by_name(status: FinetuneJobStatus, situation: Situation) -> tuple[Deletion, ...]:
-    """Return the removal of what the operator does not watch. A volume with anything unpublished on it stays."""
+    """Return the removal of what the operator does not watch.
+
+    A volume with anything unpublished on it stays, and one that another job names: what that has there, or needs of it,
+    is not known.
+    """
     job = situation.job
     found = [
         Deletion(kind="Service", name=names.ranks_service(job)),
         Deletion(kind="ConfigMap", name=names.run_config(job)),
     ]
-    if job.spec.storage.existing_claim is None and is_true(status, ConditionType.PUBLISHED):
+    is_needed = job.spec.storage.existing_claim is not None or situation.observed.is_claim_shared
+    if not is_needed and is_true(status, ConditionType.PUBLISHED):
         found.append(Deletion(kind="PersistentVolumeClaim", name=names.own_workspace(job)))
     return tuple(found)
 

@@ -37,7 +37,12 @@ def workspace(job: FinetuneJob) -> str:
 
 def own_workspace(job: FinetuneJob) -> str:
     """Return the name of the volume claim that is made for the job."""
-    return f"{base(job.metadata)}-workspace"
+    return made_workspace(base(job.metadata))
+
+
+def made_workspace(start: str) -> str:
+    """Return the name of a volume claim made for a job, by what the names of all children begin with."""
+    return f"{start}-workspace"
 
 
 def folder(job: FinetuneJob) -> str:

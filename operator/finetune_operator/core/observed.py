@@ -165,6 +165,8 @@ class Observed:
     """Why a child could not be made just now, as a quota, a policy or a name that is taken."""
     workspace_holder: Claimant | None = None
     """Another job that has this one's folder of an existing claim, or is to have it first."""
+    is_claim_shared: bool = False
+    """Whether another job of the namespace names the claim made for this one, which has ended."""
     is_cleared: bool = False
     """Whether this operator, when it last removed things, found none of them left."""
     progress_written_at: datetime | None = None

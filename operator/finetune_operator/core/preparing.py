@@ -71,10 +71,10 @@ def _waiting_for(holder: Claimant, status: FinetuneJobStatus, situation: Situati
     """Return the status of a job whose folder is another one's for now; two would destroy each other's work."""
     storage = situation.job.spec.storage
     name = f"FinetuneJob {holder.name}"
+    verdict = f"is used by {name}" if holder.is_at_work else f"goes first to {name}, which is ahead of this one"
     message = (
-        f"folder {storage.sub_path} of volume claim {storage.existing_claim} "
-        f"{f'is used by {name}' if holder.is_at_work else f'goes first to {name}, which is ahead of this one'}; this job "
-        f"begins when that one has ended. {GUIDANCE[Reason.WORKSPACE_IN_USE].next_step}"
+        f"folder {storage.sub_path} of volume claim {storage.existing_claim} {verdict}; this job begins when that one "
+        f"has ended. {GUIDANCE[Reason.WORKSPACE_IN_USE].next_step}"
     )
     return enter(status, situation, Phase.PENDING, Reason.WORKSPACE_IN_USE, message)
 

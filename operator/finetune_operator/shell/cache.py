@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 MAX_TOMBSTONES = 10_000
 #: What people and tools write beside an object, and nobody here reads: often more than half of it.
 UNREAD_METADATA = ("managedFields", "annotations", "labels")
+#: In a spec as JSON.
+NAMED_CLAIM = re.compile('"(?:existingClaim":"|pvc://)([a-z0-9.-]+)')
 #: Why an object with our labels is left alone.
 FOREIGN, UNREADABLE = "foreign", "unreadable"
 
@@ -41,6 +44,8 @@ class Record:
     """What the names of all its children begin with."""
     shared_folder: str
     """Claim and folder, if it names a folder of an existing claim; others may, too."""
+    claims: tuple[str, ...]
+    """Those that its spec names, to work on or to read from."""
     text: bytes
 
     @property
@@ -261,6 +266,7 @@ class Cache:
             rejection=family.rejection,
             obstacle=family.obstacle,
             workspace_holder=self._workspace_holder(family),
+            is_claim_shared=self._is_claim_shared(family),
             is_cleared=family.is_cleared,
             progress_written_at=family.progress_written_at,
         )
@@ -275,6 +281,14 @@ class Cache:
             if other is not family and other.job is not None and _is_shared(other.job, job)
         ]
         return find_holder(_claimant(family, job), others)
+
+    def _is_claim_shared(self, family: Family) -> bool:
+        job = family.job
+        if job is None or not job.is_finished:
+            return False
+        claim = names.made_workspace(job.names)
+        others = [other.job for other in self._families.values() if other is not family and other.job is not None]
+        return any(other.namespace == job.namespace and claim in other.claims for other in others)
 
     def targets(self) -> list[Target]:
         """Return every rank 0 that trains now."""
@@ -357,6 +371,7 @@ def _record(manifest: Manifest, version: int) -> Record:
         attempt=int(status.get("attempt") or 0),
         names=names.base(ObjectMeta.model_validate(metadata)),
         shared_folder=_shared_folder(manifest),
+        claims=tuple(set(NAMED_CLAIM.findall(json.dumps(manifest.get("spec"), separators=(",", ":"))))),
         text=json.dumps({**manifest, "metadata": metadata}, separators=(",", ":")).encode(),
     )
 
