@@ -221,8 +221,25 @@ def test_pictures_that_are_in_an_archive_beside_their_table_are_missing_by_name(
     assert told(text_run(make_run, columns=PAGES)) == (
         Reason.BAD_SAMPLES,
         "spec.data.train[0]: dataset qa: 1 row of 1 cannot be used (row 0: positive: image file train/a.png is "
-        "missing, and paths are relative to the dataset's folder; pictures inside train/images.zip are not read, "
+        "missing; paths are relative to the dataset's folder; pictures inside train/images.zip are not read, "
         "unpack it), above maxBadSampleRatio 0.01; mend these rows or raise data.maxBadSampleRatio",
+    )
+
+
+def test_what_to_do_is_said_once_for_rows_with_the_same_fault(make_run: MakeRun, claim: Path) -> None:
+    zipped(claim / "qa" / "pages.zip", **{"0.png": png()})
+    names = ["0.png", "1.png", "2.png", "wav.png", "4.png"]
+    given(claim, *({"id": f"{i}; x", "answer": name} for i, name in enumerate(names)))
+    (claim / "qa" / "wav.png").write_bytes(b"RIFF....WAVEfmt ")
+
+    assert told(text_run(make_run, columns=NAMES)) == (
+        Reason.BAD_SAMPLES,
+        "spec.data.train[0]: dataset qa: 5 rows of 5 cannot be used (row 0 (id 0; x): positive: image file 0.png is "
+        "missing; paths are relative to the dataset's folder; pictures inside pages.zip are not read, unpack it; row 1 "
+        "(id 1; x): positive: image file 1.png is missing; row 2 (id 2; x): positive: image file 2.png is missing; row "
+        "3 (id 3; x): positive: image is WAV audio, which is not read; only images can be read here; row 4 (id 4; x): "
+        "positive: image file 4.png is missing), above maxBadSampleRatio 0.01; mend these rows or raise "
+        "data.maxBadSampleRatio",
     )
 
 

@@ -50,6 +50,7 @@ class Fault:
     """Why one cell cannot be used; says nothing of its content."""
 
     because: str
+    """What is wrong; after a semicolon, what to do or to know."""
 
 
 class ImageStore:
@@ -192,7 +193,7 @@ def _missing(name: str, root: Path) -> Fault:
     shown = excerpt(inside.removeprefix(f"{root}/"))
     if name.startswith("data:"):
         return Fault("image written as a data: address; give a column of bytes")
-    return Fault(f"image file {shown} is missing, and paths are relative to the dataset's folder{unread}")
+    return Fault(f"image file {shown} is missing; paths are relative to the dataset's folder{unread}")
 
 
 @cache

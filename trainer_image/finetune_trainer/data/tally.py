@@ -1,7 +1,7 @@
 """Counts rows that are left out, and says when there are too many."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from finetune_api.reasons import Reason
 from finetune_trainer.data.images import ONE_COLOUR
@@ -41,7 +41,9 @@ class Tally:
         """Count a row that is left out."""
         self.skipped += 1
         if len(self.first) < _TOLD:
-            self.first.append(str(row))
+            fault, _, advice = row.because.partition("; ")
+            is_known = bool(advice) and any(told.endswith(advice) for told in self.first)
+            self.first.append(str(replace(row, because=fault) if is_known else row))
 
     def check(self, *, max_ratio: float) -> InputProblem | None:
         """Return what is wrong with the counts: too many bad rows, or none left."""
