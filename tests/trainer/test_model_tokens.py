@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Router
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
@@ -140,6 +141,112 @@ def test_an_adapter_is_no_model(tmp_path: Path) -> None:
         "spec.model.source: hf://acme/base is an adapter of acme/base without weights of its own; merge it into "
         "that and save the whole, or name that model and train an adapter with spec.model.lora",
     )
+
+
+def build_whole_with(*names: str, build: Any = build_adapter) -> Any:  # noqa: ANN401 - as above
+    """Return what writes a whole model with what `build` writes in folders inside, of which no module is one."""
+
+    def build_whole(folder: Path) -> None:
+        plain = folder.parent / "plain"
+        made(plain)
+        SentenceTransformer(str(plain), device="cpu").save(str(folder))
+        for name in names:
+            build(folder / name)
+
+    return build_whole
+
+
+@pytest.mark.parametrize("builder", ["saved by the library", "weights alone"])
+def test_a_whole_model_with_adapters_in_folders_of_their_own_is_a_model(tmp_path: Path, builder: str) -> None:
+    def build(folder: Path) -> None:
+        build_whole_with("lora", "checkpoint-5")(folder)
+        if builder == "weights alone":
+            (folder / "modules.json").unlink()
+
+    assert inspected(tmp_path, build) == []
+
+
+def test_own_code_in_a_folder_that_is_not_loaded_is_none_of_the_model(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        made(folder)
+        (folder / "checkpoint-5").mkdir()
+        (folder / "checkpoint-5" / "config.json").write_text('{"auto_map": {}, "model_type": "acme"}')
+
+    assert inspected(tmp_path, build) == []
+
+
+def test_a_list_of_modules_that_is_none_is_the_folders_fault(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        made(folder)
+        (folder / "modules.json").write_text("[1]")
+
+    reason, message = refusal(tmp_path, build)
+
+    assert (reason, message.partition(" (")[0]) == (
+        UNSUPPORTED,
+        "spec.model.source: Sentence Transformers cannot load hf://acme/base: a JSON file is broken",
+    )
+
+
+def test_an_adapter_in_the_folder_of_a_module_is_no_model(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        build_whole_with("0_Transformer")(folder)
+        modules = json.loads((folder / "modules.json").read_text())
+        (folder / "modules.json").write_text(json.dumps([modules[0] | {"path": "0_Transformer"}, *modules[1:]]))
+
+    assert refusal(tmp_path, build)[1].startswith("spec.model.source: hf://acme/base is an adapter of acme/base ")
+
+
+def test_an_adapter_for_a_route_is_no_model(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        part = folder.parent / "whole"
+        build_whole_with()(part)
+        routes = {name: list(SentenceTransformer(str(part), device="cpu")) for name in ("query", "document")}
+        SentenceTransformer(modules=[Router.for_query_document(routes["query"], routes["document"])]).save(str(folder))
+        (route,) = folder.rglob("query_0_Transformer")
+        for path in route.glob("*.safetensors"):
+            path.unlink()
+        build_adapter(route)
+
+    assert refusal(tmp_path, build)[1].startswith("spec.model.source: hf://acme/base is an adapter of acme/base ")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '"text"', "\udcff"])
+def test_an_adapter_with_a_broken_configuration_is_the_folders_fault(tmp_path: Path, content: str) -> None:
+    def build(folder: Path) -> None:
+        build_adapter(folder)
+        (folder / "adapter_config.json").write_bytes(content.encode(errors="surrogateescape"))
+
+    assert refusal(tmp_path, build) == (
+        UNSUPPORTED,
+        "spec.model.source: hf://acme/base is an adapter without weights of its own, and its adapter_config.json is no "
+        "JSON object; save it again, or name a whole model",
+    )
+
+
+def test_a_whole_model_beside_a_broken_configuration_of_an_adapter_is_the_folders_fault(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        made(folder)
+        (folder / "adapter_config.json").write_text("{")
+
+    reason, message = refusal(tmp_path, build)
+
+    assert (reason, message.partition(":")[0]) == (UNSUPPORTED, "spec.model.source")
+
+
+@pytest.mark.parametrize("kind", ["whole", "adapter"])
+def test_a_guide_is_refused_if_it_is_an_adapter_and_not_if_it_has_one_inside(tmp_path: Path, kind: str) -> None:
+    guide = Loss.model_validate({"name": "GISTEmbedLoss", "guide": {"source": "hf://acme/guide"}}).guide
+    assert guide is not None
+    folder = Workspace(tmp_path).other_model(guide.source, guide.revision)
+    folder.parent.mkdir(parents=True)
+    (build_adapter if kind == "adapter" else build_whole_with("lora"))(folder)
+
+    if kind == "whole":
+        load_guide(guide, Workspace(tmp_path), device=torch.device("meta"))
+        return
+    with pytest.raises(RunFailure, match=r"guide\.source: hf://acme/guide is an adapter of acme/base"):
+        load_guide(guide, Workspace(tmp_path), device=torch.device("meta"))
 
 
 def test_texts_end_with_the_positions_of_a_model_whose_tokenizer_states_no_length(tmp_path: Path) -> None:

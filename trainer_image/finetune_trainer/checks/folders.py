@@ -11,7 +11,7 @@ from finetune_api.reasons import Reason
 from finetune_trainer.causes import one_line
 from finetune_trainer.data.problems import InputProblem
 from finetune_trainer.model.part import Part
-from finetune_trainer.model.refusal import adapter_without_weights
+from finetune_trainer.model.refusal import adapter_without_weights, loaded_folders
 
 #: Classes of Sentence Transformers that a model of each kind can be made from.
 _USABLE: Mapping[Kind, tuple[str | None, ...]] = {
@@ -24,15 +24,14 @@ def check_folder(part: Part, spec: Model) -> list[InputProblem]:
     """Return what is wrong with the folder of `part`; nothing is loaded."""
     if because := adapter_without_weights(part.folder):
         return [InputProblem(Reason.UNSUPPORTED_MODEL, f"{part.path}.source: {part.source} {because}")]
-    configs = sorted(part.folder.rglob("config.json"))
-    top = part.folder / "config.json"
-    if top not in configs and not (part.folder / "modules.json").is_file():
+    if not any((part.folder / name).is_file() for name in ("modules.json", "config.json")):
         message = f"{part.path}.source: {part.source} holds neither modules.json nor config.json, so it is no model"
         return [InputProblem(Reason.UNSUPPORTED_MODEL, message)]
     try:
+        configs = [path for folder in loaded_folders(part.folder) if (path := folder / "config.json").is_file()]
         own_code = any(_needs_own_code(json.loads(path.read_bytes())) for path in configs) or _has_own_modules(part)
         return list(_check(part, spec, own_code=own_code))
-    except (ValueError, KeyError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         cause = f"a JSON file is broken ({one_line(error)})"
         message = f"{part.path}.source: Sentence Transformers cannot load {part.source}: {cause}"
         return [InputProblem(Reason.UNSUPPORTED_MODEL, message)]

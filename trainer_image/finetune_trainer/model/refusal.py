@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from finetune_api.reasons import Reason
 from finetune_trainer.causes import one_line
@@ -30,11 +31,41 @@ def told_as(saying: str, *, reason: Reason = Reason.UNSUPPORTED_MODEL) -> Iterat
 
 
 def adapter_without_weights(folder: Path) -> str | None:
-    """Return that and of which model the folder holds a low-rank adapter alone, and what to do; None if it does not."""
-    for config in sorted(folder.rglob("adapter_config.json")):
-        weights = [path for path in config.parent.iterdir() if path.suffix in (".safetensors", ".bin")]
-        if all(path.name.startswith("adapter_model") for path in weights):
-            base = json.loads(config.read_bytes()).get("base_model_name_or_path") or "a model that it does not name"
-            fix = "merge it into that and save the whole, or name that model and train an adapter with spec.model.lora"
-            return f"is an adapter of {base} without weights of its own; {fix}"
+    """Return that and of which model the folder is a low-rank adapter alone, and what to do; None if it is not."""
+    for loaded in loaded_folders(folder):
+        config = loaded / "adapter_config.json"
+        if not config.is_file() or any(_is_whole(path) for path in loaded.iterdir()):
+            continue
+        stated = _read_json(config)
+        if not isinstance(stated, dict):
+            fix = "save it again, or name a whole model"
+            return f"is an adapter without weights of its own, and its adapter_config.json is no JSON object; {fix}"
+        base = stated.get("base_model_name_or_path") or "a model that it does not name"
+        fix = "merge it into that and save the whole, or name that model and train an adapter with spec.model.lora"
+        return f"is an adapter of {base} without weights of its own; {fix}"
+    return None
+
+
+def loaded_folders(folder: Path) -> Iterator[Path]:
+    """Yield what a model is loaded from: its modules' folders and those of a router's routes, else its own alone."""
+    modules = _read_json(folder / "modules.json")
+    names = [module.get("path", "") for module in modules] if _are_objects(modules) else [""]
+    for name in names:
+        yield folder / name
+        router = _read_json(folder / name / "router_config.json")
+        yield from (folder / name / route for route in (router.get("types", ()) if isinstance(router, dict) else ()))
+
+
+def _is_whole(path: Path) -> bool:
+    return path.suffix in (".safetensors", ".bin") and not path.name.startswith("adapter_model")
+
+
+def _are_objects(value: Any) -> TypeGuard[list[dict[str, Any]]]:  # noqa: ANN401 - content of a JSON file
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - content of a JSON file
+    """Return what the file holds; None if it is not there or broken, which is told where it is needed."""
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_bytes())
     return None
