@@ -14,6 +14,8 @@ from finetune_api.splits import check_split
 from finetune_api.types import FinetuneJob, FinetuneJobSpec
 
 _ONE_CONTENT = "values are either images by name or texts", "say one of the two"
+#: Units that may be meant in place of what stands there, the likeliest first.
+_UNITS = {"CPUs": ("", "m"), "bytes": ("Gi", "Mi", "")}
 
 
 def parse_job(manifest: dict[str, Any]) -> FinetuneJob | list[Problem]:
@@ -80,17 +82,22 @@ def _check_splits(spec: FinetuneJobSpec) -> Iterator[Problem]:
 def _check_amounts(spec: FinetuneJobSpec) -> Iterator[Problem]:
     """Yield amounts with which nothing works, most likely for want of the unit that was meant."""
     requests = spec.resources.requests
-    for path, amount, (least, most), unit in (
-        ("spec.resources.requests.cpu", requests.cpu, ("50m", "1k"), ""),
-        ("spec.resources.requests.memory", requests.memory, ("128Mi", "64Ti"), "Gi"),
-        ("spec.resources.sharedMemory", spec.resources.shared_memory, ("1Mi", "64Ti"), "Gi"),
-        ("spec.storage.size", spec.storage.size, ("1Mi", "64Pi"), "Gi"),
+    for path, amount, (least, most), what in (
+        ("spec.resources.requests.cpu", requests.cpu, ("50m", "1k"), "CPUs"),
+        ("spec.resources.requests.memory", requests.memory, ("128Mi", "64Ti"), "bytes"),
+        ("spec.resources.sharedMemory", spec.resources.shared_memory, ("1Mi", "64Ti"), "bytes"),
+        ("spec.storage.size", spec.storage.size, ("1Mi", "64Pi"), "bytes"),
     ):
-        if not parse_quantity(least) <= parse_quantity(amount) <= parse_quantity(most):
-            number = re.sub(r"[A-Za-z]+$", "", amount)
-            what = "CPUs" if not unit else "bytes"
+        number = re.sub(r"[A-Za-z]+$", "", amount)
+        works = [
+            one
+            for one in (amount, *(f"{number}{unit}" for unit in _UNITS[what]))
+            if parse_quantity(least) <= parse_quantity(one) <= parse_quantity(most)
+        ]
+        if amount not in works:
             because = f"{parse_quantity(amount).normalize():f} {what} cannot work, {least} to {most} can"
-            yield Problem(path, amount, because, f"{number}{unit} may be meant")
+            fix = f"{works[0]} may be meant" if works else "choose an amount in between"
+            yield Problem(path, amount, because, fix)
 
 
 def _check_memory(spec: FinetuneJobSpec) -> Iterator[Problem]:

@@ -61,6 +61,36 @@ def test_amounts_that_cannot_work_are_told_with_the_unit_that_may_be_meant(minim
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "amount", "said"),
+    [
+        ("cpu", "2000", "2000 CPUs cannot work, 50m to 1k can; 2000m may be meant"),
+        ("cpu", "40m", "0.04 CPUs cannot work, 50m to 1k can; 40 may be meant"),
+        ("cpu", "0", "0 CPUs cannot work, 50m to 1k can; choose an amount in between"),
+        ("cpu", "0.01", "0.01 CPUs cannot work, 50m to 1k can; choose an amount in between"),
+        ("memory", "0", "0 bytes cannot work, 128Mi to 64Ti can; choose an amount in between"),
+        ("memory", "65536Mi", None),
+        ("memory", "70000Gi", "75161927680000 bytes cannot work, 128Mi to 64Ti can; 70000Mi may be meant"),
+        (
+            "memory",
+            "17179869184Gi",
+            "18446744073709551616 bytes cannot work, 128Mi to 64Ti can; 17179869184 may be meant",
+        ),
+    ],
+)
+def test_only_an_amount_that_works_is_suggested(
+    minimal: dict[str, Any], field: str, amount: str, said: str | None
+) -> None:
+    minimal["spec"]["resources"] = {"requests": {field: amount}, "sharedMemory": "1Mi"}
+    job = parse_job(minimal)
+    assert isinstance(job, FinetuneJob)
+
+    found = [str(one) for one in check_spec(job.spec) if one.path == f"spec.resources.requests.{field}"]
+
+    wrong = [f"spec.resources.requests.{field}: {amount!r} is wrong because {said}"]
+    assert found == (wrong if said else [])
+
+
 def test_contents_are_declared_once_and_of_columns_that_have_some(minimal: dict[str, Any]) -> None:
     tables = {"queries": {"split": "test"}, "corpus": {"split": "test", "images": True, "texts": True}}
     tables["relevantDocuments"] = {"split": "test"}
