@@ -69,6 +69,21 @@ def test_ranks_beside_the_first_have_logs_of_their_own(tmp_path: Path) -> None:
     assert "eleven" not in log.read_text()
 
 
+@pytest.mark.parametrize("line", ["no rank", "", "-1", "9" * 5000])
+def test_who_calls_and_is_no_rank_is_not_listened_to(tmp_path: Path, line: str) -> None:
+    log = tmp_path / "attempt-2" / "rank-8.log"
+    call = (
+        "import socket; caller = socket.socket(socket.AF_UNIX); caller.connect(os.environ[kept_log.ENV_RANKS]); "
+        f"caller.sendall(b'{line}\\n'); rest = caller.recv(1); "
+        "kept_log.speak_as_rank(11); os.write(2, b'eleven speaks'); return 7"
+    )
+
+    code, _, err = said(log, call)
+
+    assert (code, err) == (7, "and warns\neleven speaks")
+    assert log.with_name("rank-11.log").read_text() == "eleven speaks"
+
+
 def test_a_signal_reaches_the_role(tmp_path: Path) -> None:
     process = start(
         tmp_path / "train.log",

@@ -194,6 +194,20 @@ def test_ranks_of_a_node_have_logs_of_their_own_on_the_volume(make_run: MakeRun)
     assert set(train.stderr.splitlines()) == {*first.read_text().splitlines(), *second.read_text().splitlines()}
 
 
+@pytest.mark.parametrize("name", ["FINETUNE_ATTEMPT", "PET_NODE_RANK", "PET_NPROC_PER_NODE"])
+def test_wiring_that_is_no_number_is_told(make_run: MakeRun, name: str) -> None:
+    run = text_job(make_run)
+
+    train = run_role("train", run, **{name: "first"})
+
+    assert (train.returncode, told(run).reason) == (ExitCode.INTERNAL_ERROR, Reason.INTERNAL_ERROR)
+    assert told(run).message == (
+        "FINETUNE_ATTEMPT, PET_NODE_RANK and PET_NPROC_PER_NODE must be whole numbers: "
+        "ValueError: invalid literal for int() with base 10: 'first'"
+    )
+    assert [json.loads(line)["event"] for line in train.stderr.splitlines()] == ["run ended"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["fit"], ["prepare", "train"]])
 def test_anything_but_one_role_is_answered_with_the_usage(
     arguments: list[str], capfd: pytest.CaptureFixture[str]

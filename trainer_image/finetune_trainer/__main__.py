@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from finetune_api import keys, workspace
 from finetune_api.contract import MESSAGE_LIMIT, Role, RunConfig, RunResult, exit_code_of
 from finetune_api.reasons import Reason
 from finetune_trainer import logs
@@ -136,7 +137,22 @@ def kept_at(role: Role, environment: Mapping[str, str]) -> Path:
     return settings.workspace.rank_log(settings.attempt, first_rank)
 
 
+def main_kept(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Return what `main` does, with what it says kept; without a child of its own if there is no role to run."""
+    role = role_of(arguments)
+    if role is None:
+        return main(arguments, environment)
+    try:
+        log = kept_at(role, environment)
+    except ValueError as error:
+        logs.configure(role, logs.redaction([]))
+        message = f"{keys.ENV_ATTEMPT}, PET_NODE_RANK and PET_NPROC_PER_NODE must be whole numbers: {one_line(error)}"
+        result = RunResult(role=role, reason=Reason.INTERNAL_ERROR, message=message)
+        tell(result, Path(environment.get(keys.ENV_TERMINATION_MESSAGE, workspace.TERMINATION_MESSAGE)))
+        return int(exit_code_of(result.reason))
+    return keeping_log(partial(main, arguments, environment), log)
+
+
 if __name__ == "__main__":
     quiet_libraries(os.environ)  # type: ignore[arg-type]  # os.environ is a dict in all that matters here
-    run_main, named = partial(main, sys.argv[1:], os.environ), role_of(sys.argv[1:])
-    sys.exit(keeping_log(run_main, kept_at(named, os.environ)) if named else run_main())
+    sys.exit(main_kept(sys.argv[1:], os.environ))

@@ -7,6 +7,7 @@ the volume: whatever that does (is full, read-only, gone or hangs), the role and
 import contextlib
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -32,6 +33,8 @@ LOOK_EVERY_SECONDS = 0.2
 #: How long to wait at the end for a slow volume, and for processes that the role left behind.
 LAST_SECONDS = 5.0
 STDOUT, STDERR = 1, 2
+#: What a rank says first.
+_RANK = re.compile(rb"([0-9]{1,6})\n")
 GANGS = "attempt-*"
 
 
@@ -191,16 +194,18 @@ def hear(key: selectors.SelectorKey, ears: selectors.BaseSelector, keeper: Keepe
     """Take in a rank that calls, or pass on what there is to hear."""
     source: Source | socket.socket = key.data
     if isinstance(source, socket.socket):
-        connection, _ = source.accept()
-        ears.register(connection.detach(), selectors.EVENT_READ, Source(STDERR, None))
+        with contextlib.suppress(OSError):  # too many that call
+            connection, _ = source.accept()
+            ears.register(connection.detach(), selectors.EVENT_READ, Source(STDERR, None))
         return
     data = read(key.fd)
-    if not data:
+    rank = _RANK.match(data)
+    if not data or (source.log is None and rank is None):  # anything in the container may call
         ears.unregister(key.fd)
         os.close(key.fd)
-    elif source.log is None:
-        rank, _, data = data.partition(b"\n")
-        source.log = log.with_name(f"rank-{int(rank)}.log")
+        return
+    if source.log is None and rank is not None:
+        source.log, data = log.with_name(f"rank-{int(rank[1])}.log"), data[rank.end() :]
     with contextlib.suppress(OSError):  # nobody reads our own output any more
         write(source.stream, data)
     if source.log is not None and data:
