@@ -2,6 +2,7 @@
 """Images kept as small as the model sees them: the same numbers for the model, less to read each time."""
 
 import io
+import os
 import random
 import shutil
 import subprocess
@@ -67,6 +68,16 @@ def bytes_of(image: Image.Image, form: str) -> bytes:
         ((333, 1999), "RGBA", "WEBP"),
     ],
 )
+def test_images_are_kept_where_a_system_does_not_tell_which_cpus_may_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+
+    (kept,) = ImageStore(tmp_path).keep_all([png("red")], root=tmp_path, cache=tmp_path)
+
+    assert isinstance(kept, str)
+
+
 def test_the_model_gets_the_same_numbers_from_a_reduced_image(
     model: Any, reduction: Reduction, tmp_path: Path, given: tuple[tuple[int, int], str, str]
 ) -> None:

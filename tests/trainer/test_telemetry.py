@@ -1,7 +1,10 @@
 import json
 import math
+import platform
+import resource
 import urllib.request
 from http import HTTPStatus
+from types import SimpleNamespace
 from urllib.error import HTTPError
 
 import pytest
@@ -10,6 +13,7 @@ from finetune_api.contract import Progress, Stage
 from finetune_api.status import CheckpointStatus
 from finetune_trainer.evaluation.measurement import Scores
 from finetune_trainer.report.history import History
+from finetune_trainer.report.metrics import peak_resident_bytes
 from finetune_trainer.report.schema import CurvePoint
 from finetune_trainer.report.telemetry import serve_telemetry
 from finetune_trainer.report.tracker import Step, Tracker
@@ -28,6 +32,16 @@ def get(port: int, path: str) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
         text: str = answer.read().decode()
         return text
+
+
+def test_peak_memory_is_counted_in_the_units_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=2048))
+    peaks = {}
+    for system in ("Linux", "Darwin"):
+        monkeypatch.setattr(platform, "system", lambda system=system: system)
+        peaks[system] = peak_resident_bytes()
+
+    assert peaks == {"Linux": 2048 * 1024, "Darwin": 2048}
 
 
 def test_progress_answers_from_the_very_beginning() -> None:

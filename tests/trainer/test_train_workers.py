@@ -33,6 +33,15 @@ def test_a_rank_may_have_as_many_files_open_as_its_process_may() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_a_system_that_refuses_more_files_trains_with_those_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("current limit exceeds maximum limit")  # as macOS says
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+
+    open_more_files()
+
+
 def prepare(root: Path, kind: str) -> RunConfig:
     """Write a job that reads pages in a worker."""
     training = {

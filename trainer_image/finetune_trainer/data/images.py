@@ -67,7 +67,7 @@ class ImageStore:
         self._folder = folder
         self._reduction = reduction
         self._addresses = addresses or Addresses.of([])
-        self._pool = ThreadPoolExecutor(num_threads or min(_DECODED_AT_ONCE, len(os.sched_getaffinity(0))))
+        self._pool = ThreadPoolExecutor(num_threads or min(_DECODED_AT_ONCE, usable_cpus()))
         self._downloads = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
         self._fetched: dict[str, str | Fault] = {}
         self._looked_at: set[bytes] = set()
@@ -147,6 +147,11 @@ class ImageStore:
         partial = target.with_name(f"{uuid.uuid4().hex}.partial")
         partial.write_bytes(content)
         partial.rename(target)
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use; on macOS, which does not limit that, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def reduced_path(name: str, reduction: "Reduction") -> str:

@@ -1,5 +1,6 @@
 """Prometheus series of one training, under the names that dashboards rely on."""
 
+import platform
 import resource
 
 import torch
@@ -74,8 +75,9 @@ class TrainMetrics:
 
 
 def peak_resident_bytes() -> float:
-    """Return the most main memory this process has used; Linux counts in KiB."""
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
+    """Return the most main memory this process has used; Linux counts in KiB, macOS in bytes."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
 def peak_accelerator_bytes() -> float:

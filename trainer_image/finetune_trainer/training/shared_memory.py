@@ -6,6 +6,7 @@ training process would wait for ever for a batch that never comes.
 
 import resource
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -30,9 +31,13 @@ def share(batch: Any) -> None:  # noqa: ANN401 - nested as the collator likes it
 
 
 def open_more_files() -> None:
-    """Let this process have as many files open as it may: each tensor that a worker hands over is one."""
+    """Let this process have as many files open as it may: each tensor that a worker hands over is one.
+
+    macOS states no limit and refuses to have none; torch does not hand over files there.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401
