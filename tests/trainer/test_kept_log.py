@@ -49,6 +49,17 @@ def test_what_a_role_says_is_in_the_pods_log_as_it_was_and_on_the_volume(tmp_pat
     assert sorted(log.read_text().splitlines()) == sorted(["a role says hello", "and warns"] * 2)
 
 
+def test_a_role_whose_output_goes_to_its_log_anyway_is_there_once(tmp_path: Path) -> None:
+    log = tmp_path / "prepare.log"
+    with log.open("ab") as file:
+        file.write(b"before\n")
+        file.flush()
+        command = [sys.executable, "-c", PROGRAM.format(body="return 0"), str(log)]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=file, check=True, timeout=60)
+
+    assert sorted(log.read_text().splitlines()) == ["a role says hello", "and warns", "before"]
+
+
 def test_the_last_words_of_a_killed_role_are_there_and_its_end_is_ours(tmp_path: Path) -> None:
     log = tmp_path / "prepare.log"
 

@@ -15,7 +15,7 @@ from finetune_trainer.local.checking import Job, check
 from finetune_trainer.local.devices import Devices, choose_devices
 from finetune_trainer.local.earlier import begin, occupied, told_as_failures
 from finetune_trainer.local.plan import Plan, check_claims, local_config
-from finetune_trainer.local.roles import inherited, next_attempt, role_wiring
+from finetune_trainer.local.roles import inherited, next_attempt, role_wiring, running
 from finetune_trainer.local.tokens import require_token, token_file
 from tests.api.conftest import MINIMAL
 from tests.stack.jobs import change
@@ -188,6 +188,22 @@ def test_a_role_gets_nothing_of_another_run_and_no_token_but_by_file(tmp_path: P
     assert taken == {"HF_ENDPOINT": "http://hub"}
     assert wiring["HF_HOME"] == str(tmp_path / "local" / "huggingface")
     assert (wiring["FINETUNE_READ_TOKEN_FILE"], wiring["FINETUNE_WRITE_TOKEN_FILE"]) == ("/dev/null", "/dev/null")
+
+
+def test_the_last_words_of_a_role_that_cannot_begin_are_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'no module named torch' >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(broken))
+    given = plan(tmp_path / "run", job())
+
+    with running(Role.TRAIN, given) as role:
+        role.process.wait(timeout=60)
+
+    assert role.result().message == "train ended with exit code 3 and did not say why"
+    assert given.log(Role.TRAIN, attempt=1).read_text() == "no module named torch\n"
 
 
 def test_the_token_is_a_file_for_each_role_but_train(monkeypatch: pytest.MonkeyPatch) -> None:

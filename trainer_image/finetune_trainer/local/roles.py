@@ -58,14 +58,16 @@ def running(role: Role, plan: Plan) -> Iterator[RoleProcess]:
     with token_file(role) as token:
         environment = {**inherited(os.environ), **wiring, **token}
         command = [sys.executable, "-m", "finetune_trainer", role]
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # it keeps its log itself
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as early:  # what it says before it keeps its log itself
+            process = subprocess.Popen(  # noqa: S603
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=early,
+                start_new_session=True,
+            )
         yield RoleProcess(role, process, attempt, port, ended, log, plan.workspace.base_model)
 
 
