@@ -1,10 +1,21 @@
 """Queries, corpus and relevance of an evaluation set: equal contents are one entry, whatever ids they came with."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 Pair = tuple[str, str]
+
+
+def themselves(
+    queries: Mapping[str, str], documents: Mapping[str, str], is_relevant: Callable[[Pair], bool]
+) -> dict[str, str]:
+    """Return the queries (id to content) that are documents (content to id) and not relevant ones: id to document's id.
+
+    Whatever the model, such a document comes first. Contents decide and not ids, which often are mere numbers.
+    """
+    found = {query: documents[content] for query, content in queries.items() if content in documents}
+    return {query: document for query, document in found.items() if not is_relevant((query, document))}
 
 
 @dataclass
@@ -53,13 +64,8 @@ class Retrieval:
         return self.queries.values(among={query for query, _ in self.relevant})
 
     def themselves(self) -> Mapping[str, str]:
-        """Return the queries that are documents themselves, and not relevant ones: id to the document's id.
-
-        Whatever the model, such a document comes first. Contents decide and not ids, which often are mere numbers.
-        """
-        known = self.documents.by_value
-        found = {key: known[value] for key, value in self.answered().items() if value in known}
-        return {query: document for query, document in found.items() if (query, document) not in self.relevant}
+        """Return the answered queries that are documents themselves, and not relevant ones: id to the document's id."""
+        return themselves(self.answered(), self.documents.by_value, self.relevant.__contains__)
 
     def namesakes(self) -> list[str]:
         """Return the ids that a query and a document share that are neither equal nor relevant; numbers say nothing."""

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from finetune_api.evaluators import Evaluator
 from finetune_api.workspace import Workspace
 from finetune_trainer.data.manifest import Modality, PreparedEvaluation
+from finetune_trainer.data.retrieval import themselves
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,9 @@ class RetrievalSet:
 
     def themselves(self) -> dict[str, str]:
         """Return the queries that are documents, and not relevant to themselves: id to the document's id."""
-        rows = {cell: name for name, cell in zip(self.documents.ids, self.documents.cells, strict=True)}
-        found = {
-            name: rows[cell] for name, cell in zip(self.queries.ids, self.queries.cells, strict=True) if cell in rows
-        }
-        return {query: document for query, document in found.items() if document not in self.relevant[query]}
+        queries = dict(zip(self.queries.ids, self.queries.cells, strict=True))
+        documents = dict(zip(self.documents.cells, self.documents.ids, strict=True))
+        return themselves(queries, documents, lambda pair: pair[1] in self.relevant[pair[0]])
 
 
 @dataclass(frozen=True)
