@@ -11,7 +11,7 @@ from finetune_api.contract import RunConfig
 from finetune_api.losses import Label
 from finetune_api.workspace import Workspace
 from tests.trainer.gang import start_gang
-from tests.trainer.train_inputs import draw_pages, prepare_sets, run_config, text_set
+from tests.trainer.train_inputs import belong_to, draw_pages, prepare_sets, run_config, text_set
 from tests.trainer.trainers import (
     CACHED,
     DENSE_RERANKER,
@@ -127,6 +127,7 @@ def test_the_same_seed_gives_the_same_losses_and_weights_twice(
 ) -> None:
     configs = [make(tmp_path / name, request.getfixturevalue(model)) for name in NAMES]
     configs[2] = with_seed(configs[2], 7)
+    belong_to(Workspace(tmp_path / "other"), configs[2])
 
     (found, *_) = start_gang(
         train_in_turn, list(zip(configs, map(tmp_path.joinpath, NAMES), strict=True)), world_size=world_size
