@@ -34,11 +34,6 @@ WARNINGS = {
         "spec.model.dtype: bfloat16 with learningRate below 0.0001 (2e-05): most weights will not move; "
         "use float32, which trains with bfloat16 autocast, or lora"
     ],
-    "router": [
-        f"spec.data.{where}.columns.negatives: none is named, and negative of dataset {name} will not be used; name "
-        "them here, or take them out of the dataset"
-        for where, name in (("train[0]", "pages"), ("evaluation[0]", "held-out"))
-    ],
 }
 
 
