@@ -6,7 +6,8 @@ import pytest
 
 from finetune_api.contract import EXIT_CODES, Role
 from finetune_api.reasons import GUIDANCE, Reason
-from finetune_operator.core.failures import Budget, find_failure, pod_failure
+from finetune_operator.core.budgets import Budget, budget_of
+from finetune_operator.core.failures import find_failure, pod_failure
 from finetune_operator.core.observed import PodView
 from tests.operator.given import a_child, a_pod, a_result, at, ended
 
@@ -39,7 +40,7 @@ def test_the_end_of_a_container_tells_the_reason_and_who_pays(pod: PodView, reas
     failure = pod_failure(pod)
 
     assert failure is not None
-    assert (failure.reason, failure.budget) == (reason, budget)
+    assert (failure.reason, budget_of(failure)) == (reason, budget)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What went wrong, from what is left of the pods: which failure came first, whose fault it is, which budget pays.
+"""What went wrong, from what is left of the pods: which failure came first, and whose fault it is.
 
 When one rank fails, the others lose their peer and the Job controller terminates them. Those are consequences: they
 never hide the cause, and the cause is the failure that ended first. See the table in `tests/operator`.
@@ -7,14 +7,10 @@ never hide the cause, and the cause is the failure that ended first. See the tab
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from finetune_api.contract import EXIT_CODES, ExitCode, Role
-from finetune_api.reasons import GUIDANCE, Fault, Reason
-from finetune_api.status import RestartCounts
-from finetune_api.types import Retry
+from finetune_api.reasons import GUIDANCE, Reason
 from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
-from finetune_operator.core.times import format_time
 
 SIGKILL_EXIT = 137
 SIGTERM_EXIT = 143
@@ -31,14 +27,6 @@ _REASON_BY_CODE: dict[int, Reason] = {
     **{code: reason for reason, code in reversed(EXIT_CODES.items())},
     ExitCode.BAD_DATA: Reason.BAD_SAMPLES,
 }
-
-
-class Budget(StrEnum):
-    """What a restart is charged to."""
-
-    USER_ERRORS = "userErrors"
-    INFRASTRUCTURE = "infrastructure"
-    FREE = "free"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,43 +47,6 @@ class Failure:
     def is_retried(self) -> bool:
         """Tell whether another attempt may help."""
         return GUIDANCE[self.reason].retried
-
-    @property
-    def budget(self) -> Budget:
-        """Return what a restart after this failure is charged to; announced preemptions are free."""
-        if self.reason == Reason.PREEMPTED:
-            return Budget.FREE
-        is_infrastructure = GUIDANCE[self.reason].fault == Fault.INFRASTRUCTURE
-        return Budget.INFRASTRUCTURE if is_infrastructure else Budget.USER_ERRORS
-
-
-def is_affordable(failure: Failure, *, spent: RestartCounts, retry: Retry) -> bool:
-    """Tell whether the budget that pays for this failure has something left."""
-    match failure.budget:
-        case Budget.FREE:
-            return True
-        case Budget.INFRASTRUCTURE:
-            return spent.infrastructure < retry.infrastructure
-        case Budget.USER_ERRORS:
-            return spent.user_errors < retry.user_errors
-
-
-def charge(failure: Failure, spent: RestartCounts, *, now: datetime) -> RestartCounts:
-    """Return the counts with one restart after this failure, decided now."""
-    user_errors, infrastructure = spent.user_errors, spent.infrastructure
-    match failure.budget:
-        case Budget.FREE:
-            return spent
-        case Budget.INFRASTRUCTURE:
-            infrastructure += 1
-        case Budget.USER_ERRORS:
-            user_errors += 1
-    return RestartCounts(
-        user_errors=user_errors,
-        infrastructure=infrastructure,
-        total=user_errors + infrastructure,
-        last_time=format_time(now),
-    )
 
 
 def find_failure(pods: Iterable[PodView], job: JobView | None) -> Failure | None:

@@ -27,7 +27,7 @@ def build_train_job(job: FinetuneJob, *, attempt: int, platform: Platform) -> di
         "kind": "Job",
         "metadata": metadata,
         "spec": {
-            "backoffLimit": 0,  # core/failures.py decides about retrying, not the Job
+            "backoffLimit": 0,  # core/retiring.py decides about retrying, not the Job
             "completionMode": "Indexed",
             "completions": job.spec.resources.nodes,
             "parallelism": job.spec.resources.nodes,

@@ -3,7 +3,7 @@
 import pytest
 
 from finetune_api.status import RestartCounts
-from finetune_operator.core.backoff import seconds_to_restart
+from finetune_operator.core.budgets import seconds_to_restart
 from tests.operator.given import T0, at
 
 NINE = "2026-11-23T09:00:00Z"

@@ -1,0 +1,83 @@
+"""How a gang is given up and removed, so that the next one finds nobody at work on its volume."""
+
+from finetune_api.contract import Role
+from finetune_api.reasons import Reason
+from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core.budgets import budget_of, charge, is_affordable, seconds_to_restart
+from finetune_operator.core.cleaning import delete_orphans, force_stuck, job_deletion
+from finetune_operator.core.conditions import Finding
+from finetune_operator.core.decision import Decision, Situation
+from finetune_operator.core.ending import fail
+from finetune_operator.core.failures import Failure
+from finetune_operator.core.gang import train_jobs, train_pods
+from finetune_operator.core.logs import with_log
+from finetune_operator.core.phases import enter, suspended, update_conditions
+from finetune_operator.core.results import with_result
+
+
+def restart(status: FinetuneJobStatus, situation: Situation, failure: Failure) -> Decision:
+    """Give the gang up: charge the budget, or end the job when nothing pays for another attempt."""
+    status = _with_last_words(status, situation)
+    failure = with_log(failure, situation.job, role=Role.TRAIN, attempt=status.attempt)
+    if not failure.is_retried:
+        return fail(status, situation, failure, ConditionType.TRAINING)
+    if not is_affordable(failure, spent=status.restarts, retry=situation.job.spec.retry):
+        text = f"spec.retry.{budget_of(failure)} is used up; the last cause was: {failure.message}"
+        last = Failure(reason=failure.reason, message=text)
+        return fail(status, situation, last, ConditionType.TRAINING)
+    status = status.model_copy(update={"restarts": charge(failure, status.restarts, now=situation.now)})
+    message = _restart_message(status, failure, wait=seconds_to_restart(status.restarts, situation.now))
+    status = enter(status, situation, Phase.RESTARTING, failure.reason, message)
+    training = Finding(ConditionType.TRAINING, "False", failure.reason, failure.message)
+    return retire(next_attempt(update_conditions(status, situation, training)), situation)
+
+
+def next_attempt(status: FinetuneJobStatus) -> FinetuneJobStatus:
+    """Return the status with which the gang that lives now is given up."""
+    return status.model_copy(update={"attempt": status.attempt + 1})
+
+
+def retire(status: FinetuneJobStatus, situation: Situation) -> Decision:
+    """Remove every gang older than status.attempt, and wait until their last pod is gone."""
+    if situation.job.spec.suspend:
+        status = update_conditions(
+            suspended(status, situation),
+            situation,
+            Finding(ConditionType.TRAINING, "False", Reason.SUSPENDED),
+            Finding(ConditionType.SCHEDULED, "False", Reason.SUSPENDED),
+        )
+    else:
+        status = restarting(status, situation, "the pods of the attempt before are still going away")
+    return remove_older(status, situation)
+
+
+def remove_older(status: FinetuneJobStatus, situation: Situation) -> Decision:
+    """Return the removal of what is left of attempts before status.attempt."""
+    observed = situation.observed
+    jobs = [job for job in train_jobs(observed) if job.attempt < status.attempt and not job.is_deleting]
+    pods = [pod for pod in train_pods(observed) if pod.attempt < status.attempt]
+    forced, wait = force_stuck(pods, situation.now)
+    delete = (*[job_deletion(job) for job in jobs], *delete_orphans(observed, pods), *forced)
+    return Decision(status=status, delete=delete, requeue_after=wait)
+
+
+def restarting(status: FinetuneJobStatus, situation: Situation, why: str) -> FinetuneJobStatus:
+    """Return the status between two gangs; it keeps the cause of the restart if it tells one."""
+    if status.phase == Phase.RESTARTING:
+        return status
+    return enter(status, situation, Phase.RESTARTING, Reason.RESTARTING, why)
+
+
+def _restart_message(status: FinetuneJobStatus, failure: Failure, *, wait: float) -> str:
+    step = f"from step {status.checkpoint.step}" if status.checkpoint else "from the start"
+    pause = f" after {wait:.0f} s" if wait else ""
+    return f"attempt {status.attempt + 1} begins {step}{pause}, because {failure.message}"
+
+
+def _with_last_words(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
+    """Keep what rank 0 said at its end, be it well or not: checkpoint, numbers, warnings."""
+    for pod in situation.observed.pods_of(Role.TRAIN, attempt=status.attempt):
+        for container in pod.containers:
+            if pod.index == 0 and container.termination is not None:
+                status = with_result(status, container.termination.result)
+    return status

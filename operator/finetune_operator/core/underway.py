@@ -1,0 +1,78 @@
+"""What is told of a gang that waits or runs."""
+
+from finetune_api.reasons import GUIDANCE, Fault, Reason
+from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core.conditions import Finding, find_condition
+from finetune_operator.core.decision import Decision, Situation
+from finetune_operator.core.ending import fail
+from finetune_operator.core.gang import Gang
+from finetune_operator.core.observed import ProgressReport
+from finetune_operator.core.phases import enter, update_conditions
+from finetune_operator.core.results import with_progress
+from finetune_operator.core.times import seconds_since
+from finetune_operator.core.verdict import current_report
+from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
+
+
+def show_running(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:
+    """Return what is told of a gang all of whose ranks run."""
+    message = f"attempt {status.attempt} trains on {gang.num_nodes} node{'s' if gang.num_nodes > 1 else ''}"
+    is_new = status.phase != Phase.TRAINING
+    status = enter(status, situation, Phase.TRAINING, Reason.TRAINING, message)
+    status = update_conditions(
+        status,
+        situation,
+        Finding(ConditionType.SCHEDULED, "True", Reason.TRAINING),
+        Finding(ConditionType.TRAINING, "True", Reason.TRAINING, message),
+    )
+    report = current_report(status, situation)
+    if report is not None:
+        status = update_conditions(status, situation, *_hearing(report))
+        if report.progress is not None and (is_new or _is_due(situation)):
+            status = with_progress(status, report.progress)
+    return Decision(status=status)
+
+
+def _hearing(report: ProgressReport) -> list[Finding]:
+    """Return whether progress is known; nothing while that is not clear yet."""
+    if report.silence:
+        message = f"rank 0 gives no answer: {report.silence}. {GUIDANCE[Reason.NO_ANSWER].next_step}"
+        return [Finding(ConditionType.PROGRESS_KNOWN, "False", Reason.NO_ANSWER, message)]
+    if report.num_unanswered or report.progress is None:
+        return []
+    return [Finding(ConditionType.PROGRESS_KNOWN, "True", Reason.TRAINING)]
+
+
+def _is_due(situation: Situation) -> bool:
+    written_at = situation.observed.progress_written_at
+    return written_at is None or seconds_since(written_at, situation.now) >= situation.platform.progress_status_seconds
+
+
+def show_waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:
+    """Return what is told of a gang that does not run yet, and the end of a job whose pods will never start."""
+    observed, now = situation.observed, situation.now
+    if hopeless := find_hopeless(observed, gang.pods, now):
+        return fail(status, situation, hopeless, ConditionType.TRAINING)
+    if gang.is_queued:
+        status = queued(status, situation, Reason.QUEUED, "the queue has not admitted the training Job yet")
+    elif complaint := find_complaint(observed, gang.job, gang.pods, now):
+        status = queued(status, situation, complaint.reason, complaint.message)
+    else:
+        text = f"{gang.num_running} of {gang.num_nodes} pods run"
+        status = queued(status, situation, Reason.WAITING_FOR_GANG, text)
+    return Decision(status=status, requeue_after=seconds_to_next_look(observed, gang.job, gang.pods, now))
+
+
+def queued(status: FinetuneJobStatus, situation: Situation, reason: Reason, message: str) -> FinetuneJobStatus:
+    """Return the status of a gang that waits, for that reason."""
+    status = enter(status, situation, Phase.QUEUED, reason, message)
+    findings = [Finding(ConditionType.SCHEDULED, "False", reason, message)]
+    if not _tells_last_failure(status):
+        findings.append(Finding(ConditionType.TRAINING, "False", reason))
+    return update_conditions(status, situation, *findings)
+
+
+def _tells_last_failure(status: FinetuneJobStatus) -> bool:
+    """Tell whether the condition Training says why the gang before was lost; that is kept until the next one runs."""
+    training = find_condition(status, ConditionType.TRAINING)
+    return training is not None and GUIDANCE[Reason(training.reason)].fault != Fault.NOBODY
