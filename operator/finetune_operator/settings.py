@@ -19,6 +19,8 @@ class Settings(Platform):
     What decisions depend on is inherited; the rest is wiring.
     """
 
+    gang_scheduling: str = "Auto"
+    """Auto: by PodGroups where the API server has them when the operator starts. Never: not at all."""
     watch_namespace: str = ""
     """Serve this namespace only; empty for all of them."""
     progress_poll_seconds: float = 4.0
@@ -43,6 +45,7 @@ class Settings(Platform):
 
 
 CHOICES = {
+    "gang_scheduling": ("Auto", "Never"),
     "trainer_image_pull_policy": ("Always", "IfNotPresent", "Never"),
     "log_format": ("json", "plain", "auto"),
     "log_level": ("debug", "info", "warning", "error"),

@@ -13,6 +13,7 @@ OPERATOR = {
     ("/configmaps", "create delete get patch"),
     ("/services", "create delete get patch"),
     ("/persistentvolumeclaims", "create delete get patch"),
+    ("scheduling.k8s.io/podgroups", "create delete get patch"),
     ("/events", "list"),
     ("events.k8s.io/events", "create"),
 }
@@ -43,6 +44,12 @@ def test_the_operator_is_granted_exactly_what_it_uses(defaults: list[Manifest]) 
         f"{RELEASE}-finetunejob-editor": EDITOR,
         f"{RELEASE}-finetunejob-viewer": VIEWER,
     }
+
+
+def test_without_gang_scheduling_no_right_on_pod_groups_is_granted(helm: Helm) -> None:
+    role = of_kind(helm.render({"gangScheduling": "Never"}), "ClusterRole")[0]
+
+    assert OPERATOR - grants(role) == {("scheduling.k8s.io/podgroups", "create delete get patch")}
 
 
 def test_no_role_has_a_wildcard_or_secrets(everything: list[Manifest]) -> None:

@@ -16,6 +16,8 @@ NODE_MONITOR_GRACE_SECONDS = 16
 TOLERATION_SECONDS = 4
 PROXY_HEALTH = "127.0.0.1:10256"
 PROXY_SECONDS = 60
+# Gangs are scheduled as a whole, which Kubernetes 1.37 does only if asked to.
+GANG_SCHEDULING = "--feature-gates=GenericWorkload=true,WorkloadWithJob=true"
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 
 # Who wrote what: for tests that count an operator's writes. The cluster's own components are left out.
@@ -112,6 +114,8 @@ def _api_server(binaries: Path) -> list[str | Path]:
         f"--default-not-ready-toleration-seconds={TOLERATION_SECONDS}",
         f"--default-unreachable-toleration-seconds={TOLERATION_SECONDS}",
         "--allow-privileged",
+        GANG_SCHEDULING,
+        "--runtime-config=scheduling.k8s.io/v1beta1=true",
         f"--audit-policy-file={CLUSTER / 'audit-policy.yaml'}",
         f"--audit-log-path={AUDIT_LOG}",
     ]
@@ -130,6 +134,7 @@ def _controller_manager(binaries: Path) -> list[str | Path]:
         "--kube-api-qps=200",
         "--kube-api-burst=400",
         "--bind-address=127.0.0.1",
+        GANG_SCHEDULING,
     ]
 
 
@@ -142,6 +147,7 @@ def _scheduler(binaries: Path) -> list[str | Path]:
         f"--authorization-kubeconfig={kubeconfig}",
         "--leader-elect=false",
         "--bind-address=127.0.0.1",
+        GANG_SCHEDULING,
     ]
 
 

@@ -9,7 +9,9 @@ import yaml
 
 from finetune_api.contract import RunConfig
 from finetune_api.types import FinetuneJob
+from finetune_operator.core import names
 from finetune_operator.core.children.config_map import build_config_map
+from finetune_operator.core.children.pod_group import build_pod_group, is_gang_scheduled
 from finetune_operator.core.children.prepare_job import build_prepare_job
 from finetune_operator.core.children.publish_job import build_publish_job
 from finetune_operator.core.children.service import build_service
@@ -43,11 +45,14 @@ FULL = a_job(
     },
     image="registry.example/mine:2",
 )
+GANG = a_job(schedule={"priorityClassName": "low"})
+GANG_SCHEDULED = Platform(trainer_image="registry.example/trainer:1", gang_scheduling="Auto")
 ADMINISTERED = Platform(
     trainer_image="registry.example/trainer:1",
     trainer_image_pull_policy="Always",
     trainer_image_pull_secrets=("pull",),
     hf_endpoint="http://hub.example",
+    gang_scheduling="Auto",
     simulated_accelerator=True,
     hub_job_memory_limit="4Gi",
 )
@@ -99,6 +104,39 @@ def test_every_role_works_in_the_jobs_own_folder_of_its_volume(
             (mount,) = [one for one in container["volumeMounts"] if one["name"] == "workspace"]
             (found,) = [one["value"] for one in container["env"] if one["name"] == "FINETUNE_WORKSPACE"]
             assert (found, mount["mountPath"], mount.get("subPath")) == (path, "/workspace", sub_path)
+
+
+def test_a_gang_is_scheduled_and_preempted_as_a_whole_by_a_pod_group_of_its_own() -> None:
+    group = build_pod_group(GANG, attempt=2)
+    job = build_train_job(GANG, attempt=2, platform=GANG_SCHEDULED)
+
+    assert group == {
+        "apiVersion": "scheduling.k8s.io/v1beta1",
+        "kind": "PodGroup",
+        "metadata": {
+            "name": f"{BASE}-train-2",
+            "namespace": "search",
+            "labels": names.labels(GANG, attempt=2),
+            "ownerReferences": [names.owner(GANG)],
+        },
+        "spec": {
+            "schedulingPolicy": {"gang": {"minCount": 2}},
+            "disruptionMode": {"all": {}},
+            "priorityClassName": "low",
+        },
+    }
+    assert job["spec"]["template"]["spec"]["schedulingGroup"] == {"podGroupName": group["metadata"]["name"]}
+
+
+@pytest.mark.parametrize(
+    ("job", "platform"),
+    [(GANG, PLATFORM), (PLAIN, GANG_SCHEDULED), (FULL, GANG_SCHEDULED)],
+    ids=["switched off or not offered", "one node", "a queue decides"],
+)
+def test_without_need_of_a_pod_group_there_is_none(job: FinetuneJob, platform: Platform) -> None:
+    spec = build_train_job(job, attempt=1, platform=platform)["spec"]["template"]["spec"]
+
+    assert (is_gang_scheduled(job, platform=platform), "schedulingGroup" in spec) == (False, False)
 
 
 def test_the_config_map_carries_what_the_trainer_reads_back() -> None:

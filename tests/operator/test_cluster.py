@@ -14,7 +14,7 @@ from kubernetes.aio import client
 from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import Notice
 from finetune_operator.shell.cluster import UNTYPED, ApiError, Call, Cluster, Page
-from finetune_operator.shell.kinds import JOB, POD
+from finetune_operator.shell.kinds import JOB, POD, POD_GROUP
 from tests.operator.given import T0, UID, a_job, at
 
 JOB_MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "search"}}
@@ -79,6 +79,23 @@ async def test_a_rehearsal_changes_nothing() -> None:
         await cluster.apply(JOB_MANIFEST, is_rehearsal=True)
 
     assert wire.seen[0].query["dryRun"] == "All"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((200, {"resources": [{"name": "workloads"}, {"name": "podgroups"}]}), True),
+        ((200, {"resources": [{"name": "priorityclasses"}]}), False),
+        ((404, {}), False),
+    ],
+)
+async def test_the_api_server_is_asked_which_kinds_it_has(answer: tuple[int, Any], *, expected: bool) -> None:
+    wire = Wire([answer])
+
+    async with wire.cluster() as cluster:
+        found = await cluster.has(POD_GROUP)
+
+    assert (found, wire.seen[0].path) == (expected, "/apis/scheduling.k8s.io/v1beta1")
 
 
 async def test_a_status_is_written_only_over_the_version_that_was_read() -> None:

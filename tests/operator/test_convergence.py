@@ -1,6 +1,7 @@
 """Whatever is lost, repeated, late or killed in between: the same end, one gang at a time, budgets respected."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_api.status import Phase
-from finetune_operator.shell.kinds import WATCHED
+from finetune_operator.shell.kinds import POD_GROUP, WATCHED
+from tests.operator.given import PLATFORM
 from tests.operator.world import Operator, World, run_to_the_end
 
 Action = tuple[str, int]
@@ -32,12 +34,16 @@ MEDDLING = st.lists(
 ENDS = st.lists(st.sampled_from(["ok", "user", "killed", "nan", "preempted"]), min_size=1, max_size=4)
 
 
+#: With PodGroups, which are made and removed with their gangs.
+GANG_SCHEDULED = replace(PLATFORM, gang_scheduling="Auto")
+
+
 class Play:
     """A world with an operator that can be disturbed; checks after each action what must always hold."""
 
     def __init__(self, script: list[str]) -> None:
         self.world = World(script=(*script, "ok"), spec={"retry": {"userErrors": 1, "infrastructure": 2}})
-        self.operator = Operator(self.world)
+        self.operator = Operator(self.world, platform=GANG_SCHEDULED)
         self.highest = 0
         self.end: Phase | None = None
 
@@ -70,14 +76,14 @@ class Play:
         self.world.dies_at = None
 
     def _restart(self) -> None:
-        self.operator = Operator(self.world)
+        self.operator = Operator(self.world, platform=GANG_SCHEDULED)
 
     def _wait(self, number: int) -> None:
         self.world.now += timedelta(seconds=number)
 
     def check(self) -> None:
         status, retry = self.world.status, self.world.job.spec.retry
-        gangs = [name for name in self.world.made if "-train-" in name]
+        gangs = [name for name in self.world.made if name.startswith("Job/") and "-train-" in name]
         assert len(self.world.living_attempts()) <= 1, "two gangs are alive"
         assert len(gangs) == len(set(gangs)), "a gang was made twice"
         assert status.attempt >= self.highest, "an attempt came back"
@@ -109,7 +115,8 @@ class Play:
         status = self.world.status
         reasons = {condition.type: (condition.status, condition.reason) for condition in status.conditions}
         restarts = status.restarts.model_copy(update={"last_time": None})  # when is of no account here
-        return (status.phase, status.attempt, restarts, reasons, sorted(self.world.made))
+        groups = [group["metadata"]["name"] for group in self.world.all(POD_GROUP)]
+        return (status.phase, status.attempt, restarts, reasons, sorted(self.world.made), groups)
 
 
 @settings(max_examples=50, deadline=None)

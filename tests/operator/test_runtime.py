@@ -3,13 +3,16 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from finetune_operator import __main__ as program
 from finetune_operator.settings import Settings
 from finetune_operator.shell import runtime as module
-from finetune_operator.shell.cluster import Page
+from finetune_operator.shell.cluster import Cluster, Page
+from finetune_operator.shell.kinds import POD_GROUP, Kind
 from finetune_operator.shell.runtime import Runtime
 
 
@@ -24,6 +27,9 @@ class StrangeCluster:
             raise ZeroDivisionError("strange")
         self.num_good -= 1
         yield Page([], 1)
+
+    async def has(self, _: Kind) -> bool:
+        return False
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -80,3 +86,21 @@ async def test_a_list_that_fails_in_a_way_nobody_has_foreseen_ends_the_process(
 
     assert (runtime.failure, runtime.illnesses()) == ("resync: strange", ["task resync ended"])
     await runtime.stop()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_pod_groups", "expected"),
+    [("Auto", True, "Auto"), ("Auto", False, "Never"), ("Never", True, "Never")],
+)
+async def test_gangs_are_scheduled_as_a_whole_where_the_api_server_can_and_the_administrator_lets_it(
+    settings: Settings, *, wanted: str, has_pod_groups: bool, expected: str
+) -> None:
+    class Offering(StrangeCluster):
+        async def has(self, kind: Kind) -> bool:
+            return has_pod_groups and kind == POD_GROUP
+
+    runtime = Runtime(replace(settings, gang_scheduling=wanted), stop_flag=asyncio.Event())
+
+    platform = await runtime._platform(cast("Cluster", Offering()))
+
+    assert platform == replace(settings, gang_scheduling=expected)

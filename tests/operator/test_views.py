@@ -125,6 +125,14 @@ def test_a_job_that_makes_pods_is_read_with_their_number_and_its_start() -> None
     assert (view.num_pods, view.started_at, view.is_finished) == (2, T0, False)
 
 
+@pytest.mark.parametrize(("spec", "expected"), [({"schedulingGroup": {"podGroupName": "a"}}, True), ({}, False)])
+def test_a_job_whose_pods_belong_to_a_pod_group_is_read_as_such(spec: dict[str, Any], *, expected: bool) -> None:
+    view = job_view(seen({}, ownerReferences=[OWNER]) | {"spec": {"template": {"spec": spec}}})
+
+    assert view is not None
+    assert view.is_gang_scheduled is expected
+
+
 @pytest.mark.parametrize(
     "owner",
     [

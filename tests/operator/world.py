@@ -20,6 +20,7 @@ from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import Notice
+from finetune_operator.core.platform import Platform
 from finetune_operator.core.times import format_time
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import CONFLICT, ApiError, Call, Cluster, Page
@@ -283,7 +284,7 @@ class World:
 class Operator:
     """One operator process in a world: the real cache and reconciler, fed from the world's log."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, platform: Platform = PLATFORM) -> None:
         self.world = world
         self.cache = Cache(now=lambda: world.now)
         self.cursor: dict[str, int] = {}
@@ -294,7 +295,7 @@ class Operator:
             cluster=cast("Cluster", world),
             freshness=Freshness(clock=lambda: 0.0),
             telemetry=Telemetry(CollectorRegistry(), version="0"),
-            platform=PLATFORM,
+            platform=platform,
             instance="test",
             now=lambda: world.now,
         )

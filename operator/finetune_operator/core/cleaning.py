@@ -29,7 +29,7 @@ def clean_up(status: FinetuneJobStatus, situation: Situation) -> Decision:
     look_again = KEEP_LOGS_SECONDS if ending_soon else None
     return Decision(
         status=status,
-        delete=(*[job_deletion(job) for job in ended], *orphans, *forced),
+        delete=(*delete_jobs(ended), *orphans, *forced),
         requeue_after=soonest(remaining, force_after, look_again),
     )
 
@@ -52,7 +52,7 @@ def _remove(status: FinetuneJobStatus, situation: Situation) -> Decision:
         return Decision(status=status.model_copy(update={"cleanup_time": format_time(situation.now)}))
     forced, force_after = force_stuck(observed.pods, situation.now)
     orphans = delete_orphans(observed, observed.pods, ended=True)
-    jobs = [job_deletion(job) for job in observed.jobs if not job.is_deleting]
+    jobs = delete_jobs(job for job in observed.jobs if not job.is_deleting)
     return Decision(
         status=status,
         delete=(*_by_name(status, situation), *jobs, *orphans, *forced),
@@ -92,9 +92,16 @@ def _unfinished(situation: Situation, *, age: float) -> tuple[list[JobView], lis
     return [job for job in jobs if job not in failing], failing
 
 
-def job_deletion(job: JobView) -> Deletion:
-    """Return the removal of a Job with its pods."""
-    return Deletion(kind="Job", name=job.name, uid=job.uid)
+def delete_jobs(jobs: Iterable[JobView]) -> tuple[Deletion, ...]:
+    """Return the removal of Jobs with their pods; of each the PodGroup first, which nobody would remove after it."""
+    return tuple(
+        deletion
+        for job in jobs
+        for deletion in (
+            *([Deletion(kind="PodGroup", name=job.name)] if job.is_gang_scheduled else []),
+            Deletion(kind="Job", name=job.name, uid=job.uid),
+        )
+    )
 
 
 def force_stuck(pods: Iterable[PodView], now: datetime) -> tuple[tuple[Deletion, ...], float | None]:

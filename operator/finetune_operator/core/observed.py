@@ -80,6 +80,8 @@ class JobView(ChildView):
 
     num_pods: int = 1
     """How many it wants at a time."""
+    is_gang_scheduled: bool = False
+    """Whether a PodGroup of its name belongs to it."""
     started_at: datetime | None = None
     """When it began to make pods: at first, or after a suspension."""
     is_deleting: bool = False

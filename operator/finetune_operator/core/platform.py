@@ -15,6 +15,8 @@ class Platform:
     """Names of pull Secrets in the jobs' namespaces, comma separated in the environment."""
     hf_endpoint: str = ""
     """Address of the Hub that prepare and publish talk to; empty for the public one."""
+    gang_scheduling: str = "Never"
+    """Auto: the scheduler places the ranks of a gang all at once, by a PodGroup. Never: one by one."""
     simulated_accelerator: bool = False
     """True where the cluster offers accelerators that are not there: training runs on CPU."""
     hub_job_cpu_request: str = "250m"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from finetune_api.status import FinetuneJobStatus, Phase
 from finetune_api.types import FinetuneJob
-from finetune_operator.core.cleaning import delete_orphans, force_stuck, job_deletion
+from finetune_operator.core.cleaning import delete_jobs, delete_orphans, force_stuck
 from finetune_operator.core.decision import Decision, Situation
 
 
@@ -24,7 +24,7 @@ def clear_away(situation: Situation) -> Decision | None:
     observed = situation.observed
     if not observed.jobs and not observed.pods:
         return None
-    jobs = [job_deletion(job) for job in observed.jobs if not job.is_deleting]
+    jobs = delete_jobs(job for job in observed.jobs if not job.is_deleting)
     forced, wait = force_stuck(observed.pods, situation.now)
     orphans = delete_orphans(observed, observed.pods, ended=True)
     return Decision(status=situation.job.status, delete=(*jobs, *orphans, *forced), requeue_after=wait)

@@ -4,7 +4,7 @@ from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.budgets import budget_of, charge, is_affordable, seconds_to_restart
-from finetune_operator.core.cleaning import delete_orphans, force_stuck, job_deletion
+from finetune_operator.core.cleaning import delete_jobs, delete_orphans, force_stuck
 from finetune_operator.core.conditions import Finding
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
@@ -57,7 +57,7 @@ def remove_older(status: FinetuneJobStatus, situation: Situation) -> Decision:
     jobs = [job for job in train_jobs(observed) if job.attempt < status.attempt and not job.is_deleting]
     pods = [pod for pod in train_pods(observed) if pod.attempt < status.attempt]
     forced, wait = force_stuck(pods, situation.now)
-    delete = (*[job_deletion(job) for job in jobs], *delete_orphans(observed, pods), *forced)
+    delete = (*delete_jobs(jobs), *delete_orphans(observed, pods), *forced)
     return Decision(status=status, delete=delete, requeue_after=wait)
 
 

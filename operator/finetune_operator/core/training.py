@@ -9,6 +9,7 @@ from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_operator.core.budgets import seconds_to_restart
 from finetune_operator.core.children.config_map import build_config_map
+from finetune_operator.core.children.pod_group import build_pod_group, is_gang_scheduled
 from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.conditions import Finding, find_condition, is_true
@@ -69,8 +70,9 @@ def _without_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
 
 def _children(situation: Situation, attempt: int) -> tuple[Manifest, ...]:
     job, platform = situation.job, situation.platform
+    groups = [build_pod_group(job, attempt=attempt)] if is_gang_scheduled(job, platform=platform) else []
     gang = build_train_job(job, attempt=attempt, platform=platform)
-    return (build_config_map(job, platform=platform), build_service(job), gang)
+    return (build_config_map(job, platform=platform), build_service(job), *groups, gang)
 
 
 def _with_gang(status: FinetuneJobStatus, situation: Situation, gang: Gang, verdict: Verdict) -> Decision:

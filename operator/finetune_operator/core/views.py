@@ -30,6 +30,7 @@ def job_view(manifest: Manifest) -> JobView | None:
     return JobView(
         **identity,
         num_pods=spec.get("parallelism", 1),
+        is_gang_scheduled="schedulingGroup" in ((spec.get("template") or {}).get("spec") or {}),
         started_at=parse_time(status.get("startTime")),
         is_deleting="deletionTimestamp" in manifest["metadata"],
         is_suspended=bool(spec.get("suspend")),

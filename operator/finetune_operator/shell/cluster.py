@@ -104,12 +104,20 @@ class Cluster:
 
     async def read(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return one object as it is now, or None."""
+        return await self._find(Call(method="GET", path=kind.path(namespace, name)))
+
+    async def _find(self, call: Call) -> Manifest | None:
         try:
-            return await self._request(Call(method="GET", path=kind.path(namespace, name)))
+            return await self._request(call)
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return None
             raise
+
+    async def has(self, kind: Kind) -> bool:
+        """Tell whether the API server knows the kind."""
+        group = await self._find(Call(method="GET", path=kind.group_path))
+        return any(resource["name"] == kind.plural for resource in (group or {}).get("resources", ()))
 
     async def apply(self, manifest: Manifest, *, is_rehearsal: bool = False) -> Manifest:
         """Make an object so, by server-side apply; return it as the server keeps it, or would keep it."""

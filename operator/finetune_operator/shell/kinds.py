@@ -16,17 +16,22 @@ class Kind:
     selector: str = ""
     """Which of them concern the operator."""
 
+    @property
+    def group_path(self) -> str:
+        """Return the path of what the API server has of the kind's group and version."""
+        return f"{'/api' if '/' not in self.api_version else '/apis'}/{self.api_version}"
+
     def path(self, namespace: str = "", name: str = "", *, subresource: str = "") -> str:
         """Return the path of one object, of all in a namespace, or of all."""
-        root = "/api" if "/" not in self.api_version else "/apis"
         scope = f"/namespaces/{namespace}" if namespace else ""
         tail = "".join(f"/{part}" for part in (name, subresource) if part)
-        return f"{root}/{self.api_version}{scope}/{self.plural}{tail}"
+        return f"{self.group_path}{scope}/{self.plural}{tail}"
 
 
 FINETUNE_JOB = Kind(KIND, f"{GROUP}/{VERSION}", PLURAL)
 JOB = Kind("Job", "batch/v1", "jobs", selector=keys.LABEL_JOB)
 POD = Kind("Pod", "v1", "pods", selector=keys.LABEL_JOB)
+POD_GROUP = Kind("PodGroup", "scheduling.k8s.io/v1beta1", "podgroups")
 CORE_EVENT = Kind("Event", "v1", "events")
 EVENT = Kind("Event", "events.k8s.io/v1", "events")
 CHILDREN = {
@@ -37,6 +42,7 @@ CHILDREN = {
         Kind("ConfigMap", "v1", "configmaps"),
         Kind("Service", "v1", "services"),
         Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
+        POD_GROUP,
     )
 }
 #: In the order in which they are listed: an owner before what it owns.

@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from prometheus_client import (
 )
 
 import finetune_api
+from finetune_operator.core.platform import Platform
 from finetune_operator.settings import Settings
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import CONFLICT, ApiError, Cluster, NameTakenError, connect
@@ -26,7 +28,7 @@ from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.health import build_app, serve
 from finetune_operator.shell.informer import Informer
 from finetune_operator.shell.job_metrics import JobCollector
-from finetune_operator.shell.kinds import FINETUNE_JOB, FOLLOWED
+from finetune_operator.shell.kinds import FINETUNE_JOB, FOLLOWED, POD_GROUP
 from finetune_operator.shell.leader import Leadership
 from finetune_operator.shell.progress import ProgressPoller
 from finetune_operator.shell.queue import KeyedQueue
@@ -83,7 +85,7 @@ class Runtime:
         await self._wait_for_lease(cluster)
         await self.informer.begin(cluster)
         poller = ProgressPoller(self.cache, enqueue=self.queue.add, seconds=self.settings.progress_poll_seconds)
-        reconciler = self._reconciler(cluster)
+        reconciler = self._reconciler(cluster, await self._platform(cluster))
         for number in range(self.settings.workers):
             self._spawn(self._work(reconciler), f"worker-{number}")
         self._spawn(poller.run(), "progress")
@@ -103,13 +105,20 @@ class Runtime:
         await leadership.held.wait()
         self._is_waiting_for_lease = False
 
-    def _reconciler(self, cluster: Cluster) -> Reconciler:
+    async def _platform(self, cluster: Cluster) -> Platform:
+        """Return what the administrator chose, as far as the API server has it."""
+        if self.settings.gang_scheduling == "Never" or await cluster.has(POD_GROUP):
+            return self.settings
+        logger.info("gangs are not scheduled as a whole: the API server has no PodGroups")
+        return replace(self.settings, gang_scheduling="Never")
+
+    def _reconciler(self, cluster: Cluster, platform: Platform) -> Reconciler:
         return Reconciler(
             cache=self.cache,
             cluster=cluster,
             freshness=self.freshness,
             telemetry=self.telemetry,
-            platform=self.settings,
+            platform=platform,
             instance=self.settings.pod_name,
             now=utc_now,
         )

@@ -9,6 +9,7 @@ from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.children import pod
 from finetune_operator.core.children.config_map import run_config
+from finetune_operator.core.children.pod_group import is_gang_scheduled
 from finetune_operator.core.platform import Platform
 
 #: How long ranks wait for each other. The operator sees whether pods are missing and why; torchrun's 15 minutes would
@@ -55,6 +56,8 @@ def _pod_spec(job: FinetuneJob, *, config: RunConfig, attempt: int, platform: Pl
         "containers": [_train_container(job, config=config, attempt=attempt, platform=platform)],
         "volumes": [*pod.common_volumes(job), pod.workspace_volume(job), _shared_memory(job)],
     }
+    if is_gang_scheduled(job, platform=platform):
+        spec["schedulingGroup"] = {"podGroupName": names.train_job(job, attempt)}
     if schedule.node_selector:
         spec["nodeSelector"] = schedule.node_selector
     if schedule.priority_class_name is not None:
