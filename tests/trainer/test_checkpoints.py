@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from finetune_trainer.checkpoints.best import BestModel, BestRecord
 from finetune_trainer.checkpoints.fence import Fence, Owner
 from finetune_trainer.checkpoints.folder import whole_folder
 from finetune_trainer.checkpoints.store import CheckpointStore
+from finetune_trainer.data.manifest import FileHash
 from finetune_trainer.evaluation.measurement import Measurement, Sample, Scores
 from finetune_trainer.failures import RunFailure
 
@@ -54,6 +56,65 @@ def test_the_newest_checkpoint_is_found_and_older_ones_than_kept_are_gone(fence:
     assert (newest.path.name, newest.status.step) == ("step-000100", 100)
     assert names(store.folder) == ["step-000004", "step-000100"]
     assert names(newest.path) == ["manifest.json", "model.safetensors", "optimizer.pt"]
+
+
+def test_a_training_thrown_back_by_damage_keeps_its_new_checkpoints(fence: Fence) -> None:
+    """Were the damaged ones the newest, each new one would be removed until their steps are passed again."""
+    store = open_store(fence, keep=2)
+    for step in (200, 300):
+        flip_a_bit(fill(store, step))
+    assert store.newest() is None
+
+    found = []
+    for step in (50, 100, 150):
+        fill(store, step)
+        newest = store.newest()
+        found.append((newest and newest.status.step, names(store.folder)))
+
+    assert found == [
+        (50, ["step-000050"]),
+        (100, ["step-000050", "step-000100"]),
+        (150, ["step-000100", "step-000150"]),
+    ]
+
+
+def test_checkpoints_are_ordered_by_their_steps_and_not_by_their_names(fence: Fence) -> None:
+    store = open_store(fence, keep=1)
+
+    for step in (999_999, 1_000_000):
+        fill(store, step)
+
+    newest = store.newest()
+    assert newest is not None
+    assert newest.status.step == 1_000_000
+    assert names(store.folder) == ["step-1000000"]
+
+
+def test_training_that_goes_on_under_other_versions_is_told_so(fence: Fence) -> None:
+    warnings: list[str] = []
+    old = replace(open_store(fence), versions={"torch": "2.1", "python": "3.11", "apex": "1"})
+    new = replace(open_store(fence, warnings=warnings), versions={"torch": "2.2", "python": "3.11"})
+    fill(old, 2)
+
+    newest = new.newest()
+
+    assert newest is not None
+    assert warnings == [
+        "training goes on from step-000002 under other versions (apex 1 to None, torch 2.1 to 2.2); numbers may differ "
+        "from those of a run under one"
+    ]
+
+
+def test_nothing_is_told_of_versions_that_are_the_same_or_not_known(fence: Fence) -> None:
+    warnings: list[str] = []
+    store = replace(open_store(fence, warnings=warnings), versions={"torch": "2.2"})
+    fill(replace(store, versions={}), 2)
+    assert store.newest() is not None
+
+    fill(store, 4)
+
+    assert store.newest() is not None
+    assert warnings == []
 
 
 def test_checkpoints_of_another_spec_are_somebody_elses_and_stay(fence: Fence) -> None:
@@ -180,6 +241,28 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert names(tmp_path / "model") == ["new"]
 
 
+def test_a_successor_that_begins_while_a_checkpoint_goes_to_the_disk_is_not_written_over(
+    fence: Fence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank that a frozen node held in fsync wakes up when the next gang has long begun."""
+    store, successor = open_store(fence), a_fence(tmp_path, attempt=2)
+    half = successor.workspace.checkpoints / ".unfinished-step-000004-attempt-2"
+
+    def wake_up_late(folder: Path) -> None:
+        with successor.held():
+            half.mkdir()
+            (half / "model.safetensors").write_bytes(b"half of the successor's")
+
+    monkeypatch.setattr("finetune_trainer.checkpoints.folder.push_to_disk", wake_up_late)
+
+    with pytest.raises(RunFailure, match="attempt 2 writes") as caught:
+        fill(store, 4)
+
+    assert caught.value.reason is Reason.PEER_LOST
+    assert names(store.folder) == [half.name]
+    assert names(half) == ["model.safetensors"]
+
+
 class KilledError(BaseException):
     """Ends a process where it is, as far as files can tell."""
 
@@ -216,9 +299,9 @@ def test_a_best_model_whose_replacement_was_killed_is_still_the_best(
 
     record = best.read()
 
-    assert record == record_of(0.5, step=3)
+    assert record == written(0.5, step=3)
     best.write(record_of(0.7, step=9), save=save_weights)
-    assert best.read() == record_of(0.7, step=9)
+    assert best.read() == written(0.7, step=9)
     assert names(tmp_path) == ["best", "owner.json", "owner.lock"]
 
 
@@ -250,6 +333,25 @@ def save_weights(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"3")
 
 
+def written(value: float, *, step: int) -> BestRecord:
+    """Return the record with the file that `save_weights` writes."""
+    file = FileHash(path="model.safetensors", sha256=hashlib.sha256(b"3").hexdigest(), size_bytes=1)
+    return record_of(value, step=step).model_copy(update={"files": [file]})
+
+
+def test_a_best_model_that_has_rotted_is_not_the_best_any_more_and_told(fence: Fence, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc", warn=warnings.append)
+    best.write(record_of(0.5, step=3), save=save_weights)
+    (tmp_path / "best" / "model.safetensors").write_bytes(b"4")
+
+    assert best.read() is None
+    assert warnings == [
+        "the best model so far (step 3, ndcg@10 0.5000) is lost: model.safetensors has changed since it was written; "
+        "the best one from here on takes its place"
+    ]
+
+
 def test_the_best_model_carries_its_scores_and_the_result_does_not(fence: Fence, tmp_path: Path) -> None:
     best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
     best.write(record_of(0.5, step=3), save=save_weights)
@@ -258,7 +360,7 @@ def test_the_best_model_carries_its_scores_and_the_result_does_not(fence: Fence,
     with whole_folder(tmp_path / "model") as folder:
         best.copy_into(folder)
 
-    assert record == record_of(0.5, step=3)
+    assert record == written(0.5, step=3)
     assert record.judged.value == 0.5
     assert names(tmp_path / "model") == ["model.safetensors"]
     assert BestModel(tmp_path / "best", fence=fence, spec_hash="other").read() is None

@@ -13,6 +13,7 @@ from finetune_api.reasons import Reason
 from finetune_api.status import DatasetStatus, ModelStatus
 from finetune_api.workspace import Workspace
 from finetune_trainer.checkpoints.fence import Fence, Owner
+from finetune_trainer.checkpoints.verify import hash_files
 from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import connect
@@ -192,6 +193,25 @@ def test_prepare_says_whether_the_volume_holds_a_finished_training_of_this_spec(
     result = prepare(run.config, run.settings)
 
     assert result.is_trained is is_trained
+
+
+def test_a_finished_training_whose_model_has_rotted_is_trained_on_and_told(make_run: MakeRun, tiny_model: Path) -> None:
+    run = finished_run(make_run, tiny_model)
+    report, weights = Report.read(run.workspace.report), run.workspace.model / "model.safetensors"
+    report.model_copy(update={"files": hash_files(run.workspace.model)}).write(run.workspace.report)
+    whole = prepare(run.config, run.settings)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+
+    result = prepare(run.config, run.settings)
+
+    assert (whole.is_trained, whole.warnings) == (True, [])
+    assert (result.is_trained, result.warnings) == (
+        False,
+        [
+            "the model that was trained is lost: train/model/model.safetensors has changed since it was written; "
+            "training goes on from the newest checkpoint"
+        ],
+    )
 
 
 def test_a_half_finished_attempt_is_done_again_on_top_of_what_is_there(

@@ -15,11 +15,13 @@ from finetune_api.contract import ExitCode
 from finetune_api.reasons import Reason
 from finetune_api.status import PublishedStatus
 from finetune_trainer.checkpoints.fence import Fence, Owner
+from finetune_trainer.checkpoints.verify import hash_files
 from finetune_trainer.data.manifest import InputsManifest
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub import commit as hub_commit
 from finetune_trainer.hub.client import connect
 from finetune_trainer.publish import publish
+from finetune_trainer.report.schema import Report
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run
 from tests.trainer.publishing import REPOSITORY, finished_run, make_run_in, scores
@@ -428,6 +430,23 @@ def test_a_report_of_another_run_is_refused(run: Run, hub: RunningHub) -> None:
 
     with pytest.raises(RunFailure, match="of run 000000000000"):
         publish(run.config, run.settings)
+
+
+def test_a_model_that_has_changed_since_it_was_trained_is_not_published(run: Run, hub: RunningHub) -> None:
+    report = Report.read(run.workspace.report)
+    report.model_copy(update={"files": hash_files(run.workspace.model)}).write(run.workspace.report)
+    (run.workspace.model / "config.json").write_text("{}")
+    hub.clear()
+
+    with pytest.raises(RunFailure) as failure:
+        publish(run.config, run.settings)
+
+    assert (failure.value.reason, failure.value.message) == (
+        Reason.TRAINER_ERROR,
+        "train/model/config.json has 2 bytes instead of 23; set spec.rerun to a new text to train on from the newest "
+        "checkpoint",
+    )
+    assert hub.calls() == []
 
 
 def test_a_card_is_not_written_from_the_inputs_of_another_run(run: Run, hub: RunningHub) -> None:

@@ -29,8 +29,9 @@ from finetune_trainer.data.sources import Sources
 from finetune_trainer.data.workplace import Workplace
 from finetune_trainer.data.writing import WrittenInputs, write_inputs
 from finetune_trainer.hub.client import connect
-from finetune_trainer.report.schema import Report
+from finetune_trainer.report.finished import finished_report
 from finetune_trainer.settings import Settings, read_token
+from finetune_trainer.whole_file import sync
 
 if TYPE_CHECKING:
     from finetune_trainer.checks.model import Inspection
@@ -60,7 +61,9 @@ def prepare_inputs(config: RunConfig, settings: Settings) -> RunResult:
     workspace = settings.workspace
     if (manifest := read_finished(workspace, config.spec_hash)) is not None:
         _log.info("inputs are there already")
-        return as_result(manifest, is_trained=is_trained(workspace, config.spec_hash))
+        told: list[str] = []
+        is_trained = finished_report(workspace, config.spec_hash, warn=told.append) is not None
+        return as_result(manifest, is_trained=is_trained, told=told)
     workspace.manifest.unlink(missing_ok=True)
     with scratch_folder(workspace) as scratch:
         manifest = fill_inputs(config, workspace, connect_sources(settings, scratch))
@@ -131,6 +134,8 @@ def write_manifest(
         warnings=[*notices, *written.warnings],
         files=list(hash_files(workspace.inputs, [*models, workspace.inputs / "data"])),
     )
+    for file in manifest.files:
+        sync(workspace.inputs / file.path)
     manifest.write(workspace.manifest)
     return manifest
 
@@ -155,15 +160,7 @@ def hash_files(root: Path, folders: Sequence[Path]) -> Iterator[FileHash]:
         yield FileHash(path=path.relative_to(root).as_posix(), sha256=sha256_of(path), size_bytes=path.stat().st_size)
 
 
-def is_trained(workspace: Workspace, spec_hash: str) -> bool:
-    """Tell whether an earlier run of this spec came to the end of training."""
-    try:
-        return Report.read(workspace.report).spec_hash == spec_hash
-    except (FileNotFoundError, ValueError):
-        return False
-
-
-def as_result(manifest: InputsManifest, *, is_trained: bool = False) -> RunResult:
+def as_result(manifest: InputsManifest, *, is_trained: bool = False, told: Sequence[str] = ()) -> RunResult:
     """Return what the operator is told."""
     rows = ", ".join(f"{dataset.name} {dataset.rows} rows" for dataset in manifest.datasets)
     return RunResult(
@@ -172,7 +169,7 @@ def as_result(manifest: InputsManifest, *, is_trained: bool = False) -> RunResul
         message=f"Model and data are checked and in place: {rows}.",
         model=manifest.model,
         datasets=manifest.datasets,
-        warnings=manifest.warnings,
+        warnings=[*manifest.warnings, *told],
         is_trained=is_trained,
     )
 

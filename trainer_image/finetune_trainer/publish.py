@@ -19,6 +19,7 @@ from finetune_api.types import Publish
 from finetune_api.workspace import Workspace
 from finetune_trainer.card.render import render_card
 from finetune_trainer.checkpoints.fence import Fence
+from finetune_trainer.checkpoints.verify import find_damage
 from finetune_trainer.data.own_inputs import read_own_inputs
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.gate import main_score, shortfall
@@ -33,6 +34,7 @@ from finetune_trainer.preflight import occupied, require_write_token
 from finetune_trainer.report.schema import Report
 from finetune_trainer.settings import Settings
 from finetune_trainer.unchanged import is_unchanged
+from finetune_trainer.whole_file import write_whole
 
 #: Answers that are about what was sent, not about who sent it.
 _REFUSED_CONTENT = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -92,6 +94,9 @@ def read_report(config: RunConfig, settings: Settings) -> Report:
         raise RunFailure(Reason.TRAINER_ERROR, message) from error
     if report.spec_hash != config.spec_hash:
         message = f"train/report.json is of run {report.spec_hash}, not of {config.spec_hash}; use a volume of its own"
+        raise RunFailure(Reason.TRAINER_ERROR, message)
+    if (damage := find_damage(settings.workspace.model, report.files)) is not None:
+        message = f"train/model/{damage}; set spec.rerun to a new text to train on from the newest checkpoint"
         raise RunFailure(Reason.TRAINER_ERROR, message)
     return report
 
@@ -209,10 +214,7 @@ def base_folders(config: RunConfig, workspace: Workspace) -> list[Path]:
 
 def write_receipt(path: Path, published: PublishedStatus) -> None:
     """Write what was published, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(published.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
-    partial.rename(path)
+    write_whole(path, published.model_dump_json(by_alias=True, indent=1))
 
 
 def _refused(wanted: Publish, error: HfHubHTTPError) -> RunFailure:

@@ -19,8 +19,8 @@ from finetune_api.contract import Role, RunConfig, RunResult, Stage
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer import logs
-from finetune_trainer.checkpoints.folder import whole_folder
-from finetune_trainer.data.manifest import InputsManifest
+from finetune_trainer.checkpoints.verify import hash_files
+from finetune_trainer.data.manifest import FileHash, InputsManifest
 from finetune_trainer.data.own_inputs import read_own_inputs
 from finetune_trainer.distributed.errors import explain
 from finetune_trainer.distributed.ranks import WRITER, join, leave
@@ -32,6 +32,7 @@ from finetune_trainer.kept_log import speak_as_rank
 from finetune_trainer.model.inputs import InputReader
 from finetune_trainer.model.load import describe, load_model, missing_autocast
 from finetune_trainer.report.build import result_of, versions
+from finetune_trainer.report.finished import finished_report
 from finetune_trainer.report.schema import Report
 from finetune_trainer.report.telemetry import serve_telemetry
 from finetune_trainer.report.tracker import Tracker
@@ -67,36 +68,35 @@ def train_anew(session: Session, inputs: InputsManifest) -> Report:
     schedule = fit(session, inputs, model, reader, judge)
     if judge.best is None or session.tracker.history.evaluated_step != schedule.total_steps:
         judge.measure(schedule.total_steps)
-    save_result(session, judge)
-    return write_report(session, inputs, model, judge, schedule)
+    return leave_result(session, inputs, model, judge, schedule)
 
 
 def read_finished_report(session: Session) -> Report | None:
     """Return the report of an earlier attempt that came to the end under the same spec, or None."""
     report = None
-    if session.ranks.is_writer and session.workspace.report.exists():
-        report = Report.read(session.workspace.report)
+    if session.ranks.is_writer:
+        report = finished_report(session.workspace, session.config.spec_hash, warn=session.tracker.warn)
     shared: Report | None = session.ranks.share(report)
-    return shared if shared is not None and shared.spec_hash == session.config.spec_hash else None
+    return shared
 
 
-def save_result(session: Session, judge: Judge) -> None:
+def save_result(session: Session, judge: Judge) -> list[FileHash]:
     """Leave the best of all evaluated models as the result, or the last one if nothing was evaluated."""
     if not session.ranks.is_writer:
-        return
-    with session.tracker.stage(Stage.SAVING), whole_folder(session.workspace.model) as folder:
+        return []
+    with session.tracker.stage(Stage.SAVING), session.fence.whole_folder(session.workspace.model) as folder:
         if judge.best is not None:
             session.best.copy_into(folder)
-        else:
-            judge.save_model(folder)
-        session.fence.check()
+            return judge.best.files
+        judge.save_model(folder)
+        return hash_files(folder)
 
 
-def write_report(
+def leave_result(
     session: Session, inputs: InputsManifest, model: SentenceTransformer, judge: Judge, schedule: Schedule
 ) -> Report:
-    """Write the report, last of all: where it is, training is over."""
-    tracker = session.tracker
+    """Leave the model, and the report last of all: where it is, training is over."""
+    tracker, files = session.tracker, save_result(session, judge)
     tracker.enter(Stage.DONE)
     report = Report(
         spec_hash=session.config.spec_hash,
@@ -109,6 +109,7 @@ def write_report(
         seconds={stage: round(seconds, 3) for stage, seconds in tracker.history.seconds.items()},
         curve=tracker.history.curve,
         world_size=session.ranks.world_size,
+        files=files,
         versions=versions(),
         warnings=tracker.history.warnings,
     )

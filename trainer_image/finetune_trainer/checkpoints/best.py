@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from finetune_api.base import Contract
 from finetune_trainer.checkpoints.fence import Fence
-from finetune_trainer.checkpoints.folder import mend, whole_folder
+from finetune_trainer.checkpoints.folder import mend
+from finetune_trainer.checkpoints.verify import find_damage, hash_files
+from finetune_trainer.data.manifest import FileHash
 from finetune_trainer.evaluation.measurement import Measurement, Scores
 
 RECORD = "best.json"
@@ -23,6 +25,8 @@ class BestRecord(Contract):
     step: int
     measurements: list[Measurement]
     """On every set, the judging one first."""
+    files: list[FileHash] = Field(default_factory=list)
+    """The model's, relative to its folder."""
 
     @property
     def judged(self) -> Scores:
@@ -37,22 +41,31 @@ class BestModel:
     folder: Path
     fence: Fence
     spec_hash: str
+    warn: Callable[[str], None] = lambda _: None
+    """Takes what the user should know of: a best model that was lost."""
 
     def read(self) -> BestRecord | None:
-        """Return the record of the best model so far, of any attempt under this spec."""
+        """Return the record of the best model so far, of any attempt under this spec, if its files are whole."""
         mend(self.folder)
         try:
             record = BestRecord.model_validate_json((self.folder / RECORD).read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        return record if record.spec_hash == self.spec_hash else None
+        if record.spec_hash != self.spec_hash:
+            return None
+        if (damage := find_damage(self.folder, record.files)) is not None:
+            score = f"step {record.step}, {record.judged.metric} {record.judged.value:.4f}"
+            self.warn(f"the best model so far ({score}) is lost: {damage}; the best one from here on takes its place")
+            return None
+        return record
 
-    def write(self, record: BestRecord, *, save: Callable[[Path], None]) -> None:
-        """Replace the best model by what `save` writes into a given folder."""
-        with whole_folder(self.folder) as aside:
+    def write(self, record: BestRecord, *, save: Callable[[Path], None]) -> BestRecord:
+        """Replace the best model by what `save` writes into a given folder; return the record with its files."""
+        with self.fence.whole_folder(self.folder) as aside:
             save(aside)
+            record = record.model_copy(update={"files": hash_files(aside)})
             (aside / RECORD).write_text(record.model_dump_json(by_alias=True), encoding="utf-8")
-            self.fence.check()
+        return record
 
     def copy_into(self, folder: Path) -> None:
         """Put the best model's files into an empty folder; they are shared where the volume can do that."""

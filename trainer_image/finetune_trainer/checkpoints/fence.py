@@ -19,7 +19,9 @@ from finetune_api.base import Contract
 from finetune_api.contract import RunConfig
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.workspace import Workspace
+from finetune_trainer.checkpoints.folder import whole_folder
 from finetune_trainer.failures import RunFailure
+from finetune_trainer.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +94,10 @@ class Fence:
         if owner is None or owner.attempt != self.me.attempt:
             raise self._overtaken(0 if owner is None else owner.attempt)
 
+    def whole_folder(self, target: Path) -> contextlib.AbstractContextManager[Path]:
+        """Give a folder to fill that becomes `target` if this gang still has the workspace by then."""
+        return whole_folder(target, attempt=self.me.attempt, check=self.check)
+
     def _go_on(self, lock: IO[bytes], before: Owner) -> None:
         if 0 < self.me.attempt < before.attempt:
             raise self._overtaken(before.attempt)
@@ -118,7 +124,7 @@ class Fence:
                 aside.mkdir(parents=True, exist_ok=True)
                 folder.rename(_free_name(aside / folder.name))
         if aside.exists():
-            (aside / self.workspace.owner.name).write_text(theirs.model_dump_json(by_alias=True), encoding="utf-8")
+            write_whole(aside / self.workspace.owner.name, theirs.model_dump_json(by_alias=True))
             logger.warning("an earlier run was set aside", extra={"run": str(theirs), "folder": str(aside)})
 
     def _bring_back(self) -> None:
@@ -129,10 +135,8 @@ class Fence:
                 kept.rename(folder)
 
     def _write(self, *, attempt: int) -> None:
-        temporary = self.workspace.owner.with_suffix(".tmp")
         owner = self.me.model_copy(update={"attempt": attempt})
-        temporary.write_text(owner.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
-        temporary.rename(self.workspace.owner)
+        write_whole(self.workspace.owner, owner.model_dump_json(by_alias=True, indent=1) + "\n")
 
     def _overtaken(self, attempt: int) -> RunFailure:
         text = f"attempt {attempt} writes to the workspace now; attempt {self.me.attempt} ends"

@@ -1,10 +1,11 @@
 """Folders that are either whole or not there: written aside, pushed to the disk, then renamed."""
 
 import contextlib
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from finetune_trainer.whole_file import sync
 
 #: Prefix of folders that are being written, or that a killed process left behind.
 UNFINISHED = ".unfinished-"
@@ -13,15 +14,20 @@ OLD = "-old"
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `target` at the end, replacing it; on an error nothing changes."""
+def whole_folder(target: Path, *, attempt: int = 0, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` at the end, replacing it; on an error nothing changes.
+
+    Each attempt has a folder of its own to fill. `check` raises if it may not become the target: it is asked last of
+    all, as pushing gigabytes to a disk takes long enough for a successor to begin.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f"{UNFINISHED}{target.name}"
+    aside = target.parent / f"{UNFINISHED}{target.name}-attempt-{attempt}"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
         yield aside
         push_to_disk(aside)
+        check()
         replace(aside, target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
@@ -60,15 +66,6 @@ def push_to_disk(folder: Path) -> None:
     for path in folder.rglob("*"):
         sync(path)
     sync(folder)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or a folder's entries are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_unfinished(parent: Path) -> None:

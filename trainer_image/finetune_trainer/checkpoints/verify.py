@@ -1,9 +1,10 @@
 """Sizes and hashes of a checkpoint's files, so that a damaged one is seen before it is trained on."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from finetune_api.base import Contract
 from finetune_trainer.data.manifest import FileHash
@@ -22,6 +23,8 @@ class CheckpointManifest(Contract):
     """When it was written, RFC 3339."""
     files: list[FileHash]
     """Paths are relative to the checkpoint."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Version per package that wrote it."""
 
 
 def hash_files(folder: Path) -> list[FileHash]:
@@ -45,9 +48,9 @@ def read_manifest(folder: Path) -> CheckpointManifest | None:
         return None
 
 
-def find_damage(folder: Path, manifest: CheckpointManifest) -> str | None:
-    """Return what is wrong with a checkpoint, or None."""
-    for file in manifest.files:
+def find_damage(folder: Path, files: Iterable[FileHash]) -> str | None:
+    """Return what is wrong with files below `folder`, or None."""
+    for file in files:
         path = folder / file.path
         if not path.is_file():
             return f"{file.path} is missing"

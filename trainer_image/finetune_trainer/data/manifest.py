@@ -13,6 +13,7 @@ from finetune_api.base import Contract
 from finetune_api.evaluators import Evaluator
 from finetune_api.losses import Label
 from finetune_api.status import DatasetStatus, ModelStatus
+from finetune_trainer.whole_file import write_whole
 
 Modality = Literal["text", "image"]
 
@@ -28,10 +29,10 @@ class Column(Contract):
 
 
 class FileHash(Contract):
-    """One prepared file."""
+    """One file."""
 
     path: str
-    """Relative to `inputs/`, with forward slashes."""
+    """With forward slashes; of inputs relative to `inputs/`."""
     sha256: str
     size_bytes: int
 
@@ -88,6 +89,4 @@ class InputsManifest(Contract):
 
     def write(self, path: Path) -> None:
         """Write atomically: a manifest that is there is whole."""
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(self.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
-        temporary.rename(path)
+        write_whole(path, self.model_dump_json(by_alias=True, indent=1))

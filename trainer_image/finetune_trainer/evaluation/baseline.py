@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from finetune_api.base import Contract
 from finetune_trainer.evaluation.measurement import Measurement
+from finetune_trainer.whole_file import write_whole
 
 
 class Baseline(Contract):
@@ -26,8 +27,4 @@ def read_baseline(path: Path, *, spec_hash: str) -> list[Measurement] | None:
 
 def write_baseline(path: Path, measurements: list[Measurement], *, spec_hash: str) -> None:
     """Write atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    baseline = Baseline(spec_hash=spec_hash, measurements=measurements)
-    temporary.write_text(baseline.model_dump_json(by_alias=True), encoding="utf-8")
-    temporary.rename(path)
+    write_whole(path, Baseline(spec_hash=spec_hash, measurements=measurements).model_dump_json(by_alias=True))

@@ -78,7 +78,7 @@ class Judge:
             self.session.tracker.improved(scores[0], step=step)
             if self.session.ranks.is_writer:
                 with self.session.tracker.stage(Stage.SAVING):
-                    self.session.best.write(self.best, save=self.save_model)
+                    self.best = self.session.best.write(self.best, save=self.save_model)
 
     def save_model(self, folder: Path) -> None:
         """Write the model as it is now, as users load it."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -25,7 +24,7 @@ from finetune_trainer.local.stopping import Stop
 from finetune_trainer.local.summary import is_failure, near, show_failure, show_success
 from finetune_trainer.local.tokens import require_token
 from finetune_trainer.local.validate import read_jobs
-from finetune_trainer.report.schema import Report
+from finetune_trainer.report.finished import finished_report
 
 
 @dataclass(frozen=True)
@@ -137,10 +136,7 @@ def telling(stop: Stop, display: Display, sights: Iterable[Sight]) -> Iterator[S
 
 def trained_before(plan: Plan) -> RunResult | None:
     """Return the good end of a training that an earlier run has finished; spares loading torch to find that out."""
-    try:
-        report = Report.read(plan.workspace.report)
-    except (FileNotFoundError, ValidationError):
-        return None
-    if report.spec_hash != plan.config.spec_hash:
+    report = finished_report(plan.workspace, plan.config.spec_hash, warn=lambda _: None)  # training itself tells
+    if report is None:
         return None
     return RunResult(role=Role.TRAIN, reason=Reason.TRAINED, message=f"{report.steps} steps were made before")

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from finetune_api.base import Contract
 from finetune_api.status import DatasetStatus, EvaluationScore, MetricsStatus, ModelStatus
+from finetune_trainer.data.manifest import FileHash
+from finetune_trainer.whole_file import write_whole
 
 
 class CurvePoint(Contract):
@@ -35,6 +37,8 @@ class Report(Contract):
     """Wall-clock seconds per stage, keyed by `Stage` value, over all attempts."""
     curve: list[CurvePoint] = Field(default_factory=list)
     world_size: int = 1
+    files: list[FileHash] = Field(default_factory=list)
+    """Those of `train/model`, relative to it."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Version per package, for example `torch: 2.15.0`."""
     warnings: list[str] = Field(default_factory=list)
@@ -46,7 +50,4 @@ class Report(Contract):
 
     def write(self, path: Path) -> None:
         """Write atomically: a report that is there is whole."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(self.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
-        temporary.rename(path)
+        write_whole(path, self.model_dump_json(by_alias=True, indent=1))

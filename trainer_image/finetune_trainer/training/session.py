@@ -10,6 +10,7 @@ from finetune_trainer.checkpoints.fence import Fence
 from finetune_trainer.checkpoints.store import CheckpointStore
 from finetune_trainer.distributed.ranks import Ranks
 from finetune_trainer.distributed.stop import StopRequest
+from finetune_trainer.report.build import versions
 from finetune_trainer.report.tracker import Tracker
 
 
@@ -37,7 +38,8 @@ class Session:
     @property
     def best(self) -> BestModel:
         """Return the best model's folder."""
-        return BestModel(self.workspace.best_model, fence=self.fence, spec_hash=self.config.spec_hash)
+        folder, warn = self.workspace.best_model, self.tracker.warn
+        return BestModel(folder, fence=self.fence, spec_hash=self.config.spec_hash, warn=warn)
 
     def open_checkpoints(self) -> CheckpointStore:
         """Return the checkpoints of this job."""
@@ -47,5 +49,6 @@ class Session:
             keep=self.spec.checkpoint.keep,
             spec_hash=self.config.spec_hash,
             world_size=self.ranks.world_size,
+            versions=versions(),
             warn=self.tracker.warn,
         )
