@@ -158,23 +158,16 @@ class RunConfig(Contract):
         return self.processes_per_node * self.spec.resources.nodes
 
 
-#: Fields that may change while a job runs: they decide how it is run, not what is trained.
-MUTABLE_FIELDS = (
-    "suspend",
-    "rerun",
-    "retry",
-    "active_deadline_seconds",
-    "stall_timeout_seconds",
-    "ttl_seconds_after_finished",
-)
+#: What is trained. All other fields decide how it is run, and may change while a job runs.
+TRAINED_FIELDS = ("model", "data", "training", "evaluation")
 
 
 def spec_hash(spec: FinetuneJobSpec, *, uid: str) -> str:
-    """Return 12 hex digits over the immutable part of `spec` and the job's uid.
+    """Return 12 hex digits over what is trained and the job's uid.
 
     Defaults do not count, so that a release with new fields finds the work of the one before.
     """
-    content = spec.model_dump(mode="json", by_alias=True, exclude=set(MUTABLE_FIELDS), exclude_defaults=True)
+    content = spec.model_dump(mode="json", by_alias=True, include=set(TRAINED_FIELDS), exclude_defaults=True)
     canonical = json.dumps([uid, content], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

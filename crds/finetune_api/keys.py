@@ -16,6 +16,8 @@ LABEL_KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 
 ANNOTATION_SPEC_HASH = f"{GROUP}/spec-hash"
+# The ConfigMap that a child Job mounts; its name tells by which version of the spec the Job was made.
+ANNOTATION_RUN_CONFIG = f"{GROUP}/run-config"
 
 # Environment of trainer containers.
 ENV_ATTEMPT = "FINETUNE_ATTEMPT"

@@ -38,11 +38,15 @@ def check_spec(spec: FinetuneJobSpec) -> list[Problem]:
     return [
         *_check_names(spec),
         *_check_splits(spec),
-        *_check_amounts(spec),
-        *_check_memory(spec),
+        *check_changeable(spec),
         *_check_columns(spec),
         *check_sense(spec),
     ]
+
+
+def check_changeable(spec: FinetuneJobSpec) -> list[Problem]:
+    """Return what `check_spec` finds in fields that may change while the job runs."""
+    return [*_check_amounts(spec), *_check_memory(spec)]
 
 
 def _check_names(spec: FinetuneJobSpec) -> Iterator[Problem]:

@@ -276,18 +276,18 @@ class Retry(Contract):
     """Restarts after lost nodes, evictions and crashes from outside. Announced preemptions are free."""
 
 
+#: What is trained, how many processes train it and where its files lie. All else says how, and may change.
 _IMMUTABLE = (
     "model",
-    "hub",
     "data",
     "training",
     "evaluation",
-    "resources",
-    "storage",
-    "checkpoint",
-    "publish",
-    "schedule",
-    "image",
+    "resources.nodes",
+    "resources.accelerator",
+    "storage.storageClassName",
+    "storage.accessMode",
+    "storage.existingClaim",
+    "storage.subPath",
 )
 
 
@@ -319,6 +319,11 @@ class FinetuneJobSpec(Contract):
                 field=".publish.gate",
             ),
             *[_immutable(field) for field in _IMMUTABLE],
+            rule(
+                "quantity(self.storage.size).compareTo(quantity(oldSelf.storage.size)) >= 0",
+                "spec.storage.size may only grow once the job exists, as volumes do not shrink; leave it as it was",
+                field=".storage.size",
+            ),
         )
     )
 
@@ -347,7 +352,8 @@ class FinetuneJobSpec(Contract):
     suspend: bool = False
     """True frees the accelerators; false again resumes from the newest checkpoint."""
     rerun: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
-    """A new text, such as the time, makes a failed job run once more with fresh budgets, from what its volume holds."""
+    """A new text, such as the time, makes a job that has ended, well or not, run once more with fresh budgets, from
+    what its volume holds: of a model that is trained, only publishing is done again."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
     """The job fails when it is not done so many seconds after its start, or after the end of a suspension."""
     stall_timeout_seconds: Annotated[int, Field(ge=30)] = 1800

@@ -438,7 +438,13 @@ def test_an_explicit_null_is_an_absent_field(kubectl: Kubectl, job: Manifest) ->
 
 @pytest.fixture
 def existing(kubectl: Kubectl, job: Manifest) -> Iterator[Manifest]:
-    created = change(job, suspend=True, publish=PUBLISH, model__processorKwargs={"size": {"longest_edge": 4096}})
+    created = change(
+        job,
+        suspend=True,
+        publish=PUBLISH,
+        storage={"size": "50Gi", "storageClassName": "fast"},
+        model__processorKwargs={"size": {"longest_edge": 4096}},
+    )
     kubectl.apply(created)
     yield created
     kubectl.delete("finetunejob", "job", namespace=NAMESPACE)
@@ -453,18 +459,33 @@ def replace(kubectl: Kubectl, manifest: Manifest) -> None:
 REFUSED_CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("model", {"model__revision": "v2"}),
     ("model", {"model__processorKwargs": {"size": {"longest_edge": 8192}}}),
-    ("hub", {"hub": {"tokenSecret": {"name": "other"}}}),
     ("data", {"data__train__0__split": "other"}),
     ("training", {"training__seed": 1}),
     ("training", {"training__loss": {"arguments": {"scale": 30}}}),
     ("evaluation", {"evaluation__metric": "mrr@10"}),
-    ("resources", {"resources__accelerator": {"perNode": 2}}),
-    ("storage", {"storage__size": "1Ti"}),
-    ("checkpoint", {"checkpoint__keep": 5}),
-    ("publish", {"publish": None}),
-    ("schedule", {"schedule__queueName": "q"}),
-    ("image", {"image": "registry.example/another:1"}),
+    ("resources.nodes", {"resources__nodes": 2, "storage__accessMode": "ReadWriteMany"}),
+    ("resources.accelerator", {"resources__accelerator": {"perNode": 2}}),
+    ("resources.accelerator", {"resources__accelerator": {"name": "amd.com/gpu"}}),
+    ("storage.storageClassName", {"storage__storageClassName": "slow"}),
+    ("storage.storageClassName", {"storage__storageClassName": None}),
+    ("storage.accessMode", {"storage__accessMode": "ReadWriteMany"}),
+    ("storage.existingClaim", {"storage__existingClaim": "shared"}),
+    ("storage.subPath", {"storage__existingClaim": "shared", "storage__subPath": "team/a"}),
 ]
+#: Fields that may change while a job runs or once it has ended, and what else of them may not.
+ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
+    "another read token": {"hub": {"tokenSecret": {"name": "other"}}},
+    "more memory": {"resources__requests": {"memory": "32Gi"}, "resources__sharedMemory": "4Gi"},
+    "a larger volume": {"storage__size": "1Ti"},
+    "the same volume in another unit": {"storage__size": "51200Mi"},
+    "other checkpoints": {"checkpoint": {"everySteps": 10, "keep": 5}},
+    "another repository and no gate": {"publish": PUBLISH | {"repository": "acme/other", "always": True}},
+    "nothing is published": {"publish": None},
+    "another queue": {"schedule": {"queueName": "q", "priorityClassName": "high", "nodeSelector": {"pool": "h200"}}},
+    "another image": {"image": "registry.example/another:1"},
+    "more patience": {"stallTimeoutSeconds": 7200, "activeDeadlineSeconds": 10, "retry": {"userErrors": 3}},
+    "another run": {"suspend": False, "rerun": "again", "ttlSecondsAfterFinished": 5},
+}
 
 
 @pytest.mark.parametrize(("field", "changes"), REFUSED_CHANGES)
@@ -478,15 +499,15 @@ def test_what_is_trained_is_immutable(
     assert f"spec.{field}: Invalid value: {words}" in str(refused.value)
 
 
-def test_how_a_job_is_run_may_change(kubectl: Kubectl, existing: Manifest) -> None:
-    replace(
-        kubectl,
-        change(
-            existing,
-            suspend=False,
-            retry={"userErrors": 3},
-            activeDeadlineSeconds=10,
-            stallTimeoutSeconds=60,
-            ttlSecondsAfterFinished=5,
-        ),
-    )
+@pytest.mark.parametrize("size", ["49Gi", "50G", "500m"])
+def test_a_volume_does_not_shrink(kubectl: Kubectl, existing: Manifest, size: str) -> None:
+    with pytest.raises(KubectlError) as refused:
+        replace(kubectl, change(copy.deepcopy(existing), storage__size=size))
+
+    words = "spec.storage.size may only grow once the job exists, as volumes do not shrink; leave it as it was"
+    assert f"spec.storage.size: Invalid value: {words}" in str(refused.value)
+
+
+@pytest.mark.parametrize("case", ACCEPTED_CHANGES)
+def test_how_a_job_is_run_may_change(kubectl: Kubectl, existing: Manifest, case: str) -> None:
+    replace(kubectl, change(copy.deepcopy(existing), **ACCEPTED_CHANGES[case]))

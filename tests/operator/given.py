@@ -86,6 +86,10 @@ def look(job: FinetuneJob, observed: Observed | None = None, *, now: datetime = 
     return decide(job, observed or Observed(), now, platform=PLATFORM)
 
 
+#: Mounted by the children of the plain job; other specs have others.
+CONFIG = names.run_config(a_job())
+
+
 def with_status(job: FinetuneJob, status: FinetuneJobStatus) -> FinetuneJob:
     return job.model_copy(update={"status": status})
 

@@ -12,6 +12,7 @@ from finetune_operator.core.decision import Decision
 from finetune_operator.core.observed import Observed
 from tests.operator.given import (
     BASE,
+    CONFIG,
     PREPARED,
     T0,
     TRAINED,
@@ -128,7 +129,7 @@ def removed(decision: Decision) -> list[str]:
 
 
 JOBS = [f"Job/{BASE}-prepare", f"Job/{BASE}-train-1", f"Job/{BASE}-publish"]
-UNWATCHED = [f"Service/{BASE}-ranks", f"ConfigMap/{BASE}-config"]
+UNWATCHED = [f"Service/{BASE}-ranks", f"ConfigMap/{CONFIG}"]
 CLAIM = f"PersistentVolumeClaim/{BASE}-workspace"
 
 

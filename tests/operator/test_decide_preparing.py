@@ -9,6 +9,7 @@ from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import ContainerView, Observed, Trouble
 from tests.operator.given import (
     BASE,
+    CONFIG,
     PREPARED,
     T0,
     TRAINED,
@@ -30,7 +31,7 @@ def test_a_new_job_gets_its_volume_and_prepare_job_and_nothing_that_costs_an_acc
     decision = look(a_job())
 
     assert kinds(decision) == [
-        f"ConfigMap/{BASE}-config",
+        f"ConfigMap/{CONFIG}",
         f"PersistentVolumeClaim/{BASE}-workspace",
         f"Job/{BASE}-prepare",
     ]
@@ -64,7 +65,7 @@ def test_the_first_visit_posts_one_event() -> None:
 def test_a_claim_of_the_users_own_is_used_and_none_is_made() -> None:
     decision = look(a_job(storage={"existingClaim": "mine"}))
 
-    assert kinds(decision) == [f"ConfigMap/{BASE}-config", f"Job/{BASE}-prepare"]
+    assert kinds(decision) == [f"ConfigMap/{CONFIG}", f"Job/{BASE}-prepare"]
 
 
 def test_looking_again_while_prepare_runs_changes_nothing() -> None:
@@ -103,7 +104,7 @@ def test_validated_inputs_lead_to_the_first_gang_in_the_same_decision() -> None:
     decision = look(a_job(), PREPARED)
 
     assert (decision.status.phase, decision.status.attempt) == (Phase.QUEUED, 1)
-    assert kinds(decision) == [f"ConfigMap/{BASE}-config", f"Service/{BASE}-ranks", f"Job/{BASE}-train-1"]
+    assert kinds(decision) == [f"ConfigMap/{CONFIG}", f"Service/{BASE}-ranks", f"Job/{BASE}-train-1"]
 
 
 @pytest.mark.parametrize("reason", [Reason.COLUMN_NOT_FOUND, Reason.TOKEN_REFUSED, Reason.HUB_UNAVAILABLE])

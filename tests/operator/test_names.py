@@ -28,7 +28,7 @@ def test_names_are_readable() -> None:
         names.prepare_job(job),
         names.train_job(job, 3),
         names.publish_job(job),
-    ] == [f"{BASE}-{tail}" for tail in ("config", "workspace", "ranks", "prepare", "train-3", "publish")]
+    ] == [f"{BASE}-{tail}" for tail in ("config-44e0ae4e", "workspace", "ranks", "prepare", "train-3", "publish")]
 
 
 @given(JOB_NAMES, st.integers(1, 9999), st.integers(0, 255))

@@ -15,7 +15,7 @@ from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import format_time
 from finetune_operator.shell.cluster import NOT_FOUND, UNTYPED, ApiError, Call, NameTakenError
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED
-from tests.operator.given import BASE, UID, condition, conditions, manifest
+from tests.operator.given import BASE, CONFIG, UID, condition, conditions, manifest
 from tests.operator.world import Operator, World, run_now, run_to_the_end
 
 GANG_2 = f"{BASE}-train-2"
@@ -208,16 +208,16 @@ def test_a_busy_api_server_is_no_reason_to_fail_a_job() -> None:
 
 def test_an_object_of_somebody_else_is_never_adopted() -> None:
     world = World(script=("ok",))
-    foreign = {"kind": "ConfigMap", "metadata": {"name": f"{BASE}-config", "uid": "foreign"}}
-    world.objects[("ConfigMap", f"{BASE}-config")] = foreign
+    foreign = {"kind": "ConfigMap", "metadata": {"name": f"{CONFIG}", "uid": "foreign"}}
+    world.objects[("ConfigMap", f"{CONFIG}")] = foreign
 
     operator = Operator(world)
     for _ in range(2):
-        with pytest.raises(NameTakenError, match=f"ConfigMap {BASE}-config belongs to somebody else"):
+        with pytest.raises(NameTakenError, match=f"ConfigMap {CONFIG} belongs to somebody else"):
             operator.look()
 
     told = condition(world.status, ConditionType.SUCCEEDED)
-    assert (told.reason, told.message) == ("Blocked", f"ConfigMap {BASE}-config belongs to somebody else; remove it")
+    assert (told.reason, told.message) == ("Blocked", f"ConfigMap {CONFIG} belongs to somebody else; remove it")
 
 
 def test_a_status_that_changed_meanwhile_is_not_overwritten_and_nothing_is_made() -> None:

@@ -5,7 +5,7 @@ Time stands still unless moved. What happens is written to a log, and each opera
 would: every kind in order, each as late as the test wishes. Requests can be made to die after any number of writes.
 """
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -56,6 +56,8 @@ class World:
     reads: int = 0
     dies_at: int | None = None
     """Number of the write before which the operator is killed, once."""
+    holds_pods: Callable[[Object], bool] = lambda _: False
+    """Tells which pods no node takes."""
 
     def __post_init__(self) -> None:
         self._store(FINETUNE_JOB, "ADDED", manifest(**self.spec))
@@ -215,7 +217,7 @@ class World:
             self._store(POD, "DELETED", pod)
         elif is_deleting:
             self._end(pod, 143)
-        elif phase == "Pending":
+        elif phase == "Pending" and not self.holds_pods(pod):
             pod["status"] = {"phase": "Running", "podIP": "10.0.0.1"}
             self._store(POD, "MODIFIED", pod)
         elif phase == "Running":
@@ -268,12 +270,12 @@ class World:
             self._mark_deleted(JOB, jobs[number % len(jobs)])
 
     def suspend(self, *, value: bool) -> None:
-        self._change("suspend", value)
+        self.change("suspend", value)
 
     def rerun(self, value: str) -> None:
-        self._change("rerun", value)
+        self.change("rerun", value)
 
-    def _change(self, field: str, value: object) -> None:
+    def change(self, field: str, value: object) -> None:
         found = deepcopy(self.all(FINETUNE_JOB)[0])
         if found["spec"].get(field, False) != value:
             found["spec"][field] = value

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from finetune_api.status import ConditionType, FinetuneJobStatus
+from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decision import Decision, Deletion, Situation
@@ -52,7 +53,7 @@ def _remove(status: FinetuneJobStatus, situation: Situation) -> Decision:
         return Decision(status=status.model_copy(update={"cleanup_time": format_time(situation.now)}))
     forced, force_after = force_stuck(observed.pods, situation.now)
     orphans = delete_orphans(observed, observed.pods, ended=True)
-    jobs = delete_jobs(job for job in observed.jobs if not job.is_deleting)
+    jobs = delete_jobs(observed.jobs)
     return Decision(
         status=status,
         delete=(*_by_name(status, situation), *jobs, *orphans, *forced),
@@ -69,7 +70,7 @@ def _by_name(status: FinetuneJobStatus, situation: Situation) -> tuple[Deletion,
     job = situation.job
     found = [
         Deletion(kind="Service", name=names.ranks_service(job)),
-        Deletion(kind="ConfigMap", name=names.run_config(job)),
+        *_delete_configs(situation.observed.jobs, names.run_config(job)),
     ]
     is_needed = job.spec.storage.existing_claim is not None or situation.observed.is_claim_shared
     if not is_needed and is_true(status, ConditionType.PUBLISHED):
@@ -97,11 +98,28 @@ def delete_jobs(jobs: Iterable[JobView]) -> tuple[Deletion, ...]:
     return tuple(
         deletion
         for job in jobs
+        if not job.is_deleting
         for deletion in (
             *([Deletion(kind="PodGroup", name=job.name)] if job.is_gang_scheduled else []),
             Deletion(kind="Job", name=job.name, uid=job.uid),
         )
     )
+
+
+def replace_jobs(jobs: Iterable[JobView], job: FinetuneJob) -> tuple[Deletion, ...]:
+    """Return the removal of Jobs, and of what they were told where their successors are told something else."""
+    removed = [one for one in jobs if not one.is_deleting]
+    return (*delete_jobs(removed), *delete_outdated(removed, job))
+
+
+def delete_outdated(jobs: Iterable[JobView], job: FinetuneJob) -> tuple[Deletion, ...]:
+    """Return the removal of what Jobs were told that have ended or are going, unless their successors are told it."""
+    return _delete_configs(one for one in jobs if one.config != names.run_config(job))
+
+
+def _delete_configs(jobs: Iterable[JobView], *others: str) -> tuple[Deletion, ...]:
+    found = dict.fromkeys([*others, *(job.config for job in jobs if job.config)])
+    return tuple(Deletion(kind="ConfigMap", name=name) for name in found)
 
 
 def force_stuck(pods: Iterable[PodView], now: datetime) -> tuple[tuple[Deletion, ...], float | None]:

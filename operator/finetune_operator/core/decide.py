@@ -7,7 +7,6 @@ reordered events and a crash at any point lead to the same end.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from finetune_api.problem import Problem
 from finetune_api.problems import check_spec
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus
@@ -23,6 +22,7 @@ from finetune_operator.core.platform import Platform
 from finetune_operator.core.preparing import is_prepared, prepare
 from finetune_operator.core.publishing import publish
 from finetune_operator.core.rerunning import begin_again, clear_away, is_rerun_wanted
+from finetune_operator.core.revisions import invalid_spec
 from finetune_operator.core.times import parse_time, soonest
 from finetune_operator.core.training import is_trained, train
 from finetune_operator.core.transitions import find_transitions
@@ -81,12 +81,6 @@ def _refusal(status: FinetuneJobStatus, situation: Situation) -> Failure | None:
         return None
     problems = check_spec(situation.job.spec)
     return invalid_spec(problems) if problems else None
-
-
-def invalid_spec(problems: list[Problem]) -> Failure:
-    """Return the failure of a spec with these problems."""
-    text = ". ".join(str(problem) for problem in problems)
-    return Failure(reason=Reason.INVALID_SPEC, message=f"{text}. {GUIDANCE[Reason.INVALID_SPEC].next_step}")
 
 
 def _seconds_to_deadline(status: FinetuneJobStatus, situation: Situation) -> float | None:

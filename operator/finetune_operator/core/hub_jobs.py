@@ -1,11 +1,11 @@
 """The Jobs that may reach the Hub, prepare and publish: one pod each, followed from its start to its end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
-from finetune_operator.core.cleaning import force_stuck
+from finetune_operator.core.cleaning import force_stuck, replace_jobs
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
 from finetune_operator.core.evidence import is_waiting_for_evidence, last_failure, results
@@ -14,6 +14,7 @@ from finetune_operator.core.logs import with_log
 from finetune_operator.core.observed import JobView, PodView
 from finetune_operator.core.phases import enter
 from finetune_operator.core.results import with_result
+from finetune_operator.core.revisions import is_outdated
 from finetune_operator.core.times import soonest
 from finetune_operator.core.waiting import (
     StartProblem,
@@ -55,6 +56,14 @@ def follow(
         return Decision(status=status, requeue_after=1.0)
     if job.is_complete:
         return _with_results(status, pods)
+    if (
+        is_outdated(job, situation.job)
+        and not job.is_failed
+        and not any(pod.phase in ("Running", "Succeeded") for pod in pods)
+    ):
+        again = replace(hub_job, message=f"{hub_job.message}; its Job is made anew, because the spec was changed")
+        status = _on_its_way(again, status, situation, None)
+        return Decision(status=status, delete=replace_jobs([job], situation.job), requeue_after=GOING_AWAY_SECONDS)
     last = last_failure(job, pods)
     last = with_log(last, situation.job, role=job.role) if last is not None else None
     failure = last if job.is_failed else find_hopeless(observed, pods, now, patience=patience)

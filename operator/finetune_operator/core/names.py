@@ -1,12 +1,13 @@
 """Names, labels and owner of children. Deterministic: the same job and attempt give the same name after any restart."""
 
 import hashlib
+import json
 import re
 from typing import Any
 
 from finetune_api import keys
 from finetune_api.contract import Role
-from finetune_api.types import GROUP, KIND, VERSION, FinetuneJob, ObjectMeta
+from finetune_api.types import GROUP, KIND, VERSION, FinetuneJob, FinetuneJobSpec, ObjectMeta
 from finetune_api.workspace import CLAIM_FOLDERS
 
 # The longest name is a rank's host name: BASE-HASH-train-NNNN-III, and a host name ends at 63 characters.
@@ -15,6 +16,8 @@ LABEL_LENGTH = 63
 #: Kubernetes ends the name of a pod with five of these, and cuts what is before to as many characters.
 POD_TOKEN = re.compile("[bcdfghjklmnpqrstvwxz2456789]{5}")
 POD_STEM_LENGTH = 58
+#: What the operator acts on by itself, at once; no child knows of it.
+OPERATORS_OWN = {"suspend", "rerun", "retry", "active_deadline_seconds", "ttl_seconds_after_finished", "storage"}
 
 
 def base(metadata: ObjectMeta) -> str:
@@ -26,8 +29,14 @@ def base(metadata: ObjectMeta) -> str:
 
 
 def run_config(job: FinetuneJob) -> str:
-    """Return the name of the ConfigMap."""
-    return f"{base(job.metadata)}-config"
+    """Return the name of the ConfigMap, another one for each version of the spec: none ever changes under a pod."""
+    return f"{base(job.metadata)}-config-{_revision(job.spec)}"
+
+
+def _revision(spec: FinetuneJobSpec) -> str:
+    """Return 8 hex digits over what children are made of; defaults do not count, so that a release may add fields."""
+    content = spec.model_dump(mode="json", by_alias=True, exclude=OPERATORS_OWN, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def workspace(job: FinetuneJob) -> str:
@@ -116,9 +125,11 @@ def owner(job: FinetuneJob) -> dict[str, Any]:
 
 def metadata(job: FinetuneJob, name: str, *, role: Role | None = None, attempt: int | None = None) -> dict[str, Any]:
     """Return the metadata of a child."""
+    annotations = {"annotations": {keys.ANNOTATION_RUN_CONFIG: run_config(job)}} if role is not None else {}
     return {
         "name": name,
         "namespace": job.metadata.namespace,
         "labels": labels(job, role=role, attempt=attempt),
+        **annotations,
         "ownerReferences": [owner(job)],
     }

@@ -78,6 +78,8 @@ class PodView(ChildView):
 class JobView(ChildView):
     """One child Job."""
 
+    config: str = ""
+    """The ConfigMap that its pods mount, another one for each version of the spec."""
     num_pods: int = 1
     """How many it wants at a time."""
     is_gang_scheduled: bool = False

@@ -7,12 +7,12 @@ from finetune_api.problem import Problem
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob, FinetuneJobSpec, ObjectMeta, Storage
 from finetune_operator.core.conditions import is_true
-from finetune_operator.core.decide import invalid_spec
 from finetune_operator.core.decision import Decision, Manifest, Situation
 from finetune_operator.core.ending import fail
 from finetune_operator.core.observed import Observed
 from finetune_operator.core.phases import is_finished
 from finetune_operator.core.platform import Platform
+from finetune_operator.core.revisions import invalid_spec
 from finetune_operator.core.transitions import find_transitions
 
 NOTHING: dict[str, Any] = {"ttl_seconds_after_finished": None, "storage": Storage()}

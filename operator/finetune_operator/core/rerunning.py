@@ -1,19 +1,20 @@
-"""Another run of a job that failed, with fresh budgets, from what its volume holds: inputs, checkpoints, a model.
+"""Another run of a job that has ended, with fresh budgets, from what its volume holds: inputs, checkpoints, a model.
 
 Nothing of the run before is trusted but the volume, which prepare reads; so what was removed in between is made again.
 """
 
 from dataclasses import replace
 
-from finetune_api.status import FinetuneJobStatus, Phase
+from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
-from finetune_operator.core.cleaning import delete_jobs, delete_orphans, force_stuck
+from finetune_operator.core.cleaning import delete_orphans, force_stuck, replace_jobs
 from finetune_operator.core.decision import Decision, Situation
+from finetune_operator.core.phases import is_finished
 
 
 def is_rerun_wanted(job: FinetuneJob) -> bool:
-    """Tell whether a failed job's owner has set `spec.rerun` since it began."""
-    return job.status.phase == Phase.FAILED and job.spec.rerun not in (None, job.status.rerun)
+    """Tell whether the owner of a job that has ended has set `spec.rerun` since it began."""
+    return is_finished(job.status) and job.spec.rerun not in (None, job.status.rerun)
 
 
 def clear_away(situation: Situation) -> Decision | None:
@@ -24,7 +25,7 @@ def clear_away(situation: Situation) -> Decision | None:
     observed = situation.observed
     if not observed.jobs and not observed.pods:
         return None
-    jobs = delete_jobs(job for job in observed.jobs if not job.is_deleting)
+    jobs = replace_jobs(observed.jobs, situation.job)
     forced, wait = force_stuck(observed.pods, situation.now)
     orphans = delete_orphans(observed, observed.pods, ended=True)
     return Decision(status=situation.job.status, delete=(*jobs, *orphans, *forced), requeue_after=wait)

@@ -4,7 +4,7 @@ from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.budgets import budget_of, charge, is_affordable, seconds_to_restart
-from finetune_operator.core.cleaning import delete_jobs, delete_orphans, force_stuck
+from finetune_operator.core.cleaning import delete_orphans, force_stuck, replace_jobs
 from finetune_operator.core.conditions import Finding
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
@@ -54,10 +54,10 @@ def retire(status: FinetuneJobStatus, situation: Situation) -> Decision:
 def remove_older(status: FinetuneJobStatus, situation: Situation) -> Decision:
     """Return the removal of what is left of attempts before status.attempt."""
     observed = situation.observed
-    jobs = [job for job in train_jobs(observed) if job.attempt < status.attempt and not job.is_deleting]
+    jobs = [job for job in train_jobs(observed) if job.attempt < status.attempt]
     pods = [pod for pod in train_pods(observed) if pod.attempt < status.attempt]
     forced, wait = force_stuck(pods, situation.now)
-    delete = (*delete_jobs(jobs), *delete_orphans(observed, pods), *forced)
+    delete = (*replace_jobs(jobs, situation.job), *delete_orphans(observed, pods), *forced)
     return Decision(status=status, delete=delete, requeue_after=wait)
 
 

@@ -6,12 +6,13 @@ the reason go into the status in one write, and only then are older gangs remove
 
 from finetune_api.contract import Role
 from finetune_api.reasons import GUIDANCE, Reason
-from finetune_api.status import ConditionType, FinetuneJobStatus
+from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.budgets import seconds_to_restart
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.pod_group import build_pod_group, is_gang_scheduled
 from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
+from finetune_operator.core.cleaning import delete_outdated
 from finetune_operator.core.conditions import Finding, find_condition, is_true
 from finetune_operator.core.decision import Decision, Manifest, Situation
 from finetune_operator.core.evidence import EVIDENCE_SECONDS
@@ -20,6 +21,7 @@ from finetune_operator.core.gang import Gang, train_jobs, train_pods
 from finetune_operator.core.phases import update_conditions
 from finetune_operator.core.results import with_result, with_training_done
 from finetune_operator.core.retiring import next_attempt, remove_older, restart, restarting, retire
+from finetune_operator.core.revisions import find_unusable, is_outdated
 from finetune_operator.core.times import seconds_since, soonest
 from finetune_operator.core.underway import queued, show_running, show_waiting
 from finetune_operator.core.verdict import State, Verdict, judge
@@ -61,11 +63,14 @@ def _without_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
         text = f"attempt {status.attempt} waits, because gangs before it were lost one after another"
         return Decision(status=restarting(status, situation, text), requeue_after=soonest(wait))
     status = status.model_copy(update={"attempt": max(1, status.attempt)})
+    if unusable := find_unusable(situation.job):
+        return Decision(status=queued(status, situation, unusable.reason, unusable.message))
     if obstacle := find_obstacle(situation.observed):
         status = queued(status, situation, obstacle.reason, obstacle.message)
     else:
         status = queued(status, situation, Reason.WAITING_FOR_GANG, "the training pods are being made")
-    return Decision(status=status, apply=_children(situation, status.attempt))
+    outdated = delete_outdated(situation.observed.jobs, situation.job)
+    return Decision(status=status, delete=outdated, apply=_children(situation, status.attempt))
 
 
 def _children(situation: Situation, attempt: int) -> tuple[Manifest, ...]:
@@ -84,8 +89,12 @@ def _with_gang(status: FinetuneJobStatus, situation: Situation, gang: Gang, verd
     left = remove_older(status, situation)
     if left.delete:
         return left
-    show = show_running if verdict.state is State.RUNNING else show_waiting
-    return show(status, situation, gang)
+    if verdict.state is State.RUNNING:
+        return show_running(status, situation, gang)
+    if status.phase == Phase.QUEUED and is_outdated(gang.job, situation.job):
+        text = f"attempt {status.attempt + 1} takes the place of one that waited, because the spec was changed"
+        return retire(next_attempt(restarting(status, situation, text)), situation)
+    return show_waiting(status, situation, gang)
 
 
 def _trained(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision | FinetuneJobStatus:

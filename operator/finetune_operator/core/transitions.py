@@ -15,6 +15,7 @@ HELD_BACK = (
     Reason.POD_NOT_STARTED,
     Reason.IMAGE_UNAVAILABLE,
     Reason.SECRET_NOT_FOUND,
+    Reason.INVALID_SPEC,
 )
 
 

@@ -9,6 +9,7 @@ from finetune_operator.core.gang import Gang
 from finetune_operator.core.observed import ProgressReport
 from finetune_operator.core.phases import enter, update_conditions
 from finetune_operator.core.results import with_progress
+from finetune_operator.core.revisions import describe_change
 from finetune_operator.core.times import seconds_since
 from finetune_operator.core.verdict import current_report
 from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
@@ -17,6 +18,7 @@ from finetune_operator.core.waiting import find_complaint, find_hopeless, second
 def show_running(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:
     """Return what is told of a gang all of whose ranks run."""
     message = f"attempt {status.attempt} trains on {gang.num_nodes} node{'s' if gang.num_nodes > 1 else ''}"
+    message += describe_change(gang.job, situation.job)
     is_new = status.phase != Phase.TRAINING
     status = enter(status, situation, Phase.TRAINING, Reason.TRAINING, message)
     status = update_conditions(

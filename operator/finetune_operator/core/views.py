@@ -29,6 +29,7 @@ def job_view(manifest: Manifest) -> JobView | None:
     end = complete or failed
     return JobView(
         **identity,
+        config=str((manifest["metadata"].get("annotations") or {}).get(keys.ANNOTATION_RUN_CONFIG, "")),
         num_pods=spec.get("parallelism", 1),
         is_gang_scheduled="schedulingGroup" in ((spec.get("template") or {}).get("spec") or {}),
         started_at=parse_time(status.get("startTime")),

@@ -12,7 +12,7 @@ FILE_NAME = workspace.RUN_CONFIG.rpartition("/")[2]
 
 
 def build_config_map(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
-    """Return the immutable ConfigMap; what a running job was given cannot change under it."""
+    """Return the immutable ConfigMap; what a running child was given cannot change under it."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
