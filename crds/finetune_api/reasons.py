@@ -119,15 +119,21 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.ALREADY_PUBLISHED: _nobody(),
     Reason.COMPLETED: _nobody(),
     Reason.GATE_NOT_MET: _nobody(
-        "The model stays on the volume; a new FinetuneJob with a lower gate, or publish.always, would publish its own."
+        "The model stays on the volume; lower publish.gate, or set publish.always, and set spec.rerun to a new text to "
+        "publish it: nothing is trained again."
     ),
     Reason.MODEL_UNCHANGED: _nobody(
-        "Train longer, raise training.learningRate, freeze less, or train in float32: small steps are lost in bfloat16."
+        "In a new FinetuneJob train longer, raise training.learningRate, freeze less, or train in float32: small steps "
+        "are lost in bfloat16."
     ),
     Reason.PUBLISH_SKIPPED: _nobody(
-        "The model stays on the volume; publish.ifExists: Update in a new FinetuneJob adds a commit."
+        "The model stays on the volume; set publish.ifExists to Update, or choose another publish.repository, and set "
+        "spec.rerun to a new text to publish it: nothing is trained again."
     ),
-    Reason.INVALID_SPEC: _user("Correct the named fields in a new FinetuneJob."),
+    Reason.INVALID_SPEC: _user(
+        "Correct the named fields; if the job has failed, set spec.rerun to a new text. What is trained can only be "
+        "corrected in a new FinetuneJob."
+    ),
     Reason.MODEL_NOT_FOUND: _user("Check model.source and model.revision, and hub.tokenSecret for a private model."),
     Reason.DATASET_NOT_FOUND: _user("Check the dataset's source and revision, and hub.tokenSecret for a private one."),
     Reason.SPLIT_NOT_FOUND: _user("Name one of the splits that are there."),
@@ -141,20 +147,27 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.TOKEN_REFUSED: _user("Put a valid token into the Secret and set spec.rerun to a new text."),
     Reason.WRITE_FORBIDDEN: _user(
         "Give the token write access to publish.repository and set spec.rerun to a new text, "
-        "or name a repository of your own in a new FinetuneJob."
+        "or name a repository of your own first."
     ),
     Reason.REPOSITORY_EXISTS: _user(
-        "Choose another publish.repository or publish.ifExists: Update in a new FinetuneJob."
+        "Choose another publish.repository or publish.ifExists: Update, and set spec.rerun to a new text."
     ),
     Reason.SECRET_NOT_FOUND: _user(
         "Create the named Secret in the job's namespace; if the job has failed, set spec.rerun to a new text."
     ),
-    Reason.IMAGE_UNAVAILABLE: _user("Correct spec.image or its pull secret."),
-    Reason.NON_FINITE_LOSS: _user("Lower training.learningRate, or train in float32."),
-    Reason.OUT_OF_MEMORY: _user(
-        "Lower mini_batch_size, perDeviceTrainBatchSize or image size, or ask for more memory.", retried=True
+    Reason.IMAGE_UNAVAILABLE: _user(
+        "Correct spec.image or its pull secret; if the job has failed, set spec.rerun to a new text."
     ),
-    Reason.STORAGE_FULL: _user("Raise storage.size in a new FinetuneJob."),
+    Reason.NON_FINITE_LOSS: _user("Lower training.learningRate, or train in float32, in a new FinetuneJob."),
+    Reason.OUT_OF_MEMORY: _user(
+        "Ask for more memory, and set spec.rerun to a new text if the job has failed; or lower mini_batch_size, "
+        "perDeviceTrainBatchSize or image size in a new FinetuneJob.",
+        retried=True,
+    ),
+    Reason.STORAGE_FULL: _user(
+        "Raise storage.size, where the storage class lets volumes grow, or remove what is not needed; then set "
+        "spec.rerun to a new text to go on from the newest checkpoint."
+    ),
     Reason.WORKSPACE_IN_USE: _user(
         "Wait for that job to end, or give one of them a folder of its own in a new FinetuneJob: leave out "
         "storage.subPath, or name another. If this job has failed, a new text in spec.rerun tries again."
@@ -171,6 +184,9 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.PEER_LOST: _infrastructure("Look at the other ranks and at the network between the nodes."),
     Reason.NODE_LOST: _infrastructure("Look at the node."),
     Reason.PREEMPTED: _infrastructure("Wait: the gang resumes where it stopped."),
-    Reason.PROGRESS_STALLED: _infrastructure("Read the log of rank 0, or raise stallTimeoutSeconds."),
+    Reason.PROGRESS_STALLED: _infrastructure(
+        "Read the log of rank 0, or raise stallTimeoutSeconds; the ranks wait for each other as long from the next "
+        "attempt on."
+    ),
     Reason.INTERNAL_ERROR: Guidance(Fault.OPERATOR, retried=True, next_step="Please report this with the log."),
 }

@@ -1,4 +1,4 @@
-"""A failed job with a new spec.rerun runs once more, from what its volume holds."""
+"""A job that has ended runs once more with a new spec.rerun, from what its volume holds."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
-from finetune_api.status import ConditionType, FinetuneJobStatus, Phase, RestartCounts
+from finetune_api.status import ConditionType, Phase, RestartCounts
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.observed import Observed
 from tests.operator.given import (
@@ -135,13 +135,36 @@ def test_the_same_text_and_none_do_nothing(value: str | None) -> None:
     assert (decision.delete, decision.apply) == ((), ())
 
 
-def test_a_job_that_succeeded_is_not_run_again() -> None:
-    succeeded = FinetuneJobStatus(phase=Phase.SUCCEEDED, attempt=1, observed_generation=1)
+@pytest.mark.parametrize(
+    "reason", [Reason.GATE_NOT_MET, Reason.MODEL_UNCHANGED, Reason.PUBLISH_SKIPPED, Reason.PUBLISHED]
+)
+def test_a_job_that_ended_well_publishes_again_without_training_anew(reason: Reason) -> None:
+    said = replace(
+        REFUSED.pods[-1], phase="Succeeded", containers=ended(0, a_result(Role.PUBLISH, reason, "its words"))
+    )
+    done = replace(
+        REFUSED,
+        jobs=(*TRAINED.jobs, a_child(Role.PUBLISH, is_complete=True)),
+        pods=(*TRAINED.pods, said),
+    )
+    job = with_status(while_training(), look(while_training(), TRAINED).status)
+    job = with_status(job, look(job, done).status)
+    lower = a_job(
+        status=job.status,
+        rerun="lower",
+        publish={"repository": "acme/other", "tokenSecret": {"name": "hub-token"}, "always": True},
+    )
 
-    decision = look(a_job(status=succeeded, rerun="again"), now=at(1000))
+    cleared = look(lower, done)
+    begun = with_status(lower, look(lower).status)
+    decision = look(begun, after_prepare(begun, is_trained=True))
 
-    assert decision.status == succeeded
-    assert decision.apply == ()
+    assert job.status.phase == Phase.SUCCEEDED
+    assert {item.kind for item in cleared.delete} == {"Job"}
+    assert (begun.status.phase, begun.status.attempt) == (Phase.PREPARING, 2)
+    assert decision.status.phase == Phase.PUBLISHING
+    assert kinds(decision)[-1] == f"Job/{BASE}-publish"
+    assert [name for name in kinds(decision) if "train" in name] == []
 
 
 def test_a_refusal_of_the_run_before_is_forgotten() -> None:
