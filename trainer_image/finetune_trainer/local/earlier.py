@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from finetune_api.contract import MUTABLE_FIELDS, RunConfig
+from finetune_api.contract import TRAINED_FIELDS, RunConfig
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.causes import is_storage_full
@@ -98,7 +98,7 @@ def _changes(before: RunConfig, after: RunConfig) -> str:
 
 
 def _content(config: RunConfig) -> dict[str, Any]:
-    spec = config.spec.model_dump(mode="json", by_alias=True, exclude=set(MUTABLE_FIELDS))
+    spec = config.spec.model_dump(mode="json", by_alias=True, include=set(TRAINED_FIELDS))
     return {"metadata": {"name": config.job.name, "namespace": config.job.namespace}, "spec": spec}
 
 
