@@ -286,7 +286,7 @@ class World:
 class Operator:
     """One operator process in a world: the real cache and reconciler, fed from the world's log."""
 
-    def __init__(self, world: World, *, platform: Platform = PLATFORM) -> None:
+    def __init__(self, world: World, *, platform: Platform = PLATFORM, cluster: object = None) -> None:
         self.world = world
         self.cache = Cache(now=lambda: world.now)
         self.cursor: dict[str, int] = {}
@@ -294,7 +294,7 @@ class Operator:
             self.resync(kind)
         self.reconciler = Reconciler(
             cache=self.cache,
-            cluster=cast("Cluster", world),
+            cluster=cast("Cluster", cluster or world),
             freshness=Freshness(clock=lambda: 0.0),
             telemetry=Telemetry(CollectorRegistry(), version="0"),
             platform=platform,
