@@ -88,6 +88,10 @@ api: setup ## Tests against the real API server: schema, defaults, CEL rules.
 e2e: setup ## FinetuneJobs on the real cluster. One of them: make e2e T=name.
 	@$(PYTEST) tests/e2e -m e2e -q $(if $(T),-k "$(T)")
 
+.PHONY: scale
+scale: setup ## What the operator does and costs at a thousand jobs, on a control plane of its own: a quarter of an hour.
+	@$(PYTHON) -m benchmarks.operator
+
 .PHONY: generate
 generate: setup ## Regenerate the committed files that say so in their first line.
 	@$(PYTHON) -m finetune_api.crd crds/finetunejobs.yaml

@@ -1,17 +1,15 @@
-"""The whole surface towards kopf: what its watch of FinetuneJobs shows goes to the informer, which decides nothing.
+"""The whole surface towards kopf: it logs in, starts the operator, and ends it with a signal or a failure.
 
-Only `on.event`, `startup`, `cleanup` and `login` are used: anything else makes kopf keep state in annotations or
-finalizers of the jobs, and then decide from that instead of from what is there. Jobs and Pods are watched by
-`shell/informer.py`: kopf holds every manifest that it lists for seconds, all at once (docs/adr/0019).
+No resource is handled by kopf. Anything but `startup`, `cleanup` and `login` makes it keep what it lists, or state in
+annotations and finalizers of the jobs, and a watch of its own that ends for good after a minute of refusals
+(docs/adr/0019 and 0030). FinetuneJobs, Jobs and Pods are listed and watched by `shell/informer.py`.
 """
 
 from typing import Any
 
 import kopf
 
-from finetune_api.types import GROUP, PLURAL, VERSION
-from finetune_operator.shell.cluster import PAGE_SIZE
-from finetune_operator.shell.kinds import FINETUNE_JOB
+from finetune_api.types import GROUP
 from finetune_operator.shell.runtime import Runtime
 
 
@@ -32,11 +30,6 @@ def build_registry(runtime: Runtime) -> kopf.OperatorRegistry:
     kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(start)
     kopf.on.cleanup(registry=registry)(stop)
     kopf.on.login(registry=registry, retries=3)(login)
-
-    async def see(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's keyword arguments
-        runtime.informer.on_event(FINETUNE_JOB, event["type"], event["object"])
-
-    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(see)
     return registry
 
 
@@ -49,14 +42,6 @@ def build_kopf_settings() -> kopf.OperatorSettings:
     kopf_settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, v1=False)
     kopf_settings.peering.standalone = True  # no pause by a stray peering object
     kopf_settings.scanning.disabled = True  # no rights on CRDs and namespaces; the CRD is there before the operator
-    kopf_settings.watching.server_timeout = 300
-    kopf_settings.watching.client_timeout = 330
-    kopf_settings.watching.connect_timeout = 10
-    # kopf keeps a manifest until its object has been quiet for so long; with the defaults, all that it lists at once.
-    kopf_settings.watching.chunk_size = PAGE_SIZE
-    kopf_settings.queueing.idle_timeout = 0.2
-    kopf_settings.queueing.exit_timeout = 10
-    kopf_settings.queueing.error_delays = (1, 2, 5, 10, 30, 60)
     kopf_settings.networking.request_timeout = 30
     kopf_settings.networking.connect_timeout = 5
     kopf_settings.process.ultimate_exiting_timeout = 25  # within a pod's grace period

@@ -26,10 +26,14 @@ class Settings(Platform):
     progress_poll_seconds: float = 4.0
     """How often rank 0 of each training job is asked for progress. With `progress_status_seconds` it decides how old
     the progress in a status gets: a write follows every third answer, 12 s after the one before."""
+    progress_status_seconds: float = 10.0
+    """Least time between two writes of progress into one status."""
+    progress_writes_per_second: float = 20.0
+    """How many writes of progress all jobs share; with more than 200 trainings at once that time gets longer."""
     resync_seconds: float = 600.0
     """How often everything is listed anew and looked at again."""
-    workers: int = 4
-    """Jobs that are looked at at the same time."""
+    workers: int = 32
+    """Jobs that are looked at at the same time, and with it requests under way: each look waits for one at a time."""
     http_port: int = 8080
     """Port of /healthz, /readyz and /metrics."""
     log_format: str = "auto"

@@ -6,14 +6,14 @@ Grant = tuple[str, str]
 
 # What the operator may do, as (group/resource, verbs). Nothing is added here without a call that needs it.
 OPERATOR = {
-    ("finetune.dev/finetunejobs", "get list watch"),
+    ("finetune.dev/finetunejobs", "list watch"),
     ("finetune.dev/finetunejobs/status", "patch"),
-    ("batch/jobs", "create delete get list patch watch"),
+    ("batch/jobs", "create delete get list watch"),
     ("/pods", "delete list watch"),
-    ("/configmaps", "create delete get patch"),
-    ("/services", "create delete get patch"),
-    ("/persistentvolumeclaims", "create delete get patch"),
-    ("scheduling.k8s.io/podgroups", "create delete get patch"),
+    ("/configmaps", "create delete get"),
+    ("/services", "create delete get"),
+    ("/persistentvolumeclaims", "create delete get"),
+    ("scheduling.k8s.io/podgroups", "create delete get"),
     ("/events", "list"),
     ("events.k8s.io/events", "create"),
 }
@@ -49,7 +49,7 @@ def test_the_operator_is_granted_exactly_what_it_uses(defaults: list[Manifest]) 
 def test_without_gang_scheduling_no_right_on_pod_groups_is_granted(helm: Helm) -> None:
     role = of_kind(helm.render({"gangScheduling": "Never"}), "ClusterRole")[0]
 
-    assert OPERATOR - grants(role) == {("scheduling.k8s.io/podgroups", "create delete get patch")}
+    assert OPERATOR - grants(role) == {("scheduling.k8s.io/podgroups", "create delete get")}
 
 
 def test_no_role_has_a_wildcard_or_secrets(everything: list[Manifest]) -> None:

@@ -13,8 +13,9 @@ from kubernetes.aio import client
 
 from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import Notice
-from finetune_operator.shell.cluster import UNTYPED, ApiError, Call, Cluster, Page
+from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.kinds import JOB, POD, POD_GROUP
+from finetune_operator.shell.wire import ApiError, Call, Wire
 from tests.operator.given import T0, UID, a_job, at
 
 JOB_MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "search"}}
@@ -32,20 +33,23 @@ class Seen:
 
 
 @dataclass
-class Wire:
+class Scripted:
     """A server that answers with what it is given, in order, and keeps what it was asked."""
 
-    answers: list[tuple[int, Any]]
+    answers: list[tuple[Any, ...]]
+    """Status, body, and headers as pairs."""
     seen: list[Seen] = field(default_factory=list)
-    counted: list[tuple[str, int]] = field(default_factory=list)
+    counted: list[tuple[str, str, int]] = field(default_factory=list)
+    naps: list[float] = field(default_factory=list)
+    time: float = 100.0
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         self.seen.append(Seen(request.method, request.path, dict(request.query), request.content_type, body))
-        status, answer = self.answers.pop(0)
+        status, answer, *headers = self.answers.pop(0)
         if isinstance(answer, list) and "watch" in request.query:
             return web.Response(text="".join(f"{json.dumps(event)}\n" for event in answer))
-        return web.json_response(answer, status=status)
+        return web.json_response(answer, status=status, headers=dict(headers))
 
     @asynccontextmanager
     async def cluster(self) -> AsyncIterator[Cluster]:
@@ -53,30 +57,37 @@ class Wire:
         app.router.add_route("*", "/{path:.*}", self.handle)
         async with TestServer(app) as server:
             api = client.ApiClient(client.Configuration(host=str(server.make_url("")).rstrip("/")))
-            cluster = Cluster(api, on_answer=lambda verb, status: self.counted.append((verb, status)))
+            cluster = Cluster(Wire(api, self._count, clock=lambda: self.time, sleep=self._nap, jitter=lambda: 0.5))
             try:
                 yield cluster
             finally:
                 await cluster.close()
 
+    def _count(self, call: Call, status: int, _: str) -> None:
+        self.counted.append((call.action, call.resource, status))
 
-async def test_children_are_applied_by_the_server_under_our_name() -> None:
-    wire = Wire([(201, {"kind": "Job"})])
+    async def _nap(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.time += seconds
+
+
+async def test_a_child_is_posted_once_and_every_field_of_it_has_to_be_known() -> None:
+    wire = Scripted([(201, {"kind": "Job"})])
 
     async with wire.cluster() as cluster:
-        made = await cluster.apply(JOB_MANIFEST)
+        made = await cluster.create(JOB_MANIFEST)
 
-    path = "/apis/batch/v1/namespaces/search/jobs/a"
-    query = {"fieldManager": "finetune-operator", "force": "true"}
-    assert wire.seen == [Seen("PATCH", path, query, "application/apply-patch+yaml", JOB_MANIFEST)]
-    assert (made, wire.counted) == ({"kind": "Job"}, [("PATCH", 201)])
+    path = "/apis/batch/v1/namespaces/search/jobs"
+    query = {"fieldManager": "finetune-operator", "fieldValidation": "Strict"}
+    assert wire.seen == [Seen("POST", path, query, "application/json", JOB_MANIFEST)]
+    assert (made, wire.counted) == ({"kind": "Job"}, [("POST", "jobs", 201)])
 
 
 async def test_a_rehearsal_changes_nothing() -> None:
-    wire = Wire([(200, {})])
+    wire = Scripted([(200, {})])
 
     async with wire.cluster() as cluster:
-        await cluster.apply(JOB_MANIFEST, is_rehearsal=True)
+        await cluster.create(JOB_MANIFEST, is_rehearsal=True)
 
     assert wire.seen[0].query["dryRun"] == "All"
 
@@ -90,7 +101,7 @@ async def test_a_rehearsal_changes_nothing() -> None:
     ],
 )
 async def test_the_api_server_is_asked_which_kinds_it_has(answer: tuple[int, Any], *, expected: bool) -> None:
-    wire = Wire([answer])
+    wire = Scripted([answer])
 
     async with wire.cluster() as cluster:
         found = await cluster.has(POD_GROUP)
@@ -99,7 +110,7 @@ async def test_the_api_server_is_asked_which_kinds_it_has(answer: tuple[int, Any
 
 
 async def test_a_status_is_written_only_over_the_version_that_was_read() -> None:
-    wire = Wire([(200, {})])
+    wire = Scripted([(200, {})])
     job = a_job()
 
     async with wire.cluster() as cluster:
@@ -112,12 +123,13 @@ async def test_a_status_is_written_only_over_the_version_that_was_read() -> None
 
 
 async def test_only_the_object_that_was_seen_is_deleted_and_its_pods_go_first() -> None:
-    wire = Wire([(200, {}), (200, {})])
+    wire = Scripted([(200, {}), (200, {})])
 
     async with wire.cluster() as cluster:
-        await cluster.delete("search", Deletion(kind="Job", name="a", uid="1"))
+        was_there = await cluster.delete("search", Deletion(kind="Job", name="a", uid="1"))
         await cluster.delete("search", Deletion(kind="Pod", name="b", uid="2", is_forced=True))
 
+    assert was_there
     options = {"kind": "DeleteOptions", "apiVersion": "v1"}
     assert [seen.body for seen in wire.seen] == [
         {**options, "propagationPolicy": "Foreground", "preconditions": {"uid": "1"}},
@@ -127,16 +139,16 @@ async def test_only_the_object_that_was_seen_is_deleted_and_its_pods_go_first() 
 
 @pytest.mark.parametrize("status", [404, 409])
 async def test_what_is_gone_or_another_is_no_error_to_delete(status: int) -> None:
-    wire = Wire([(status, {"message": "no"})])
+    wire = Scripted([(status, {"message": "no"})])
 
     async with wire.cluster() as cluster:
-        await cluster.delete("search", Deletion(kind="Job", name="a", uid="1"))
+        was_there = await cluster.delete("search", Deletion(kind="Job", name="a", uid="1"))
 
-    assert wire.counted == [("DELETE", status)]
+    assert (was_there, wire.counted) == (False, [("DELETE", "jobs", status)])
 
 
 async def test_what_is_not_there_reads_as_nothing() -> None:
-    wire = Wire([(404, {"message": "not found"})])
+    wire = Scripted([(404, {"message": "not found"})])
 
     async with wire.cluster() as cluster:
         assert await cluster.read(JOB, "search", "a") is None
@@ -144,7 +156,7 @@ async def test_what_is_not_there_reads_as_nothing() -> None:
 
 async def test_lists_are_read_page_by_page_and_only_ours() -> None:
     first = {"items": [{"a": 1}], "metadata": {"continue": "next", "resourceVersion": "9"}}
-    wire = Wire([(200, first), (200, {"items": [{"a": 2}], "metadata": {"resourceVersion": "9"}})])
+    wire = Scripted([(200, first), (200, {"items": [{"a": 2}], "metadata": {"resourceVersion": "9"}})])
 
     async with wire.cluster() as cluster:
         found = [page async for page in cluster.pages(POD)]
@@ -157,7 +169,7 @@ async def test_lists_are_read_page_by_page_and_only_ours() -> None:
 
 
 async def test_an_answer_that_is_no_list_is_an_error_and_not_an_empty_cluster() -> None:
-    wire = Wire([(200, {"message": "signed in"})])
+    wire = Scripted([(200, {"message": "signed in"})])
 
     async with wire.cluster() as cluster:
         with pytest.raises(ApiError, match="the answer is no list"):
@@ -170,7 +182,7 @@ def a_pod_event(change: str, version: int, **fields: object) -> dict[str, Any]:
 
 async def test_a_watch_shows_what_happens_after_a_version_to_what_is_ours_however_long_its_lines_are() -> None:
     events = [a_pod_event("ADDED", 8, note="x" * 3_000_000), a_pod_event("BOOKMARK", 9)]
-    wire = Wire([(200, events)])
+    wire = Scripted([(200, events)])
 
     async with wire.cluster() as cluster:
         seen = [event async for event in cluster.watch(POD, "search", version=7)]
@@ -193,7 +205,7 @@ async def test_a_watch_shows_what_happens_after_a_version_to_what_is_ours_howeve
     ids=["as the answer", "as an event"],
 )
 async def test_a_watch_that_is_too_old_says_so(answer: tuple[int, Any]) -> None:
-    async with Wire([answer]).cluster() as cluster:
+    async with Scripted([answer]).cluster() as cluster:
         with pytest.raises(ApiError) as error:
             _ = [event async for event in cluster.watch(POD, version=7)]
 
@@ -211,7 +223,7 @@ async def test_events_about_an_object_are_read_oldest_first_whichever_api_wrote_
         {"message": "a", "lastTimestamp": "2026-11-23T09:00:10Z", "type": "Normal"},
         {"message": "b", "eventTime": "2026-11-23T09:00:20.000000Z", "type": "Warning"},
     ]
-    wire = Wire([(200, {"items": events})])
+    wire = Scripted([(200, {"items": events})])
 
     async with wire.cluster() as cluster:
         notices = await cluster.events_about("search", "uid-1")
@@ -226,30 +238,30 @@ async def test_events_about_an_object_are_read_oldest_first_whichever_api_wrote_
 
 
 async def test_the_servers_words_are_in_the_error() -> None:
-    wire = Wire([(403, {"message": "jobs is forbidden"})])
+    wire = Scripted([(403, {"message": "jobs is forbidden"})])
 
     async with wire.cluster() as cluster:
-        with pytest.raises(ApiError, match=r"PATCH /apis/batch/v1/.*: 403 jobs is forbidden"):
-            await cluster.apply(JOB_MANIFEST)
+        with pytest.raises(ApiError, match=r"POST /apis/batch/v1/.*: 403 jobs is forbidden"):
+            await cluster.create(JOB_MANIFEST)
 
 
 async def test_a_server_that_does_not_answer_is_an_error_too() -> None:
     async with TestServer(web.Application()) as server:
         host = str(server.make_url("")).rstrip("/")
-    counted: list[tuple[str, int]] = []
+    counted: list[tuple[Call, int, str]] = []
     cluster = Cluster(
-        client.ApiClient(client.Configuration(host=host)), on_answer=lambda *answer: counted.append(answer)
+        Wire(client.ApiClient(client.Configuration(host=host)), on_answer=lambda *answer: counted.append(answer))
     )
 
     with pytest.raises(ApiError):
         await cluster.read(JOB, "search", "a")
     await cluster.close()
 
-    assert counted == [("GET", 0)]
+    assert [(call.action, status) for call, status, _ in counted] == [("GET", 0)]
 
 
 async def test_an_event_tells_what_it_is_about() -> None:
-    wire = Wire([(201, {})])
+    wire = Scripted([(201, {})])
     event = Event(kind="Warning", reason="RankKilled", action="Restarting", note="words")
 
     async with wire.cluster() as cluster:
@@ -273,10 +285,56 @@ async def test_an_event_tells_what_it_is_about() -> None:
     [
         (422, "invalid", True),
         (400, "bad", True),
-        (500, f"{UNTYPED} (x)", True),
         (500, "etcd", False),
         (403, "no", False),
     ],
 )
 def test_a_refusal_for_good_is_told_from_a_bad_moment(status: int, message: str, is_rejection: bool) -> None:
     assert ApiError(Call(method="PATCH", path="x"), status, message).is_rejection == is_rejection
+
+
+BUSY = (429, {"message": "too many requests"}, ("Retry-After", "7"))
+
+
+async def test_a_server_that_asks_for_a_pause_gets_it_and_is_asked_the_same_again() -> None:
+    wire = Scripted([BUSY, (503, {}, ("Retry-After", "2")), (201, {"kind": "Job"})])
+
+    async with wire.cluster() as cluster:
+        made = await cluster.create(JOB_MANIFEST)
+
+    assert (made, wire.naps) == ({"kind": "Job"}, [7.5, 2.5])
+    assert [status for *_, status in wire.counted] == [429, 503, 201]
+
+
+async def test_while_one_waits_for_a_busy_server_nobody_asks_it_anything() -> None:
+    wire = Scripted([BUSY, (200, {}), (200, {})])
+
+    async with wire.cluster() as cluster:
+        await cluster.read(JOB, "search", "a")
+        wire.time -= 3.0  # as it was for another look at the same time
+        await cluster.read(JOB, "search", "b")
+
+    assert wire.naps == [7.5, 3.0]
+
+
+async def test_a_server_that_is_busy_for_ever_is_an_error_in_the_end() -> None:
+    wire = Scripted([(429, {"message": "busy"}, ("Retry-After", "86400"))] * 5)
+
+    async with wire.cluster() as cluster:
+        with pytest.raises(ApiError, match="429 busy"):
+            await cluster.read(JOB, "search", "a")
+
+    assert wire.naps == [30.5] * 4
+
+
+@pytest.mark.parametrize(
+    ("path", "resource"),
+    [
+        ("/api/v1/pods", "pods"),
+        ("/api/v1/namespaces/search/pods/a", "pods"),
+        ("/apis/finetune.dev/v1alpha1/namespaces/search/finetunejobs/a/status", "finetunejobs/status"),
+        ("/apis/batch/v1/jobs", "jobs"),
+    ],
+)
+def test_a_request_is_counted_by_what_rbac_calls_its_resource(path: str, resource: str) -> None:
+    assert Call(method="GET", path=path).resource == resource

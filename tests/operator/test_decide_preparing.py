@@ -5,7 +5,7 @@ import pytest
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, DatasetStatus, ModelStatus, Phase
-from finetune_operator.core.decision import Deletion, Event
+from finetune_operator.core.decision import Deletion
 from finetune_operator.core.observed import ContainerView, Observed, Trouble
 from tests.operator.given import (
     BASE,
@@ -55,11 +55,11 @@ def test_the_first_status_is_complete_and_no_gitops_tool_takes_it_for_healthy() 
     }
 
 
-def test_the_first_visit_posts_one_event() -> None:
-    (event,) = look(a_job()).events
+def test_a_job_that_is_on_its_way_posts_no_event() -> None:
+    decision = look(a_job())
 
-    note = "model and data are fetched and checked before an accelerator is asked for"
-    assert event == Event(kind="Normal", reason="Preparing", action="Preparing", note=note)
+    message = "model and data are fetched and checked before an accelerator is asked for"
+    assert (decision.events, condition(decision.status, ConditionType.SUCCEEDED).message) == ((), message)
 
 
 def test_a_claim_of_the_users_own_is_used_and_none_is_made() -> None:

@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry
 from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.cluster import ApiError, Call, Cluster, Page
+from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.freshness import Freshness
-from finetune_operator.shell.informer import Informer
+from finetune_operator.shell.informer import Informer, RestoredError
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, Kind
 from finetune_operator.shell.queue import KeyedQueue
 from finetune_operator.shell.telemetry import Telemetry
+from finetune_operator.shell.wire import ApiError, Call
 from tests.operator.given import T0, UID, manifest, raw_job, raw_pod
 
 Object = dict[str, Any]
@@ -50,6 +51,8 @@ class Server:
 
     async def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Page]:
         self.asked.append(f"list {kind.plural}")
+        if self.version == 0:
+            raise a_refusal(503)
         for found in self.objects.get(kind.name, []):
             yield Page([found], self.version)
         yield Page([], self.version)
@@ -178,7 +181,82 @@ async def test_a_bookmark_shows_that_a_watch_is_alive() -> None:
     assert (before, informer.freshness._expected[POD.name]) == ({**before, POD.name: [(60, 0.0)]}, [])
 
 
-async def test_a_list_that_does_not_come_is_an_illness_in_the_end() -> None:
+@pytest.mark.parametrize("status", [403, 429, 500, 503])
+async def test_a_watch_that_is_refused_for_long_begins_with_a_list_now_and_then_and_comes_back(
+    status: int, naps: list[float]
+) -> None:
+    """As while a right is missing, or while etcd is away for an hour."""
+    informer = an_informer()
+    pod = raw_pod(Role.TRAIN, attempt=1)
+    pod["metadata"]["resourceVersion"] = "60"
+    watches = [*[[a_refusal(status)] for _ in range(20)], [("ADDED", pod)]]
+    server = Server({FINETUNE_JOB.name: [manifest()]}, watches=cast("Any", watches))
+    await informer.begin(server.cluster)
+
+    await followed(informer, server)
+
+    assert [pod.uid for pod in informer.cache.observe(UID).pods] == [pod["metadata"]["uid"]]
+    assert server.asked[3:].count("list pods") == 4
+    assert max(naps) == 30.0
+
+
+async def test_a_watch_that_lags_behind_is_opened_anew_with_a_list() -> None:
+    informer = an_informer()
+    silent = asyncio.Event()
+
+    class Silent(Server):
+        async def watch(self, kind: Kind, namespace: str = "", *, version: int) -> AsyncIterator[tuple[str, Object]]:
+            self.asked.append(f"watch {kind.plural} from {version}")
+            if version == 90:
+                raise OutOfScriptError
+            silent.set()
+            await asyncio.Event().wait()
+            yield "BOOKMARK", {}
+
+    server = Silent(a_family())
+    await informer.begin(server.cluster)
+    watch = asyncio.create_task(followed(informer, server))
+    await silent.wait()
+    server.version = 90
+
+    informer.freshness.expect(POD.name, 60)
+    informer.freshness.clock = lambda: 90.0
+    informer.reopen_what_lags()
+    await watch
+
+    assert server.asked[-3:] == ["watch pods from 50", "list pods", "watch pods from 90"]
+    assert informer.freshness.lagging() == []
+
+
+@pytest.mark.parametrize("way", ["a list", "a bookmark"])
+async def test_a_cluster_that_was_restored_from_a_backup_ends_the_process(way: str) -> None:
+    informer = an_informer()
+    bookmark = {"metadata": {"resourceVersion": "49"}}
+    server = Server(a_family(), watches=[[("BOOKMARK", bookmark)]])
+    await informer.begin(server.cluster)
+    server.version = 49
+
+    with pytest.raises(RestoredError, match=r"version 49 of .* after 50: the cluster was restored from a backup"):
+        await (informer.list_everything(server.cluster) if way == "a list" else informer.follow(server.cluster, POD))
+
+
+@pytest.mark.usefixtures("naps")
+async def test_pages_of_a_long_list_that_a_watch_has_overtaken_are_no_restored_cluster() -> None:
+    informer = an_informer()
+    await informer.begin(Server(a_family()).cluster)
+
+    class Overtaken(Server):
+        async def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Page]:
+            yield Page([], 60)
+            informer._versions[kind.name] = 70
+            yield Page([], 60)
+
+    await informer.list_everything(Overtaken().cluster)
+
+    assert informer._versions[POD.name] == 70
+
+
+async def test_only_pages_that_do_not_come_are_an_illness_and_never_how_many_there_are() -> None:
     informer = an_informer()
     time = [0.0]
     informer.clock = lambda: time[0]
@@ -188,11 +266,11 @@ async def test_a_list_that_does_not_come_is_an_illness_in_the_end() -> None:
         return informer.illness()
 
     waiting_for_the_lease = at(9999)
-    informer.began_at = 0.0
+    informer.heard_at = 0.0
     first = [at(300), at(301)]
     await informer.list_everything(Server().cluster)
     later = [at(301 + 1800), at(302 + 1800)]
 
     assert waiting_for_the_lease == ""
-    assert first == ["", "the cluster has not been listed for 301 s"]
-    assert later == ["", "the cluster has not been listed for 1801 s"]
+    assert first == ["", "no list has come for 301 s; the first list is not in"]
+    assert later == ["", "no list has come for 1801 s"]

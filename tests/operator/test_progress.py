@@ -15,9 +15,11 @@ from finetune_api.status import ProgressStatus
 from finetune_operator.core.observed import ProgressReport
 from finetune_operator.shell.cache import Cache, Target
 from finetune_operator.shell.kinds import FINETUNE_JOB, POD
+from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.progress import MAX_ANSWER_BYTES, ProgressPoller
 from tests.operator.given import T0, UID, manifest, raw_pod, while_training
 
+PACE = Pace(seconds=10, writes_per_second=20)
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 GOOD = Progress(attempt=1, progress=ProgressStatus(stage="Training", step=5, total_steps=10, percent=50))
 REPORT = ProgressReport(attempt=1, pod_uid="pod-train-1-0")
@@ -38,7 +40,9 @@ async def poll(handler: Handler) -> tuple[ProgressReport | None, list[str]]:
     enqueued: list[str] = []
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         assert server.port is not None
-        poller = ProgressPoller(cache, enqueue=enqueued.append, seconds=1, port=server.port, clock=lambda: 7.0)
+        poller = ProgressPoller(
+            cache, pace=PACE, enqueue=enqueued.append, seconds=1, port=server.port, clock=lambda: 7.0
+        )
         await poller.poll(session)
     return cache.observe(UID).progress, enqueued
 
@@ -65,7 +69,7 @@ UNREADABLE = ("<html>", "[]", '{"attempt": 1, "progress": {}, "metrics": {"train
 async def ask_until_silent(cache: Cache, port: int) -> str:
     """Return what is said of a rank 0 that is asked three times within a minute."""
     clock = iter((0.0, 30.0, 60.0))
-    poller = ProgressPoller(cache, enqueue=lambda _: None, seconds=1, port=port, clock=lambda: next(clock))
+    poller = ProgressPoller(cache, pace=PACE, enqueue=lambda _: None, seconds=1, port=port, clock=lambda: next(clock))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.2)) as session:
         for _ in range(3):
             await poller.poll(session)
@@ -153,7 +157,7 @@ async def test_those_who_do_not_answer_keep_nobody_else_from_being_asked() -> No
                 await end.wait()
             return GOOD if target == alive else "nothing"
 
-    poller = Poller(cast("Cache", Jobs()), enqueue=lambda _: None, seconds=0)
+    poller = Poller(cast("Cache", Jobs()), pace=PACE, enqueue=lambda _: None, seconds=0)
     running = asyncio.create_task(poller.run())
     async with asyncio.timeout(30):
         await enough.wait()

@@ -84,7 +84,7 @@ def test_then_it_begins_anew_with_fresh_budgets_and_counts_its_gangs_on() -> Non
     assert kinds(decision)[-1] == f"Job/{BASE}-prepare"
     assert conditions(status)["Published"] == ("Unknown", "Accepted")
     assert conditions(status)["Finished"] == ("False", "Preparing")
-    assert [event.action for event in decision.events] == ["Preparing"]
+    assert decision.events == ()
 
 
 def test_a_model_that_was_trained_is_published_without_another_gang() -> None:

@@ -69,8 +69,8 @@ async def test_a_start_that_failed_leaves_nothing_that_listens(settings: Setting
 async def test_a_list_that_fails_in_a_way_nobody_has_foreseen_ends_the_process(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FOLLOWED", ())
-    monkeypatch.setattr("finetune_operator.shell.informer.FIRST_RESYNC_SECONDS", 0.0)
+    monkeypatch.setattr(module, "WATCHED", ())
+    settings = replace(settings, resync_seconds=0.0)
     stop_flag = asyncio.Event()
     runtime = Runtime(settings, stop_flag=stop_flag)
     made: list[StrangeCluster] = []

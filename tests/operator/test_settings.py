@@ -17,6 +17,7 @@ FULL = {
     "WATCH_NAMESPACE": "search",
     "PROGRESS_POLL_SECONDS": "2.5",
     "PROGRESS_STATUS_SECONDS": "15",
+    "PROGRESS_WRITES_PER_SECOND": "50",
     "RESYNC_SECONDS": "60",
     "WORKERS": "8",
     "HTTP_PORT": "9090",
@@ -40,6 +41,7 @@ def test_every_setting_is_read_from_the_variable_of_its_name() -> None:
         watch_namespace="search",
         progress_poll_seconds=2.5,
         progress_status_seconds=15.0,
+        progress_writes_per_second=50.0,
         resync_seconds=60.0,
         workers=8,
         http_port=9090,
@@ -52,7 +54,7 @@ def test_every_setting_is_read_from_the_variable_of_its_name() -> None:
 def test_empty_variables_count_as_absent() -> None:
     settings = read_settings({"TRAINER_IMAGE": "a", "WORKERS": "", "HF_ENDPOINT": " "})
 
-    assert (settings.workers, settings.hf_endpoint) == (4, "")
+    assert (settings.workers, settings.hf_endpoint) == (32, "")
 
 
 def test_everything_wrong_is_told_at_once() -> None:

@@ -110,9 +110,9 @@ def test_no_transition_no_event() -> None:
 def test_a_long_note_is_cut_by_bytes_and_between_letters() -> None:
     status = look(a_job()).status
     text = "ä" * NOTE_LIMIT_BYTES
-    summary = [Finding(ConditionType.SUCCEEDED, "Unknown", Reason.QUEUED, text)]
+    summary = [Finding(ConditionType.SUCCEEDED, "Unknown", Reason.SUSPENDED, text)]
     conditions = set_conditions(status.conditions, *summary, now=T0, generation=1)
 
-    (event,) = find_transitions(status, status.model_copy(update={"phase": Phase.QUEUED, "conditions": conditions}))
+    (event,) = find_transitions(status, status.model_copy(update={"phase": Phase.SUSPENDED, "conditions": conditions}))
 
     assert event.note == "ä" * (NOTE_LIMIT_BYTES // 2)

@@ -23,11 +23,15 @@ from finetune_operator.core.observed import Notice
 from finetune_operator.core.platform import Platform
 from finetune_operator.core.times import format_time
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.cluster import CONFLICT, ApiError, Call, Cluster, Page
+from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED, Kind
+from finetune_operator.shell.known import Known
+from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.reconciler import Reconciler
+from finetune_operator.shell.rehearsed import Rehearsed
 from finetune_operator.shell.telemetry import Telemetry
+from finetune_operator.shell.wire import CONFLICT, ApiError, Call
 from tests.operator.given import PLATFORM, T0, UID, manifest
 
 Object = dict[str, Any]
@@ -54,6 +58,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     writes: int = 0
     reads: int = 0
+    rehearsals: int = 0
     dies_at: int | None = None
     """Number of the write before which the operator is killed, once."""
     holds_pods: Callable[[Object], bool] = lambda _: False
@@ -61,6 +66,9 @@ class World:
 
     def __post_init__(self) -> None:
         self._store(FINETUNE_JOB, "ADDED", manifest(**self.spec))
+
+    def clock(self) -> float:
+        return (self.now - T0).total_seconds()
 
     # What tests look at
 
@@ -103,12 +111,14 @@ class World:
         self.reads += 1
         return deepcopy(self.objects.get((kind.name, name)))
 
-    async def apply(self, wanted: Object, *, is_rehearsal: bool = False) -> Object:
+    async def create(self, wanted: Object, *, is_rehearsal: bool = False) -> Object:
         if is_rehearsal:
+            self.rehearsals += 1
             return wanted
         name = wanted["metadata"]["name"]
+        if (wanted["kind"], name) in self.objects:
+            raise ApiError(Call(method="POST", path=name), CONFLICT, "already exists")
         self._write(name)
-        assert (wanted["kind"], name) not in self.objects, "the operator looks before it makes"
         self.made.append(f"{wanted['kind']}/{name}")
         stored = deepcopy(wanted)
         stored["metadata"]["uid"] = f"uid-{len(self.made)}-{name}"
@@ -122,16 +132,17 @@ class World:
         stored["status"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         return self._store(FINETUNE_JOB, "MODIFIED", stored)
 
-    async def delete(self, namespace: str, deletion: Deletion) -> None:
+    async def delete(self, namespace: str, deletion: Deletion) -> bool:
         self._write(deletion.name)
         kind = CHILDREN[deletion.kind]
         found = self.objects.get((kind.name, deletion.name))
         if found is None or (deletion.uid and found["metadata"]["uid"] != deletion.uid):
-            return
+            return False
         if kind in (JOB, POD) and not deletion.is_forced:
             self._mark_deleted(kind, found)
         else:
             self._store(kind, "DELETED", found)
+        return True
 
     def _mark_deleted(self, kind: Kind, found: Object) -> None:
         if "deletionTimestamp" not in found["metadata"]:
@@ -300,6 +311,9 @@ class Operator:
             platform=platform,
             instance="test",
             now=lambda: world.now,
+            pace=Pace(seconds=10, writes_per_second=20, clock=world.clock),
+            known=Known(clock=world.clock),
+            rehearsed=Rehearsed(clock=world.clock),
         )
 
     def resync(self, kind: Kind) -> None:

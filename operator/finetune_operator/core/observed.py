@@ -173,8 +173,8 @@ class Observed:
     """Whether another job of the namespace names the claim made for this one, which has ended."""
     is_cleared: bool = False
     """Whether this operator, when it last removed things, found none of them left."""
-    progress_written_at: datetime | None = None
-    """When this operator last wrote progress into the status."""
+    is_progress_due: bool = True
+    """Whether new progress may go into the status now; changes of the phase never wait for that."""
 
     def job(self, role: Role, *, attempt: int = 0) -> JobView | None:
         """Return the Job of a role (and gang), or None."""

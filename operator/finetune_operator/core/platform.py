@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """Administrator choices that end up in children or pace the status."""
+    """Administrator choices that end up in children."""
 
     trainer_image: str
     """Image of prepare, train and publish unless spec.image names another."""
@@ -25,5 +25,3 @@ class Platform:
     """Memory request of prepare and publish pods."""
     hub_job_memory_limit: str = ""
     """Memory limit of prepare and publish pods; empty for none."""
-    progress_status_seconds: float = 10.0
-    """Least time between two writes of progress into one status."""

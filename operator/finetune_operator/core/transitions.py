@@ -1,4 +1,7 @@
-"""Events for people: one for each transition between two statuses, none for anything that stayed the same."""
+"""Events for people: how a job ends, and whatever gets in its way.
+
+That it goes from one step to the next as it should is in its status, with the times, and costs no request of its own.
+"""
 
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
@@ -7,6 +10,7 @@ from finetune_operator.core.decision import Event
 
 NOTE_LIMIT_BYTES = 1024
 WARNINGS = (Phase.FAILED, Phase.RESTARTING)
+ON_ITS_WAY = (Phase.PENDING, Phase.PREPARING, Phase.QUEUED, Phase.TRAINING, Phase.PUBLISHING)
 #: Reasons why pods are not there that somebody may want to do something about.
 HELD_BACK = (
     Reason.UNSCHEDULABLE,
@@ -21,11 +25,11 @@ HELD_BACK = (
 
 def find_transitions(old: FinetuneJobStatus, new: FinetuneJobStatus) -> tuple[Event, ...]:
     """Return the Events that tell how `new` came out of `old`."""
-    if new.phase is not None and (new.phase != old.phase or _is_new_attempt(old, new)):
-        return (_event_of(new, new.phase),)
-    if new.phase is not None and _reason(new) in HELD_BACK and _reason(new) != _reason(old):
-        return (_event_of(new, new.phase),)
-    return ()
+    if new.phase is None:
+        return ()
+    is_entered = (new.phase != old.phase and new.phase not in ON_ITS_WAY) or _is_new_attempt(old, new)
+    is_held_back = _reason(new) in HELD_BACK and (_reason(new) != _reason(old) or new.phase != old.phase)
+    return (_event_of(new, new.phase),) if is_entered or is_held_back else ()
 
 
 def _is_new_attempt(old: FinetuneJobStatus, new: FinetuneJobStatus) -> bool:

@@ -10,7 +10,6 @@ from finetune_operator.core.observed import ProgressReport
 from finetune_operator.core.phases import enter, update_conditions
 from finetune_operator.core.results import with_progress
 from finetune_operator.core.revisions import describe_change
-from finetune_operator.core.times import seconds_since
 from finetune_operator.core.verdict import current_report
 from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
 
@@ -30,7 +29,7 @@ def show_running(status: FinetuneJobStatus, situation: Situation, gang: Gang) ->
     report = current_report(status, situation)
     if report is not None:
         status = update_conditions(status, situation, *_hearing(report))
-        if report.progress is not None and (is_new or _is_due(situation)):
+        if report.progress is not None and (is_new or situation.observed.is_progress_due):
             status = with_progress(status, report.progress)
     return Decision(status=status)
 
@@ -43,11 +42,6 @@ def _hearing(report: ProgressReport) -> list[Finding]:
     if report.num_unanswered or report.progress is None:
         return []
     return [Finding(ConditionType.PROGRESS_KNOWN, "True", Reason.TRAINING)]
-
-
-def _is_due(situation: Situation) -> bool:
-    written_at = situation.observed.progress_written_at
-    return written_at is None or seconds_since(written_at, situation.now) >= situation.platform.progress_status_seconds
 
 
 def show_waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:

@@ -68,7 +68,6 @@ class Family:
     troubles: dict[str, Trouble] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     progress: ProgressReport | None = None
-    progress_written_at: datetime | None = None
     rejection: str = ""
     obstacle: str = ""
     is_cleared: bool = False
@@ -268,7 +267,6 @@ class Cache:
             workspace_holder=self._workspace_holder(family),
             is_claim_shared=self._is_claim_shared(family),
             is_cleared=family.is_cleared,
-            progress_written_at=family.progress_written_at,
         )
 
     def _workspace_holder(self, family: Family) -> Claimant | None:
@@ -315,11 +313,6 @@ class Cache:
             return family.progress.silence != old.silence
         family.progress = listening.answered(old, answer, at=at)
         return True
-
-    def note_progress_written(self, uid: str) -> None:
-        """Remember that progress went into the status just now."""
-        if uid in self._families:
-            self._families[uid].progress_written_at = self._now()
 
     def note_rejection(self, uid: str, message: str) -> None:
         """Remember that the API server refused a child for good."""

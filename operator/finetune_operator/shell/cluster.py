@@ -1,16 +1,11 @@
-"""The API server: reads, lists, server-side apply, deletes and Events. Every error comes out as ApiError."""
+"""The API server: reads, lists, creates, deletes, statuses and Events. Every error comes out as ApiError."""
 
 import hashlib
-import json
-import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
-from kubernetes.aio import client, config
 
 from finetune_api.keys import FIELD_MANAGER
 from finetune_api.status import FinetuneJobStatus
@@ -19,23 +14,24 @@ from finetune_operator.core.decision import Deletion, Event, Manifest
 from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import parse_time
 from finetune_operator.shell.kinds import CHILDREN, CORE_EVENT, EVENT, FINETUNE_JOB, Kind
+from finetune_operator.shell.wire import (
+    CONFLICT,
+    CONNECT_SECONDS,
+    NOT_FOUND,
+    OK,
+    UNREACHABLE,
+    ApiError,
+    Call,
+    Wire,
+    parse,
+)
 
-REQUEST_SECONDS = 30
-CONNECT_SECONDS = 10
 #: A watch is opened anew after so many seconds; it is told something at least once a minute, by a bookmark.
 WATCH_SECONDS = 300
 SILENT_SECONDS = 90
 #: A Pod has up to 30 KiB of JSON, which are 150 KiB as dictionaries: a page of Pods takes less than 10 MB.
 PAGE_SIZE = 50
 MAX_EVENTS = 500
-SUCCESS = range(200, 300)
-OK = 200
-FORBIDDEN = 403
-NOT_FOUND = 404
-CONFLICT = 409
-REJECTED = (400, 422)
-UNTYPED = "failed to create typed patch object"  # an unknown field in an applied object comes as a 500
-UNREACHABLE = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,61 +42,19 @@ class Page:
     version: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """One request."""
-
-    method: str
-    path: str
-    query: dict[str, str] = field(default_factory=dict)
-    body: Manifest | None = None
-    content: str = "application/json"
-    verb: str = ""
-
-
-class ApiError(Exception):
-    """The API server said no, or did not answer (status 0)."""
-
-    def __init__(self, call: Call, status: int, message: str) -> None:
-        super().__init__(f"{call.verb or call.method} {call.path}: {status} {message}")
-        self.status = status
-        self.message = message
-
-    @property
-    def is_rejection(self) -> bool:
-        """Tell whether the API server understood and will never agree."""
-        return self.status in REJECTED or UNTYPED in self.message
-
-
-async def connect() -> client.ApiClient:
-    """Return a client for the cluster that this process runs in, or for the one that KUBECONFIG names."""
-    configuration = client.Configuration()
-    if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-        config.load_incluster_config(client_configuration=configuration)
-    else:
-        await config.load_kube_config(client_configuration=configuration)
-    return client.ApiClient(configuration)
-
-
 class NameTakenError(Exception):
     """A child's name is taken by an object of somebody else."""
 
 
 class Cluster:
-    """One API server. `on_answer(verb, status)` is told of every answer, for metrics."""
+    """One API server, asked over a wire."""
 
-    def __init__(self, api: client.ApiClient, *, on_answer: Callable[[str, int], None] = lambda *_: None) -> None:
-        self._api = api
-        self._on_answer = on_answer
-
-    @property
-    def api(self) -> client.ApiClient:
-        """The client, for what the library does by itself."""
-        return self._api
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._wire.close()
 
     async def read(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return one object as it is now, or None."""
@@ -108,7 +62,7 @@ class Cluster:
 
     async def _find(self, call: Call) -> Manifest | None:
         try:
-            return await self._request(call)
+            return await self._wire.request(call)
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -119,11 +73,12 @@ class Cluster:
         group = await self._find(Call(method="GET", path=kind.group_path))
         return any(resource["name"] == kind.plural for resource in (group or {}).get("resources", ()))
 
-    async def apply(self, manifest: Manifest, *, is_rehearsal: bool = False) -> Manifest:
-        """Make an object so, by server-side apply; return it as the server keeps it, or would keep it."""
-        metadata = manifest["metadata"]
-        path = CHILDREN[manifest["kind"]].path(metadata["namespace"], metadata["name"])
-        return await self._apply(path, manifest, is_rehearsal=is_rehearsal)
+    async def create(self, manifest: Manifest, *, is_rehearsal: bool = False) -> Manifest:
+        """Make an object; return it as the server keeps it, or would keep it. ApiError 409: its name is taken."""
+        path = CHILDREN[manifest["kind"]].path(manifest["metadata"]["namespace"])
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        query |= {"dryRun": "All"} if is_rehearsal else {}
+        return await self._wire.request(Call(method="POST", path=path, query=query, body=manifest))
 
     async def apply_status(self, job: FinetuneJob, status: FinetuneJobStatus) -> Manifest:
         """Write the status if the job is still as it was read; ApiError 409 if not."""
@@ -134,15 +89,12 @@ class Cluster:
             "metadata": {"name": metadata.name, "uid": metadata.uid, "resourceVersion": metadata.resource_version},
             "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
         }
-        return await self._apply(FINETUNE_JOB.path(metadata.namespace, metadata.name, subresource="status"), body)
+        path = FINETUNE_JOB.path(metadata.namespace, metadata.name, subresource="status")
+        query, content = {"fieldManager": FIELD_MANAGER, "force": "true"}, "application/apply-patch+yaml"
+        return await self._wire.request(Call(method="PATCH", path=path, query=query, body=body, content=content))
 
-    async def _apply(self, path: str, body: Manifest, *, is_rehearsal: bool = False) -> Manifest:
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if is_rehearsal else {})
-        content = "application/apply-patch+yaml"
-        return await self._request(Call(method="PATCH", path=path, query=query, body=body, content=content))
-
-    async def delete(self, namespace: str, deletion: Deletion) -> None:
-        """Remove an object with all it owns; one that is gone, or another of the same name, is no error."""
+    async def delete(self, namespace: str, deletion: Deletion) -> bool:
+        """Remove an object with all it owns; False if it was gone, or another has its name by now."""
         body: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}
         if deletion.uid:
             body["preconditions"] = {"uid": deletion.uid}
@@ -150,10 +102,12 @@ class Cluster:
             body |= {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
         try:
             path = CHILDREN[deletion.kind].path(namespace, deletion.name)
-            await self._request(Call(method="DELETE", path=path, body=body))
+            await self._wire.request(Call(method="DELETE", path=path, body=body))
         except ApiError as error:
             if error.status not in (NOT_FOUND, CONFLICT):
                 raise
+            return False
+        return True
 
     async def pages(self, kind: Kind, namespace: str = "", *, selector: str = "") -> AsyncIterator[Page]:
         """Yield all objects of a kind, a few at a time: as manifests, thousands of them do not fit into memory."""
@@ -162,7 +116,7 @@ class Cluster:
             query["labelSelector"] = selector or kind.selector
         while True:
             call = Call(method="GET", path=kind.path(namespace), query=query, verb="LIST")
-            answer = await self._request(call)
+            answer = await self._wire.request(call)
             if "items" not in answer:
                 raise ApiError(call, OK, "the answer is no list; something stands between operator and API server")
             token = answer["metadata"].get("continue")
@@ -182,10 +136,10 @@ class Cluster:
             query["labelSelector"] = kind.selector
         call = Call(method="GET", path=kind.path(namespace), query=query, verb="WATCH")
         patience = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
-        async with self._open(call, patience) as response:
+        async with self._wire.open(call, patience) as response:
             try:
                 async for line in _lines(response.content):
-                    event = _parse(line)
+                    event = parse(line)
                     if event.get("type") == "ERROR":
                         error = event.get("object") or {}
                         raise ApiError(call, int(error.get("code") or 0), str(error.get("message")))
@@ -197,7 +151,7 @@ class Cluster:
     async def events_about(self, namespace: str, uid: str) -> list[Notice]:
         """Return the Events about an object, oldest first."""
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(MAX_EVENTS)}
-        page = await self._request(Call(method="GET", path=CORE_EVENT.path(namespace), query=query, verb="LIST"))
+        page = await self._wire.request(Call(method="GET", path=CORE_EVENT.path(namespace), query=query, verb="LIST"))
         return [
             Notice(
                 message=item.get("message") or "",
@@ -231,38 +185,7 @@ class Cluster:
                 "resourceVersion": metadata.resource_version,
             },
         }
-        await self._request(Call(method="POST", path=EVENT.path(metadata.namespace), body=body))
-
-    async def _request(self, call: Call) -> Manifest:
-        async with self._open(call, REQUEST_SECONDS) as response:
-            try:
-                return _parse(await response.read())
-            except (aiohttp.ClientError, OSError) as error:
-                raise ApiError(call, UNREACHABLE, str(error) or type(error).__name__) from error
-
-    @asynccontextmanager
-    async def _open(self, call: Call, patience: float | aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yield the answer to a request, if it is a good one."""
-        status = UNREACHABLE
-        headers = {"Accept": "application/json", "Content-Type": call.content}
-        try:
-            request = await self._api.param_serialize(
-                call.method, call.path, {}, list(call.query.items()), headers, call.body, auth_settings=["BearerToken"]
-            )
-            response = (await self._api.call_api(*request, _request_timeout=patience)).response
-            status = response.status
-            refusal = "" if status in SUCCESS else str(_parse(await response.read()).get("message", ""))
-        except (aiohttp.ClientError, OSError) as error:
-            status = UNREACHABLE
-            raise ApiError(call, UNREACHABLE, str(error) or type(error).__name__) from error
-        finally:
-            self._on_answer(call.verb or call.method, status)
-        try:
-            if status not in SUCCESS:
-                raise ApiError(call, status, refusal)
-            yield response
-        finally:
-            response.close()
+        await self._wire.request(Call(method="POST", path=EVENT.path(metadata.namespace), body=body))
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
@@ -280,11 +203,3 @@ def _last_seen(event: Manifest) -> str:
     """Return when an Event happened last; the two APIs of Events keep it in different places."""
     series = event.get("series") or {}
     return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or "")
-
-
-def _parse(data: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        return {"message": data[:200].decode(errors="replace")}
-    return answer if isinstance(answer, dict) else {}

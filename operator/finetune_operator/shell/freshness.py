@@ -7,7 +7,11 @@ the watch of its kind. Versions of one kind only grow there, so anything newer s
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+#: A watch that is behind by so much is opened anew.
 PATIENCE_SECONDS = 90.0
+#: One that stays behind although it was opened anew again and again is the process's own doing. Much longer than an API
+#: server is slow: a new process would only ask it for more.
+LAST_PATIENCE_SECONDS = 900.0
 
 
 @dataclass
@@ -34,7 +38,12 @@ class Freshness:
         waiting = [since for entries in self._expected.values() for _, since in entries]
         return max((self.clock() - since for since in waiting), default=0.0)
 
+    def lagging(self) -> list[str]:
+        """Return the kinds whose watches should be opened anew."""
+        limit = self.clock() - PATIENCE_SECONDS
+        return [kind for kind, entries in self._expected.items() if any(since <= limit for _, since in entries)]
+
     @property
     def is_alive(self) -> bool:
-        """Tell whether the watches are believed to work."""
-        return self.overdue_seconds() < PATIENCE_SECONDS
+        """Tell whether the watches are believed to come back."""
+        return self.overdue_seconds() < LAST_PATIENCE_SECONDS

@@ -1,31 +1,41 @@
-"""Keeps the cache in step with the cluster: full lists, page by page, and what watches show in between."""
+"""Keeps the cache in step with the cluster: full lists, page by page, and what watches show in between.
+
+A watch that breaks, for whatever reason and however often, is opened again where it was; one that cannot be, or that
+shows nothing although something has happened, begins with a list.
+"""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import chain, repeat
 
 from finetune_operator.core.decision import Manifest
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.cluster import ApiError, Cluster
+from finetune_operator.shell.cluster import Cluster
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.kinds import WATCHED, Kind
 from finetune_operator.shell.queue import KeyedQueue
 from finetune_operator.shell.telemetry import Telemetry
+from finetune_operator.shell.wire import ApiError
 
 logger = logging.getLogger(__name__)
 START_RETRY_SECONDS = 2.0
-FIRST_RESYNC_SECONDS = 30.0
 REOPEN_SECONDS = 0.1
 LAST_REOPEN_SECONDS = 30.0
 #: So many doublings are longer than that; a thousand are more than a number holds.
 MAX_DOUBLINGS = 10
 EXPIRED = 410
-#: A list may take this long before something is wrong; later ones also so many times the pause between them.
-LIST_SECONDS = 300.0
+FAILURES_TO_A_LIST = 5
+#: No page of a list may take longer than this; a list as a whole takes as long as it takes.
+PAGE_SECONDS = 300.0
 MISSED_LISTS = 3
+#: How often it is looked whether a watch lags behind.
+WATCHDOG_SECONDS = 10.0
+
+
+class RestoredError(Exception):
+    """The cluster is an older one than was seen before: what is remembered of it never happened."""
 
 
 @dataclass(kw_only=True)
@@ -40,11 +50,14 @@ class Informer:
     """Of the objects; empty for those of all namespaces."""
     resync_seconds: float
     clock: Callable[[], float] = time.monotonic
-    began_at: float | None = None
-    listed_at: float | None = None
-    """When the last full list of everything was in; None before the first."""
+    heard_at: float | None = None
+    """When the last page of a list came, or the first list was begun."""
+    is_filled: bool = False
+    """Whether the first full list of everything is in."""
     _versions: dict[str, int] = field(default_factory=dict)
     """What the watch of each kind has come to."""
+    _watches: dict[str, asyncio.Timeout] = field(default_factory=dict)
+    """Ends the watch of each kind when told to."""
 
     def on_event(self, kind: Kind, change: str | None, manifest: Manifest) -> None:
         """Take over what a watch shows, and have the job that it concerns looked at."""
@@ -60,8 +73,8 @@ class Informer:
 
     async def begin(self, cluster: Cluster) -> None:
         """List everything for the first time, however often the API server has to be asked for it."""
-        self.began_at = self.clock()
-        while self.listed_at is None:
+        self.heard_at = self.clock()
+        while not self.is_filled:
             try:
                 await self.list_everything(cluster)
             except ApiError as error:
@@ -69,41 +82,53 @@ class Informer:
                 await asyncio.sleep(START_RETRY_SECONDS)
 
     async def resync(self, cluster: Cluster) -> None:
-        """List everything now and then, for ever: what a watch has lost is found.
-
-        The first time soon: kopf's watch has begun after our first list, and what was deleted in between nobody tells.
-        """
-        for seconds in chain([min(FIRST_RESYNC_SECONDS, self.resync_seconds)], repeat(self.resync_seconds)):
-            await asyncio.sleep(seconds)
+        """List everything now and then, for ever: what a watch has lost is found."""
+        while True:
+            await asyncio.sleep(self.resync_seconds)
             try:
                 await self.list_everything(cluster)
             except ApiError as error:
                 logger.warning("the cluster cannot be listed", extra={"error": str(error)})
 
+    async def guard(self) -> None:
+        """Open anew what lags behind, now and then, for ever."""
+        while True:
+            await asyncio.sleep(WATCHDOG_SECONDS)
+            self.reopen_what_lags()
+
+    def reopen_what_lags(self) -> None:
+        """End each watch that has not shown for long what is known to have happened; it begins with a list then."""
+        for kind in self.freshness.lagging():
+            if watch := self._watches.pop(kind, None):
+                watch.reschedule(asyncio.get_running_loop().time())
+
     def illness(self) -> str:
         """Return why lists are believed to fail for good; empty if they are not."""
-        since = self.began_at if self.listed_at is None else self.listed_at
-        limit = LIST_SECONDS if self.listed_at is None else max(LIST_SECONDS, MISSED_LISTS * self.resync_seconds)
-        age = 0.0 if since is None else self.clock() - since
-        return f"the cluster has not been listed for {age:.0f} s" if age > limit else ""
+        limit = max(PAGE_SECONDS, MISSED_LISTS * self.resync_seconds) if self.is_filled else PAGE_SECONDS
+        age = 0.0 if self.heard_at is None else self.clock() - self.heard_at
+        what = "" if self.is_filled else "; the first list is not in"
+        return f"no list has come for {age:.0f} s{what}" if age > limit else ""
 
     async def list_everything(self, cluster: Cluster) -> None:
         """Take over full lists of all kinds, and have every job looked at."""
         for kind in WATCHED:
             version, newest = await self._list(cluster, kind)
-            if self.listed_at is None:
-                self._begin_at(kind, version)
-            else:
+            if self.is_filled:
                 self.freshness.expect(kind.name, newest)
-        self.listed_at = self.clock()
+            else:
+                self._begin_at(kind, version)
+        self.is_filled = True
         self._look_at_all()
 
     async def _list(self, cluster: Cluster, kind: Kind) -> tuple[int, int]:
         """Take over a full list; return its version and that of its newest object."""
         listed: set[str] = set()
         newest = version = 0
+        seen = self._versions.get(kind.name, 0)
         async for page in cluster.pages(kind, self.namespace):
             version = page.version
+            _check_age(kind, version, seen)
+            self.heard_at = self.clock()
             for manifest in page.items:
                 listed.add(str(manifest["metadata"]["uid"]))
                 newest = max(newest, int(manifest["metadata"]["resourceVersion"]))
@@ -121,27 +146,32 @@ class Informer:
             self.queue.add(uid)
 
     async def follow(self, cluster: Cluster, kind: Kind) -> None:
-        """Watch a kind for ever; a watch that breaks is opened again, and one that is too old begins with a list."""
+        """Watch a kind for ever; a watch that breaks is opened again, and one that cannot be begins with a list."""
         failures = 0
         while True:
             try:
-                async for change, manifest in cluster.watch(kind, self.namespace, version=self._versions[kind.name]):
-                    failures = 0
-                    self._see(kind, change, manifest)
-            except ApiError as error:
+                async with asyncio.timeout(None) as self._watches[kind.name]:
+                    async for change, manifest in cluster.watch(
+                        kind, self.namespace, version=self._versions[kind.name]
+                    ):
+                        failures = 0
+                        self._see(kind, change, manifest)
+            except (ApiError, TimeoutError) as error:
                 failures += 1
                 logger.warning("a watch is opened again", extra={"resource": kind.plural, "error": str(error)})
-                if error.status == EXPIRED:
+                # Whatever speaks against the version that the watch is to begin at, a list has a good one.
+                if failures % FAILURES_TO_A_LIST == 0 or getattr(error, "status", EXPIRED) == EXPIRED:
                     await self._catch_up(cluster, kind)
             await asyncio.sleep(min(LAST_REOPEN_SECONDS, REOPEN_SECONDS * 2.0 ** min(failures, MAX_DOUBLINGS)))
 
     def _see(self, kind: Kind, change: str, manifest: Manifest) -> None:
-        version = int(manifest["metadata"]["resourceVersion"])
+        version, seen = int(manifest["metadata"]["resourceVersion"]), self._versions[kind.name]
         if change == "BOOKMARK":
+            _check_age(kind, version, seen)
             self.freshness.saw(kind.name, version)
         else:
             self.on_event(kind, change, manifest)
-        self._versions[kind.name] = version
+        self._versions[kind.name] = max(version, seen)
 
     async def _catch_up(self, cluster: Cluster, kind: Kind) -> None:
         try:
@@ -151,3 +181,10 @@ class Informer:
         else:
             self._begin_at(kind, version)
             self._look_at_all()
+
+
+def _check_age(kind: Kind, version: int, seen: int) -> None:
+    """Raise RestoredError for a present that is older than the past; it only grows, else."""
+    if version < seen:
+        text = f"version {version} of {kind.plural} after {seen}: the cluster was restored from a backup"
+        raise RestoredError(f"{text}; this process begins anew")

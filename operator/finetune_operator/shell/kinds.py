@@ -47,5 +47,3 @@ CHILDREN = {
 }
 #: In the order in which they are listed: an owner before what it owns.
 WATCHED = (FINETUNE_JOB, JOB, POD)
-#: By watches of our own; the first kind, by kopf's.
-FOLLOWED = (JOB, POD)

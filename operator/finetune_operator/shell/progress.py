@@ -6,6 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 
 import aiohttp
 from pydantic import ValidationError
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 from finetune_api import keys
 from finetune_api.contract import Progress
 from finetune_operator.shell.cache import Cache, Target
+from finetune_operator.shell.pace import Pace
 
 logger = logging.getLogger(__name__)
 MAX_AT_ONCE = 16
@@ -21,28 +24,23 @@ ANSWER_SECONDS = 3.0
 OK = 200
 
 
+@dataclass
 class ProgressPoller:
     """Puts answers into the cache, and calls `enqueue(uid)` when there is something to decide about."""
 
-    def __init__(
-        self,
-        cache: Cache,
-        *,
-        enqueue: Callable[[str], None],
-        seconds: float,
-        port: int = keys.TELEMETRY_PORT,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._cache = cache
-        self._enqueue = enqueue
-        self._seconds = seconds
-        self._port = port
-        self._clock = clock
-        self._under_way: set[Target] = set()
-        self._answering: set[Target] = set()
-        # Whoever does not answer takes seconds to find that out, and must not keep those who do from being asked.
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
-        self._slots_of_the_silent = asyncio.Semaphore(MAX_AT_ONCE)
+    cache: Cache
+    _: KW_ONLY
+    pace: Pace
+    """Is told who trains."""
+    enqueue: Callable[[str], None]
+    seconds: float
+    port: int = keys.TELEMETRY_PORT
+    clock: Callable[[], float] = time.monotonic
+    _under_way: set[Target] = field(default_factory=set)
+    _answering: set[Target] = field(default_factory=set)
+    # Whoever does not answer takes seconds to find that out, and must not keep those who do from being asked.
+    _slots: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, MAX_AT_ONCE))
+    _slots_of_the_silent: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, MAX_AT_ONCE))
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -50,7 +48,7 @@ class ProgressPoller:
         async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
             while True:
                 self._ask_all(session, group)
-                await asyncio.sleep(self._seconds)
+                await asyncio.sleep(self.seconds)
 
     async def poll(self, session: aiohttp.ClientSession) -> None:
         """Ask everybody once, and wait for their answers."""
@@ -58,8 +56,9 @@ class ProgressPoller:
             self._ask_all(session, group)
 
     def _ask_all(self, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
-        targets = set(self._cache.targets())
+        targets = set(self.cache.targets())
         self._answering &= targets
+        self.pace.share_among({target.uid for target in targets})
         for target in targets - self._under_way:
             self._under_way.add(target)
             group.create_task(self._ask(session, target))
@@ -73,8 +72,8 @@ class ProgressPoller:
         else:
             self._answering.discard(target)
             logger.debug("progress not available", extra={"uid": target.uid, "error": answer})
-        if self._cache.note_polled(target, answer, at=self._clock()):
-            self._enqueue(target.uid)
+        if self.cache.note_polled(target, answer, at=self.clock()):
+            self.enqueue(target.uid)
 
     async def _fetch(self, session: aiohttp.ClientSession, target: Target) -> Progress | str:
         """Return the answer, or why there is none, in words."""
@@ -93,7 +92,7 @@ class ProgressPoller:
 
     def _url(self, target: Target) -> str:
         host = f"[{target.address}]" if ipaddress.ip_address(target.address).version == 6 else target.address  # noqa: PLR2004
-        return f"http://{host}:{self._port}/progress"
+        return f"http://{host}:{self.port}/progress"
 
 
 async def _read_some(stream: aiohttp.StreamReader) -> bytes:

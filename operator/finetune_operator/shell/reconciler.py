@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,10 +24,14 @@ from finetune_operator.core.shortage import explain_refusal, is_short
 from finetune_operator.core.times import parse_time, seconds_since
 from finetune_operator.core.waiting import explain_events, is_stuck
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.cluster import FORBIDDEN, NOT_FOUND, ApiError, Cluster, NameTakenError
+from finetune_operator.shell.cluster import Cluster, NameTakenError
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, Kind
+from finetune_operator.shell.known import Known
+from finetune_operator.shell.pace import Pace
+from finetune_operator.shell.rehearsed import Rehearsed
 from finetune_operator.shell.telemetry import Telemetry
+from finetune_operator.shell.wire import CONFLICT, FORBIDDEN, NOT_FOUND, ApiError
 
 logger = logging.getLogger(__name__)
 BUSY_NAME_SECONDS = 2.0
@@ -45,6 +49,10 @@ class Reconciler:
     instance: str
     """Name of this pod, for Events."""
     now: Callable[[], datetime]
+    pace: Pace
+    """Of writes of progress."""
+    known: Known = field(default_factory=Known)
+    rehearsed: Rehearsed = field(default_factory=Rehearsed)
 
     async def reconcile(self, uid: str) -> float | None:
         """Look at the job once; return the seconds after which to look again, None for no time of its own.
@@ -66,7 +74,9 @@ class Reconciler:
                 await self._fetch_late_pods(job)
                 await self._ask_stuck_pods(job)
                 await self._ask_short_jobs(job)
-            decision = decide(job, self.cache.observe(uid), self.now(), platform=self.platform)
+            is_due = self.pace.is_due(uid, has_progress=job.status.progress is not None)
+            observed = replace(self.cache.observe(uid), is_progress_due=is_due)
+            decision = decide(job, observed, self.now(), platform=self.platform)
         return await self._act(job, decision)
 
     def _refuse(self, manifest: Manifest, problems: list[Problem]) -> tuple[FinetuneJob, Decision] | None:
@@ -132,7 +142,8 @@ class Reconciler:
         self.cache.put(FINETUNE_JOB, written)
         self._expect(FINETUNE_JOB, written)
         if status.progress != job.status.progress:
-            self.cache.note_progress_written(job.metadata.uid)
+            self.pace.note_written(job.metadata.uid)
+            self.telemetry.progress_writes.inc()
         if is_finished(job.status) and not is_finished(status):
             self.cache.note_rejection(job.metadata.uid, "")
         self._count(job, status)
@@ -150,43 +161,54 @@ class Reconciler:
 
     async def _remove(self, job: FinetuneJob, deletion: Deletion) -> bool:
         """Delete a child; False if there was none. One that is known by its name alone is looked at first."""
+        kind, namespace = CHILDREN[deletion.kind], job.metadata.namespace
+        self.known.forget(deletion.kind, namespace, deletion.name)
         if not deletion.uid:
-            found = await self.cluster.read(CHILDREN[deletion.kind], job.metadata.namespace, deletion.name)
+            found = await self.cluster.read(kind, namespace, deletion.name)
             metadata = found["metadata"] if found is not None else {}
             is_own = (metadata.get("labels") or {}).get(keys.LABEL_JOB_UID) == job.metadata.uid
             if not is_own or "deletionTimestamp" in metadata:
                 return False
             deletion = replace(deletion, uid=metadata["uid"])
-        await self.cluster.delete(job.metadata.namespace, deletion)
-        return True
+        was_there = await self.cluster.delete(namespace, deletion)
+        if not was_there:  # the watch has lost its end
+            self.cache.drop(kind, deletion.uid)
+        return was_there
 
     async def _make(self, job: FinetuneJob, manifest: Manifest) -> bool | None:
         """Create a child unless it is there; True if it was created, None if its name is not free yet."""
         kind, metadata = CHILDREN[manifest["kind"]], manifest["metadata"]
-        # A live read: the cache may lag behind our own writes.
-        found = await self.cluster.read(kind, metadata["namespace"], metadata["name"])
-        if found is not None:
-            return self._adopt(job, found)
+        if self.known.has(manifest):
+            return False
         if metadata["labels"].get(keys.LABEL_ROLE) == Role.TRAIN and await self._older_ranks(job, metadata):
             return None
         try:
-            made = await self.cluster.apply(manifest)
+            made = await self.cluster.create(manifest)
         except ApiError as error:
+            if error.status == CONFLICT:
+                return await self._adopt(job, manifest, error)
             self._note_rejection(job, manifest, error)
             return None
         if kind in (JOB, POD):
             self.cache.put(kind, made)
             self._expect(kind, made)
+        else:
+            self.known.note(manifest)
         return True
 
     async def _rehearse(self, job: FinetuneJob, manifests: tuple[Manifest, ...]) -> bool:
         """Show later children to the API server; False if it refuses one for good."""
         for manifest in manifests:
+            if self.rehearsed.has(job, manifest):
+                continue
             try:
-                await self.cluster.apply(manifest, is_rehearsal=True)
+                await self.cluster.create(manifest, is_rehearsal=True)
             except ApiError as error:
+                if error.status == CONFLICT:  # that its name is taken is told when it is made
+                    continue
                 self._note_rejection(job, manifest, error)
                 return False
+            self.rehearsed.note(job, manifest)
         return True
 
     def _note_rejection(self, job: FinetuneJob, manifest: Manifest, error: ApiError) -> None:
@@ -198,17 +220,30 @@ class Reconciler:
             self.cache.note_obstacle(job.metadata.uid, f"the API server does not make {text}")
         raise error
 
-    def _adopt(self, job: FinetuneJob, found: Manifest) -> bool | None:
+    async def _adopt(self, job: FinetuneJob, manifest: Manifest, error: ApiError) -> bool | None:
+        """Look at what has a child's name: False if it is that child, None if it is going away."""
+        kind, metadata = CHILDREN[manifest["kind"]], manifest["metadata"]
+        found = await self.cluster.read(kind, metadata["namespace"], metadata["name"])
+        if found is None:  # it has just gone, or the conflict was another one, as over a quota
+            raise error
         owners = [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()]
         if job.metadata.uid not in owners:
-            text = f"{found['kind']} {found['metadata']['name']} belongs to somebody else; remove it"
+            text = f"{manifest['kind']} {metadata['name']} belongs to somebody else; remove it"
             self.cache.note_obstacle(job.metadata.uid, text)
             raise NameTakenError(text)
-        return None if found["metadata"].get("deletionTimestamp") else False
+        if found["metadata"].get("deletionTimestamp"):
+            return None
+        if kind in (JOB, POD):
+            self.cache.put(kind, found)
+        else:
+            self.known.note(manifest)
+        return False
 
     async def _older_ranks(self, job: FinetuneJob, metadata: dict[str, Any]) -> bool:
         """Tell whether pods of another attempt live, by a live list: two gangs must never share a volume."""
         uid = job.metadata.uid
+        if metadata["labels"][keys.LABEL_ATTEMPT] == "1":  # there was none before
+            return False
         pods = self._live_pods(job, f"{keys.LABEL_JOB_UID}={uid},{keys.LABEL_ROLE}={Role.TRAIN.value}")
         attempt = metadata["labels"][keys.LABEL_ATTEMPT]
         others = [pod async for pod in pods if pod["metadata"]["labels"].get(keys.LABEL_ATTEMPT) != attempt]

@@ -23,20 +23,24 @@ import finetune_api
 from finetune_operator.core.platform import Platform
 from finetune_operator.settings import Settings
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.cluster import CONFLICT, ApiError, Cluster, NameTakenError, connect
+from finetune_operator.shell.cluster import Cluster, NameTakenError
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.health import build_app, serve
 from finetune_operator.shell.informer import Informer
 from finetune_operator.shell.job_metrics import JobCollector
-from finetune_operator.shell.kinds import FINETUNE_JOB, FOLLOWED, POD_GROUP
+from finetune_operator.shell.kinds import FINETUNE_JOB, POD_GROUP, WATCHED
 from finetune_operator.shell.leader import Leadership
+from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.progress import ProgressPoller
 from finetune_operator.shell.queue import KeyedQueue
 from finetune_operator.shell.reconciler import Reconciler
+from finetune_operator.shell.rights import Rights
 from finetune_operator.shell.telemetry import Telemetry
+from finetune_operator.shell.wire import CONFLICT, ApiError, Call, Wire, connect
 
 logger = logging.getLogger(__name__)
-STUCK_WORKER_SECONDS = 300
+#: Much longer than an API server that is busy may have a worker wait.
+STUCK_WORKER_SECONDS = 1800
 
 
 def utc_now() -> datetime:
@@ -53,6 +57,7 @@ class Runtime:
         self.failure = ""
         self.cache = Cache(now=utc_now)
         self.freshness = Freshness(clock=time.monotonic)
+        self.rights = Rights()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self.telemetry = Telemetry(registry, version=finetune_api.__version__)
@@ -81,24 +86,32 @@ class Runtime:
         """
         app = build_app(self, self.telemetry.registry, before_scrape=self._refresh_gauges)
         self._server = await serve(app, port=self.settings.http_port)
-        self._cluster = cluster = Cluster(await connect(), on_answer=self._count_answer)
-        await self._wait_for_lease(cluster)
+        wire = Wire(await connect(), on_answer=self._note_answer)
+        self._cluster = cluster = Cluster(wire)
+        await self._wait_for_lease(wire)
         await self.informer.begin(cluster)
-        poller = ProgressPoller(self.cache, enqueue=self.queue.add, seconds=self.settings.progress_poll_seconds)
-        reconciler = self._reconciler(cluster, await self._platform(cluster))
+        pace = Pace(
+            seconds=self.settings.progress_status_seconds,
+            writes_per_second=self.settings.progress_writes_per_second,
+        )
+        poller = ProgressPoller(
+            self.cache, pace=pace, enqueue=self.queue.add, seconds=self.settings.progress_poll_seconds
+        )
+        reconciler = self._reconciler(cluster, await self._platform(cluster), pace)
         for number in range(self.settings.workers):
             self._spawn(self._work(reconciler), f"worker-{number}")
         self._spawn(poller.run(), "progress")
-        for kind in FOLLOWED:
+        for kind in WATCHED:
             self._spawn(self.informer.follow(cluster, kind), f"watch-{kind.plural}")
         self._spawn(self.informer.resync(cluster), "resync")
+        self._spawn(self.informer.guard(), "guard")
 
-    async def _wait_for_lease(self, cluster: Cluster) -> None:
+    async def _wait_for_lease(self, wire: Wire) -> None:
         settings = self.settings
         if not settings.lease_name:
             return
         leadership = Leadership(
-            cluster.api, namespace=settings.pod_namespace, lease=settings.lease_name, identity=settings.pod_name
+            wire.api, namespace=settings.pod_namespace, lease=settings.lease_name, identity=settings.pod_name
         )
         self._is_waiting_for_lease = True
         self._spawn(leadership.run(), "lease")
@@ -112,7 +125,7 @@ class Runtime:
         logger.info("gangs are not scheduled as a whole: the API server has no PodGroups")
         return replace(self.settings, gang_scheduling="Never")
 
-    def _reconciler(self, cluster: Cluster, platform: Platform) -> Reconciler:
+    def _reconciler(self, cluster: Cluster, platform: Platform, pace: Pace) -> Reconciler:
         return Reconciler(
             cache=self.cache,
             cluster=cluster,
@@ -121,6 +134,7 @@ class Runtime:
             platform=platform,
             instance=self.settings.pod_name,
             now=utc_now,
+            pace=pace,
         )
 
     async def stop(self) -> None:
@@ -147,7 +161,7 @@ class Runtime:
 
     def is_ready(self) -> bool:
         """Tell whether the first full list is in the cache, or another replica works and this one could take over."""
-        return self.informer.listed_at is not None or self._is_waiting_for_lease
+        return self.informer.is_filled or self._is_waiting_for_lease
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -159,13 +173,15 @@ class Runtime:
         self.failure = f"{task.get_name()}: {task.exception() if not task.cancelled() else 'cancelled'}"
         self._stop_flag.set()
 
-    def _count_answer(self, verb: str, status: int) -> None:
-        self.telemetry.api_requests.labels(verb, str(status)).inc()
+    def _note_answer(self, call: Call, status: int, message: str) -> None:
+        self.telemetry.api_requests.labels(call.action, str(status)).inc()
+        self.rights.note(call, status, message)
 
     def _refresh_gauges(self) -> None:
         self.telemetry.queue_depth.set(len(self.queue))
         self.telemetry.watch_overdue_seconds.set(self.freshness.overdue_seconds())
         self.telemetry.show_ignored(self.cache.ignored())
+        self.telemetry.show_missing_rights(self.rights.missing())
 
     async def _work(self, reconciler: Reconciler) -> None:
         while True:

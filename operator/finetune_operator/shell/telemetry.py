@@ -1,6 +1,6 @@
 """The operator's own series. Nothing here carries the name of a job; see `job_metrics.py` for those."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -51,6 +51,12 @@ class Telemetry:
             ["resource", "reason"],
             registry=registry,
         )
+        self.missing_rights = Gauge(
+            "finetune_operator_missing_right",
+            "1 for each right that the operator was refused when it last needed it.",
+            ["verb", "resource"],
+            registry=registry,
+        )
         self.api_requests = Counter(
             "finetune_operator_api_requests",
             "Requests to the API server; code 0 is no answer.",
@@ -59,6 +65,9 @@ class Telemetry:
         )
         self.status_writes = Counter(
             "finetune_operator_status_writes", "Statuses that were written.", registry=registry
+        )
+        self.progress_writes = Counter(
+            "finetune_operator_progress_writes", "Statuses that were written with new progress.", registry=registry
         )
         self.attempts = Counter(
             "finetune_attempts",
@@ -83,3 +92,9 @@ class Telemetry:
         self.ignored_objects.clear()
         for labels, count in counts.items():
             self.ignored_objects.labels(*labels).set(count)
+
+    def show_missing_rights(self, rights: Iterable[tuple[str, str]]) -> None:
+        """Set the gauge of missing rights, by verb and resource."""
+        self.missing_rights.clear()
+        for labels in rights:
+            self.missing_rights.labels(*labels).set(1)

@@ -6,14 +6,12 @@ pods' `schedulerName`. Pods are padded to what pods have where admission adds si
 
 import asyncio
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from kubernetes.aio.client import ApiClient
-
+from benchmarks.operator.api import MERGE, Api, Object
+from benchmarks.operator.player import ENDINGS, pod_status
 from finetune_api import keys
-from finetune_api.contract import Role, RunResult
-from finetune_api.reasons import Reason
+from finetune_api.contract import Role
 from finetune_api.status import (
     CheckpointStatus,
     Condition,
@@ -32,43 +30,36 @@ from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.platform import Platform
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, Kind
 
-Object = dict[str, Any]
 NODES = 2
-POD_BYTES = 30 * 1024
+POD_BYTES = 16 * 1024
 TIME = "2026-11-23T09:00:00Z"
 MAX_AT_ONCE = 48
 PLATFORM = Platform(trainer_image="registry.example/trainer:1")
-REASONS = {Role.PREPARE: Reason.VALIDATED, Role.TRAIN: Reason.TRAINED, Role.PUBLISH: Reason.PUBLISHED}
 
 
-class ApiFailedError(Exception):
-    """The API server refused something."""
-
-
-async def create_families(api: ApiClient, template: Object, *, finished: int, living: int, address: str) -> None:
-    """Create them all; rank 0 of the living ones is at `address`."""
+async def create_families(api: Api, template: Object, names: Iterable[str], *, is_finished: bool) -> None:
+    """Create FinetuneJobs of these names with all that they have by then."""
     slots = asyncio.Semaphore(MAX_AT_ONCE)
 
-    async def create(index: int) -> None:
+    async def create(name: str) -> None:
         async with slots:
-            name = f"{'ended' if index < finished else 'alive'}-{index:05d}"
             manifest = template | {"metadata": template["metadata"] | {"name": name}}
-            await _create_family(api, manifest, is_finished=index < finished, address=address)
+            await _create_family(api, manifest, is_finished=is_finished)
 
     async with asyncio.TaskGroup() as group:
-        for index in range(finished + living):
-            group.create_task(create(index))
+        for name in names:
+            group.create_task(create(name))
 
 
-async def _create_family(api: ApiClient, manifest: Object, *, is_finished: bool, address: str) -> None:
+async def _create_family(api: Api, manifest: Object, *, is_finished: bool) -> None:
     status = _status(is_finished=is_finished).model_dump(mode="json", by_alias=True, exclude_none=True)
     job = FinetuneJob.model_validate(await _create(api, FINETUNE_JOB, manifest, status))
     for role, child in _jobs(job, is_finished=is_finished):
         has_ended = is_finished or role == Role.PREPARE
         made = await _create(api, JOB, child, _job_status(child) if has_ended else {"startTime": TIME})
+        phase, ending = ("Succeeded", ENDINGS[role].to_termination_message()) if has_ended else ("Running", "")
         for index in range(child["spec"]["completions"]):
-            ending = RunResult(role=role, reason=REASONS[role]).to_termination_message() if has_ended else ""
-            await _create(api, POD, _pod(made, index), _pod_status(role, address, ending))
+            await _create(api, POD, _pod(made, index), pod_status([role.value], phase, ending, at=TIME))
 
 
 def _jobs(job: FinetuneJob, *, is_finished: bool) -> Iterator[tuple[Role, Object]]:
@@ -78,31 +69,14 @@ def _jobs(job: FinetuneJob, *, is_finished: bool) -> Iterator[tuple[Role, Object
         yield Role.PUBLISH, build_publish_job(job, job.spec.publish, platform=PLATFORM)
 
 
-async def _create(api: ApiClient, kind: Kind, manifest: Object, status: Object) -> Object:
+async def _create(api: Api, kind: Kind, manifest: Object, status: Object) -> Object:
     """Create an object with a status; return it as the server keeps it."""
     if kind == JOB:
-        manifest["spec"] = {
-            "completions": 1,
-            "parallelism": 1,
-            **manifest["spec"],
-            "managedBy": "finetune.dev/benchmark",
-        }
+        own = {"completions": 1, "parallelism": 1, "managedBy": "finetune.dev/benchmark"}
+        manifest["spec"] = own | manifest["spec"]
     path = kind.path(manifest["metadata"]["namespace"])
-    made = await _send(api, "POST", path, manifest, "application/json")
-    content = "application/merge-patch+json"
-    return (
-        await _send(api, "PATCH", f"{path}/{manifest['metadata']['name']}/status", {"status": status}, content) or made
-    )
-
-
-async def _send(api: ApiClient, method: str, path: str, body: Object, content: str) -> Object:
-    headers = {"Accept": "application/json", "Content-Type": content}
-    request = await api.param_serialize(method, path, {}, [], headers, body, auth_settings=["BearerToken"])
-    response = await api.call_api(*request, _request_timeout=60)
-    answer: Object = json.loads(await response.read())
-    if response.status >= 300:  # noqa: PLR2004 - neither a success nor anything else that was asked for
-        raise ApiFailedError(f"{method} {path}: {response.status} {answer.get('message')}")
-    return answer
+    made = await api.send("POST", path, manifest)
+    return await api.send("PATCH", f"{path}/{made['metadata']['name']}/status", {"status": status}, MERGE)
 
 
 def _job_status(child: Object) -> Object:
@@ -135,27 +109,6 @@ def _pod(job: Object, index: int) -> Object:
     num_lines = max(0, POD_BYTES - len(json.dumps(pod))) // 128
     pod["metadata"]["annotations"] = {f"example.dev/line-{line:03d}": "x" * 100 for line in range(num_lines)}
     return pod
-
-
-def _pod_status(role: Role, address: str, ending: str) -> Object:
-    ended = {"exitCode": 0, "reason": "Completed", "startedAt": TIME, "finishedAt": TIME, "message": ending}
-    state = {"terminated": ended} if ending else {"running": {"startedAt": TIME}}
-    container = {
-        "name": role.value,
-        "image": "x",
-        "imageID": "x",
-        "restartCount": 0,
-        "ready": not ending,
-        "state": state,
-    }
-    return {
-        "phase": "Succeeded" if ending else "Running",
-        "startTime": TIME,
-        "podIP": address,
-        "podIPs": [{"ip": address}],
-        "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": TIME}],
-        "containerStatuses": [container],
-    }
 
 
 def _status(*, is_finished: bool) -> FinetuneJobStatus:

@@ -1,0 +1,1 @@
+"""What the operator does and costs at a thousand jobs and more."""

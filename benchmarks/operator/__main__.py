@@ -1,0 +1,59 @@
+"""What the operator does and costs at size: `python -m benchmarks.operator`.
+
+A control plane of its own is started on this machine; its pods are played. Takes a quarter of an hour.
+"""
+
+import argparse
+import asyncio
+import sys
+
+from benchmarks.figures import report
+from benchmarks.operator import scenarios
+from benchmarks.operator.api import connected
+from benchmarks.operator.control_plane import ADMINISTRATOR, ControlPlane, running
+from benchmarks.operator.player import Player
+from benchmarks.operator.process import Operator
+
+SCENARIOS = ("burst", "changes", "memory")
+
+
+async def measure(plane: ControlPlane, arguments: argparse.Namespace) -> list[scenarios.Row]:
+    """Return the rows of all scenarios that were asked for."""
+    operator = Operator(plane, arguments.python)
+    rows: list[scenarios.Row] = []
+    try:
+        async with connected(plane.kubeconfig(ADMINISTRATOR)) as api:
+            for namespace in ("played", "still"):
+                await scenarios.make_namespace(api, namespace)
+            player = Player(api, "played")
+            async with player.playing():
+                operator.start()
+                if "burst" in arguments.scenarios:
+                    rows += await scenarios.burst(operator, player, arguments.jobs)
+                if "changes" in arguments.scenarios:
+                    rows += await scenarios.changes(player)
+            if "memory" in arguments.scenarios:
+                few, many = arguments.jobs, arguments.finished - arguments.jobs
+                await scenarios.make_living(api, "still")
+                rows += await scenarios.memory(operator, api, "still", finished=few, goal="under 200")
+                rows += await scenarios.memory(operator, api, "still", finished=many, goal="under 256, the limit")
+    finally:
+        operator.kill()
+    return rows
+
+
+def main() -> None:
+    """Run the scenarios and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.operator", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", choices=SCENARIOS, default=SCENARIOS, help="all, if none is named")
+    parser.add_argument("--jobs", type=int, default=1000, help="of a burst, and that have ended")
+    parser.add_argument("--finished", type=int, default=5000, help="that have ended, at the most")
+    parser.add_argument("--python", default=sys.executable, help="of the checkout whose operator is measured")
+    arguments = parser.parse_args()
+    with running() as plane:
+        rows = asyncio.run(measure(plane, arguments))
+    report("operator", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""What the API server has said yes to lately: of jobs that differ in their names alone, one is shown to it.
+
+A dry run answers for everything but the name: schema, quota of the kind, policies of the namespace. What it says is
+worth a few minutes; whatever it would say later is told when the child is made.
+"""
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from finetune_api import keys
+from finetune_api.types import FinetuneJob
+from finetune_operator.core import names
+from finetune_operator.core.decision import Manifest
+
+BELIEVED_SECONDS = 300.0
+MAX_REMEMBERED = 1000
+
+
+class Rehearsed:
+    """Manifests by their content; `clock` is monotonic."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def has(self, job: FinetuneJob, manifest: Manifest) -> bool:
+        """Tell whether a manifest of the same content was taken lately."""
+        return self._until.get(_content(job, manifest), 0.0) > self._clock()
+
+    def note(self, job: FinetuneJob, manifest: Manifest) -> None:
+        """Note that it was taken."""
+        self._until[_content(job, manifest)] = self._clock() + BELIEVED_SECONDS
+        while len(self._until) > MAX_REMEMBERED:
+            self._until.popitem(last=False)
+
+
+def _content(job: FinetuneJob, manifest: Manifest) -> str:
+    """Return a digest of the manifest without what tells one job from another."""
+    template = manifest["spec"]["template"]
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    text = json.dumps([manifest["metadata"]["namespace"], manifest["metadata"].get("labels"), manifest["spec"]])
+    own = (annotations.get(keys.ANNOTATION_SPEC_HASH), names.base(job.metadata), job.metadata.uid, job.metadata.name)
+    for word in filter(None, own):
+        text = text.replace(word, "\0")
+    return hashlib.sha256(text.encode()).hexdigest()

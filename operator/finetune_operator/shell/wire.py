@@ -1,0 +1,166 @@
+"""Requests to the API server, and its answers. Every error comes out as ApiError.
+
+A server that asks to be left alone for a while is left alone by the whole process, not by one job of it: what it has
+too much of is requests, whoever sends them.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from finetune_operator.core.decision import Manifest
+
+logger = logging.getLogger(__name__)
+REQUEST_SECONDS = 30
+CONNECT_SECONDS = 10
+SUCCESS = range(200, 300)
+OK = 200
+FORBIDDEN = 403
+NOT_FOUND = 404
+CONFLICT = 409
+REJECTED = (400, 422)
+BUSY = (429, 503)
+UNREACHABLE = 0
+#: However long a server asks for, it is asked again after so many seconds, and so many times.
+LONGEST_PAUSE_SECONDS = 30.0
+MAX_PAUSES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request."""
+
+    method: str
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    body: Manifest | None = None
+    content: str = "application/json"
+    verb: str = ""
+
+    @property
+    def action(self) -> str:
+        """Return what is done, as metrics name it."""
+        return self.verb or self.method
+
+    @property
+    def resource(self) -> str:
+        """Return what it is done to, as rules of RBAC name it: plural, and subresource if there is one."""
+        parts = self.path.strip("/").split("/")
+        parts = parts[2:] if parts[0] == "api" else parts[3:]
+        parts = parts[2:] if parts[:1] == ["namespaces"] else parts
+        return "/".join(parts[::2])
+
+
+class ApiError(Exception):
+    """The API server said no, or did not answer (status 0)."""
+
+    def __init__(self, call: Call, status: int, message: str) -> None:
+        super().__init__(f"{call.action} {call.path}: {status} {message}")
+        self.status = status
+        self.message = message
+
+    @property
+    def is_rejection(self) -> bool:
+        """Tell whether the API server understood and will never agree."""
+        return self.status in REJECTED
+
+
+async def connect() -> client.ApiClient:
+    """Return a client for the cluster that this process runs in, or for the one that KUBECONFIG names."""
+    configuration = client.Configuration()
+    if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        config.load_incluster_config(client_configuration=configuration)
+    else:
+        await config.load_kube_config(client_configuration=configuration)
+    return client.ApiClient(configuration)
+
+
+@dataclass
+class Wire:
+    """The connections of the process. `clock` is monotonic, `jitter()` between 0 and 1."""
+
+    api: client.ApiClient
+    on_answer: Callable[[Call, int, str], None] = lambda *_: None
+    """Told of every answer: its status and, where that is an error, its words."""
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Any] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+    _quiet_until: float = 0.0
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.api.close()
+
+    async def request(self, call: Call) -> Manifest:
+        """Return the answer to a request; raises ApiError for any but a good one."""
+        async with self.open(call, REQUEST_SECONDS) as response:
+            try:
+                return parse(await response.read())
+            except (aiohttp.ClientError, OSError) as error:
+                raise ApiError(call, UNREACHABLE, str(error) or type(error).__name__) from error
+
+    @asynccontextmanager
+    async def open(self, call: Call, patience: float | aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield the answer to a request, if it is a good one, once the API server has time for it."""
+        for _ in range(MAX_PAUSES):
+            await self._wait()
+            response, refusal = await self._send(call, patience)
+            if not self._is_to_wait(response):
+                break
+        try:
+            if response.status not in SUCCESS:
+                raise ApiError(call, response.status, refusal)
+            yield response
+        finally:
+            response.close()
+
+    async def _send(self, call: Call, patience: float | aiohttp.ClientTimeout) -> tuple[aiohttp.ClientResponse, str]:
+        status, refusal = UNREACHABLE, ""
+        headers = {"Accept": "application/json", "Content-Type": call.content}
+        try:
+            request = await self.api.param_serialize(
+                call.method, call.path, {}, list(call.query.items()), headers, call.body, auth_settings=["BearerToken"]
+            )
+            response = (await self.api.call_api(*request, _request_timeout=patience)).response
+            refusal = "" if response.status in SUCCESS else str(parse(await response.read()).get("message", ""))
+            status = response.status
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise ApiError(call, UNREACHABLE, str(error) or type(error).__name__) from error
+        else:
+            return response, refusal
+        finally:
+            self.on_answer(call, status, refusal)
+
+    def _is_to_wait(self, response: aiohttp.ClientResponse) -> bool:
+        """Tell whether the API server asks for a pause; from then on nobody asks it anything until that is over."""
+        asked = response.headers.get("Retry-After", "")
+        if response.status not in BUSY or not asked.isdigit():
+            return False
+        pause = min(float(asked), LONGEST_PAUSE_SECONDS)
+        if self._quiet_until < self.clock():
+            logger.warning("the API server asks for a pause", extra={"seconds": pause, "status": response.status})
+        self._quiet_until = max(self._quiet_until, self.clock() + pause)
+        return True
+
+    async def _wait(self) -> None:
+        while (seconds := self._quiet_until - self.clock()) > 0:
+            await self.sleep(seconds + self.jitter())  # not all at the same moment
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Return the answer as JSON, or as the message that it is."""
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        return {"message": data[:200].decode(errors="replace")}
+    return answer if isinstance(answer, dict) else {}
