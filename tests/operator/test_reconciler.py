@@ -171,7 +171,7 @@ def test_a_child_that_was_removed_by_hand_is_made_again_minutes_later() -> None:
     world = World(script=("ok",))
     operator = train(world)
     known = operator.reconciler.known
-    config = {"kind": "ConfigMap", "metadata": {"namespace": "search", "name": f"{BASE}-config"}}
+    config = {"kind": "ConfigMap", "metadata": {"namespace": "search", "name": CONFIG}}
 
     soon = known.has(config)
     world.now += timedelta(minutes=6)
