@@ -70,6 +70,12 @@ class Operator:
         )
         return sum(float(count) for verb, count in found if not verbs or verb in verbs)
 
+    def progress_writes(self) -> float:
+        """Return how many statuses it has written with new progress, which its budget is for."""
+        return sum(
+            map(float, re.findall(r"^finetune_operator_progress_writes_total (\S+)", self._metrics(), re.MULTILINE))
+        )
+
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used."""
         (seconds,) = re.findall(r"^process_cpu_seconds_total (\S+)", self._metrics(), re.MULTILINE)

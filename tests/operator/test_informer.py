@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, Kind
 from finetune_operator.shell.queue import KeyedQueue
 from finetune_operator.shell.telemetry import Telemetry
 from finetune_operator.shell.wire import ApiError, Call
+from finetune_operator.shell.writers import TEXT
 from tests.operator.given import T0, UID, manifest, raw_job, raw_pod
 
 Object = dict[str, Any]
@@ -56,6 +58,9 @@ class Server:
         for found in self.objects.get(kind.name, []):
             yield Page([found], self.version)
         yield Page([], self.version)
+
+    async def openapi(self, group: str, version: str) -> Object:
+        raise a_refusal(404)
 
     async def watch(self, kind: Kind, namespace: str = "", *, version: int) -> AsyncIterator[tuple[str, Object]]:
         self.asked.append(f"watch {kind.plural} from {version}")
@@ -274,3 +279,43 @@ async def test_only_pages_that_do_not_come_are_an_illness_and_never_how_many_the
     assert waiting_for_the_lease == ""
     assert first == ["", "no list has come for 301 s; the first list is not in"]
     assert later == ["", "no list has come for 1801 s"]
+
+
+def with_phase(phase: str, *, version: int) -> Object:
+    job = manifest()
+    job["status"] = {"phase": phase}
+    job["metadata"]["resourceVersion"] = str(version)
+    return job
+
+
+async def test_a_status_that_nobody_here_has_written_is_another_operators(caplog: pytest.LogCaptureFixture) -> None:
+    informer = an_informer()
+    informer.on_event(FINETUNE_JOB, "ADDED", manifest())
+
+    for version, phase in ((60, "Preparing"), (61, "Queued")):
+        informer.on_event(FINETUNE_JOB, "MODIFIED", with_phase(phase, version=version))
+
+    assert informer.writers.num_foreign == 2
+    assert [record.message for record in caplog.records] == [TEXT]
+
+
+@pytest.mark.parametrize("order", ["the answer first", "the watch first", "the answer is lost"])
+async def test_a_status_of_ones_own_is_no_other_operators(order: str) -> None:
+    informer = an_informer()
+    informer.on_event(FINETUNE_JOB, "ADDED", manifest())
+    event = with_phase("Preparing", version=60)
+
+    if order == "the answer first":
+        informer.writers.wrote(UID, 60)
+    if order == "the answer is lost":
+        informer.writers.may_have_written(UID)
+    if order == "the watch first":
+        with informer.writers.writing(UID):
+            informer.on_event(FINETUNE_JOB, "MODIFIED", event)
+            informer.writers.wrote(UID, 60)
+    informer.on_event(FINETUNE_JOB, "MODIFIED", event)
+    suspended = deepcopy(event)
+    suspended["spec"]["suspend"] = True
+    informer.on_event(FINETUNE_JOB, "MODIFIED", suspended)
+
+    assert informer.writers.num_foreign == 0

@@ -273,7 +273,7 @@ def test_a_quota_that_refuses_pods_is_told_in_the_status_and_written_once() -> N
 
     message = condition(told, ConditionType.SUCCEEDED).message
     assert message == f"the API server refuses 1 of 1 pods of Job {BASE}-prepare: exceeded quota: none"
-    assert (world.version, world.num_tries) == (version, 4)
+    assert (world.version, world.num_tries) == (version, 2)
 
 
 def test_a_quota_that_refuses_the_job_itself_is_told_and_passes() -> None:

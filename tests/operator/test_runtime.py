@@ -31,6 +31,9 @@ class StrangeCluster:
     async def has(self, _: Kind) -> bool:
         return False
 
+    async def openapi(self, *_: object) -> dict[str, object]:
+        return {}
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -64,6 +67,14 @@ async def test_a_start_that_failed_leaves_nothing_that_listens(settings: Setting
         with pytest.raises(ZeroDivisionError):
             await runtime.start()
         await runtime.stop()
+
+
+async def test_a_stop_leaves_nothing_that_waits_for_it(settings: Settings) -> None:
+    stop_flag = asyncio.Event()
+
+    await Runtime(settings, stop_flag=stop_flag).stop()
+
+    assert stop_flag.is_set()
 
 
 async def test_a_list_that_fails_in_a_way_nobody_has_foreseen_ends_the_process(

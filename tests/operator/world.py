@@ -28,6 +28,7 @@ from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED, Kind
 from finetune_operator.shell.known import Known
 from finetune_operator.shell.pace import Pace
+from finetune_operator.shell.questions import Questions
 from finetune_operator.shell.reconciler import Reconciler
 from finetune_operator.shell.rehearsed import Rehearsed
 from finetune_operator.shell.telemetry import Telemetry
@@ -314,6 +315,7 @@ class Operator:
             pace=Pace(seconds=10, writes_per_second=20, clock=world.clock),
             known=Known(clock=world.clock),
             rehearsed=Rehearsed(clock=world.clock),
+            questions=Questions(clock=world.clock),
         )
 
     def resync(self, kind: Kind) -> None:

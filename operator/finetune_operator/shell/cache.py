@@ -1,95 +1,27 @@
 """The newest known state of FinetuneJobs and their children, by the uid of the FinetuneJob."""
 
-import json
 import logging
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
-from finetune_api.contract import Progress, Role
-from finetune_api.status import ConditionType, Phase
-from finetune_api.types import ObjectMeta
+from finetune_api.contract import Progress
+from finetune_api.status import Phase
 from finetune_operator.core import listening, names
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.observed import JobView, Observed, PodView, ProgressReport, Refusal, Trouble
-from finetune_operator.core.phases import FINISHED
 from finetune_operator.core.sharing import Claimant, find_holder
-from finetune_operator.core.views import job_view, labelled_uid, pod_view, reduce_view
+from finetune_operator.core.views import job_view, labelled_uid, pod_view
 from finetune_operator.core.waiting import StartProblem, start_problem
+from finetune_operator.shell.family import Family, claimant
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, Kind
+from finetune_operator.shell.record import Record, make_record
 
 logger = logging.getLogger(__name__)
 MAX_TOMBSTONES = 10_000
-#: What people and tools write beside an object, and nobody here reads: often more than half of it.
-UNREAD_METADATA = ("managedFields", "annotations", "labels")
-#: In a spec as JSON.
-NAMED_CLAIM = re.compile('"(?:existingClaim":"|pvc://)([a-z0-9.-]+)')
 #: Why an object with our labels is left alone.
 FOREIGN, UNREADABLE = "foreign", "unreadable"
-
-Child = JobView | PodView
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A FinetuneJob, as JSON: a tenth of what the same manifest takes as dictionaries."""
-
-    namespace: str
-    version: int
-    phase: str
-    attempt: int
-    names: str
-    """What the names of all its children begin with."""
-    shared_folder: str
-    """Claim and folder, if it names a folder of an existing claim; others may, too."""
-    claims: tuple[str, ...]
-    """Those that its spec names, to work on or to read from."""
-    text: bytes
-
-    @property
-    def is_finished(self) -> bool:
-        """Tell whether the job ended, well or not."""
-        return self.phase in FINISHED
-
-    def manifest(self) -> Manifest:
-        """Return the manifest anew; whoever asks may keep it."""
-        found: Manifest = json.loads(self.text)
-        return found
-
-
-@dataclass(slots=True)
-class Family:
-    """One FinetuneJob, if it has been seen, with its children and what this process remembers about it."""
-
-    job: Record | None = None
-    children: dict[str, Child] = field(default_factory=dict)
-    troubles: dict[str, Trouble] = field(default_factory=dict)
-    refusals: dict[str, Refusal] = field(default_factory=dict)
-    progress: ProgressReport | None = None
-    rejection: str = ""
-    obstacle: str = ""
-    is_cleared: bool = False
-
-    def own_children(self) -> list[Child]:
-        """Return the children that really are: anybody may write a label."""
-        return [view for view in self.children.values() if self.is_own(view)]
-
-    def is_own(self, view: Child) -> bool:
-        """Tell whether a Job of ours controls the pod, or did: nothing else has a name as such a Job gives."""
-        if self.job is None:
-            return True
-        if view.namespace != self.job.namespace:
-            return False
-        if isinstance(view, JobView) or view.owner_uid in self.children:
-            return True
-        job_name = names.child_job(self.job.names, view.role, view.attempt)
-        return names.is_pod_name(view.name, job_name, index=view.index if view.role == Role.TRAIN else None)
-
-    def keep(self, view: Child) -> None:
-        """Keep a child; of one whose FinetuneJob has ended, only what it takes to remove it."""
-        self.children[view.uid] = reduce_view(view) if self.job is not None and self.job.is_finished else view
 
 
 @dataclass(frozen=True)
@@ -164,9 +96,9 @@ class Cache:
         version = int(manifest["metadata"].get("resourceVersion") or 0)
         family = self._families.get(uid) or Family()
         if family.job is None or version >= family.job.version:
-            family.job = _record(manifest, version)
+            family.job = make_record(manifest)
             if family.job.is_finished:
-                _forget_details(family)
+                family.forget_details()
         self._families[uid] = family
         return uid
 
@@ -185,7 +117,7 @@ class Cache:
             self._homes[view.uid] = uid
             family.keep(view)
             if isinstance(view, PodView):
-                self._note_trouble(family, view, start_problem(view))
+                family.note_trouble(view, start_problem(view), now=self._now())
         return uid
 
     def drop(self, kind: Kind, uid: str) -> str:
@@ -274,11 +206,13 @@ class Cache:
         if job is None or not job.shared_folder:
             return None
         others = [
-            _claimant(other, other.job)
+            claimant(other, other.job)
             for other in self._families.values()
-            if other is not family and other.job is not None and _is_shared(other.job, job)
+            if other is not family
+            and other.job is not None
+            and (other.job.namespace, other.job.shared_folder) == (job.namespace, job.shared_folder)
         ]
-        return find_holder(_claimant(family, job), others)
+        return find_holder(claimant(family, job), others)
 
     def _is_claim_shared(self, family: Family) -> bool:
         job = family.job
@@ -294,7 +228,7 @@ class Cache:
         for uid, family in self._families.items():
             if family.job is not None and family.job.phase == Phase.TRAINING:
                 attempt = family.job.attempt
-                found += [Target(uid, attempt, pod.address, pod.uid) for pod in _leaders(family, attempt)]
+                found += [Target(uid, attempt, pod.address, pod.uid) for pod in family.leaders(attempt)]
         return found
 
     def note_polled(self, target: Target, answer: Progress | str, *, at: float) -> bool:
@@ -343,70 +277,3 @@ class Cache:
         family = self._families.get(uid)
         if family is not None and message:
             family.refusals[job.uid] = Refusal(job_uid=job.uid, message=message)
-
-    def _note_trouble(self, family: Family, pod: PodView, problem: StartProblem | None) -> None:
-        old = family.troubles.get(pod.uid)
-        if problem is None:
-            family.troubles.pop(pod.uid, None)
-        elif old is None or old.reason != problem.reason:
-            family.troubles[pod.uid] = Trouble(
-                pod_uid=pod.uid, reason=problem.reason, message=problem.message, since=self._now()
-            )
-
-
-def _record(manifest: Manifest, version: int) -> Record:
-    metadata = {key: value for key, value in manifest["metadata"].items() if key not in UNREAD_METADATA}
-    status = manifest.get("status") or {}
-    return Record(
-        namespace=str(metadata["namespace"]),
-        version=version,
-        phase=str(status.get("phase") or ""),
-        attempt=int(status.get("attempt") or 0),
-        names=names.base(ObjectMeta.model_validate(metadata)),
-        shared_folder=_shared_folder(manifest),
-        claims=tuple(set(NAMED_CLAIM.findall(json.dumps(manifest.get("spec"), separators=(",", ":"))))),
-        text=json.dumps({**manifest, "metadata": metadata}, separators=(",", ":")).encode(),
-    )
-
-
-def _forget_details(family: Family) -> None:
-    """Let a family whose FinetuneJob has ended cost next to nothing."""
-    family.progress = None
-    family.troubles.clear()
-    family.refusals.clear()
-    for view in list(family.children.values()):
-        family.keep(view)
-
-
-def _is_shared(one: Record, other: Record) -> bool:
-    return (one.namespace, one.shared_folder) == (other.namespace, other.shared_folder)
-
-
-def _shared_folder(manifest: Manifest) -> str:
-    """Return claim and folder, if the manifest names a folder of an existing claim."""
-    storage = (manifest.get("spec") or {}).get("storage") or {}
-    claim, folder = storage.get("existingClaim"), storage.get("subPath")
-    return f"{claim}/{folder}" if claim and folder else ""
-
-
-def _claimant(family: Family, job: Record) -> Claimant:
-    manifest, children = job.manifest(), family.own_children()
-    metadata, conditions = manifest["metadata"], (manifest.get("status") or {}).get("conditions") or ()
-    has_pods = any(isinstance(view, PodView) and not view.is_terminal for view in children)
-    has_jobs = any(isinstance(view, JobView) for view in children)
-    # A suspended one that is prepared keeps the folder, whoever has removed its Jobs: its inputs are there.
-    is_prepared = any((one["type"], one["status"]) == (ConditionType.VALIDATED, "True") for one in conditions)
-    has_begun = has_jobs or is_prepared or job.phase not in ("", Phase.PENDING, Phase.SUSPENDED)
-    return Claimant(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        created_at=metadata.get("creationTimestamp", ""),
-        is_at_work=has_pods or (has_begun and not job.is_finished),
-        is_waiting=not has_begun and not manifest["spec"].get("suspend"),
-    )
-
-
-def _leaders(family: Family, attempt: int) -> list[PodView]:
-    pods = [view for view in family.own_children() if isinstance(view, PodView)]
-    leaders = [pod for pod in pods if pod.role == Role.TRAIN and pod.attempt == attempt and pod.index == 0]
-    return [pod for pod in leaders if pod.address and not pod.is_terminal and pod.gone_at is None]

@@ -73,6 +73,10 @@ class Cluster:
         group = await self._find(Call(method="GET", path=kind.group_path))
         return any(resource["name"] == kind.plural for resource in (group or {}).get("resources", ()))
 
+    async def openapi(self, group: str, version: str) -> Manifest:
+        """Return the OpenAPI document of a group, which everybody who may log in may read."""
+        return await self._wire.request(Call(method="GET", path=f"/openapi/v3/apis/{group}/{version}"))
+
     async def create(self, manifest: Manifest, *, is_rehearsal: bool = False) -> Manifest:
         """Make an object; return it as the server keeps it, or would keep it. ApiError 409: its name is taken."""
         path = CHILDREN[manifest["kind"]].path(manifest["metadata"]["namespace"])

@@ -14,10 +14,12 @@ from finetune_operator.core.decision import Manifest
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import Cluster
 from finetune_operator.shell.freshness import Freshness
-from finetune_operator.shell.kinds import WATCHED, Kind
+from finetune_operator.shell.kinds import FINETUNE_JOB, WATCHED, Kind
 from finetune_operator.shell.queue import KeyedQueue
+from finetune_operator.shell.schema import SchemaCheck
 from finetune_operator.shell.telemetry import Telemetry
 from finetune_operator.shell.wire import ApiError
+from finetune_operator.shell.writers import Writers
 
 logger = logging.getLogger(__name__)
 START_RETRY_SECONDS = 2.0
@@ -49,6 +51,8 @@ class Informer:
     namespace: str = ""
     """Of the objects; empty for those of all namespaces."""
     resync_seconds: float
+    schema: SchemaCheck = field(default_factory=SchemaCheck)
+    writers: Writers = field(default_factory=Writers)
     clock: Callable[[], float] = time.monotonic
     heard_at: float | None = None
     """When the last page of a list came, or the first list was begun."""
@@ -65,11 +69,22 @@ class Informer:
         self.telemetry.watch_events.labels(kind.plural).inc()
         self.telemetry.watch_last_event.labels(kind.plural).set(time.time())
         self.freshness.saw(kind.name, int(metadata.get("resourceVersion") or 0))
+        if kind == FINETUNE_JOB:
+            self._note_writer(change, manifest)
         uid = self.cache.drop(kind, metadata["uid"]) if change == "DELETED" else self.cache.put(kind, manifest)
         if uid and self.cache.has_job(uid):
             self.queue.add(uid)
         elif uid:
             self.queue.forget(uid)
+
+    def _note_writer(self, change: str | None, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        if change == "DELETED":
+            self.writers.forget(metadata["uid"])
+            return
+        before = self.cache.job(metadata["uid"])
+        if before is not None and before.get("status") != manifest.get("status"):
+            self.writers.saw_change(metadata["uid"], int(metadata["resourceVersion"]), name=metadata["name"])
 
     async def begin(self, cluster: Cluster) -> None:
         """List everything for the first time, however often the API server has to be asked for it."""
@@ -118,6 +133,7 @@ class Informer:
             else:
                 self._begin_at(kind, version)
         self.is_filled = True
+        await self.schema.look(cluster)
         self._look_at_all()
 
     async def _list(self, cluster: Cluster, kind: Kind) -> tuple[int, int]:

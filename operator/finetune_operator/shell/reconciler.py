@@ -17,6 +17,7 @@ from finetune_api.types import FinetuneJob
 from finetune_operator.core.decide import decide
 from finetune_operator.core.decision import Decision, Deletion, Event, Manifest
 from finetune_operator.core.evidence import lacks_evidence
+from finetune_operator.core.observed import PodView
 from finetune_operator.core.phases import is_finished
 from finetune_operator.core.platform import Platform
 from finetune_operator.core.refusing import refuse, without_spec
@@ -29,9 +30,11 @@ from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, Kind
 from finetune_operator.shell.known import Known
 from finetune_operator.shell.pace import Pace
+from finetune_operator.shell.questions import Questions
 from finetune_operator.shell.rehearsed import Rehearsed
 from finetune_operator.shell.telemetry import Telemetry
-from finetune_operator.shell.wire import CONFLICT, FORBIDDEN, NOT_FOUND, ApiError
+from finetune_operator.shell.wire import CONFLICT, FORBIDDEN, NOT_FOUND, UNREACHABLE, ApiError
+from finetune_operator.shell.writers import Writers
 
 logger = logging.getLogger(__name__)
 BUSY_NAME_SECONDS = 2.0
@@ -51,8 +54,10 @@ class Reconciler:
     now: Callable[[], datetime]
     pace: Pace
     """Of writes of progress."""
+    writers: Writers = field(default_factory=Writers)
     known: Known = field(default_factory=Known)
     rehearsed: Rehearsed = field(default_factory=Rehearsed)
+    questions: Questions = field(default_factory=Questions)
 
     async def reconcile(self, uid: str) -> float | None:
         """Look at the job once; return the seconds after which to look again, None for no time of its own.
@@ -70,10 +75,11 @@ class Reconciler:
             job, decision = refused
         else:
             job = parsed
-            if not is_finished(job.status):
+            if is_finished(job.status):
+                self.questions.forget(uid)
+            else:
                 await self._fetch_late_pods(job)
-                await self._ask_stuck_pods(job)
-                await self._ask_short_jobs(job)
+                await self._ask_about_children(job)
             is_due = self.pace.is_due(uid, has_progress=job.status.progress is not None)
             observed = replace(self.cache.observe(uid), is_progress_due=is_due)
             decision = decide(job, observed, self.now(), platform=self.platform)
@@ -95,20 +101,24 @@ class Reconciler:
             async for _ in self._live_pods(job, f"{keys.LABEL_JOB_UID}={uid}"):
                 pass
 
-    async def _ask_stuck_pods(self, job: FinetuneJob) -> None:
-        uid = job.metadata.uid
-        for pod in self.cache.observe(uid).pods:
-            if is_stuck(pod, self.now()):
-                notices = await self.cluster.events_about(job.metadata.namespace, pod.uid)
-                self.cache.note_events(uid, pod, explain_events(pod, notices))
-
-    async def _ask_short_jobs(self, job: FinetuneJob) -> None:
-        uid = job.metadata.uid
+    async def _ask_about_children(self, job: FinetuneJob) -> None:
+        """Look for the reason why a pod does not start, or a Job has too few: it is in their Events alone."""
+        uid, now = job.metadata.uid, self.now()
         observed = self.cache.observe(uid)
-        for child in observed.jobs:
-            if is_short(child, observed.pods_of(child.role, attempt=child.attempt), self.now()):
-                notices = await self.cluster.events_about(job.metadata.namespace, child.uid)
-                self.cache.note_refusal(uid, child, explain_refusal(notices))
+        stuck = [pod for pod in observed.pods if is_stuck(pod, now)]
+        short = [
+            child
+            for child in observed.jobs
+            if is_short(child, observed.pods_of(child.role, attempt=child.attempt), now)
+        ]
+        asked = self.questions.next(uid, [*short, *stuck])
+        if asked is None:
+            return
+        notices = await self.cluster.events_about(job.metadata.namespace, asked.uid)
+        if isinstance(asked, PodView):
+            self.cache.note_events(uid, asked, explain_events(asked, notices))
+        else:
+            self.cache.note_refusal(uid, asked, explain_refusal(notices))
 
     async def _act(self, job: FinetuneJob, decision: Decision) -> float | None:
         has_new_status = decision.status != job.status
@@ -132,11 +142,16 @@ class Reconciler:
 
     async def _write_status(self, job: FinetuneJob, status: FinetuneJobStatus) -> bool:
         """Write the status; False if the job is gone."""
+        uid = job.metadata.uid
         try:
-            written = await self.cluster.apply_status(job, status)
+            with self.writers.writing(uid):
+                written = await self.cluster.apply_status(job, status)
+                self.writers.wrote(uid, int(written["metadata"]["resourceVersion"]))
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return False
+            if error.status == UNREACHABLE:
+                self.writers.may_have_written(uid)
             raise
         self.telemetry.status_writes.inc()
         self.cache.put(FINETUNE_JOB, written)

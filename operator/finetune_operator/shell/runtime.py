@@ -135,10 +135,12 @@ class Runtime:
             instance=self.settings.pod_name,
             now=utc_now,
             pace=pace,
+            writers=self.informer.writers,
         )
 
     async def stop(self) -> None:
         """End all work, once or again; what was under way is found again at the next start."""
+        self._stop_flag.set()  # kopf, too, waits for it, and for 5 s more where a signal came first
         for task in self._tasks:
             task.remove_done_callback(self._on_end)
             task.cancel()
@@ -182,6 +184,8 @@ class Runtime:
         self.telemetry.watch_overdue_seconds.set(self.freshness.overdue_seconds())
         self.telemetry.show_ignored(self.cache.ignored())
         self.telemetry.show_missing_rights(self.rights.missing())
+        self.telemetry.missing_fields.set(len(self.informer.schema.missing))
+        self.telemetry.foreign_writes.set(self.informer.writers.num_foreign)
 
     async def _work(self, reconciler: Reconciler) -> None:
         while True:

@@ -57,6 +57,16 @@ class Telemetry:
             ["verb", "resource"],
             registry=registry,
         )
+        self.missing_fields = Gauge(
+            "finetune_operator_crd_missing_fields",
+            "Fields that the CRD in the cluster, which is older than the operator, drops.",
+            registry=registry,
+        )
+        self.foreign_writes = Gauge(
+            "finetune_operator_foreign_status_writes",
+            "Statuses that somebody else has written since the start, as another operator does.",
+            registry=registry,
+        )
         self.api_requests = Counter(
             "finetune_operator_api_requests",
             "Requests to the API server; code 0 is no answer.",
