@@ -24,5 +24,9 @@ def test_the_wait_is_over_when_it_is_over() -> None:
     assert [seconds_to_restart(restarts, at(seconds)) for seconds in (15, 40, 4000)] == [25, 0, 0]
 
 
+def test_a_clock_that_was_set_back_makes_nobody_wait_for_longer() -> None:
+    assert seconds_to_restart(RestartCounts(infrastructure=4, last_time=NINE), at(-10_800)) == 40
+
+
 def test_counts_of_an_operator_that_kept_no_time_are_not_waited_for() -> None:
     assert seconds_to_restart(RestartCounts(infrastructure=9), T0) == 0

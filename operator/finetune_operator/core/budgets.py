@@ -63,8 +63,9 @@ def seconds_to_restart(restarts: RestartCounts, now: datetime) -> float:
 
     Preemptions are charged to no budget, so they add nothing.
     """
-    last = parse_time(restarts.last_time)
-    return 0.0 if last is None else max(0.0, _delay(restarts) - seconds_since(last, now))
+    last, delay = parse_time(restarts.last_time), _delay(restarts)
+    # A clock that was set back since then makes nobody wait for longer.
+    return 0.0 if last is None else max(0.0, min(delay, delay - seconds_since(last, now)))
 
 
 def _delay(restarts: RestartCounts) -> float:

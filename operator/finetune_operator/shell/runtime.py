@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ import finetune_api
 from finetune_operator.core.platform import Platform
 from finetune_operator.settings import Settings
 from finetune_operator.shell.cache import Cache
+from finetune_operator.shell.clock import SteadyClock
 from finetune_operator.shell.cluster import Cluster, NameTakenError
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.health import build_app, serve
@@ -43,11 +43,6 @@ logger = logging.getLogger(__name__)
 STUCK_WORKER_SECONDS = 1800
 
 
-def utc_now() -> datetime:
-    """Return the time; the only clock of the operator besides the monotonic one."""
-    return datetime.now(tz=UTC)
-
-
 class Runtime:
     """One operator process. `stop_flag` is set when it cannot go on."""
 
@@ -55,7 +50,8 @@ class Runtime:
         self.settings = settings
         self._stop_flag = stop_flag
         self.failure = ""
-        self.cache = Cache(now=utc_now)
+        self.clock = SteadyClock()
+        self.cache = Cache(now=self.clock.now)
         self.freshness = Freshness(clock=time.monotonic)
         self.rights = Rights()
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -133,7 +129,7 @@ class Runtime:
             telemetry=self.telemetry,
             platform=platform,
             instance=self.settings.pod_name,
-            now=utc_now,
+            now=self.clock.now,
             pace=pace,
             writers=self.informer.writers,
         )
