@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import AsyncIterator, Coroutine, Generator
-from copy import deepcopy
 from datetime import timedelta
 from types import coroutine
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune_operator.shell.cluster import CONFLICT, ApiError
 from finetune_operator.shell.kinds import JOB, WATCHED
+from finetune_operator.shell.wire import CONFLICT, ApiError
 from tests.operator.given import BASE, UID
 from tests.operator.test_convergence import ENDS, GANG_SCHEDULED, Action, Play
 from tests.operator.world import CrashError, Operator, World, run_to_the_end
@@ -40,13 +39,12 @@ class Stepwise:
         self._world = world
         self.about_to_make = ""
 
-    async def apply(self, wanted: dict[str, Any], *, is_rehearsal: bool = False) -> dict[str, Any]:
-        """Make an object; one that the other operator has made meanwhile stays as it is."""
+    async def create(self, wanted: dict[str, Any], *, is_rehearsal: bool = False) -> dict[str, Any]:
+        """Make an object; the name of one that the other operator has made meanwhile is taken."""
         self.about_to_make = "" if is_rehearsal else f"{wanted['kind']}/{wanted['metadata']['name']}"
         await a_turn()
         self.about_to_make = ""
-        found = self._world.objects.get((wanted["kind"], wanted["metadata"]["name"]))
-        return deepcopy(found) if found else await self._world.apply(wanted, is_rehearsal=is_rehearsal)
+        return await self._world.create(wanted, is_rehearsal=is_rehearsal)
 
     def __getattr__(self, name: str) -> object:
         method = getattr(self._world, name)
