@@ -69,6 +69,8 @@ class ExitCode(IntEnum):
     STORAGE_FULL = 20
     RANK_KILLED = 21
     WORKSPACE_IN_USE = 22
+    NODE_FAULT = 23
+    STORAGE_FAULT = 24
 
 
 EXIT_CODES: dict[Reason, ExitCode] = {
@@ -95,6 +97,8 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.PREEMPTED: ExitCode.PREEMPTED,
     Reason.PEER_LOST: ExitCode.PEER_LOST,
     Reason.RANK_KILLED: ExitCode.RANK_KILLED,
+    Reason.NODE_FAULT: ExitCode.NODE_FAULT,
+    Reason.STORAGE_FAULT: ExitCode.STORAGE_FAULT,
     Reason.TRAINER_ERROR: ExitCode.TRAINER_ERROR,
     Reason.INTERNAL_ERROR: ExitCode.INTERNAL_ERROR,
 }

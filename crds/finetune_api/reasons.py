@@ -63,6 +63,7 @@ class Reason(StrEnum):
     STORAGE_FULL = "StorageFull"
     WORKSPACE_IN_USE = "WorkspaceInUse"
     TRAINER_ERROR = "TrainerError"
+    LIMIT_EXCEEDED = "LimitExceeded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     # The platform's move
     HUB_UNAVAILABLE = "HubUnavailable"
@@ -70,6 +71,8 @@ class Reason(StrEnum):
     RANK_KILLED = "RankKilled"
     PEER_LOST = "PeerLost"
     NODE_LOST = "NodeLost"
+    NODE_FAULT = "NodeFault"
+    STORAGE_FAULT = "StorageFault"
     PREEMPTED = "Preempted"
     PROGRESS_STALLED = "ProgressStalled"
     # Ours
@@ -173,6 +176,10 @@ GUIDANCE: dict[Reason, Guidance] = {
         "storage.subPath, or name another. If this job has failed, a new text in spec.rerun tries again."
     ),
     Reason.TRAINER_ERROR: _user("Read the log, which stays on the volume.", retried=True),
+    Reason.LIMIT_EXCEEDED: _user(
+        "Raise the limit that the message names (resources.sharedMemory for the volume shared-memory), or write less.",
+        retried=True,
+    ),
     Reason.DEADLINE_EXCEEDED: _user(
         "Raise activeDeadlineSeconds and set spec.rerun to a new text to go on from the newest checkpoint."
     ),
@@ -183,6 +190,8 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.RANK_KILLED: _infrastructure("Look at the node's events when it happens again."),
     Reason.PEER_LOST: _infrastructure("Look at the other ranks and at the network between the nodes."),
     Reason.NODE_LOST: _infrastructure("Look at the node."),
+    Reason.NODE_FAULT: _infrastructure("Look at the node: its accelerators, their driver and the container runtime."),
+    Reason.STORAGE_FAULT: _infrastructure("Look at the storage behind the job's volume, and at its mount on the node."),
     Reason.PREEMPTED: _infrastructure("Wait: the gang resumes where it stopped."),
     Reason.PROGRESS_STALLED: _infrastructure(
         "Read the log of rank 0, or raise stallTimeoutSeconds; the ranks wait for each other as long from the next "

@@ -8,7 +8,7 @@ from finetune_api.contract import EXIT_CODES, Role
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_operator.core.budgets import Budget, budget_of
 from finetune_operator.core.failures import find_failure, pod_failure
-from finetune_operator.core.observed import PodView
+from finetune_operator.core.observed import ContainerView, PodView, Termination
 from tests.operator.given import a_child, a_pod, a_result, at, ended
 
 
@@ -34,6 +34,14 @@ def rank(index: int = 0, code: int = 1, seconds: float = 0, reason: Reason | Non
         (rank(code=1), Reason.INTERNAL_ERROR, Budget.USER_ERRORS),
         (rank(code=15), Reason.NON_FINITE_LOSS, Budget.USER_ERRORS),
         (rank(code=11), Reason.BAD_SAMPLES, Budget.USER_ERRORS),
+        (rank(code=23, reason=Reason.NODE_FAULT), Reason.NODE_FAULT, Budget.INFRASTRUCTURE),
+        (rank(code=24, reason=Reason.STORAGE_FAULT), Reason.STORAGE_FAULT, Budget.INFRASTRUCTURE),
+        (rank(code=23), Reason.NODE_FAULT, Budget.INFRASTRUCTURE),
+        (rank(code=255, runtime="Unknown"), Reason.NODE_LOST, Budget.INFRASTRUCTURE),
+        (rank(code=137, runtime="ContainerStatusUnknown"), Reason.NODE_LOST, Budget.INFRASTRUCTURE),
+        (rank(code=255, runtime="Error"), Reason.TRAINER_ERROR, Budget.USER_ERRORS),
+        (rank(code=128, runtime="StartError"), Reason.NODE_FAULT, Budget.INFRASTRUCTURE),
+        (rank(code=127, runtime="ContainerCannotRun"), Reason.NODE_FAULT, Budget.INFRASTRUCTURE),
     ],
 )
 def test_the_end_of_a_container_tells_the_reason_and_who_pays(pod: PodView, reason: Reason, budget: Budget) -> None:
@@ -77,12 +85,53 @@ def test_a_pod_that_is_well_has_no_failure(phase: str) -> None:
     assert pod_failure(a_pod(Role.TRAIN, phase=phase)) is None
 
 
-def test_a_pod_that_the_kubelet_refused_was_killed_from_outside() -> None:
-    failure = pod_failure(a_pod(Role.TRAIN, phase="Failed", note="UnexpectedAdmissionError: no devices left"))
+@pytest.mark.parametrize(
+    ("note", "reason", "budget"),
+    [
+        ("UnexpectedAdmissionError: no healthy devices present", Reason.NODE_FAULT, Budget.INFRASTRUCTURE),
+        ("OutOfcpu: Node didn't have enough resource: cpu", Reason.RANK_KILLED, Budget.INFRASTRUCTURE),
+        ("NodeLost: Node node-1 which was running it is unresponsive", Reason.NODE_LOST, Budget.INFRASTRUCTURE),
+        ("Evicted: The node was low on resource: memory.", Reason.RANK_KILLED, Budget.INFRASTRUCTURE),
+        (
+            'Evicted: Usage of EmptyDir volume "shared-memory" exceeds the limit "2Gi"',
+            Reason.LIMIT_EXCEEDED,
+            Budget.USER_ERRORS,
+        ),
+        (
+            "Evicted: Pod ephemeral local storage usage exceeds the total limit of containers 10Gi",
+            Reason.LIMIT_EXCEEDED,
+            Budget.USER_ERRORS,
+        ),
+        (
+            'Evicted: Container train exceeded its local ephemeral storage limit "1Gi"',
+            Reason.LIMIT_EXCEEDED,
+            Budget.USER_ERRORS,
+        ),
+    ],
+)
+def test_a_pod_that_its_node_did_not_keep_is_told_in_the_kubelets_words_whatever_its_exit_code(
+    note: str, reason: Reason, budget: Budget
+) -> None:
+    pods = [a_pod(Role.TRAIN, phase="Failed", note=note), *(replace(rank(code=code), note=note) for code in (137, 143))]
+
+    for pod in pods:
+        failure = pod_failure(pod)
+
+        assert failure is not None
+        assert (failure.reason, budget_of(failure)) == (reason, budget)
+        assert f"was not kept by its node ({note.rstrip('.')})" in failure.message
+
+
+def test_a_container_that_could_not_be_started_is_told_in_the_runtimes_words() -> None:
+    end = Termination(exit_code=128, reason="StartError", words="nvidia-container-cli: initialization error")
+    pod = a_pod(Role.TRAIN, phase="Failed", containers=(ContainerView(name="main", termination=end),))
+
+    failure = pod_failure(pod)
 
     assert failure is not None
-    assert failure.reason == Reason.RANK_KILLED
-    assert "UnexpectedAdmissionError: no devices left" in failure.message
+    assert failure.message.startswith(
+        "rank 0 (pod train-0-0 on node-1) could not be started (nvidia-container-cli: initialization error)."
+    )
 
 
 def test_the_first_failure_is_the_cause() -> None:

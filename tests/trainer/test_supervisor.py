@@ -224,7 +224,7 @@ def test_accelerators_that_are_not_there_fail_the_run_instead_of_training_on_cpu
     with pod(config, workspace, tmp_path) as one:
         result = one.result()
 
-    assert result.reason is Reason.TRAINER_ERROR
+    assert result.reason is Reason.NODE_FAULT
     assert "2 were asked for, but 0 are visible in this pod" in result.message
     assert result.attempt == 1
 

@@ -76,6 +76,22 @@ def test_a_silent_end_is_told_by_its_exit_code(code: int, memory_kills: int, rea
     assert ended[:2] == (reason, 1)
 
 
+def test_a_rank_that_is_aborted_lost_its_peers_where_nccl_watches_it_and_failed_elsewhere() -> None:
+    reasons = [
+        conclude(
+            [],
+            exits={1: -signal.SIGABRT},
+            exit_code=1,
+            stop_requested=False,
+            memory_kills=0,
+            has_watchdog=has_watchdog,
+        ).reason
+        for has_watchdog in (True, False)
+    ]
+
+    assert reasons == [Reason.PEER_LOST, Reason.TRAINER_ERROR]
+
+
 def test_a_bus_error_is_told_with_its_likely_cause() -> None:
     ended = outcome(exits={1: -signal.SIGBUS})
 
@@ -101,6 +117,7 @@ def wrapped(cause: BaseException) -> RuntimeError:
 
 def test_foreign_exceptions_are_told_as_reasons() -> None:
     import torch
+    from safetensors import SafetensorError
     from torch import distributed
 
     from finetune_trainer.distributed.errors import explain
@@ -130,6 +147,21 @@ def test_foreign_exceptions_are_told_as_reasons() -> None:
         RuntimeError("ncclSystemError: System call failed"): Reason.PEER_LOST,
         wrapped(ConnectionError("in the store")): Reason.PEER_LOST,
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"): Reason.PEER_LOST,
+        RuntimeError("CUDA error: uncorrectable ECC error encountered"): Reason.NODE_FAULT,
+        RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be"): Reason.NODE_FAULT,
+        RuntimeError("CUDA error: an illegal memory access was encountered"): Reason.NODE_FAULT,
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"): Reason.NODE_FAULT,
+        RuntimeError("CUDA unknown error - this may be due to an incorrectly set up environment"): Reason.NODE_FAULT,
+        RuntimeError("No CUDA-capable device is detected"): Reason.NODE_FAULT,
+        wrapped(RuntimeError("NVML: Driver/library version mismatch")): Reason.NODE_FAULT,
+        distributed.DistBackendError("NCCL error: Cuda failure 'uncorrectable ECC error encountered'"): (
+            Reason.NODE_FAULT
+        ),
+        RuntimeError("CUDA error: device-side assert triggered"): Reason.TRAINER_ERROR,
+        wrapped(OSError(errno.EIO, "Input/output error")): Reason.STORAGE_FAULT,
+        OSError(errno.ESTALE, "Stale file handle"): Reason.STORAGE_FAULT,
+        SafetensorError("I/O error: Input/output error (os error 5)"): Reason.STORAGE_FAULT,
+        OSError(errno.ENOENT, "No such file or directory", "a/remote I/O error"): Reason.TRAINER_ERROR,
         ValueError("not what was expected"): Reason.TRAINER_ERROR,
         RuntimeError("cannot read /data/igloo/x"): Reason.TRAINER_ERROR,
         RuntimeError("cannot read /data/gloo/x or /srv/nccl"): Reason.TRAINER_ERROR,
@@ -258,8 +290,11 @@ def test_an_error_of_a_data_loader_worker_is_told_in_its_own_words() -> None:
     with pytest.raises(OSError, match="Caught OSError in DataLoader worker process 0") as caught:
         next(iter(loader))
 
-    message = explain(caught.value).message
-    assert message.startswith("OSError: [Errno 5] Input/output error: 'images/ab.png' (at _utils.py:")
+    failure = explain(caught.value)
+    assert (failure.reason, failure.message) == (
+        Reason.STORAGE_FAULT,
+        "the volume failed (OSError: [Errno 5] Input/output error: 'images/ab.png')",
+    )
 
 
 def test_an_unknown_exception_is_told_with_its_place_and_without_its_details() -> None:

@@ -14,7 +14,7 @@ from finetune_api import keys, workspace
 from finetune_api.contract import MESSAGE_LIMIT, Role, RunConfig, RunResult, exit_code_of
 from finetune_api.reasons import Reason
 from finetune_trainer import logs
-from finetune_trainer.causes import is_storage_full, one_line
+from finetune_trainer.causes import is_storage_broken, is_storage_full, one_line
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.kept_log import keeping_log
 from finetune_trainer.settings import Settings, read_token
@@ -114,6 +114,8 @@ def _run_role(role: Role, config: RunConfig, settings: Settings) -> RunResult:
 def _reason(role: Role, error: BaseException) -> Reason:
     if is_storage_full(error):
         return Reason.STORAGE_FULL
+    if is_storage_broken(error):
+        return Reason.STORAGE_FAULT
     return Reason.TRAINER_ERROR if role is Role.TRAIN else Reason.INTERNAL_ERROR
 
 

@@ -4,6 +4,8 @@ import errno
 from collections.abc import Iterator
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+#: A volume, or the server behind it, fails or is gone.
+STORAGE_FAULT_ERRNOS = (errno.EIO, errno.ESTALE, errno.EREMOTEIO)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -32,7 +34,16 @@ def stated_causes(error: BaseException) -> Iterator[BaseException]:
 
 def is_storage_full(error: BaseException) -> bool:
     """Say whether a volume or a quota is used up."""
-    return any(isinstance(cause, OSError) and cause.errno in _NO_SPACE for cause in causes(error))
+    return _has_errno(error, _NO_SPACE)
+
+
+def is_storage_broken(error: BaseException) -> bool:
+    """Say whether a volume fails to read or write."""
+    return _has_errno(error, STORAGE_FAULT_ERRNOS)
+
+
+def _has_errno(error: BaseException, numbers: tuple[int, ...]) -> bool:
+    return any(isinstance(cause, OSError) and cause.errno in numbers for cause in causes(error))
 
 
 def one_line(error: BaseException) -> str:

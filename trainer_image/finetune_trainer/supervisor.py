@@ -62,6 +62,7 @@ def supervise(config: RunConfig, workspace: Workspace, attempt: int) -> RunResul
             exit_code=exit_code,
             stop_requested=records.stop_file.exists(),
             memory_kills=count_memory_kills() - kills_before,
+            has_watchdog=not config.on_cpu and config.world_size > 1,
         )
     return result.model_copy(update={"attempt": attempt})
 

@@ -4,13 +4,14 @@ When one rank fails, the others lose their peer and the Job controller terminate
 never hide the cause, and the cause is the failure that ended first. See the table in `tests/operator`.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from finetune_api.contract import EXIT_CODES, ExitCode, Role
 from finetune_api.reasons import GUIDANCE, Reason
-from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
+from finetune_operator.core.observed import NEVER_RAN, ContainerView, JobView, PodView, Termination
 
 SIGKILL_EXIT = 137
 SIGTERM_EXIT = 143
@@ -20,8 +21,15 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 # https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
 _LOST_NODE = ("DeletionByTaintManager", "DeletionByPodGC")
 _KUBELET = "TerminationByKubelet"
-#: Runtimes' words for a container whose program was not found or could not be started.
-_NEVER_RAN = ("StartError", "ContainerCannotRun")
+#: What a pod's status.reason means that its node did not take or keep; others are told as they are. A device plugin
+#: without a healthy device is an admission error.
+_REASON_BY_NOTE = {"UnexpectedAdmissionError": Reason.NODE_FAULT, "NodeLost": Reason.NODE_LOST}
+#: What runtimes and kubelets say of a container that was cut off from them, as when the node was booted anew.
+# https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/store/container/status.go
+_CUT_OFF = ("Unknown", "ContainerStatusUnknown")
+#: What kubelets say when a pod went over a limit of its own; where the node ran short there is a DisruptionTarget.
+# https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/kubelet/eviction/helpers.go
+_OVER_LIMIT = re.compile(r"exceeds the (total )?limit|exceeded its local ephemeral storage limit")
 
 _REASON_BY_CODE: dict[int, Reason] = {
     **{code: reason for reason, code in reversed(EXIT_CODES.items())},
@@ -80,17 +88,19 @@ def _has_run(pod: PodView) -> bool:
     """Tell whether the container of the pod's role was started; preflight, before it, sees no volume."""
     own = [container for container in pod.containers if container.name == pod.role]
     ends = [container.termination for container in own if container.termination is not None]
-    return any(container.running for container in own) or any(end.reason not in _NEVER_RAN for end in ends)
+    return any(container.running for container in own) or any(end.reason not in NEVER_RAN for end in ends)
 
 
 def _find(pod: PodView) -> Failure | None:
     ended = next((c for c in pod.containers if c.termination is not None and c.termination.exit_code != 0), None)
     if pod.disruption and not _is_final(ended):
         return _disrupted(pod, ended)
+    if pod.note and not _is_final(ended):
+        return _refused(pod, ended)
     if ended is not None and ended.termination is not None:
         return _container_failure(pod, ended.termination)
     if pod.phase == "Failed":
-        return _failure(Reason.RANK_KILLED, f"{_place(pod)} ended without running ({pod.note or 'no reason given'})")
+        return _failure(Reason.RANK_KILLED, f"{_place(pod)} ended without running (no reason given)")
     if pod.gone_at is not None:
         return _failure(Reason.RANK_KILLED, f"{_place(pod)} was deleted", is_consequence=True)
     return None
@@ -102,6 +112,19 @@ def _is_final(container: ContainerView | None) -> bool:
     return result is not None and result.reason in EXIT_CODES and not GUIDANCE[result.reason].retried
 
 
+def _refused(pod: PodView, ended: ContainerView | None) -> Failure:
+    """Return the failure of a pod that the kubelet did not take or has evicted, whatever code its containers got."""
+    reason = _REASON_BY_NOTE.get(pod.note.partition(":")[0], Reason.RANK_KILLED)
+    if _OVER_LIMIT.search(pod.note):
+        reason = Reason.LIMIT_EXCEEDED
+    text = f"{_place(pod)} was not kept by its node ({pod.note.rstrip('. ')})"
+    return _failure(reason, text, finished_at=_finished_at(ended))
+
+
+def _finished_at(container: ContainerView | None) -> datetime | None:
+    return container.termination.finished_at if container and container.termination else None
+
+
 def _disrupted(pod: PodView, ended: ContainerView | None) -> Failure:
     if pod.disruption in _LOST_NODE:
         reason = Reason.NODE_LOST
@@ -110,12 +133,17 @@ def _disrupted(pod: PodView, ended: ContainerView | None) -> Failure:
     else:
         reason = Reason.PREEMPTED
     text = f"{_place(pod)} was taken away ({pod.disruption}: {pod.disruption_message})"
-    finished_at = ended.termination.finished_at if ended and ended.termination else None
-    return _failure(reason, text, finished_at=finished_at)
+    return _failure(reason, text, finished_at=_finished_at(ended))
 
 
 def _container_failure(pod: PodView, termination: Termination) -> Failure:
     result = termination.result
+    if termination.reason in NEVER_RAN:
+        text = f"{_place(pod)} could not be started ({termination.words or termination.reason})"
+        return _failure(Reason.NODE_FAULT, text, finished_at=termination.finished_at)
+    if termination.reason in _CUT_OFF:
+        text = f"the node or its container runtime was restarted below {_place(pod)}"
+        return _failure(Reason.NODE_LOST, text, finished_at=termination.finished_at)
     if termination.reason == "OOMKilled":
         text = f"{_place(pod)} went over its memory limit and was killed"
         return _failure(Reason.OUT_OF_MEMORY, text, finished_at=termination.finished_at)

@@ -7,6 +7,9 @@ from finetune_api.contract import Progress, Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_operator.core.sharing import Claimant
 
+#: Runtimes' words for a container whose program was not found or could not be started.
+NEVER_RAN = ("StartError", "ContainerCannotRun")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Termination:
@@ -15,6 +18,8 @@ class Termination:
     exit_code: int
     reason: str = ""
     """The runtime's word: Completed, Error, OOMKilled."""
+    words: str = ""
+    """Why the runtime could not start it, in its own words."""
     finished_at: datetime | None = None
     result: RunResult | None = None
     """What the trainer said about it, if its termination message could be read."""

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from finetune_api import keys
 from finetune_api.contract import Role, RunResult
 from finetune_api.types import GROUP, KIND
-from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
+from finetune_operator.core.observed import NEVER_RAN, ContainerView, JobView, PodView, Termination
 from finetune_operator.core.times import parse_time
 
 Manifest = dict[str, Any]
+WORDS_LENGTH = 400
 
 
 def job_view(manifest: Manifest) -> JobView | None:
@@ -127,9 +128,11 @@ def _container(entry: Manifest) -> ContainerView:
 
 
 def _termination(terminated: Manifest) -> Termination:
+    reason = terminated.get("reason", "")
     return Termination(
         exit_code=terminated["exitCode"],
-        reason=terminated.get("reason", ""),
+        reason=reason,
+        words=terminated.get("message", "")[:WORDS_LENGTH] if reason in NEVER_RAN else "",
         finished_at=parse_time(terminated.get("finishedAt")),
         result=_result(terminated.get("message", "")),
     )

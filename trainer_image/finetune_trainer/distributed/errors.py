@@ -9,6 +9,7 @@ from torch import distributed
 
 from finetune_api.reasons import Reason
 from finetune_trainer.causes import admitted_causes, stated_causes
+from finetune_trainer.distributed.faults import is_node_fault, is_storage_fault
 from finetune_trainer.failures import RunFailure
 
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
@@ -41,7 +42,7 @@ def explain(error: BaseException) -> RunFailure:
     """
     stated = [id(cause) for cause in stated_causes(error)]
     for cause in admitted_causes(error):
-        failure = cause if isinstance(cause, RunFailure) else explain_shortage(cause)
+        failure = cause if isinstance(cause, RunFailure) else explain_shortage(cause) or explain_fault(cause)
         if failure is not None:
             return failure
         if id(cause) in stated and is_lost_peer(cause):
@@ -75,6 +76,15 @@ def explain_shortage(error: BaseException) -> RunFailure | None:
             f"memory ran out ({shorten(error)}); lower training.loss.arguments.mini_batch_size, "
             "perDeviceTrainBatchSize, evaluation.batchSize or image size, or ask for more memory",
         )
+    return None
+
+
+def explain_fault(error: BaseException) -> RunFailure | None:
+    """Return `error` as the fault of the platform that it tells of, None if it does not."""
+    if is_node_fault(error):
+        return RunFailure(Reason.NODE_FAULT, f"an accelerator or its driver failed ({shorten(error)})")
+    if is_storage_fault(error):
+        return RunFailure(Reason.STORAGE_FAULT, f"the volume failed ({shorten(error)})")
     return None
 
 

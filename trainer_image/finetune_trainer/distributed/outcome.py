@@ -12,13 +12,14 @@ GOOD = (Reason.TRAINED,)
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 
-def conclude(
+def conclude(  # noqa: PLR0913 - what may tell of an end
     records: list[RankRecord],
     *,
     exits: dict[int, int],
     exit_code: int,
     stop_requested: bool,
     memory_kills: int,
+    has_watchdog: bool = False,
 ) -> RunResult:
     """Return how the pod ended.
 
@@ -28,6 +29,7 @@ def conclude(
         exit_code: of torchrun, or of the only rank where it started without.
         stop_requested: the pod was asked to end.
         memory_kills: processes of this pod that the kernel killed for memory.
+        has_watchdog: ranks talk over NCCL, which aborts a process that waits too long for the others.
 
     """
     failures = sorted((one for one in records if one.result.reason not in GOOD), key=lambda one: one.time)
@@ -37,7 +39,7 @@ def conclude(
         return failed(primary[0])
     if silent:
         rank, code = min(silent.items())
-        return crashed(rank, code, memory_kills=memory_kills)
+        return crashed(rank, code, memory_kills=memory_kills, has_watchdog=has_watchdog)
     if exit_code == 0 and not failures and records:
         return records[0].result
     return consequence(failures, exit_code=exit_code, stop_requested=stop_requested)
@@ -49,13 +51,16 @@ def failed(record: RankRecord) -> RunResult:
     return record.result.model_copy(update={"failed_rank": rank})
 
 
-def crashed(rank: int, code: int, *, memory_kills: int) -> RunResult:
+def crashed(rank: int, code: int, *, memory_kills: int, has_watchdog: bool) -> RunResult:
     """Return the result for a rank that ended without a word."""
     if code == -signal.SIGKILL and memory_kills:
         reason, message = Reason.OUT_OF_MEMORY, f"rank {rank} was killed for using more memory than the pod may"
     elif code == -signal.SIGBUS:
         reason = Reason.OUT_OF_MEMORY
         message = f"rank {rank} got a bus error; most likely /dev/shm is full: raise resources.sharedMemory"
+    elif code == -signal.SIGABRT and has_watchdog:
+        reason = Reason.PEER_LOST
+        message = f"rank {rank} was aborted, as NCCL does when another rank or the network is silent; read its log"
     elif code in KILLED:
         reason, message = Reason.RANK_KILLED, f"rank {rank} was ended from outside by {signal.Signals(-code).name}"
     else:

@@ -101,7 +101,7 @@ def choose_device(config: RunConfig, *, local_rank: int) -> torch.device:
     visible = torch.cuda.device_count()
     if visible < wanted:
         raise RunFailure(
-            Reason.TRAINER_ERROR,
+            Reason.NODE_FAULT,
             f"spec.resources.accelerator.perNode: {wanted} were asked for, but {visible} are visible in this pod; "
             "check the device plugin, the driver and the image's CUDA version on this node, or set perNode to 0",
         )
