@@ -190,7 +190,10 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.RANK_KILLED: _infrastructure("Look at the node's events when it happens again."),
     Reason.PEER_LOST: _infrastructure("Look at the other ranks and at the network between the nodes."),
     Reason.NODE_LOST: _infrastructure("Look at the node."),
-    Reason.NODE_FAULT: _infrastructure("Look at the node: its accelerators, their driver and the container runtime."),
+    Reason.NODE_FAULT: _infrastructure(
+        "Look at the node: its accelerators, their driver and the container runtime. For a day gangs of this job run "
+        "elsewhere, where there is room."
+    ),
     Reason.STORAGE_FAULT: _infrastructure("Look at the storage behind the job's volume, and at its mount on the node."),
     Reason.PREEMPTED: _infrastructure("Wait: the gang resumes where it stopped."),
     Reason.PROGRESS_STALLED: _infrastructure(

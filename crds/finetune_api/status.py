@@ -74,16 +74,48 @@ class Condition(Contract):
 
 
 class RestartCounts(Contract):
-    """Gang restarts that were charged to a budget of spec.retry."""
+    """Gang restarts, and what of the budgets of spec.retry is spent. Progress gives the budgets back."""
 
     user_errors: Count = 0
-    """Restarts after errors of code or data."""
+    """Restarts after errors of code or data, since the newest checkpoint that goes further than those before."""
     infrastructure: Count = 0
-    """Restarts after lost nodes, evictions and crashes from outside."""
+    """Restarts after lost nodes, evictions and crashes from outside, since then."""
     total: Count = 0
-    """Both together."""
+    """All that were charged, given back or not."""
+    without_progress: Count = 0
+    """All since then, free ones too; the next gang waits the longer the more there were."""
+    checkpoint_step: Count = 0
+    """Step of that checkpoint when the last of them was decided."""
     last_time: Time | None = None
-    """When the last of them was decided, RFC 3339; the next gang waits the longer the more there were."""
+    """When that was, RFC 3339."""
+
+
+class LostAttempt(Contract):
+    """The gang that was lost last, and why."""
+
+    attempt: Count
+    """Its number."""
+    reason: ShortText
+    """Why, as in docs/reasons.md."""
+    time: Time
+    """When that was seen, RFC 3339."""
+    step: Count = 0
+    """The most optimizer steps that were known to be made."""
+    rank: Count | None = None
+    """Rank that failed first, if that is known."""
+    node: Annotated[str, Field(max_length=253)] = ""
+    """Node of its pod."""
+
+
+class AvoidedNode(Contract):
+    """A node that gangs are kept from for a day, where there are others."""
+
+    name: Annotated[str, Field(max_length=253)]
+    """Its name."""
+    reason: ShortText
+    """What was seen there, as in docs/reasons.md."""
+    time: Time
+    """When, RFC 3339."""
 
 
 class ProgressStatus(Contract):
@@ -235,7 +267,11 @@ class FinetuneJobStatus(Contract):
     rerun: str | None = None
     """The spec.rerun of this run."""
     restarts: RestartCounts = Field(default_factory=RestartCounts)
-    """Restarts that were charged."""
+    """Restarts, and what they were charged to."""
+    last_failure: LostAttempt | None = None
+    """The gang that was lost last, and why."""
+    avoided_nodes: Annotated[list[AvoidedNode], Field(max_length=16)] = Field(default_factory=list)
+    """Nodes on which hardware failed within a day: the next gang runs elsewhere, where there is room."""
     world_size: int | None = None
     """Training processes over all nodes."""
     start_time: Time | None = None

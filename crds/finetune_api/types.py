@@ -268,12 +268,17 @@ class Schedule(Contract):
 
 
 class Retry(Contract):
-    """How often the gang is restarted; each restart resumes from the newest verified checkpoint."""
+    """How often the gang is restarted, each time from the newest verified checkpoint.
+
+    A checkpoint that goes further than those before gives both budgets back. Two gangs in a row that are lost with the
+    same cause of their own, and no step in between, end the job whatever is left.
+    """
 
     user_errors: Annotated[int, Field(ge=0, le=100)] = 1
     """Restarts after errors of code or data. Bad specs, bad data and non-finite losses are never retried."""
     infrastructure: Annotated[int, Field(ge=0, le=1000)] = 10
-    """Restarts after lost nodes, evictions and crashes from outside. Announced preemptions are free."""
+    """Restarts after lost nodes, evictions and crashes from outside. Free is what
+    the API server announced: preemption, eviction, deletion, a queue."""
 
 
 #: What is trained, how many processes train it and where its files lie. All else says how, and may change.

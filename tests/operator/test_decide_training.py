@@ -6,9 +6,19 @@ import pytest
 
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
-from finetune_api.status import CheckpointStatus, ConditionType, MetricsStatus, Phase, RestartCounts
+from finetune_api.status import (
+    AvoidedNode,
+    CheckpointStatus,
+    ConditionType,
+    LostAttempt,
+    MetricsStatus,
+    Phase,
+    RestartCounts,
+)
 from finetune_api.types import FinetuneJob
+from finetune_operator.core.avoiding import with_fault
 from finetune_operator.core.decision import Deletion
+from finetune_operator.core.failures import Failure
 from finetune_operator.core.observed import Observed, ProgressReport, Trouble
 from tests.operator.given import (
     BASE,
@@ -35,6 +45,16 @@ GANG = a_child(Role.TRAIN, attempt=1)
 DELETE_GANG = Deletion(kind="Job", name=f"{BASE}-train-1", uid=f"uid-{BASE}-train-1")
 LOST_GANG = Observed(jobs=(GANG,), pods=ranks("Failed", containers=ended(137)))
 PREEMPTED_GANG = Observed(jobs=(GANG,), pods=ranks("Failed", disruption="PreemptionByScheduler", containers=ended(143)))
+
+
+def with_checkpoint(job: FinetuneJob, step: int) -> FinetuneJob:
+    return with_status(job, job.status.model_copy(update={"checkpoint": CheckpointStatus(step=step)}))
+
+
+def stalled(step: int, *, attempt: int) -> Observed:
+    """Return a gang whose rank 0 has stood still at a step for half an hour."""
+    report = a_report(step, attempt=attempt, seen_still_seconds=1800)
+    return Observed(jobs=(a_child(Role.TRAIN, attempt=attempt),), pods=ranks(attempt=attempt), progress=report)
 
 
 def once(job: FinetuneJob, observed: Observed, *, seconds: float) -> FinetuneJob:
@@ -256,31 +276,134 @@ def test_the_reason_of_the_last_restart_is_shown_until_the_next_gang_runs() -> N
 
 
 def test_a_gang_that_is_not_the_first_to_be_lost_is_replaced_after_a_while() -> None:
-    job = with_restarts(while_training(), RestartCounts(user_errors=1, infrastructure=1))
+    job = with_restarts(while_training(), RestartCounts(user_errors=1, infrastructure=1, total=2, without_progress=2))
 
     lost = look(job, LOST_GANG, now=at(60))
     waiting = with_status(job, lost.status)
     early, late = look(waiting, Observed(), now=at(75)), look(waiting, Observed(), now=at(80))
 
     assert lost.status.restarts == RestartCounts(
-        user_errors=1, infrastructure=2, total=3, last_time="2026-11-23T09:01:00Z"
+        user_errors=1, infrastructure=2, total=3, without_progress=3, last_time="2026-11-23T09:01:00Z"
     )
     assert lost.events[0].note.startswith("attempt 2 begins from the start after 20 s, because rank 0")
     assert (early.status, early.apply, early.requeue_after) == (lost.status, (), 5)
     assert kinds(late)[-1] == f"Job/{BASE}-train-2"
 
 
-def test_a_preempted_gang_is_replaced_at_once_however_many_were_lost_before() -> None:
-    before = RestartCounts(infrastructure=9, last_time="2026-11-23T08:00:00Z")
-    job = once(with_restarts(while_training(), before), PREEMPTED_GANG, seconds=60)
+def test_a_preempted_gang_is_replaced_at_once_however_many_were_lost_before_the_newest_checkpoint() -> None:
+    before = RestartCounts(infrastructure=9, without_progress=9, last_time="2026-11-23T08:00:00Z")
+    job = with_checkpoint(with_restarts(while_training(), before), 100)
+    job = once(job, PREEMPTED_GANG, seconds=60)
 
     decision = look(job, Observed(), now=at(61))
 
     assert kinds(decision)[-1] == f"Job/{BASE}-train-2"
 
 
+def test_gangs_that_are_preempted_before_they_save_anything_come_ever_later() -> None:
+    before = RestartCounts(without_progress=3, last_time="2026-11-23T08:00:00Z")
+    job = once(with_restarts(while_training(), before), PREEMPTED_GANG, seconds=60)
+
+    early, late = look(job, Observed(), now=at(99)), look(job, Observed(), now=at(100))
+
+    assert (early.apply, early.requeue_after) == ((), 1)
+    assert kinds(late)[-1] == f"Job/{BASE}-train-2"
+
+
+def test_a_checkpoint_that_goes_further_gives_the_budgets_back() -> None:
+    spent = RestartCounts(infrastructure=10, user_errors=1, total=11, without_progress=11, checkpoint_step=200)
+    job = with_restarts(while_training(), spent)
+
+    same, further = (look(with_checkpoint(job, step), LOST_GANG, now=at(60)).status for step in (200, 201))
+
+    assert (same.phase, conditions(same)["Training"]) == (Phase.FAILED, ("False", "RankKilled"))
+    assert further.phase == Phase.RESTARTING
+    assert further.restarts == RestartCounts(
+        infrastructure=1, total=12, without_progress=1, checkpoint_step=201, last_time="2026-11-23T09:01:00Z"
+    )
+
+
+@pytest.mark.parametrize(("step", "phase"), [(7, Phase.FAILED), (8, Phase.RESTARTING)])
+def test_two_gangs_that_hang_at_the_same_step_end_the_job_whatever_the_budget_has_left(step: int, phase: Phase) -> None:
+    job = once(while_training(), stalled(7, attempt=1), seconds=1800)
+    job = once(job, Observed(jobs=(a_child(Role.TRAIN, attempt=2),), pods=ranks(attempt=2)), seconds=1900)
+
+    decision = look(job, stalled(step, attempt=2), now=at(3700))
+
+    assert (decision.status.phase, conditions(decision.status)["Training"]) == (phase, ("False", "ProgressStalled"))
+    told = condition(decision.status, ConditionType.SUCCEEDED).message.startswith(
+        "attempts 1 and 2 were lost in the same way, without a step in between; the last cause was: rank 0 answers, "
+        "but has shown no new step for 1800 s."
+    )
+    assert told == (phase == Phase.FAILED)
+
+
+def test_two_gangs_whose_ranks_are_killed_before_the_first_step_go_on() -> None:
+    job = once(while_training(), LOST_GANG, seconds=60)
+    running = Observed(jobs=(a_child(Role.TRAIN, attempt=2),), pods=ranks(attempt=2))
+    job = once(job, running, seconds=61)
+
+    decision = look(job, replace(running, pods=ranks("Failed", attempt=2, containers=ended(137))), now=at(120))
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.RESTARTING, 3)
+
+
+def test_where_rank_0_cannot_be_asked_nobody_knows_whether_steps_were_made() -> None:
+    crashed = ended(19, a_result(Role.TRAIN, Reason.TRAINER_ERROR))
+    job = while_training(retry={"userErrors": 9})
+    job = once(job, Observed(jobs=(GANG,), pods=ranks("Failed", containers=crashed)), seconds=60)
+    silent = ProgressReport(attempt=2, num_unanswered=500, silent_since=0, silence="nothing came within 3 s")
+    running = Observed(jobs=(a_child(Role.TRAIN, attempt=2),), pods=ranks(attempt=2), progress=silent)
+    job = once(job, running, seconds=61)
+
+    decision = look(job, replace(running, pods=ranks("Failed", attempt=2, containers=crashed)), now=at(999))
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.RESTARTING, 3)
+
+
+def test_a_node_on_which_hardware_failed_is_told_and_avoided_for_a_day() -> None:
+    failed = a_pod(Role.TRAIN, index=1, attempt=1, phase="Failed", containers=ended(128, reason="StartError"))
+    job = once(while_training(), Observed(jobs=(GANG,), pods=(*ranks(num=1), failed)), seconds=60)
+
+    soon, later = look(job, Observed(), now=at(86_459)), look(job, Observed(), now=at(86_460))
+
+    avoided = AvoidedNode(name="node-1", reason="NodeFault", time="2026-11-23T09:01:00Z")
+    assert (job.status.avoided_nodes, soon.status.avoided_nodes, later.status.avoided_nodes) == (
+        [avoided],
+        [avoided],
+        [],
+    )
+    affinities = [decision.apply[-1]["spec"]["template"]["spec"]["affinity"] for decision in (soon, later)]
+    (wish,) = affinities[0]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    expression = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["node-1"]}
+    assert wish == {"weight": 100, "preference": {"matchExpressions": [expression]}}
+    assert [sorted(affinity) for affinity in affinities] == [["nodeAffinity", "podAntiAffinity"], ["podAntiAffinity"]]
+
+
+def test_a_node_is_avoided_once_and_of_many_the_last_ones() -> None:
+    status = while_training().status
+    for number in (*range(20), 19):
+        failure = Failure(reason=Reason.NODE_FAULT, message="", node=f"node-{number}")
+        status = with_fault(status, failure, at(number))
+
+    assert [node.name for node in status.avoided_nodes] == [f"node-{number}" for number in range(4, 20)]
+
+
+def test_the_gang_that_was_lost_last_is_told_with_its_node_its_rank_and_its_step() -> None:
+    job = while_training()
+    words = a_result(Role.TRAIN, Reason.TRAINER_ERROR, "boom", failed_rank=1)
+    failed = a_pod(Role.TRAIN, index=1, attempt=1, phase="Failed", containers=ended(19, words))
+    observed = Observed(jobs=(GANG,), pods=(*ranks(num=1), failed), progress=a_report(7))
+
+    decision = look(job, observed, now=at(60))
+
+    assert decision.status.last_failure == LostAttempt(
+        attempt=1, reason="TrainerError", time="2026-11-23T09:01:00Z", step=7, rank=1, node="node-1"
+    )
+
+
 def test_suspending_and_resuming_does_not_shorten_the_wait() -> None:
-    job = once(with_restarts(while_training(), RestartCounts(infrastructure=4)), LOST_GANG, seconds=60)
+    job = once(with_restarts(while_training(), RestartCounts(without_progress=4)), LOST_GANG, seconds=60)
     suspended = once(with_status(a_job(suspend=True), job.status), Observed(), seconds=61)
 
     resumed = look(with_status(a_job(), suspended.status), Observed(), now=at(62))
@@ -335,7 +458,7 @@ def test_an_announced_preemption_costs_no_budget() -> None:
     decision = look(job, PREEMPTED_GANG, now=at(60))
 
     assert (decision.status.phase, decision.status.attempt) == (Phase.RESTARTING, 2)
-    assert decision.status.restarts == job.status.restarts
+    assert decision.status.restarts == RestartCounts(without_progress=1, last_time="2026-11-23T09:01:00Z")
 
 
 def test_a_deleted_train_job_is_a_lost_gang_and_not_one_to_make_again() -> None:
@@ -343,7 +466,39 @@ def test_a_deleted_train_job_is_a_lost_gang_and_not_one_to_make_again() -> None:
 
     decision = look(job, Observed(), now=at(60))
 
-    assert (decision.status.attempt, decision.status.restarts.infrastructure) == (2, 1)
+    assert (decision.status.attempt, decision.status.restarts.total) == (2, 0)
+    assert conditions(decision.status)["Training"] == ("False", "Preempted")
+
+
+def test_a_train_job_that_was_deleted_while_it_waited_is_made_again_under_a_new_number() -> None:
+    job = with_status(a_job(), look(a_job(), PREPARED).status)
+    job = once(job, Observed(jobs=(GANG,), pods=ranks("Pending")), seconds=1)
+
+    lost = look(job, Observed(), now=at(60))
+    again = look(with_status(job, lost.status), Observed(), now=at(60))
+
+    assert (job.status.phase, lost.status.attempt) == (Phase.QUEUED, 2)
+    assert kinds(again)[-1] == f"Job/{BASE}-train-2"
+
+
+def test_pods_that_a_train_job_left_behind_before_it_ran_go_before_the_next_is_made() -> None:
+    job = with_status(a_job(), look(a_job(), PREPARED).status)
+
+    lost = look(job, Observed(pods=ranks(num=1)), now=at(60))
+    left = look(with_status(job, lost.status), Observed(pods=ranks(num=1)), now=at(61))
+
+    assert (lost.status.phase, lost.status.attempt) == (Phase.RESTARTING, 2)
+    orphan = ranks(num=1)[0]
+    assert lost.delete == left.delete == (Deletion(kind="Pod", name=orphan.name, uid=orphan.uid),)
+
+
+def test_pods_that_a_train_job_left_behind_go_when_its_job_is_suspended() -> None:
+    job = with_status(a_job(suspend=True), while_training().status)
+
+    decision = look(job, Observed(pods=ranks()), now=at(60))
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.SUSPENDED, 2)
+    assert [item.kind for item in decision.delete] == ["Pod", "Pod"]
 
 
 def test_a_gang_that_was_decided_on_but_never_made_is_made_after_a_crash() -> None:

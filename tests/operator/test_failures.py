@@ -23,9 +23,13 @@ def rank(index: int = 0, code: int = 1, seconds: float = 0, reason: Reason | Non
     [
         (rank(code=137), Reason.RANK_KILLED, Budget.INFRASTRUCTURE),
         (rank(code=137, runtime="OOMKilled"), Reason.OUT_OF_MEMORY, Budget.USER_ERRORS),
-        (rank(code=143), Reason.PREEMPTED, Budget.FREE),
-        (rank(code=17, reason=Reason.PREEMPTED), Reason.PREEMPTED, Budget.FREE),
-        (rank(code=17), Reason.PREEMPTED, Budget.FREE),
+        (rank(code=143), Reason.PREEMPTED, Budget.INFRASTRUCTURE),
+        (rank(code=17, reason=Reason.PREEMPTED), Reason.PREEMPTED, Budget.INFRASTRUCTURE),
+        (rank(code=17), Reason.PREEMPTED, Budget.INFRASTRUCTURE),
+        (replace(rank(code=143), gone_at=at(60)), Reason.PREEMPTED, Budget.FREE),
+        (replace(rank(code=17, reason=Reason.PREEMPTED), gone_at=at(60)), Reason.PREEMPTED, Budget.FREE),
+        (replace(rank(code=143), disruption="EvictionByEvictionAPI"), Reason.PREEMPTED, Budget.FREE),
+        (replace(rank(code=19, reason=Reason.TRAINER_ERROR), gone_at=at(60)), Reason.TRAINER_ERROR, Budget.USER_ERRORS),
         (rank(code=18, reason=Reason.PEER_LOST), Reason.PEER_LOST, Budget.INFRASTRUCTURE),
         (rank(code=19, reason=Reason.TRAINER_ERROR), Reason.TRAINER_ERROR, Budget.USER_ERRORS),
         (rank(code=16, reason=Reason.OUT_OF_MEMORY), Reason.OUT_OF_MEMORY, Budget.USER_ERRORS),
@@ -182,7 +186,7 @@ def test_a_lost_peer_counts_only_when_nothing_else_is_known() -> None:
     assert alone is not None
     assert alone.reason == Reason.PEER_LOST
     assert beside is not None
-    assert beside.reason == Reason.RANK_KILLED
+    assert beside.reason == Reason.PREEMPTED
 
 
 def test_a_failed_job_without_pods_is_an_unknown_loss() -> None:

@@ -45,7 +45,10 @@ class Failure:
     message: str
     is_consequence: bool = False
     """True when something else must have happened before, be it unseen."""
+    is_announced: bool = False
+    """True when the API server tells of it: a disruption, a deletion."""
     finished_at: datetime | None = None
+    node: str = ""
     node_rank: int | None = None
     """Of the pod, if its container ran: its log stays on the volume."""
     rank: int | None = None
@@ -67,6 +70,11 @@ def find_failure(pods: Iterable[PodView], job: JobView | None) -> Failure | None
     return None
 
 
+def deleted(job: str) -> Failure:
+    """Return the failure of a gang whose Job somebody deleted."""
+    return replace(_failure(Reason.PREEMPTED, f"Job {job} was deleted"), is_announced=True)
+
+
 def _weight(failure: Failure) -> int:
     if failure.reason == Reason.PEER_LOST:
         return 2
@@ -81,7 +89,10 @@ def _unexplained(job: JobView) -> Failure:
 def pod_failure(pod: PodView) -> Failure | None:
     """Return why a pod failed or is about to be lost; None while it is well."""
     failure = None if pod.phase == "Succeeded" else _find(pod)
-    return replace(failure, node_rank=pod.index) if failure is not None and _has_run(pod) else failure
+    if failure is None:
+        return None
+    is_announced = bool(pod.disruption) or pod.gone_at is not None
+    return replace(failure, node=pod.node, node_rank=pod.index if _has_run(pod) else None, is_announced=is_announced)
 
 
 def _has_run(pod: PodView) -> bool:
@@ -102,7 +113,7 @@ def _find(pod: PodView) -> Failure | None:
     if pod.phase == "Failed":
         return _failure(Reason.RANK_KILLED, f"{_place(pod)} ended without running (no reason given)")
     if pod.gone_at is not None:
-        return _failure(Reason.RANK_KILLED, f"{_place(pod)} was deleted", is_consequence=True)
+        return _failure(Reason.PREEMPTED, f"{_place(pod)} was deleted", is_consequence=True)
     return None
 
 

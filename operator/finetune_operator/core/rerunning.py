@@ -35,5 +35,6 @@ def begin_again(situation: Situation) -> Situation:
     """Return the situation as if the job were new; gangs count on, as the volume knows the number of the last."""
     job = situation.job
     attempt = job.status.attempt + 1 if job.status.attempt else 0
-    fresh = job.model_copy(update={"status": FinetuneJobStatus(attempt=attempt)})
+    status = FinetuneJobStatus(attempt=attempt, avoided_nodes=job.status.avoided_nodes)
+    fresh = job.model_copy(update={"status": status})
     return replace(situation, job=fresh, observed=replace(situation.observed, rejection=""))

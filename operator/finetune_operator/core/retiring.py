@@ -3,7 +3,16 @@
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
-from finetune_operator.core.budgets import budget_of, charge, is_affordable, seconds_to_restart
+from finetune_operator.core.avoiding import with_fault
+from finetune_operator.core.budgets import (
+    budget_of,
+    charge,
+    given_back,
+    is_affordable,
+    is_hopeless,
+    record_loss,
+    seconds_to_restart,
+)
 from finetune_operator.core.cleaning import delete_orphans, force_stuck, replace_jobs
 from finetune_operator.core.conditions import Finding
 from finetune_operator.core.decision import Decision, Situation
@@ -12,7 +21,8 @@ from finetune_operator.core.failures import Failure
 from finetune_operator.core.gang import train_jobs, train_pods
 from finetune_operator.core.logs import with_log
 from finetune_operator.core.phases import enter, suspended, update_conditions
-from finetune_operator.core.results import with_result
+from finetune_operator.core.results import with_progress, with_result
+from finetune_operator.core.verdict import current_report
 
 
 def restart(status: FinetuneJobStatus, situation: Situation, failure: Failure) -> Decision:
@@ -21,11 +31,19 @@ def restart(status: FinetuneJobStatus, situation: Situation, failure: Failure) -
     failure = with_log(failure, situation.job, role=Role.TRAIN, attempt=status.attempt)
     if not failure.is_retried:
         return fail(status, situation, failure, ConditionType.TRAINING)
-    if not is_affordable(failure, spent=status.restarts, retry=situation.job.spec.retry):
-        text = f"spec.retry.{budget_of(failure)} is used up; the last cause was: {failure.message}"
-        last = Failure(reason=failure.reason, message=text)
+    spent, lost = given_back(status), record_loss(failure, status, situation.now)
+    text = ""
+    if is_hopeless(status, lost):
+        text = (
+            f"attempts {status.attempt - 1} and {status.attempt} were lost in the same way, without a step in between"
+        )
+    elif not is_affordable(failure, spent=spent, retry=situation.job.spec.retry):
+        text = f"spec.retry.{budget_of(failure)} is used up"
+    status = with_fault(status.model_copy(update={"last_failure": lost}), failure, situation.now)
+    if text:
+        last = Failure(reason=failure.reason, message=f"{text}; the last cause was: {failure.message}")
         return fail(status, situation, last, ConditionType.TRAINING)
-    status = status.model_copy(update={"restarts": charge(failure, status.restarts, now=situation.now)})
+    status = status.model_copy(update={"restarts": charge(failure, spent, now=situation.now)})
     message = _restart_message(status, failure, wait=seconds_to_restart(status.restarts, situation.now))
     status = enter(status, situation, Phase.RESTARTING, failure.reason, message)
     training = Finding(ConditionType.TRAINING, "False", failure.reason, failure.message)
@@ -75,7 +93,10 @@ def _restart_message(status: FinetuneJobStatus, failure: Failure, *, wait: float
 
 
 def _with_last_words(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
-    """Keep what rank 0 said at its end, be it well or not: checkpoint, numbers, warnings."""
+    """Keep what rank 0 said last, while it lived or at its end: progress, checkpoint, numbers, warnings."""
+    report = current_report(status, situation)
+    if report is not None and report.progress is not None:
+        status = with_progress(status, report.progress)
     for pod in situation.observed.pods_of(Role.TRAIN, attempt=status.attempt):
         for container in pod.containers:
             if pod.index == 0 and container.termination is not None:

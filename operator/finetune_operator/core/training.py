@@ -5,18 +5,20 @@ the reason go into the status in one write, and only then are older gangs remove
 """
 
 from finetune_api.contract import Role
-from finetune_api.reasons import GUIDANCE, Reason
+from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core import names
+from finetune_operator.core.avoiding import without_forgotten
 from finetune_operator.core.budgets import seconds_to_restart
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.pod_group import build_pod_group, is_gang_scheduled
 from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.cleaning import delete_outdated
-from finetune_operator.core.conditions import Finding, find_condition, is_true
+from finetune_operator.core.conditions import Finding, find_condition
 from finetune_operator.core.decision import Decision, Manifest, Situation
 from finetune_operator.core.evidence import EVIDENCE_SECONDS
-from finetune_operator.core.failures import Failure
+from finetune_operator.core.failures import deleted
 from finetune_operator.core.gang import Gang, train_jobs, train_pods
 from finetune_operator.core.phases import update_conditions
 from finetune_operator.core.results import with_result, with_training_done
@@ -26,6 +28,9 @@ from finetune_operator.core.times import seconds_since, soonest
 from finetune_operator.core.underway import queued, show_running, show_waiting
 from finetune_operator.core.verdict import State, Verdict, judge
 from finetune_operator.core.waiting import find_obstacle
+
+#: Why the Job of a gang that waits has not been made.
+NOT_MADE = (Reason.BLOCKED, Reason.INVALID_SPEC)
 
 
 def is_trained(status: FinetuneJobStatus) -> bool:
@@ -53,30 +58,42 @@ def train(status: FinetuneJobStatus, situation: Situation) -> Decision | Finetun
 
 def _without_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
     if situation.job.spec.suspend:
-        return retire(status, situation)
-    if is_true(status, ConditionType.TRAINING):
-        message = f"the Job of attempt {status.attempt} was deleted. {GUIDANCE[Reason.RANK_KILLED].next_step}"
-        return restart(status, situation, Failure(reason=Reason.RANK_KILLED, message=message))
+        has_orphans = any(pod.attempt == status.attempt for pod in train_pods(situation.observed))
+        return retire(next_attempt(status) if has_orphans else status, situation)
+    if _had_gang(status, situation):
+        return restart(status, situation, deleted(names.train_job(situation.job, status.attempt)))
     if train_jobs(situation.observed) or train_pods(situation.observed):
         return retire(status, situation)
     if wait := seconds_to_restart(status.restarts, situation.now):
         text = f"attempt {status.attempt} waits, because gangs before it were lost one after another"
         return Decision(status=restarting(status, situation, text), requeue_after=soonest(wait))
-    status = status.model_copy(update={"attempt": max(1, status.attempt)})
+    status = without_forgotten(status, situation.now).model_copy(update={"attempt": max(1, status.attempt)})
     if unusable := find_unusable(situation.job):
         return Decision(status=queued(status, situation, unusable.reason, unusable.message))
     if obstacle := find_obstacle(situation.observed):
         status = queued(status, situation, obstacle.reason, obstacle.message)
     else:
         status = queued(status, situation, Reason.WAITING_FOR_GANG, "the training pods are being made")
+        status = update_conditions(
+            status, situation, Finding(ConditionType.SCHEDULED, "Unknown", Reason.WAITING_FOR_GANG)
+        )
     outdated = delete_outdated(situation.observed.jobs, situation.job)
-    return Decision(status=status, delete=outdated, apply=_children(situation, status.attempt))
+    return Decision(status=status, delete=outdated, apply=_children(status, situation))
 
 
-def _children(situation: Situation, attempt: int) -> tuple[Manifest, ...]:
+def _had_gang(status: FinetuneJobStatus, situation: Situation) -> bool:
+    """Tell whether the Job of `status.attempt`, which is not there, has been: a number is never given twice."""
+    scheduled = find_condition(status, ConditionType.SCHEDULED)
+    has_waited = scheduled is not None and scheduled.status != "Unknown" and scheduled.reason not in NOT_MADE
+    is_seen = has_waited and status.phase in (Phase.QUEUED, Phase.TRAINING)
+    return is_seen or bool(status.attempt and situation.observed.pods_of(Role.TRAIN, attempt=status.attempt))
+
+
+def _children(status: FinetuneJobStatus, situation: Situation) -> tuple[Manifest, ...]:
     job, platform = situation.job, situation.platform
-    groups = [build_pod_group(job, attempt=attempt)] if is_gang_scheduled(job, platform=platform) else []
-    gang = build_train_job(job, attempt=attempt, platform=platform)
+    groups = [build_pod_group(job, attempt=status.attempt)] if is_gang_scheduled(job, platform=platform) else []
+    avoided = [node.name for node in status.avoided_nodes]
+    gang = build_train_job(job, attempt=status.attempt, platform=platform, avoided_nodes=avoided)
     return (build_config_map(job, platform=platform), build_service(job), *groups, gang)
 
 

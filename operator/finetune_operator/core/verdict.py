@@ -6,7 +6,7 @@ from enum import StrEnum
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import FinetuneJobStatus, Phase
 from finetune_operator.core.decision import Situation
-from finetune_operator.core.failures import Failure
+from finetune_operator.core.failures import Failure, deleted
 from finetune_operator.core.gang import Gang
 from finetune_operator.core.observed import ProgressReport
 
@@ -41,8 +41,7 @@ def judge(gang: Gang, status: FinetuneJobStatus, situation: Situation) -> Verdic
     if gang.is_queued:
         return Verdict(state=State.QUEUED)
     if gang.job.is_deleting:
-        failure = Failure(reason=Reason.RANK_KILLED, message=f"Job {gang.job.name} was deleted")
-        return Verdict(state=State.LOST, failure=failure)
+        return Verdict(state=State.LOST, failure=deleted(gang.job.name))
     return Verdict(state=State.RUNNING if gang.is_running else State.STARTING)
 
 

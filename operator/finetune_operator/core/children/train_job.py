@@ -1,5 +1,6 @@
 """The Indexed Job of one gang: as many pods as nodes, which start, fail and restart together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from finetune_api import keys
@@ -17,7 +18,9 @@ from finetune_operator.core.platform import Platform
 RENDEZVOUS_SECONDS = 7 * 24 * 3600
 
 
-def build_train_job(job: FinetuneJob, *, attempt: int, platform: Platform) -> dict[str, Any]:
+def build_train_job(
+    job: FinetuneJob, *, attempt: int, platform: Platform, avoided_nodes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the Indexed Job of one attempt. A lost pod fails it whole: ranks cannot be replaced one by one."""
     config = run_config(job, platform=platform)
     metadata = names.metadata(job, names.train_job(job, attempt), role=Role.TRAIN, attempt=attempt)
@@ -40,18 +43,20 @@ def build_train_job(job: FinetuneJob, *, attempt: int, platform: Platform) -> di
                     "labels": names.labels(job, role=Role.TRAIN, attempt=attempt),
                     "annotations": {keys.ANNOTATION_SPEC_HASH: config.spec_hash},
                 },
-                "spec": _pod_spec(job, config=config, attempt=attempt, platform=platform),
+                "spec": _pod_spec(job, config=config, attempt=attempt, platform=platform, avoided_nodes=avoided_nodes),
             },
         },
     }
 
 
-def _pod_spec(job: FinetuneJob, *, config: RunConfig, attempt: int, platform: Platform) -> dict[str, Any]:
+def _pod_spec(
+    job: FinetuneJob, *, config: RunConfig, attempt: int, platform: Platform, avoided_nodes: Sequence[str]
+) -> dict[str, Any]:
     schedule = job.spec.schedule
     spec = {
         **pod.pod_spec(platform=platform),
         "subdomain": names.ranks_service(job),
-        "affinity": _apart(job),
+        "affinity": {**_apart(job), **_away_from(avoided_nodes)},
         "tolerations": [*pod.until_node_is_lost(), *schedule.tolerations],
         "containers": [_train_container(job, config=config, attempt=attempt, platform=platform)],
         "volumes": [*pod.common_volumes(job), pod.workspace_volume(job), _shared_memory(job)],
@@ -70,6 +75,14 @@ def _apart(job: FinetuneJob) -> dict[str, Any]:
     term = {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}
     preference = {"weight": 100, "podAffinityTerm": term}
     return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preference]}}
+
+
+def _away_from(nodes: Sequence[str]) -> dict[str, Any]:
+    if not nodes:
+        return {}
+    expression = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": list(nodes)}
+    wish = {"weight": 100, "preference": {"matchExpressions": [expression]}}
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
 
 
 def _shared_memory(job: FinetuneJob) -> dict[str, Any]:
