@@ -69,6 +69,14 @@ def ended(code: int, result: RunResult | None = None, *, seconds: float = 0, rea
     return (ContainerView(name="main", termination=end),)
 
 
+def beside_a_sidecar(pod: PodView, code: int | None = None) -> PodView:
+    """Return the pod with a container that the cluster put into it, which runs on unless it has ended with a code."""
+    end = None if code is None else Termination(exit_code=code)
+    sidecar = ContainerView(name="istio-proxy", running=code is None, termination=end)
+    is_held = pod.phase == "Succeeded" or (pod.phase == "Failed" and code is None)
+    return replace(pod, is_held=is_held, containers=(*pod.containers, sidecar))
+
+
 def a_result(role: Role, reason: Reason, message: str = "", **fields: Any) -> RunResult:
     return RunResult(role=role, reason=reason, message=message, **fields)
 

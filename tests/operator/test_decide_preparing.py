@@ -1,5 +1,7 @@
 """decide, from the first visit until inputs are validated."""
 
+from dataclasses import replace
+
 import pytest
 
 from finetune_api.contract import Role
@@ -18,6 +20,7 @@ from tests.operator.given import (
     a_pod,
     a_result,
     at,
+    beside_a_sidecar,
     condition,
     conditions,
     ended,
@@ -76,6 +79,36 @@ def test_looking_again_while_prepare_runs_changes_nothing() -> None:
 
     assert decision.status == job.status
     assert (decision.apply, decision.delete, decision.events) == ((), (), ())
+
+
+def test_a_prepare_pod_that_a_sidecar_holds_is_done_and_goes() -> None:
+    job = with_status(a_job(), look(a_job()).status)
+    held = replace(PREPARED, jobs=(a_child(Role.PREPARE),), pods=(beside_a_sidecar(PREPARED.pods[0]),))
+
+    decision = look(job, held)
+
+    assert kinds(decision)[-1] == f"Job/{BASE}-train-1"
+    assert decision.delete == (Deletion(kind="Job", name=f"{BASE}-prepare", uid=f"uid-{BASE}-prepare"),)
+
+
+def test_a_prepare_pod_that_failed_beside_a_sidecar_goes_so_that_its_job_tries_again() -> None:
+    job = with_status(a_job(), look(a_job()).status)
+    words = a_result(Role.PREPARE, Reason.HUB_UNAVAILABLE, "the Hub answers 503")
+    pod = a_pod(Role.PREPARE, phase="Failed", containers=ended(14, words))
+
+    decision = look(job, Observed(jobs=(a_child(Role.PREPARE),), pods=(beside_a_sidecar(pod),)))
+
+    assert decision.status.phase == Phase.PREPARING
+    assert decision.delete == (Deletion(kind="Pod", name=pod.name, uid=pod.uid),)
+
+
+def test_a_prepare_job_that_its_sidecar_failed_has_done_its_work() -> None:
+    job = with_status(a_job(), look(a_job()).status)
+    failed = a_child(Role.PREPARE, is_failed=True, finished_at=T0)
+
+    decision = look(job, replace(PREPARED, jobs=(failed,), pods=(beside_a_sidecar(PREPARED.pods[0], 1),)))
+
+    assert kinds(decision)[-1] == f"Job/{BASE}-train-1"
 
 
 def test_the_schedulers_words_about_the_prepare_pod_are_shown() -> None:

@@ -30,6 +30,7 @@ from tests.operator.given import (
     a_report,
     a_result,
     at,
+    beside_a_sidecar,
     condition,
     conditions,
     ended,
@@ -548,6 +549,37 @@ def test_resuming_goes_on_with_the_next_attempt() -> None:
 
     assert kinds(decision)[-1] == f"Job/{BASE}-train-2"
     assert decision.status.phase == Phase.QUEUED
+
+
+def test_a_gang_that_is_trained_is_published_and_goes_though_sidecars_run_on() -> None:
+    job = while_training()
+    pods = ranks("Succeeded", containers=ended(0, a_result(Role.TRAIN, Reason.TRAINED)))
+
+    decision = look(job, Observed(jobs=(GANG,), pods=tuple(beside_a_sidecar(pod) for pod in pods)), now=at(60))
+
+    assert (decision.status.phase, kinds(decision)[-1]) == (Phase.PUBLISHING, f"Job/{BASE}-publish")
+    assert decision.delete == (DELETE_GANG,)
+
+
+def test_a_sidecar_that_fails_breaks_no_gang() -> None:
+    job = while_training()
+
+    running = look(job, Observed(jobs=(GANG,), pods=tuple(beside_a_sidecar(pod, 1) for pod in ranks())), now=at(60))
+    done = ranks("Succeeded", containers=ended(0, a_result(Role.TRAIN, Reason.TRAINED)))
+    failed = replace(GANG, is_failed=True, finished_at=T0)
+    trained = look(job, Observed(jobs=(failed,), pods=tuple(beside_a_sidecar(pod, 1) for pod in done)), now=at(60))
+
+    assert (running.status, running.delete) == (job.status, ())
+    assert trained.status.phase == Phase.PUBLISHING
+
+
+def test_a_rank_that_ended_beside_a_sidecar_waits_for_the_others() -> None:
+    job = while_training()
+    ended_rank = beside_a_sidecar(a_pod(Role.TRAIN, index=1, attempt=1, phase="Succeeded", containers=ended(0)))
+
+    decision = look(job, Observed(jobs=(GANG,), pods=(*ranks(num=1), ended_rank)))
+
+    assert (decision.status, decision.delete) == (job.status, ())
 
 
 def test_the_deadline_fails_the_job_and_frees_its_accelerators() -> None:

@@ -138,6 +138,17 @@ def test_a_container_that_could_not_be_started_is_told_in_the_runtimes_words() -
     )
 
 
+def test_a_container_of_the_clusters_own_that_fails_before_ours_is_named() -> None:
+    end = Termination(exit_code=7)
+    pod = a_pod(Role.TRAIN, phase="Failed", containers=(ContainerView(name="istio-init", termination=end),))
+
+    failure = pod_failure(pod)
+
+    assert failure is not None
+    assert failure.reason == Reason.RANK_KILLED
+    assert "ended without running (container istio-init with exit code 7)" in failure.message
+
+
 def test_the_first_failure_is_the_cause() -> None:
     pods = [rank(0, code=19, seconds=5, reason=Reason.TRAINER_ERROR), rank(1, code=137, seconds=2)]
 

@@ -50,7 +50,7 @@ def with_rerun(job: FinetuneJob, value: str | None) -> FinetuneJob:
 
 def after_prepare(job: FinetuneJob, *, is_trained: bool) -> Observed:
     words = a_result(Role.PREPARE, Reason.VALIDATED, is_trained=is_trained)
-    pod = replace(PREPARED.pods[0], uid="uid-of-the-second", containers=ended(0, words))
+    pod = replace(a_pod(Role.PREPARE, phase="Succeeded", containers=ended(0, words)), uid="uid-of-the-second")
     return replace(PREPARED, pods=(pod,))
 
 

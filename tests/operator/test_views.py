@@ -52,6 +52,30 @@ def test_a_pod_that_ended_is_read_with_its_last_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "phase", "seen_as"),
+    [
+        (0, "Running", ("Succeeded", True)),
+        (19, "Running", ("Failed", True)),
+        (0, "Failed", ("Succeeded", True)),
+        (0, "Succeeded", ("Succeeded", False)),
+        (None, "Running", ("Running", False)),
+        (None, "Failed", ("Failed", False)),
+    ],
+)
+def test_the_container_of_the_role_decides_how_a_pod_ended_whatever_is_beside_it(
+    code: int | None, phase: str, seen_as: tuple[str, bool]
+) -> None:
+    own = {"running": {}} if code is None else {"terminated": {"exitCode": code}}
+    sidecar = {"running": {}} if phase == "Running" else {"terminated": {"exitCode": 1}}
+    containers = [{"name": "istio-proxy", "state": sidecar}, {"name": "train", "state": own}]
+
+    view = pod_view(seen({"phase": phase, "containerStatuses": containers}))
+
+    assert view is not None
+    assert (view.phase, view.is_held) == seen_as
+
+
 def test_a_pod_that_the_cluster_takes_away_is_read_with_the_reason() -> None:
     disruption = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "words"}
 

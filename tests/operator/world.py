@@ -264,7 +264,8 @@ class World:
     def _end(self, pod: Object, code: int, result: RunResult | None = None, **status: Any) -> None:
         message = result.to_termination_message() if result else ""
         terminated = {"exitCode": code, "message": message, "finishedAt": format_time(self.now)}
-        containers = [{"name": "main", "state": {"terminated": terminated}}]
+        name = pod["metadata"]["labels"][keys.LABEL_ROLE]
+        containers = [{"name": name, "state": {"terminated": terminated}}]
         phase = "Failed" if code else "Succeeded"
         pod["status"] = {"phase": phase, "containerStatuses": containers, **status}
         self._store(POD, "MODIFIED", pod)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from finetune_api.contract import Role
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
@@ -120,6 +121,22 @@ def delete_outdated(jobs: Iterable[JobView], job: FinetuneJob) -> tuple[Deletion
 def _delete_configs(jobs: Iterable[JobView], *others: str) -> tuple[Deletion, ...]:
     found = dict.fromkeys([*others, *(job.config for job in jobs if job.config)])
     return tuple(Deletion(kind="ConfigMap", name=name) for name in found)
+
+
+def release(observed: Observed) -> tuple[Deletion, ...]:
+    """Return the removal of what a cluster's own containers hold though ours have ended and been heard.
+
+    A Job whose pods have succeeded is not needed any more. Of one that repeats its pod, as prepare, the pod goes.
+    """
+    jobs, pods = [], []
+    for job in observed.jobs:
+        held = [pod for pod in observed.pods_of(job.role, attempt=job.attempt) if pod.is_held and pod.gone_at is None]
+        done = [pod for pod in observed.pods_of(job.role, attempt=job.attempt) if pod.phase == "Succeeded"]
+        if held and len(done) >= job.num_pods and not job.is_deleting:
+            jobs.append(job)
+        elif job.role != Role.TRAIN:
+            pods += [Deletion(kind="Pod", name=pod.name, uid=pod.uid) for pod in held]
+    return (*delete_jobs(jobs), *pods)
 
 
 def force_stuck(pods: Iterable[PodView], now: datetime) -> tuple[tuple[Deletion, ...], float | None]:

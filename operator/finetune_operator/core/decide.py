@@ -11,7 +11,7 @@ from finetune_api.problems import check_spec
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob
-from finetune_operator.core.cleaning import clean_up
+from finetune_operator.core.cleaning import clean_up, release
 from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
@@ -32,7 +32,8 @@ def decide(job: FinetuneJob, observed: Observed, now: datetime, *, platform: Pla
     """Return what to do now. Equal arguments give equal decisions; acting on one twice does no harm."""
     situation = Situation(job=job, observed=observed, now=now, platform=platform)
     decision = _decide(situation)
-    return replace(decision, events=find_transitions(job.status, decision.status))
+    delete = tuple(dict.fromkeys((*decision.delete, *release(observed))))
+    return replace(decision, delete=delete, events=find_transitions(job.status, decision.status))
 
 
 def _decide(situation: Situation) -> Decision:

@@ -41,7 +41,7 @@ def results(pods: tuple[PodView, ...]) -> list[RunResult]:
     newest = _newest(pods)
     if newest is None:
         return []
-    terminations = [container.termination for container in newest.containers if container.termination]
+    terminations = [container.termination for container in newest.own_containers if container.termination]
     return [termination.result for termination in terminations if termination.result is not None]
 
 
@@ -50,5 +50,5 @@ def _newest(pods: tuple[PodView, ...]) -> PodView | None:
 
 
 def _ended_at(pod: PodView) -> float:
-    times = [c.termination.finished_at for c in pod.containers if c.termination and c.termination.finished_at]
+    times = [c.termination.finished_at for c in pod.own_containers if c.termination and c.termination.finished_at]
     return max((time.timestamp() for time in times), default=0.0)

@@ -103,7 +103,7 @@ def _has_run(pod: PodView) -> bool:
 
 
 def _find(pod: PodView) -> Failure | None:
-    ended = next((c for c in pod.containers if c.termination is not None and c.termination.exit_code != 0), None)
+    ended = next((c for c in pod.own_containers if c.termination is not None and c.termination.exit_code != 0), None)
     if pod.disruption and not _is_final(ended):
         return _disrupted(pod, ended)
     if pod.note and not _is_final(ended):
@@ -111,10 +111,20 @@ def _find(pod: PodView) -> Failure | None:
     if ended is not None and ended.termination is not None:
         return _container_failure(pod, ended.termination)
     if pod.phase == "Failed":
-        return _failure(Reason.RANK_KILLED, f"{_place(pod)} ended without running (no reason given)")
+        return _failure(Reason.RANK_KILLED, f"{_place(pod)} ended without running ({_of_others(pod)})")
     if pod.gone_at is not None:
         return _failure(Reason.PREEMPTED, f"{_place(pod)} was deleted", is_consequence=True)
     return None
+
+
+def _of_others(pod: PodView) -> str:
+    """Return how containers that are not ours have failed, as one that is injected to run first."""
+    ends = [
+        f"container {one.name} with exit code {one.termination.exit_code}"
+        for one in pod.containers
+        if one.termination is not None and one.termination.exit_code
+    ]
+    return ", ".join(ends) or "no reason given"
 
 
 def _is_final(container: ContainerView | None) -> bool:

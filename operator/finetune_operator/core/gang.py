@@ -66,7 +66,7 @@ class Gang:
 
 def final_result(pod: PodView) -> RunResult | None:
     """Return what the pod's main container said at its end."""
-    terminations = [container.termination for container in pod.containers if container.termination is not None]
+    terminations = [container.termination for container in pod.own_containers if container.termination is not None]
     return terminations[-1].result if terminations else None
 
 

@@ -52,9 +52,10 @@ def follow(
     """Return what to do while the Job is on its way or has failed, or the status with its results once it is done."""
     observed, now = situation.observed, situation.now
     pods, patience = observed.pods_of(job.role), hub_job.patience_seconds
-    if is_waiting_for_evidence(job, pods, now):
+    has_succeeded = any(pod.phase == "Succeeded" and pod.is_held for pod in pods)
+    if not has_succeeded and is_waiting_for_evidence(job, pods, now):
         return Decision(status=status, requeue_after=1.0)
-    if job.is_complete:
+    if job.is_complete or has_succeeded:
         return _with_results(status, pods)
     if (
         is_outdated(job, situation.job)

@@ -58,6 +58,9 @@ class PodView(ChildView):
     index: int = 0
     """Completion index; the node rank of a training pod."""
     phase: str = "Pending"
+    """By the container of the pod's role: once that has ended, the pod has, whatever else still runs in it."""
+    is_held: bool = False
+    """Our containers have ended, and what is beside them holds the pod and what it was given, or has failed it."""
     address: str = ""
     node: str = ""
     gone_at: datetime | None = None
@@ -74,8 +77,13 @@ class PodView(ChildView):
     """Init containers first."""
 
     @property
+    def own_containers(self) -> tuple[ContainerView, ...]:
+        """Return those that we asked for; what a cluster puts beside them decides nothing."""
+        return tuple(one for one in self.containers if one.name in (self.role, Role.PREFLIGHT))
+
+    @property
     def is_terminal(self) -> bool:
-        """Tell whether all its containers have ended for good."""
+        """Tell whether our containers have ended for good."""
         return self.phase in ("Succeeded", "Failed")
 
 

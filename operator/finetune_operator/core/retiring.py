@@ -98,7 +98,7 @@ def _with_last_words(status: FinetuneJobStatus, situation: Situation) -> Finetun
     if report is not None and report.progress is not None:
         status = with_progress(status, report.progress)
     for pod in situation.observed.pods_of(Role.TRAIN, attempt=status.attempt):
-        for container in pod.containers:
+        for container in pod.own_containers:
             if pod.index == 0 and container.termination is not None:
                 status = with_result(status, container.termination.result)
     return status

@@ -49,12 +49,20 @@ def pod_view(manifest: Manifest) -> PodView | None:
     if _controller(metadata).get("kind", "Job") != "Job":
         return None
     identity = _identity(metadata)
+    containers = tuple(
+        _container(entry)
+        for entry in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    )
+    phase = status.get("phase", "Pending")
+    own_end = next((one.termination for one in containers if one.name == identity["role"]), None)
+    own_phase = phase if own_end is None else "Failed" if own_end.exit_code else "Succeeded"
     scheduled = _condition(status, "PodScheduled") or {}
     disruption = _condition(status, "DisruptionTarget") or {}
     return PodView(
         **identity,
         index=int(metadata["labels"].get(keys.LABEL_COMPLETION_INDEX, 0)),
-        phase=status.get("phase", "Pending"),
+        phase=own_phase,
+        is_held=phase != own_phase,
         address=status.get("podIP", ""),
         node=(manifest.get("spec") or {}).get("nodeName", ""),
         gone_at=parse_time(metadata.get("deletionTimestamp")),
@@ -63,10 +71,7 @@ def pod_view(manifest: Manifest) -> PodView | None:
         disruption=disruption.get("reason", ""),
         disruption_message=disruption.get("message", ""),
         note=": ".join(filter(None, (status.get("reason"), status.get("message")))),
-        containers=tuple(
-            _container(entry)
-            for entry in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-        ),
+        containers=containers,
     )
 
 
