@@ -18,10 +18,12 @@ from finetune_api.status import (
     Count,
     DatasetStatus,
     EvaluationScore,
+    LastLines,
     MetricsStatus,
     ModelStatus,
     ProgressStatus,
     PublishedStatus,
+    ShortText,
     Time,
 )
 from finetune_api.types import FinetuneJobSpec
@@ -183,6 +185,8 @@ class Progress(Contract):
 
     attempt: Count
     """Gang that answers; an answer of an older one is dropped."""
+    job_uid: ShortText = ""
+    """Job that it trains; an answer of another one's, whose address this pod's once was, is dropped."""
     progress: ProgressStatus
     """How far training is."""
     metrics: MetricsStatus = Field(default_factory=MetricsStatus)
@@ -211,6 +215,8 @@ class RunResult(Contract):
     """Gang that ended; 0 outside train."""
     failed_rank: Count | None = None
     """Rank that failed first."""
+    last_lines: LastLines = Field(default_factory=list)
+    """The last lines of the log of that rank, oldest first."""
     model: ModelStatus | None = None
     """Found by prepare."""
     datasets: list[DatasetStatus] = Field(default_factory=list)
@@ -232,12 +238,14 @@ class RunResult(Contract):
 
     def to_termination_message(self) -> str:
         """Return JSON of at most RESULT_LIMIT_BYTES; what does not fit is cut from the least important end."""
+        lines = self.last_lines
+        fewer: list[dict[str, object]] = [{"last_lines": lines[number:]} for number in range(len(lines) + 1)]
         short: dict[str, object] = {"warnings": [], "message": self.message[:300]}
         firsts = {score.name: score for score in reversed(self.evaluations)}
         mains = {**short, "evaluations": [*reversed(firsts.values())]}
         least = {**short, "evaluations": self.evaluations[:1], "datasets": self.datasets[:4]}
-        cuts: list[dict[str, object]] = [{}, {"warnings": self.warnings[:3]}, {"warnings": []}, short, mains, least]
-        for cut in cuts:
+        others: list[dict[str, object]] = [{"warnings": self.warnings[:3]}, {"warnings": []}, short, mains, least]
+        for cut in [*fewer, *({**other, "last_lines": []} for other in others)]:
             text = self.model_copy(update=cut).model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= RESULT_LIMIT_BYTES:
                 break

@@ -90,6 +90,12 @@ class RestartCounts(Contract):
     """When that was, RFC 3339."""
 
 
+#: What the last lines of a log may come to, together with the rest of a termination message.
+MAX_LINES = 20
+LINE_LENGTH = 240
+LastLines = Annotated[list[Annotated[str, Field(max_length=LINE_LENGTH)]], Field(max_length=MAX_LINES)]
+
+
 class LostAttempt(Contract):
     """The gang that was lost last, and why."""
 
@@ -105,6 +111,8 @@ class LostAttempt(Contract):
     """Rank that failed first, if that is known."""
     node: Annotated[str, Field(max_length=253)] = ""
     """Node of its pod."""
+    lines: LastLines = Field(default_factory=list)
+    """The last lines of that rank's log, as far as they fit. Where the whole log is, the condition Training says."""
 
 
 class AvoidedNode(Contract):

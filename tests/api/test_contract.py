@@ -93,6 +93,18 @@ def test_of_many_evaluation_sets_the_main_metric_of_each_fits_the_termination_me
     assert RunResult.model_validate_json(message).evaluations == scores[::3]
 
 
+def test_of_the_last_lines_of_a_log_the_oldest_give_way_to_the_rest_of_a_termination_message() -> None:
+    lines = [f"{number:0240}" for number in range(20)]
+    result = RunResult(role=Role.TRAIN, reason=Reason.TRAINER_ERROR, message="m" * 1200, last_lines=lines)
+
+    message = result.to_termination_message()
+    again = RunResult.model_validate_json(message)
+
+    assert RESULT_LIMIT_BYTES - 250 < len(message.encode()) <= RESULT_LIMIT_BYTES
+    assert again == result.model_copy(update={"last_lines": lines[-len(again.last_lines) :]})
+    assert len(again.last_lines) > 8
+
+
 def test_a_small_result_is_passed_on_whole() -> None:
     result = RunResult(role=Role.PREPARE, reason=Reason.BAD_SAMPLES, message="3 of 10 rows", warnings=["w"])
 

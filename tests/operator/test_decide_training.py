@@ -392,14 +392,20 @@ def test_a_node_is_avoided_once_and_of_many_the_last_ones() -> None:
 
 def test_the_gang_that_was_lost_last_is_told_with_its_node_its_rank_and_its_step() -> None:
     job = while_training()
-    words = a_result(Role.TRAIN, Reason.TRAINER_ERROR, "boom", failed_rank=1)
+    words = a_result(Role.TRAIN, Reason.TRAINER_ERROR, "boom", failed_rank=1, last_lines=["Traceback", "boom"])
     failed = a_pod(Role.TRAIN, index=1, attempt=1, phase="Failed", containers=ended(19, words))
     observed = Observed(jobs=(GANG,), pods=(*ranks(num=1), failed), progress=a_report(7))
 
     decision = look(job, observed, now=at(60))
 
     assert decision.status.last_failure == LostAttempt(
-        attempt=1, reason="TrainerError", time="2026-11-23T09:01:00Z", step=7, rank=1, node="node-1"
+        attempt=1,
+        reason="TrainerError",
+        time="2026-11-23T09:01:00Z",
+        step=7,
+        rank=1,
+        node="node-1",
+        lines=["Traceback", "boom"],
     )
 
 

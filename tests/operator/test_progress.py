@@ -58,6 +58,9 @@ BAD = {
     "HTTP status 500 instead of 200": web.Response(status=500),
     "HTTP status 302 instead of 200": web.Response(status=302, headers={"Location": "http://192.0.2.1/"}),
     "what it answers is not the progress of a training": web.Response(text="<html>"),
+    "it answers for the job of uid another": web.Response(
+        text=GOOD.model_copy(update={"job_uid": "another"}).model_dump_json(by_alias=True)
+    ),
     "it answers for attempt 9 instead of 1": web.Response(
         text=GOOD.model_copy(update={"attempt": 9}).model_dump_json(by_alias=True)
     ),

@@ -23,7 +23,7 @@ def role():
     print("and warns", file=sys.stderr, flush=True)
     {body}
 
-sys.exit(kept_log.keeping_log(role, Path(sys.argv[1])))
+sys.exit(kept_log.keeping_log(role, Path(sys.argv[1]), lambda tails: None))
 """
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
+from finetune_api.status import CheckpointStatus, ProgressStatus
 from finetune_trainer.distributed.outcome import conclude
 from finetune_trainer.distributed.records import RankRecord
 from finetune_trainer.failures import RunFailure
@@ -90,6 +91,19 @@ def test_a_rank_that_is_aborted_lost_its_peers_where_nccl_watches_it_and_failed_
     ]
 
     assert reasons == [Reason.PEER_LOST, Reason.TRAINER_ERROR]
+
+
+def test_how_far_training_came_is_told_by_the_writer_whoever_failed_first() -> None:
+    told = {"progress": ProgressStatus(step=7), "checkpoint": CheckpointStatus(step=5)}
+    writer = record(0, Reason.PEER_LOST, at=2)
+    records = [
+        RankRecord(rank=0, time=writer.time, result=writer.result.model_copy(update=told)),
+        record(1, Reason.TRAINER_ERROR, at=1),
+    ]
+
+    result = conclude(records, exits={}, exit_code=1, stop_requested=False, memory_kills=0)
+
+    assert (result.failed_rank, result.progress, result.checkpoint) == (1, told["progress"], told["checkpoint"])
 
 
 def test_a_bus_error_is_told_with_its_likely_cause() -> None:

@@ -17,6 +17,7 @@ from finetune_trainer import logs
 from finetune_trainer.causes import is_storage_broken, is_storage_full, one_line
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.kept_log import keeping_log
+from finetune_trainer.last_lines import add_last_lines
 from finetune_trainer.settings import Settings, read_token
 
 VERSION = 1
@@ -152,7 +153,8 @@ def main_kept(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         result = RunResult(role=role, reason=Reason.INTERNAL_ERROR, message=message)
         tell(result, Path(environment.get(keys.ENV_TERMINATION_MESSAGE, workspace.TERMINATION_MESSAGE)))
         return int(exit_code_of(result.reason))
-    return keeping_log(partial(main, arguments, environment), log)
+    last_words = Settings.from_environment(environment).termination_message
+    return keeping_log(partial(main, arguments, environment), log, partial(add_last_lines, message=last_words, log=log))
 
 
 if __name__ == "__main__":

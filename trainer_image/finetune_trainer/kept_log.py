@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -29,6 +29,8 @@ KEPT_ATTEMPTS = 5
 #: Where the ranks of a pod beside its first one say whose output follows.
 ENV_RANKS = "FINETUNE_RANK_LOGS"
 CHUNK_BYTES = 64 * 1024
+#: How much of the end of each log is at hand once all is over.
+TAIL_BYTES = 16 * 1024
 LOOK_EVERY_SECONDS = 0.2
 #: How long to wait at the end for a slow volume, and for processes that the role left behind.
 LAST_SECONDS = 5.0
@@ -42,6 +44,8 @@ GANGS = "attempt-*"
 class Keeper:
     """Appends to logs on the volume while inside, from a thread of its own; never raises, never waits long."""
 
+    tails: dict[Path, bytearray] = field(default_factory=dict)
+    """The end of what was handed over."""
     _waiting: dict[Path, bytearray] = field(default_factory=dict)
     _missing_bytes: Counter[Path] = field(default_factory=Counter)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -61,6 +65,9 @@ class Keeper:
 
     def put(self, log: Path, data: bytes) -> None:
         """Hand over what is to be appended to `log`; of what the volume is too slow for, the newest stays."""
+        tail = self.tails.setdefault(log, bytearray())
+        tail += data
+        del tail[:-TAIL_BYTES]
         with self._changed:
             waiting = self._waiting.setdefault(log, bytearray())
             waiting += data
@@ -115,10 +122,11 @@ def make_room(folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def keeping_log(run: Callable[[], int], log: Path) -> int:
+def keeping_log(run: Callable[[], int], log: Path, at_end: Callable[[Mapping[Path, bytearray]], None]) -> int:
     """Return what `run` returns in a child process; what that and its ranks write goes to us and to `log`, too.
 
     A child that a signal has killed ends this process in the same way. In the child, returns what `run` returned.
+    Before that, in this process, `at_end` is told how each log ended.
     """
     pipes = {stream: os.pipe() for stream in (STDOUT, STDERR)}
     folder = Path(tempfile.mkdtemp(prefix="finetune-"))
@@ -138,7 +146,9 @@ def keeping_log(run: Callable[[], int], log: Path) -> int:
             ears.register(reading, selectors.EVENT_READ, Source(stream, log))
         if ranks is not None:
             ears.register(stack.enter_context(ranks), selectors.EVENT_READ, ranks)
-        code = pass_on(child, ears, stack.enter_context(Keeper()), log=log)
+        keeper = stack.enter_context(Keeper())
+        code = pass_on(child, ears, keeper, log=log)
+        at_end(keeper.tails)
     return code if code >= 0 else end_like(-code)
 
 

@@ -130,16 +130,30 @@ def main() -> int:
     records = Records.of_environment()
     stop = StopRequest(records.stop_file if records else None)
     stop.listen()
+    tracker = Tracker(attempt=attempt)
     try:
-        result = run(rank=rank, attempt=attempt, stop=stop)
+        result = run(tracker, rank=rank, stop=stop)
     except Exception as error:  # noqa: BLE001 - the last word of this process
         failure = explain(error)
         log_end(error, failure, rank=rank)
-        result = RunResult(role=Role.TRAIN, reason=failure.reason, message=failure.message, attempt=attempt)
+        result = failed_result(failure, tracker)
     if records is not None:
         records.write(RankRecord(rank=rank, time=time.time(), result=result))
     # A preempted rank has done its part; a failure code would make torchrun end the other ranks before theirs.
     return 0 if result.reason in (Reason.TRAINED, Reason.PREEMPTED) else 1
+
+
+def failed_result(failure: RunFailure, tracker: Tracker) -> RunResult:
+    """Return how this rank ended, and how far it came."""
+    told = tracker.read()
+    return RunResult(
+        role=Role.TRAIN,
+        reason=failure.reason,
+        message=failure.message,
+        attempt=tracker.attempt,
+        progress=told.progress,
+        checkpoint=told.checkpoint,
+    )
 
 
 def log_end(error: Exception, failure: RunFailure, *, rank: int) -> None:
@@ -163,15 +177,15 @@ def configure_logs(*, rank: int) -> None:
         disable_progress_bar()
 
 
-def run(*, rank: int, attempt: int, stop: StopRequest) -> RunResult:
+def run(tracker: Tracker, *, rank: int, stop: StopRequest) -> RunResult:
     """Meet the gang, serve telemetry on the writer, and train."""
     config = RunConfig.model_validate_json(Path(os.environ[keys.ENV_RUN_CONFIG]).read_bytes())
+    tracker.job_uid = config.job.uid
     workspace = Workspace(Path(os.environ[keys.ENV_WORKSPACE]))
-    tracker = Tracker(attempt=attempt)
     port = int(os.environ.get(keys.ENV_TELEMETRY_PORT, str(keys.TELEMETRY_PORT)))
     with serve_telemetry(tracker, port=port) if rank == WRITER else contextlib.nullcontext():
         ranks = join(config)
-        session = Session(config, workspace, attempt, ranks, tracker, stop)
+        session = Session(config, workspace, tracker.attempt, ranks, tracker, stop)
         result = train(session)
         leave(ranks)
     return result

@@ -97,6 +97,7 @@ def record_loss(failure: Failure, status: FinetuneJobStatus, now: datetime) -> L
         step=max(before, status.progress.step if status.progress else 0),
         rank=failure.node_rank if failure.rank is None else failure.rank,
         node=failure.node,
+        lines=list(failure.lines),
     )
 
 

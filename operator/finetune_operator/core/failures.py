@@ -48,6 +48,8 @@ class Failure:
     is_announced: bool = False
     """True when the API server tells of it: a disruption, a deletion."""
     finished_at: datetime | None = None
+    lines: tuple[str, ...] = ()
+    """The last ones of the log of the rank that failed."""
     node: str = ""
     node_rank: int | None = None
     """Of the pod, if its container ran: its log stays on the volume."""
@@ -177,6 +179,7 @@ def _container_failure(pod: PodView, termination: Termination) -> Failure:
             is_consequence=result.reason in (Reason.PEER_LOST, Reason.PREEMPTED),
             finished_at=termination.finished_at,
             rank=result.failed_rank,
+            lines=tuple(result.last_lines),
         )
     return _by_exit_code(pod, termination)
 

@@ -29,19 +29,16 @@ def restart(status: FinetuneJobStatus, situation: Situation, failure: Failure) -
     """Give the gang up: charge the budget, or end the job when nothing pays for another attempt."""
     status = _with_last_words(status, situation)
     failure = with_log(failure, situation.job, role=Role.TRAIN, attempt=status.attempt)
-    if not failure.is_retried:
-        return fail(status, situation, failure, ConditionType.TRAINING)
     spent, lost = given_back(status), record_loss(failure, status, situation.now)
-    text = ""
-    if is_hopeless(status, lost):
-        text = (
-            f"attempts {status.attempt - 1} and {status.attempt} were lost in the same way, without a step in between"
-        )
-    elif not is_affordable(failure, spent=spent, retry=situation.job.spec.retry):
-        text = f"spec.retry.{budget_of(failure)} is used up"
+    is_last, numbers = is_hopeless(status, lost), f"{status.attempt - 1} and {status.attempt}"
     status = with_fault(status.model_copy(update={"last_failure": lost}), failure, situation.now)
-    if text:
-        last = Failure(reason=failure.reason, message=f"{text}; the last cause was: {failure.message}")
+    text = ""
+    if failure.is_retried and is_last:
+        text = f"attempts {numbers} were lost in the same way, without a step in between; the last cause was: "
+    elif failure.is_retried and not is_affordable(failure, spent=spent, retry=situation.job.spec.retry):
+        text = f"spec.retry.{budget_of(failure)} is used up; the last cause was: "
+    if text or not failure.is_retried:
+        last = Failure(reason=failure.reason, message=text + failure.message)
         return fail(status, situation, last, ConditionType.TRAINING)
     status = status.model_copy(update={"restarts": charge(failure, spent, now=situation.now)})
     message = _restart_message(status, failure, wait=seconds_to_restart(status.restarts, situation.now))

@@ -88,6 +88,8 @@ class ProgressPoller:
             return _in_words(error)
         if progress.attempt != target.attempt:
             return f"it answers for attempt {progress.attempt} instead of {target.attempt}"
+        if progress.job_uid not in ("", target.uid):
+            return f"it answers for the job of uid {progress.job_uid}"
         return progress
 
     def _url(self, target: Target) -> str:

@@ -9,6 +9,7 @@ from finetune_trainer.distributed.records import RankRecord
 #: Endings that follow from another rank's ending.
 SECONDARY = (Reason.PEER_LOST, Reason.PREEMPTED)
 GOOD = (Reason.TRAINED,)
+WRITER = 0
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 
@@ -21,7 +22,7 @@ def conclude(  # noqa: PLR0913 - what may tell of an end
     memory_kills: int,
     has_watchdog: bool = False,
 ) -> RunResult:
-    """Return how the pod ended.
+    """Return how the pod ended, and how far training came if its writer ran here: others know of no checkpoints.
 
     Args:
         records: last words of the ranks of this pod.
@@ -32,6 +33,27 @@ def conclude(  # noqa: PLR0913 - what may tell of an end
         has_watchdog: ranks talk over NCCL, which aborts a process that waits too long for the others.
 
     """
+    result = _conclude(
+        records,
+        exits=exits,
+        exit_code=exit_code,
+        stop_requested=stop_requested,
+        memory_kills=memory_kills,
+        has_watchdog=has_watchdog,
+    )
+    writer = next((one.result for one in records if one.rank == WRITER), result)
+    return result.model_copy(update={"progress": writer.progress, "checkpoint": writer.checkpoint})
+
+
+def _conclude(  # noqa: PLR0913 - as above
+    records: list[RankRecord],
+    *,
+    exits: dict[int, int],
+    exit_code: int,
+    stop_requested: bool,
+    memory_kills: int,
+    has_watchdog: bool,
+) -> RunResult:
     failures = sorted((one for one in records if one.result.reason not in GOOD), key=lambda one: one.time)
     primary = [one for one in failures if one.result.reason not in SECONDARY]
     silent = {rank: code for rank, code in exits.items() if rank not in {one.rank for one in records}}

@@ -36,6 +36,7 @@ class Tracker:
     """Written by the training thread, read by the telemetry thread."""
 
     attempt: int
+    job_uid: str = ""
     history: History = field(default_factory=History)
     series: TrainMetrics = field(default_factory=TrainMetrics)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -62,6 +63,7 @@ class Tracker:
         with self._lock:
             return Progress(
                 attempt=self.attempt,
+                job_uid=self.job_uid,
                 progress=self._progress.model_copy(update={"last_update_time": now()}),
                 metrics=self._metrics,
                 checkpoint=self._checkpoint,
