@@ -197,8 +197,7 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.STORAGE_FAULT: _infrastructure("Look at the storage behind the job's volume, and at its mount on the node."),
     Reason.PREEMPTED: _infrastructure("Wait: the gang resumes where it stopped."),
     Reason.PROGRESS_STALLED: _infrastructure(
-        "Read the log of rank 0, or raise stallTimeoutSeconds; the ranks wait for each other as long from the next "
-        "attempt on."
+        "Read in the ranks' logs where each of them stood, or raise stallTimeoutSeconds."
     ),
     Reason.INTERNAL_ERROR: Guidance(Fault.OPERATOR, retried=True, next_step="Please report this with the log."),
 }

@@ -364,11 +364,19 @@ class FinetuneJobSpec(Contract):
     stall_timeout_seconds: Annotated[int, Field(ge=30)] = 1800
     """The gang is restarted when rank 0 answers but has made no step for so many seconds. One that does not answer is
     left alone: see condition ProgressKnown."""
+    collective_timeout_seconds: Annotated[int, Field(ge=30)] | None = None
+    """Ranks give each other up when one has waited so many seconds for the others. Default: twice stallTimeoutSeconds,
+    so that a stall is noticed first, and where each rank stands is in its log."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
     """Pods are removed so many seconds after the end, and the volume of a job whose model was published. What was not
     published stays: the volume goes with the FinetuneJob, which stays, too."""
     image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """Trainer image, instead of the operator's default."""
+
+    @property
+    def rank_patience_seconds(self) -> int:
+        """Return how long ranks wait for each other."""
+        return self.collective_timeout_seconds or 2 * self.stall_timeout_seconds
 
 
 @dataclass(frozen=True)

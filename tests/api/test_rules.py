@@ -483,7 +483,12 @@ ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
     "nothing is published": {"publish": None},
     "another queue": {"schedule": {"queueName": "q", "priorityClassName": "high", "nodeSelector": {"pool": "h200"}}},
     "another image": {"image": "registry.example/another:1"},
-    "more patience": {"stallTimeoutSeconds": 7200, "activeDeadlineSeconds": 10, "retry": {"userErrors": 3}},
+    "more patience": {
+        "stallTimeoutSeconds": 7200,
+        "collectiveTimeoutSeconds": 9000,
+        "activeDeadlineSeconds": 10,
+        "retry": {"userErrors": 3},
+    },
     "another run": {"suspend": False, "rerun": "again", "ttlSecondsAfterFinished": 5},
 }
 

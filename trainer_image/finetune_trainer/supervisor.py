@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -17,11 +18,14 @@ from finetune_api.quantities import parse_quantity
 from finetune_api.workspace import Workspace
 from finetune_trainer.distributed.outcome import conclude
 from finetune_trainer.distributed.records import ENV_RECORDS, Records
+from finetune_trainer.distributed.stacks import ask_for_stacks
 from finetune_trainer.token_variables import TOKEN_VARIABLES
 
 TRAIN = "finetune_trainer.train"
 #: Ranks that do not end by themselves after a peer's death are killed after so many seconds.
 SHUTDOWN_SECONDS = 10
+#: A rank that has not ended so many seconds after it was asked to is asked where it stands, within the grace period.
+STACKS_SECONDS = 20.0
 #: Where torchrun makes folders, even for logs that nobody asked for. Left alone, it leaves one in /tmp for every run.
 ENV_LOGS = "PET_LOG_DIR"
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
@@ -135,6 +139,8 @@ def threads_per_process(config: RunConfig) -> int:
 def pass_on_stop(records: Records, end: Callable[[], None]) -> Iterator[None]:
     """While inside, SIGTERM and SIGINT ask the ranks to save and end; a second one calls `end`.
 
+    Ranks that have not ended after a while, as in a gang that hangs, write where they stand to their logs.
+
     torchrun is not told the first time: it would give the ranks its own time limit and call their end a failure. A rank
     takes SIGTERM for the same wish, so one without torchrun is killed.
     """
@@ -142,12 +148,17 @@ def pass_on_stop(records: Records, end: Callable[[], None]) -> Iterator[None]:
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         if records.stop_file.exists():
             end()
+            return
         records.stop_file.touch()
+        asking.start()
 
+    asking = threading.Timer(STACKS_SECONDS, ask_for_stacks, [records])
+    asking.daemon = True
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
+        asking.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 

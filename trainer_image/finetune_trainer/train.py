@@ -25,6 +25,7 @@ from finetune_trainer.data.own_inputs import read_own_inputs
 from finetune_trainer.distributed.errors import explain
 from finetune_trainer.distributed.ranks import WRITER, join, leave
 from finetune_trainer.distributed.records import RankRecord, Records
+from finetune_trainer.distributed.stacks import tell_stacks
 from finetune_trainer.distributed.stop import StopRequest
 from finetune_trainer.evaluation.judge import Judge, appoint_judge
 from finetune_trainer.failures import RunFailure
@@ -130,6 +131,8 @@ def main() -> int:
     records = Records.of_environment()
     stop = StopRequest(records.stop_file if records else None)
     stop.listen()
+    if records is not None:
+        tell_stacks(records, rank=rank)
     tracker = Tracker(attempt=attempt)
     try:
         result = run(tracker, rank=rank, stop=stop)

@@ -23,6 +23,7 @@ _NOT_TOLD: dict[str, Any] = {
     "suspend": True,
     "active_deadline_seconds": True,
     "stall_timeout_seconds": True,
+    "collective_timeout_seconds": True,
     "ttl_seconds_after_finished": True,
     "image": True,
 }

@@ -83,7 +83,7 @@ def join(config: RunConfig) -> Ranks:
     device = choose_device(config, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     if world_size == 1:
         return Ranks(device=device)
-    timeout = timedelta(seconds=config.spec.stall_timeout_seconds)
+    timeout = timedelta(seconds=config.spec.rank_patience_seconds)
     if device.type == "cuda":
         distributed.init_process_group("nccl", timeout=timeout, device_id=device)
     else:

@@ -55,6 +55,17 @@ class Records:
         """Write what torchrun saw."""
         self._write(self._exits_file, exits)
 
+    def write_pid(self, rank: int, pid: int) -> None:
+        """Write which process is the rank, once it may be asked for its stacks."""
+        (self.folder / f"pid-{rank}").write_text(str(pid), encoding="ascii")
+
+    def read_pids(self) -> list[int]:
+        """Return the processes that may be asked for their stacks: those that have not left a record."""
+        ended = {f"pid-{record.rank}" for record in self.read()}
+        return [
+            int(file.read_text(encoding="ascii") or 0) for file in self.folder.glob("pid-*") if file.name not in ended
+        ]
+
     def read(self) -> list[RankRecord]:
         """Return the records there are, by rank."""
         files = self.folder.glob("rank-*.json")

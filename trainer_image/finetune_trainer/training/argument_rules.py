@@ -37,7 +37,7 @@ OURS: Mapping[str, str] = {
     "batch_sampler": "spec.training.loss: no batch holds a text twice, and losses of labels get them in groups",
     "bf16": "spec.model.dtype: float32 trains with bfloat16 autocast where the accelerator has it",
     "data_seed": "spec.training.seed",
-    "ddp_timeout": "spec.stallTimeoutSeconds",
+    "ddp_timeout": "spec.collectiveTimeoutSeconds",
     "eval_delay": "spec.evaluation.every",
     "eval_on_start": "spec.evaluation.baseline",
     "eval_steps": "spec.evaluation.every",

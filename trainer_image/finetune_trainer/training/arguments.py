@@ -62,7 +62,7 @@ def training_arguments(  # noqa: PLR0913 - each is a part of its own
         router_mapping=_by_set({one.name: router_mapping(spec.model, one.columns) for one in sets}),
         use_cpu=device.type == "cpu",
         bf16=autocast is torch.bfloat16,
-        ddp_timeout=spec.stall_timeout_seconds,
+        ddp_timeout=spec.rank_patience_seconds,
         dataloader_drop_last=True,
         eval_strategy="no",
         save_strategy="no",
