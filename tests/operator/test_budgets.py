@@ -25,7 +25,7 @@ def test_the_wait_is_over_when_it_is_over() -> None:
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_for_longer() -> None:
-    assert seconds_to_restart(RestartCounts(infrastructure=4, last_time=NINE), at(-10_800)) == 40
+    assert seconds_to_restart(RestartCounts(without_progress=4, last_time=NINE), at(-10_800)) == 40
 
 
 def test_counts_of_an_operator_that_kept_no_time_are_not_waited_for() -> None:

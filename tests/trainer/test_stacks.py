@@ -38,7 +38,7 @@ Path(result).write_text(ended.model_dump_json(by_alias=True))
 def test_a_rank_that_hangs_writes_where_it_stands_when_its_pod_has_to_go(tmp_path: Path) -> None:
     config, result = tmp_path / "run.json", tmp_path / "result.json"
     config.write_text(run_config(resources={"accelerator": {"perNode": 0}}).model_dump_json(by_alias=True))
-    command = [sys.executable, "-c", SUPERVISE, config, tmp_path, result]
+    command = [sys.executable, "-c", SUPERVISE, str(config), str(tmp_path), str(result)]
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as pod:
         assert pod.stdout is not None

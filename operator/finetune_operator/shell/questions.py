@@ -28,7 +28,7 @@ class Questions:
         if not children or (asked is not None and now - asked.at < INTERVAL_SECONDS):
             return None
         before = asked.children if asked is not None else {}
-        chosen = min(children, key=lambda child: before.get(child.uid, 0.0))
+        chosen = min(children, key=lambda child: before.get(child.uid, float("-inf")))
         known = {child.uid: before[child.uid] for child in children if child.uid in before}
         self._asked[uid] = _Asked(now, known | {chosen.uid: now})
         return chosen
