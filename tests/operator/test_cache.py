@@ -249,6 +249,16 @@ def test_a_claim_that_another_job_of_the_namespace_names_is_known_once_its_own_j
     assert (alone, cache.observe(UID).is_claim_shared) == (False, is_shared)
 
 
+def test_after_a_start_jobs_that_have_ended_are_looked_at_last() -> None:
+    cache = Cache(now=Clock())
+    for number, phase in enumerate(("Succeeded", "Training", "Failed", "Queued")):
+        found = versioned(manifest(), 10 + number, phase=phase)
+        found["metadata"]["uid"] = phase
+        cache.put(FINETUNE_JOB, found)
+
+    assert cache.uids() == ["Training", "Queued", "Succeeded", "Failed"]
+
+
 def test_a_complaint_of_a_pod_is_dated_from_when_it_was_first_seen() -> None:
     clock = Clock()
     cache = Cache(now=clock)

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -231,6 +232,23 @@ async def test_a_watch_that_lags_behind_is_opened_anew_with_a_list() -> None:
 
     assert server.asked[-3:] == ["watch pods from 50", "list pods", "watch pods from 90"]
     assert informer.freshness.lagging() == []
+
+
+async def test_a_watch_that_still_lags_after_it_was_opened_anew_gets_time_before_the_next_list() -> None:
+    informer = an_informer()
+    now = [90.0]
+    informer.clock = informer.freshness.clock = lambda: now[0]
+    informer.freshness.expect(POD.name, 60)
+    num_reopened = []
+
+    for now[0] in (180.0, 190.0, 269.0, 270.0):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as informer._watches[POD.name]:
+                informer.reopen_what_lags()
+                num_reopened.append(POD.name not in informer._watches)
+                await asyncio.sleep(0)
+
+    assert num_reopened == [True, False, False, True]
 
 
 @pytest.mark.parametrize("way", ["a list", "a bookmark"])

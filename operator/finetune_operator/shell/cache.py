@@ -175,8 +175,9 @@ class Cache:
         return family.job if family else None
 
     def uids(self) -> list[str]:
-        """Return the uids of all FinetuneJobs."""
-        return [uid for uid, family in self._families.items() if family.job is not None]
+        """Return the uids of all FinetuneJobs, those that have ended last: they can wait."""
+        found = [(family.job.is_finished, uid) for uid, family in self._families.items() if family.job is not None]
+        return [uid for _, uid in sorted(found, key=lambda one: one[0])]
 
     def jobs(self) -> Iterator[Manifest]:
         """Yield all FinetuneJobs, one at a time: together they would take ten times as much as they do here."""

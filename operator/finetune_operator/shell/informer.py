@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from finetune_operator.core.decision import Manifest
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import Cluster
-from finetune_operator.shell.freshness import Freshness
+from finetune_operator.shell.freshness import PATIENCE_SECONDS, Freshness
 from finetune_operator.shell.kinds import FINETUNE_JOB, WATCHED, Kind
 from finetune_operator.shell.queue import KeyedQueue
 from finetune_operator.shell.schema import SchemaCheck
@@ -62,6 +62,7 @@ class Informer:
     """What the watch of each kind has come to."""
     _watches: dict[str, asyncio.Timeout] = field(default_factory=dict)
     """Ends the watch of each kind when told to."""
+    _reopened_at: dict[str, float] = field(default_factory=dict)
 
     def on_event(self, kind: Kind, change: str | None, manifest: Manifest) -> None:
         """Take over what a watch shows, and have the job that it concerns looked at."""
@@ -113,8 +114,12 @@ class Informer:
 
     def reopen_what_lags(self) -> None:
         """End each watch that has not shown for long what is known to have happened; it begins with a list then."""
+        now = self.clock()
         for kind in self.freshness.lagging():
-            if watch := self._watches.pop(kind, None):
+            # A server that is only slow gets time to answer before it is asked for yet another list.
+            is_patient = now - self._reopened_at.get(kind, -PATIENCE_SECONDS) < PATIENCE_SECONDS
+            if not is_patient and (watch := self._watches.pop(kind, None)):
+                self._reopened_at[kind] = now
                 watch.reschedule(asyncio.get_running_loop().time())
 
     def illness(self) -> str:
