@@ -5,6 +5,7 @@ A control plane of its own is started on this machine; its pods are played. Take
 
 import argparse
 import asyncio
+import signal
 import sys
 
 from benchmarks.figures import report
@@ -14,7 +15,7 @@ from benchmarks.operator.control_plane import ADMINISTRATOR, ControlPlane, runni
 from benchmarks.operator.player import Player
 from benchmarks.operator.process import Operator
 
-SCENARIOS = ("burst", "changes", "memory")
+SCENARIOS = ("lives", "burst", "changes", "memory")
 
 
 async def measure(plane: ControlPlane, arguments: argparse.Namespace) -> list[scenarios.Row]:
@@ -28,6 +29,8 @@ async def measure(plane: ControlPlane, arguments: argparse.Namespace) -> list[sc
             player = Player(api, "played")
             async with player.playing():
                 operator.start()
+                if "lives" in arguments.scenarios:
+                    rows += await scenarios.lives(operator, player)
                 if "burst" in arguments.scenarios:
                     rows += await scenarios.burst(operator, player, arguments.jobs)
                 if "changes" in arguments.scenarios:
@@ -50,6 +53,7 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=5000, help="that have ended, at the most")
     parser.add_argument("--python", default=sys.executable, help="of the checkout whose operator is measured")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with it
     with running() as plane:
         rows = asyncio.run(measure(plane, arguments))
     report("operator", rows)

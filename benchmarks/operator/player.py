@@ -79,8 +79,8 @@ class Player:
         return sorted(one[end] - one[begin] for one in self.moments.values() if begin in one and end in one)
 
     def count(self, what: str) -> int:
-        """Return how many jobs have come to that."""
-        return sum(what in one for one in self.moments.values())
+        """Return how many of the jobs that were created here have come to that."""
+        return sum("created" in one and what in one for one in self.moments.values())
 
     async def wait_for(self, what: str, num: int, *, seconds: float) -> None:
         """Wait until so many jobs have come to that; raises TimeoutError."""

@@ -167,16 +167,24 @@ def test_what_the_api_server_took_in_rehearsal_is_not_shown_to_it_again_for_a_wh
     assert (soon, is_believed(job)) == ([True, True, False], False)
 
 
-def test_a_child_that_was_removed_by_hand_is_made_again_minutes_later() -> None:
+def test_a_config_map_that_was_removed_by_hand_is_looked_for_again_once_pods_do_not_start() -> None:
     world = World(script=("ok",))
-    operator = train(world)
-    known = operator.reconciler.known
-    config = {"kind": "ConfigMap", "metadata": {"namespace": "search", "name": CONFIG}}
+    operator = Operator(world)
+    operator.look()
+    config = world.all(CHILDREN["ConfigMap"])[0]
+    before = operator.reconciler.known.has(UID, config)
+    world.control_jobs()
+    (pod,) = world.all(POD)
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": format_time(world.now)}
+    pod["status"]["conditions"] = [scheduled]
+    world._store(POD, "MODIFIED", pod)
+    world.now += timedelta(minutes=2)
+    for kind in WATCHED:
+        operator.resync(kind)
 
-    soon = known.has(config)
-    world.now += timedelta(minutes=6)
+    operator.look()
 
-    assert (soon, known.has(config)) == (True, False)
+    assert (before, operator.reconciler.known.has(UID, config)) == (True, False)
 
 
 def test_what_was_gone_already_when_it_was_to_be_deleted_is_gone_from_the_cache_too() -> None:

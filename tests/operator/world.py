@@ -26,7 +26,6 @@ from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED, Kind
-from finetune_operator.shell.known import Known
 from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.questions import Questions
 from finetune_operator.shell.reconciler import Reconciler
@@ -314,7 +313,6 @@ class Operator:
             instance="test",
             now=lambda: world.now,
             pace=Pace(seconds=10, writes_per_second=20, clock=world.clock),
-            known=Known(clock=world.clock),
             rehearsed=Rehearsed(clock=world.clock),
             questions=Questions(clock=world.clock),
         )

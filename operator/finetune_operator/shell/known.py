@@ -1,43 +1,29 @@
-"""What this operator has made or found lately: it is taken to be there, without asking each time.
+"""What this operator has made or found of a job's children: it is taken to be there, without asking each time.
 
-Only for children that no watch shows (ConfigMaps, Services, claims), which several steps of a job need. Whoever removes
-one by hand is noticed a few minutes later.
+Only for children that no watch shows (ConfigMaps, Services, claims), which several steps of a job need.
 """
-
-import time
-from collections.abc import Callable
 
 from finetune_operator.core.decision import Manifest
 
-BELIEVED_SECONDS = 300.0
-
-Key = tuple[str, str, str]
-
 
 class Known:
-    """Names by kind and namespace; `clock` is monotonic."""
+    """Kinds and names by the uid of the FinetuneJob."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._until: dict[Key, float] = {}
+    def __init__(self) -> None:
+        self._names: dict[str, set[tuple[str, str]]] = {}
 
-    def has(self, manifest: Manifest) -> bool:
+    def has(self, uid: str, manifest: Manifest) -> bool:
         """Tell whether the object is there, as far as is known."""
-        return self._until.get(_key(manifest), 0.0) > self._clock()
+        return _name(manifest) in self._names.get(uid, ())
 
-    def note(self, manifest: Manifest) -> None:
-        """Note that it is there; forget what is so no longer believed."""
-        now = self._clock()
-        while self._until and next(iter(self._until.values())) <= now:
-            del self._until[next(iter(self._until))]
-        self._until.pop(_key(manifest), None)
-        self._until[_key(manifest)] = now + BELIEVED_SECONDS
+    def note(self, uid: str, manifest: Manifest) -> None:
+        """Note that it is there."""
+        self._names.setdefault(uid, set()).add(_name(manifest))
 
-    def forget(self, kind: str, namespace: str, name: str) -> None:
-        """Note that it is gone, or about to be."""
-        self._until.pop((kind, namespace, name), None)
+    def forget(self, uid: str) -> None:
+        """Believe nothing of a job any more: it has ended, something was removed, or its pods do not start."""
+        self._names.pop(uid, None)
 
 
-def _key(manifest: Manifest) -> Key:
-    metadata = manifest["metadata"]
-    return manifest["kind"], metadata["namespace"], metadata["name"]
+def _name(manifest: Manifest) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]

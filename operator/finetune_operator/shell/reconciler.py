@@ -66,6 +66,8 @@ class Reconciler:
         """
         manifest = self.cache.job(uid)
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            self.known.forget(uid)
+            self.questions.forget(uid)
             return None  # children go by their owner references
         parsed = parse_job(manifest)
         if isinstance(parsed, list):
@@ -77,6 +79,7 @@ class Reconciler:
             job = parsed
             if is_finished(job.status):
                 self.questions.forget(uid)
+                self.known.forget(uid)
             else:
                 await self._fetch_late_pods(job)
                 await self._ask_about_children(job)
@@ -114,6 +117,7 @@ class Reconciler:
         asked = self.questions.next(uid, [*short, *stuck])
         if asked is None:
             return
+        self.known.forget(uid)  # what is missing may be a ConfigMap that somebody has removed
         notices = await self.cluster.events_about(job.metadata.namespace, asked.uid)
         if isinstance(asked, PodView):
             self.cache.note_events(uid, asked, explain_events(asked, notices))
@@ -177,7 +181,7 @@ class Reconciler:
     async def _remove(self, job: FinetuneJob, deletion: Deletion) -> bool:
         """Delete a child; False if there was none. One that is known by its name alone is looked at first."""
         kind, namespace = CHILDREN[deletion.kind], job.metadata.namespace
-        self.known.forget(deletion.kind, namespace, deletion.name)
+        self.known.forget(job.metadata.uid)
         if not deletion.uid:
             found = await self.cluster.read(kind, namespace, deletion.name)
             metadata = found["metadata"] if found is not None else {}
@@ -193,7 +197,7 @@ class Reconciler:
     async def _make(self, job: FinetuneJob, manifest: Manifest) -> bool | None:
         """Create a child unless it is there; True if it was created, None if its name is not free yet."""
         kind, metadata = CHILDREN[manifest["kind"]], manifest["metadata"]
-        if self.known.has(manifest):
+        if self.known.has(job.metadata.uid, manifest):
             return False
         if metadata["labels"].get(keys.LABEL_ROLE) == Role.TRAIN and await self._older_ranks(job, metadata):
             return None
@@ -208,7 +212,7 @@ class Reconciler:
             self.cache.put(kind, made)
             self._expect(kind, made)
         else:
-            self.known.note(manifest)
+            self.known.note(job.metadata.uid, manifest)
         return True
 
     async def _rehearse(self, job: FinetuneJob, manifests: tuple[Manifest, ...]) -> bool:
@@ -251,7 +255,7 @@ class Reconciler:
         if kind in (JOB, POD):
             self.cache.put(kind, found)
         else:
-            self.known.note(manifest)
+            self.known.note(job.metadata.uid, manifest)
         return False
 
     async def _older_ranks(self, job: FinetuneJob, metadata: dict[str, Any]) -> bool:
