@@ -18,10 +18,9 @@ from benchmarks.operator.process import Operator
 SCENARIOS = ("lives", "burst", "changes", "memory")
 
 
-async def measure(plane: ControlPlane, arguments: argparse.Namespace) -> list[scenarios.Row]:
-    """Return the rows of all scenarios that were asked for."""
+async def measure(plane: ControlPlane, arguments: argparse.Namespace, rows: list[scenarios.Row]) -> None:
+    """Add the rows of all scenarios that were asked for, each when its figures are there."""
     operator = Operator(plane, arguments.python)
-    rows: list[scenarios.Row] = []
     try:
         async with connected(plane.kubeconfig(ADMINISTRATOR)) as api:
             for namespace in ("played", "still"):
@@ -42,7 +41,6 @@ async def measure(plane: ControlPlane, arguments: argparse.Namespace) -> list[sc
                 rows += await scenarios.memory(operator, api, "still", finished=many, goal="under 256, the limit")
     finally:
         operator.kill()
-    return rows
 
 
 def main() -> None:
@@ -54,9 +52,12 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="of the checkout whose operator is measured")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with it
-    with running() as plane:
-        rows = asyncio.run(measure(plane, arguments))
-    report("operator", rows)
+    rows: list[scenarios.Row] = []
+    try:
+        with running() as plane:
+            asyncio.run(measure(plane, arguments, rows))
+    finally:
+        report("operator", rows)  # what was measured before anything went wrong is worth something, too
 
 
 if __name__ == "__main__":
