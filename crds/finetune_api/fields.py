@@ -32,6 +32,9 @@ DATA_KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
 # No part of the path is "." or "..": it stays inside.
 FOLDER_PATTERN = r"^[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*(/[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
 
+#: Absolute, and no part of it is empty, "." or "..".
+MOUNT_PATH_PATTERN = r"^(/[.]?[A-Za-z0-9_-][A-Za-z0-9._@+-]*)+$"
+
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Quantity = Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, max_length=32)]

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from finetune_api.datasets import HELD_OUT, EvaluationColumns, TrainColumns
+from finetune_api.pod_checks import check_pod_templates
 from finetune_api.problem import Problem
 from finetune_api.quantities import parse_quantity
 from finetune_api.sense import check_sense
@@ -40,6 +41,7 @@ def check_spec(spec: FinetuneJobSpec) -> list[Problem]:
         *_check_splits(spec),
         *check_changeable(spec),
         *_check_columns(spec),
+        *check_pod_templates(spec.pod_template, path="spec.podTemplate", accelerator=spec.resources.accelerator.name),
         *check_sense(spec),
     ]
 

@@ -30,10 +30,15 @@ def render_api() -> str:
 
 def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str, str]]:
     required = schema.get("required", [])
+    seen: dict[str, str] = {}
     for name, item in schema.get("properties", {}).items():
         here = f"{path}.{name}"
         default = "required" if name in required else _default(item)
         yield here, _kind(item), default, item.get("description", "").replace("|", "\\|")
+        first = seen.setdefault(json.dumps(item.get("properties", here), sort_keys=True), here)
+        if first != here:
+            yield f"{here}.*", "", "", f"as `{first}.*`"
+            continue
         yield from _rows(item, here)
         if "properties" in item.get("items", {}):
             yield from _rows(item["items"], f"{here}[]")

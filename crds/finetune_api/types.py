@@ -24,6 +24,7 @@ from finetune_api.fields import (
 )
 from finetune_api.model import Model
 from finetune_api.objective import Loss
+from finetune_api.pod_template import PodTemplates, accelerator_rule
 from finetune_api.sources import FITS_THE_HUB, REPOSITORY
 from finetune_api.status import FinetuneJobStatus
 
@@ -250,7 +251,7 @@ class Publish(Contract):
 
 
 class Schedule(Contract):
-    """Where the training pods may run."""
+    """Where the job's pods may run."""
 
     queue_name: Annotated[str, StringConstraints(max_length=63)] | None = None
     """Kueue LocalQueue of the training Job."""
@@ -259,12 +260,13 @@ class Schedule(Contract):
     node_selector: Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=32)] = Field(
         default_factory=dict
     )
-    """Labels that a node must have."""
+    """Labels that a node must have, to run any pod of the job. What only training needs is in
+    podTemplate.train.nodeSelector."""
     tolerations: Annotated[
         list[Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]],
         Field(max_length=32),
     ] = Field(default_factory=list)
-    """Tolerations of the training pods."""
+    """Tolerations of the job's pods."""
 
 
 class Retry(Contract):
@@ -323,6 +325,8 @@ class FinetuneJobSpec(Contract):
                 "leave evaluation.baseline true",
                 field=".publish.gate",
             ),
+            accelerator_rule("all"),
+            accelerator_rule("train"),
             *[_immutable(field) for field in _IMMUTABLE],
             rule(
                 "quantity(self.storage.size).compareTo(quantity(oldSelf.storage.size)) >= 0",
@@ -351,7 +355,9 @@ class FinetuneJobSpec(Contract):
     publish: Publish | None = None
     """Where the result goes; without it the model stays on the volume."""
     schedule: Schedule = Field(default_factory=Schedule)
-    """Where the training pods may run."""
+    """Where the job's pods may run."""
+    pod_template: PodTemplates | None = None
+    """What is added to the job's pods, see docs/pods.md. Takes effect with the next pod that is made."""
     retry: Retry = Field(default_factory=Retry)
     """How often the gang is restarted."""
     suspend: bool = False

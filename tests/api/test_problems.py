@@ -9,6 +9,9 @@ from finetune_api.quantities import parse_quantity
 from finetune_api.sources import ClaimSource, HubSource, parse_source
 from finetune_api.splits import check_split
 from finetune_api.types import FinetuneJob
+from tests.api import pod_templates
+from tests.api.conftest import MINIMAL
+from tests.stack.jobs import change
 
 
 def test_every_wrong_field_is_told_at_once_with_its_path_and_value(minimal: dict[str, Any]) -> None:
@@ -212,3 +215,39 @@ def test_sources_name_a_repository_or_a_folder_on_a_claim() -> None:
 def test_other_sources_are_refused_with_the_fix(text: str) -> None:
     with pytest.raises(ValueError, match="write hf://OWNER/NAME"):
         parse_source(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"podTemplate": {role: addition}}, f"spec.podTemplate.{role}{path}")
+        for addition, path, _ in pod_templates.TOUCHED.values()
+        for role in pod_templates.ROLES
+    ]
+    + [
+        (
+            {"podTemplate": {role: {"resources": {kind: {name: "1"}}}}},
+            f"spec.podTemplate.{role}.resources.{kind}.{name}",
+        )
+        for role in ("all", "train")
+        for kind, name in (
+            ("requests", "cpu"),
+            ("requests", "memory"),
+            ("limits", "memory"),
+            ("limits", "nvidia.com/gpu"),
+        )
+    ],
+)
+def test_what_a_pod_template_may_not_touch_is_told_without_an_api_server(changes: dict[str, Any], path: str) -> None:
+    job = parse_job(change(MINIMAL, **changes))
+
+    assert isinstance(job, FinetuneJob)
+    assert [problem.path for problem in check_spec(job.spec)] == [path]
+
+
+@pytest.mark.parametrize("case", pod_templates.ACCEPTED)
+def test_a_pod_template_that_the_api_server_accepts_has_no_problem(case: str) -> None:
+    job = parse_job(change(MINIMAL, **pod_templates.ACCEPTED[case]))
+
+    assert isinstance(job, FinetuneJob)
+    assert check_spec(job.spec) == []

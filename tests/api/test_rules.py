@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.api import pod_templates
 from tests.stack.jobs import change
 from tests.stack.kubectl import Kubectl, KubectlError, Manifest
 
@@ -44,6 +45,7 @@ ROUTE = {"source": "hf://acme/encoder"}
 PUBLISH = {"repository": "acme/model", "tokenSecret": {"name": "hub-token"}}
 
 ACCEPTED: dict[str, dict[str, Any]] = {
+    **pod_templates.ACCEPTED,
     "a hub source": {"model__source": "hf://Qwen/Qwen3-VL-Embedding-2B"},
     "a claim source": {"model__source": "pvc://models/qwen/2b"},
     "descending dims": {"training__loss": {"matryoshkaDimensions": [768, 256, 64]}},
@@ -127,6 +129,7 @@ TABLES = {name: {"split": "test"} for name in ("queries", "corpus", "relevantDoc
 SPLIT_FIX = "write a split as train, a slice of it as train[:95%] or train[1000:]"
 
 REJECTED: dict[str, tuple[dict[str, Any], str]] = {
+    **pod_templates.REJECTED,
     "a bound of rows and one of percent": (
         {"data__train__0__split": "train[10%:200]"},
         f'spec.data.train[0].split: Invalid value: "train[10%:200]": {SPLIT_FIX}',
@@ -483,6 +486,7 @@ ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
     "nothing is published": {"publish": None},
     "another queue": {"schedule": {"queueName": "q", "priorityClassName": "high", "nodeSelector": {"pool": "h200"}}},
     "another image": {"image": "registry.example/another:1"},
+    "other additions to pods": {"podTemplate": {"train": {"terminationGracePeriodSeconds": 600}}},
     "more patience": {
         "stallTimeoutSeconds": 7200,
         "collectiveTimeoutSeconds": 9000,

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from finetune_api.contract import RunConfig
+from finetune_api.pod_template import PodSecurity, PodTemplates
 from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.children.config_map import build_config_map
@@ -56,6 +57,47 @@ ADMINISTERED = Platform(
     simulated_accelerator=True,
     hub_job_memory_limit="4Gi",
 )
+ADDED = a_job(
+    storage={},
+    resources={},
+    schedule={"nodeSelector": {"pool": "h200"}, "tolerations": [{"key": "pool", "operator": "Exists"}]},
+    podTemplate={
+        "all": {
+            "labels": {"cost-centre": "search"},
+            "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.search:3128"}],
+            "volumes": [{"name": "ca-bundle", "configMap": {"name": "company-ca"}}],
+            "volumeMounts": [{"name": "ca-bundle", "mountPath": "/etc/ssl/company", "readOnly": True}],
+        },
+        "prepare": {"resources": {"requests": {"cpu": "4", "memory": "16Gi"}}},
+        "train": {
+            "env": [{"name": "OMP_NUM_THREADS", "value": "2"}],
+            "resources": {"limits": {"cpu": "4", "rdma/ib": 1}},
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+                }
+            },
+            "runtimeClassName": "nvidia",
+            "terminationGracePeriodSeconds": 600,
+        },
+    },
+)
+WITH_DEFAULTS = Platform(
+    trainer_image="registry.example/trainer:1",
+    pod_template=PodTemplates.model_validate(
+        {
+            "all": {
+                "env": [
+                    {"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"},
+                    {"name": "NO_PROXY", "value": ".svc"},
+                ],
+                "imagePullSecrets": [{"name": "registry"}],
+            },
+            "train": {"annotations": {"karpenter.sh/do-not-disrupt": "true"}},
+        }
+    ),
+    pod_security=PodSecurity(),
+)
 
 
 class WholeDumper(yaml.SafeDumper):
@@ -76,7 +118,10 @@ def children(job: FinetuneJob, platform: Platform) -> list[dict[str, Any]]:
     return built if job.spec.publish is None else [*built, build_publish_job(job, job.spec.publish, platform=platform)]
 
 
-@pytest.mark.parametrize(("name", "job", "platform"), [("plain", PLAIN, PLATFORM), ("full", FULL, ADMINISTERED)])
+@pytest.mark.parametrize(
+    ("name", "job", "platform"),
+    [("plain", PLAIN, PLATFORM), ("full", FULL, ADMINISTERED), ("added", ADDED, WITH_DEFAULTS)],
+)
 def test_children_are_as_in_the_golden_file(name: str, job: FinetuneJob, platform: Platform) -> None:
     text = yaml.dump_all(children(job, platform), Dumper=WholeDumper, sort_keys=False, width=120)
     file = GOLDEN / f"{name}.yaml"
@@ -107,7 +152,7 @@ def test_every_role_works_in_the_jobs_own_folder_of_its_volume(
 
 
 def test_a_gang_is_scheduled_and_preempted_as_a_whole_by_a_pod_group_of_its_own() -> None:
-    group = build_pod_group(GANG, attempt=2)
+    group = build_pod_group(GANG, attempt=2, platform=GANG_SCHEDULED)
     job = build_train_job(GANG, attempt=2, platform=GANG_SCHEDULED)
 
     assert group == {

@@ -1,6 +1,11 @@
 """What the administrator of the cluster chose, as far as decisions depend on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from finetune_api.pod_template import PodSecurity, PodTemplates
+
+#: The user of the trainer image.
+USER_ID = 65532
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +30,9 @@ class Platform:
     """Memory request of prepare and publish pods."""
     hub_job_memory_limit: str = ""
     """Memory limit of prepare and publish pods; empty for none."""
+    pod_template: PodTemplates = field(default_factory=PodTemplates)
+    """What is added to the pods of all jobs, below spec.podTemplate; JSON in the environment."""
+    pod_security: PodSecurity = field(
+        default_factory=lambda: PodSecurity(run_as_user=USER_ID, run_as_group=USER_ID, fs_group=USER_ID)
+    )
+    """As whom trainer containers run; what is not given is left to the platform. JSON in the environment."""

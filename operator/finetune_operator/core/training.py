@@ -91,7 +91,8 @@ def _had_gang(status: FinetuneJobStatus, situation: Situation) -> bool:
 
 def _children(status: FinetuneJobStatus, situation: Situation) -> tuple[Manifest, ...]:
     job, platform = situation.job, situation.platform
-    groups = [build_pod_group(job, attempt=status.attempt)] if is_gang_scheduled(job, platform=platform) else []
+    is_grouped = is_gang_scheduled(job, platform=platform)
+    groups = [build_pod_group(job, attempt=status.attempt, platform=platform)] if is_grouped else []
     avoided = [node.name for node in status.avoided_nodes]
     gang = build_train_job(job, attempt=status.attempt, platform=platform, avoided_nodes=avoided)
     return (build_config_map(job, platform=platform), build_service(job), *groups, gang)

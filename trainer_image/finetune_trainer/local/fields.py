@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from finetune_api.datasets import HOLD_OUT_PATTERN
-from finetune_api.fields import DATA_KEY_PATTERN, FOLDER_PATTERN, OBJECT_NAME_PATTERN
+from finetune_api.fields import DATA_KEY_PATTERN, FOLDER_PATTERN, MOUNT_PATH_PATTERN, OBJECT_NAME_PATTERN
 from finetune_api.problem import Problem
 from finetune_api.quantities import QUANTITY_PATTERN
 from finetune_trainer.local.documents import join
@@ -35,6 +35,7 @@ PATTERNS = {
         "it is no folder inside the claim",
         "write for example teams/search: letters, digits, dots, _ and -, no / at the ends and no dot at the start",
     ),
+    MOUNT_PATH_PATTERN: ("it is no absolute path without . and ..", "write for example /cache/models"),
     DNS_LABEL: ("only lower-case letters, digits and inner - may be in it", "write for example pages-2"),
     DNS_SUBDOMAIN: ("only lower-case letters, digits and inner - and dots may be in it", "write for example pages-2"),
     HOLD_OUT_PATTERN: (

@@ -7,18 +7,19 @@ from finetune_api.contract import FINAL_EXIT_CODES, Role
 from finetune_api.types import FinetuneJob, Publish
 from finetune_operator.core import names
 from finetune_operator.core.children import pod
+from finetune_operator.core.children.pod_template import customise
 from finetune_operator.core.platform import Platform
 
 
 def build_hub_job(
-    job: FinetuneJob, name: str, *, role: Role, backoff_limit: int, template: dict[str, Any]
+    job: FinetuneJob, role: Role, *, backoff_limit: int, template: dict[str, Any], platform: Platform
 ) -> dict[str, Any]:
     """Return a Job that repeats failures of the moment, and gives up at once on those that repeating cannot mend."""
     containers = [*template.get("initContainers", ()), *template["containers"]]
-    return {
+    child = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": names.metadata(job, name, role=role),
+        "metadata": names.metadata(job, names.child_job(names.base(job.metadata), role), role=role),
         "spec": {
             "backoffLimit": backoff_limit,
             "completions": 1,
@@ -32,23 +33,19 @@ def build_hub_job(
             "template": {"metadata": {"labels": names.labels(job, role=role)}, "spec": template},
         },
     }
+    return customise(child, job, role, platform=platform)
 
 
 def hub_pod_spec(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
     """Return the part of the pod's spec that prepare and publish share.
 
-    A volume for one node is often made where its first pod runs, which is prepare: that must then be a node on which
-    the job may train.
+    Where they have to run on nodes that training may run on, they may run beside its accelerators.
     """
-    spec = pod.pod_spec(platform=platform) | {"tolerations": pod.until_node_is_lost()}
-    if job.spec.storage.access_mode == "ReadWriteMany":
-        return spec
-    schedule, accelerator = job.spec.schedule, job.spec.resources.accelerator
-    if accelerator.per_node > 0:
-        spec["tolerations"].append({"key": accelerator.name, "operator": "Exists"})
-    spec["tolerations"] += schedule.tolerations
-    if schedule.node_selector:
-        spec["nodeSelector"] = schedule.node_selector
+    spec = pod.pod_spec(platform=platform)
+    accelerator = job.spec.resources.accelerator
+    follows = job.spec.storage.access_mode == "ReadWriteOnce" or job.spec.schedule.node_selector
+    if follows and accelerator.per_node > 0:
+        spec["tolerations"] = [{"key": accelerator.name, "operator": "Exists"}, *spec["tolerations"]]
     return spec
 
 

@@ -7,7 +7,6 @@ from finetune_api.types import FinetuneJob, SecretKey
 from finetune_operator.core import names
 from finetune_operator.core.platform import Platform
 
-USER_ID = 65532
 READ_TOKEN_VOLUME = "read-token"  # noqa: S105 - the name of a volume
 WRITE_TOKEN_VOLUME = "write-token"  # noqa: S105 - the name of a volume
 #: Enough to end a step; with the kubelet's own time, accelerators are free within a minute.
@@ -24,9 +23,6 @@ CONTAINER_SECURITY = {
 }
 POD_SECURITY = {
     "runAsNonRoot": True,
-    "runAsUser": USER_ID,
-    "runAsGroup": USER_ID,
-    "fsGroup": USER_ID,
     "fsGroupChangePolicy": "OnRootMismatch",
     "seccompProfile": {"type": "RuntimeDefault"},
 }
@@ -39,7 +35,9 @@ def pod_spec(*, platform: Platform) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
-        "securityContext": POD_SECURITY,
+        "securityContext": POD_SECURITY
+        | platform.pod_security.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "tolerations": until_node_is_lost(),
     }
     if platform.trainer_image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in platform.trainer_image_pull_secrets]

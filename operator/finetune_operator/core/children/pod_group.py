@@ -6,28 +6,33 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/gang-scheduling/
 
 from typing import Any
 
+from finetune_api.contract import Role
 from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
+from finetune_operator.core.children.pod_template import chosen
 from finetune_operator.core.platform import Platform
 
+DEFAULT_SCHEDULER = "default-scheduler"
 API_VERSION = "scheduling.k8s.io/v1beta1"
 
 
 def is_gang_scheduled(job: FinetuneJob, *, platform: Platform) -> bool:
-    """Tell whether a gang needs the scheduler's help; a queue admits it whole by itself."""
+    """Tell whether a gang needs the scheduler's help; a queue admits it whole by itself, another scheduler may."""
     is_alone = job.spec.resources.nodes == 1
-    return platform.gang_scheduling == "Auto" and not is_alone and job.spec.schedule.queue_name is None
+    scheduler = chosen(job, Role.TRAIN, "scheduler_name", platform=platform)
+    is_elsewhere = job.spec.schedule.queue_name is not None or scheduler not in (None, DEFAULT_SCHEDULER)
+    return platform.gang_scheduling == "Auto" and not is_alone and not is_elsewhere
 
 
-def build_pod_group(job: FinetuneJob, *, attempt: int) -> dict[str, Any]:
+def build_pod_group(job: FinetuneJob, *, attempt: int, platform: Platform) -> dict[str, Any]:
     """Return the PodGroup of one attempt, of the name of its Job. It is preempted as a whole, too."""
     # Without the label of a role: it may be made while ranks of an older gang still go away, the Job may not.
     spec: dict[str, Any] = {
         "schedulingPolicy": {"gang": {"minCount": job.spec.resources.nodes}},
         "disruptionMode": {"all": {}},
     }
-    if job.spec.schedule.priority_class_name is not None:
-        spec["priorityClassName"] = job.spec.schedule.priority_class_name
+    if (priority := chosen(job, Role.TRAIN, "priority_class_name", platform=platform)) is not None:
+        spec["priorityClassName"] = priority
     return {
         "apiVersion": API_VERSION,
         "kind": "PodGroup",

@@ -6,7 +6,6 @@ from finetune_api import keys, workspace
 from finetune_api.contract import Role
 from finetune_api.sources import ClaimSource, parse_source
 from finetune_api.types import FinetuneJob, named_datasets, named_models
-from finetune_operator.core import names
 from finetune_operator.core.children import hub_job, pod
 from finetune_operator.core.platform import Platform
 
@@ -20,9 +19,7 @@ def build_prepare_job(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]
         spec["initContainers"] = [hub_job.writing_container(job, Role.PREFLIGHT, platform=platform, env={})]
     spec["containers"] = [_prepare_container(job, platform=platform)]
     spec["volumes"] = _volumes(job)
-    return hub_job.build_hub_job(
-        job, names.prepare_job(job), role=Role.PREPARE, backoff_limit=BACKOFF_LIMIT, template=spec
-    )
+    return hub_job.build_hub_job(job, Role.PREPARE, backoff_limit=BACKOFF_LIMIT, template=spec, platform=platform)
 
 
 def _prepare_container(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:

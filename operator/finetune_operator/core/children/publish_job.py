@@ -5,7 +5,6 @@ from typing import Any
 from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_api.types import FinetuneJob, Publish
-from finetune_operator.core import names
 from finetune_operator.core.children import hub_job, pod
 from finetune_operator.core.platform import Platform
 
@@ -22,6 +21,4 @@ def build_publish_job(job: FinetuneJob, publish: Publish, *, platform: Platform)
     spec = hub_job.hub_pod_spec(job, platform=platform)
     spec["containers"] = [container]
     spec["volumes"] = [*pod.common_volumes(job), pod.workspace_volume(job), hub_job.write_token_volume(publish)]
-    return hub_job.build_hub_job(
-        job, names.publish_job(job), role=Role.PUBLISH, backoff_limit=BACKOFF_LIMIT, template=spec
-    )
+    return hub_job.build_hub_job(job, Role.PUBLISH, backoff_limit=BACKOFF_LIMIT, template=spec, platform=platform)

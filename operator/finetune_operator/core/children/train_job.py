@@ -11,6 +11,7 @@ from finetune_operator.core import names
 from finetune_operator.core.children import pod
 from finetune_operator.core.children.config_map import run_config
 from finetune_operator.core.children.pod_group import is_gang_scheduled
+from finetune_operator.core.children.pod_template import customise
 from finetune_operator.core.platform import Platform
 
 #: How long ranks wait for each other. The operator sees whether pods are missing and why; torchrun's 15 minutes would
@@ -26,7 +27,7 @@ def build_train_job(
     metadata = names.metadata(job, names.train_job(job, attempt), role=Role.TRAIN, attempt=attempt)
     if job.spec.schedule.queue_name is not None:
         metadata["labels"][keys.LABEL_KUEUE_QUEUE] = job.spec.schedule.queue_name
-    return {
+    child = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata,
@@ -47,26 +48,21 @@ def build_train_job(
             },
         },
     }
+    return customise(child, job, Role.TRAIN, platform=platform)
 
 
 def _pod_spec(
     job: FinetuneJob, *, config: RunConfig, attempt: int, platform: Platform, avoided_nodes: Sequence[str]
 ) -> dict[str, Any]:
-    schedule = job.spec.schedule
     spec = {
         **pod.pod_spec(platform=platform),
         "subdomain": names.ranks_service(job),
         "affinity": {**_apart(job), **_away_from(avoided_nodes)},
-        "tolerations": [*pod.until_node_is_lost(), *schedule.tolerations],
         "containers": [_train_container(job, config=config, attempt=attempt, platform=platform)],
         "volumes": [*pod.common_volumes(job), pod.workspace_volume(job), _shared_memory(job)],
     }
     if is_gang_scheduled(job, platform=platform):
         spec["schedulingGroup"] = {"podGroupName": names.train_job(job, attempt)}
-    if schedule.node_selector:
-        spec["nodeSelector"] = schedule.node_selector
-    if schedule.priority_class_name is not None:
-        spec["priorityClassName"] = schedule.priority_class_name
     return spec
 
 
