@@ -1,7 +1,7 @@
 """What is wrong with a manifest, all of it at once, each with its field path, value, cause and fix."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,14 +24,21 @@ def parse_job(manifest: dict[str, Any]) -> FinetuneJob | list[Problem]:
     try:
         return FinetuneJob.model_validate(manifest)
     except ValidationError as error:
-        return [_schema_problem(entry) for entry in error.errors(include_url=False)]
+        return schema_problems(error)
 
 
-def _schema_problem(entry: Any) -> Problem:  # noqa: ANN401 - pydantic's own error record
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"]).removeprefix(".")
-    return Problem(
-        path=path, value=entry["input"], because=entry["msg"].lower(), fix="see kubectl explain finetunejob.spec"
-    )
+def schema_problems(error: ValidationError, *, path: str = "") -> list[Problem]:
+    """Return what a schema found wrong with what is at `path`."""
+    fix = "see kubectl explain finetunejob.spec"
+    return [
+        Problem(path=_path(path, entry["loc"]), value=entry["input"], because=entry["msg"].lower(), fix=fix)
+        for entry in error.errors(include_url=False)
+    ]
+
+
+def _path(start: str, parts: Iterable[int | str]) -> str:
+    below = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return f"{start}{below}".removeprefix(".")
 
 
 def check_spec(spec: FinetuneJobSpec) -> list[Problem]:

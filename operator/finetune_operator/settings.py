@@ -5,6 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from pydantic import ValidationError
+
+from finetune_api.base import Contract
+from finetune_api.pod_checks import check_pod_templates
+from finetune_api.pod_template import PodSecurity, PodTemplates
+from finetune_api.problems import schema_problems
 from finetune_operator.core.platform import Platform
 
 
@@ -54,6 +60,11 @@ CHOICES = {
     "log_format": ("json", "plain", "auto"),
     "log_level": ("debug", "info", "warning", "error"),
 }
+#: Settings that are JSON, and what the chart calls them.
+MODELS: dict[str, tuple[type[Contract], str]] = {
+    "pod_template": (PodTemplates, "podTemplate"),
+    "pod_security": (PodSecurity, "podSecurity"),
+}
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -66,10 +77,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             continue
         try:
             values[item.name] = _read(item.name, text, str(item.type))
+        except ValidationError as error:
+            problems += map(str, schema_problems(error, path=MODELS[item.name][1]))
         except ValueError as error:
             problems.append(f"{item.name.upper()}: {text!r} is wrong because {error}")
     if not values.get("trainer_image"):
         problems.append("TRAINER_IMAGE: '' is wrong because jobs need an image; give the trainer image's reference")
+    problems += map(str, check_pod_templates(values.get("pod_template"), path="podTemplate"))
     if problems:
         raise SettingsError("\n".join(problems))
     return Settings(**values)
@@ -78,6 +92,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def _read(name: str, text: str, kind: str) -> Any:  # noqa: ANN401 - one of the types of Settings
     if name in CHOICES and text not in CHOICES[name]:
         raise ValueError(f"it is none of {', '.join(CHOICES[name])}")
+    if name in MODELS:
+        return MODELS[name][0].model_validate_json(text)
     if "bool" in kind:
         return _read_flag(text)
     if "tuple" in kind:

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+from finetune_api.pod_template import PodSecurity, PodTemplate, PodTemplates
 from finetune_operator.settings import Settings, read_settings
 from tests.chart.helm import RELEASE, Helm, Manifest, only
 
@@ -12,6 +13,16 @@ BY_THE_POD = [
 ]
 # The port is the same in Service, probes and container: there is nothing to choose.
 FIXED = {"http_port"}
+#: No sidecars of a mesh, and no training that is ended to tidy up.
+BY_DEFAULT = PodTemplates(
+    all=PodTemplate(labels={"sidecar.istio.io/inject": "false"}, annotations={"linkerd.io/inject": "disabled"}),
+    train=PodTemplate(
+        annotations={
+            "karpenter.sh/do-not-disrupt": "true",
+            "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        }
+    ),
+)
 
 
 def environment(manifests: list[Manifest]) -> list[dict[str, object]]:
@@ -36,6 +47,7 @@ def test_the_pod_gets_every_setting_and_nothing_else(defaults: list[Manifest]) -
 def test_default_values_are_the_operator_s_defaults_but_for_json_logs(defaults: list[Manifest]) -> None:
     expected = Settings(
         trainer_image="registry.example/finetune-trainer:0.1.0",
+        pod_template=BY_DEFAULT,
         log_format="json",
         pod_name="pod",
         pod_namespace="system",
@@ -55,6 +67,8 @@ def test_every_setting_can_be_changed_by_values(helm: Helm) -> None:
         hub_job_cpu_request="1",
         hub_job_memory_request="2Gi",
         hub_job_memory_limit="4Gi",
+        pod_security=PodSecurity(run_as_user=1000),
+        pod_template=PodTemplates(train=PodTemplate(runtime_class_name="nvidia")),
         watch_namespace="search",
         progress_poll_seconds=7,
         progress_status_seconds=20,
@@ -81,6 +95,8 @@ def test_every_setting_can_be_changed_by_values(helm: Helm) -> None:
             "gangScheduling": "Never",
             "simulatedAccelerator": True,
             "hubJobs": {"cpuRequest": 1, "memoryRequest": "2Gi", "memoryLimit": "4Gi"},
+            "podSecurity": {"runAsUser": 1000, "runAsGroup": None, "fsGroup": None},
+            "podTemplate": {"all": None, "train": {"annotations": None, "runtimeClassName": "nvidia"}},
             "watchNamespace": "search",
             "progress": {"pollSeconds": 7, "statusSeconds": 20, "writesPerSecond": 5},
             "resyncSeconds": 60,

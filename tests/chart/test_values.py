@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
+from finetune_api.pod_template import PodTemplate, PodTemplates
+from tests.api.pod_templates import EVERYTHING
 from tests.chart.helm import CHART, Helm, HelmError, Values, of_kind
 
 
@@ -29,6 +31,17 @@ from tests.chart.helm import CHART, Helm, HelmError, Values, of_kind
         ({"hub": {"endpoint": "https://user:token@hub.example"}}, "/hub/endpoint"),
         ({"hub": {"token": "hf_x"}}, "/hub"),
         ({"hubJobs": {"memoryRequest": "1 GB"}}, "/hubJobs/memoryRequest"),
+        ({"podSecurity": {"runAsUser": 0}}, "/podSecurity/runAsUser"),
+        ({"podSecurity": {"privileged": True}}, "/podSecurity"),
+        ({"podTemplate": {"training": {}}}, "/podTemplate"),
+        ({"podTemplate": {"all": {"command": ["sh"]}}}, "/podTemplate/all"),
+        ({"podTemplate": {"all": {"labels": {"team": 1}}}}, "/podTemplate/all/labels/team"),
+        ({"podTemplate": {"train": {"env": [{"name": "A", "value": 1}]}}}, "/podTemplate/train/env/0/value"),
+        ({"podTemplate": {"train": {"hostNetwork": False}}}, "/podTemplate/train/hostNetwork"),
+        (
+            {"podTemplate": {"train": {"resources": {"limits": {"cpu": "all"}}}}},
+            "/podTemplate/train/resources/limits/cpu",
+        ),
         ({"simulatedAccelerator": "false"}, "/simulatedAccelerator"),
         ({"watchNamespace": "Search"}, "/watchNamespace"),
         ({"watchNamespace": ["search"]}, "/watchNamespace"),
@@ -68,6 +81,8 @@ def test_a_wrong_value_is_refused_with_its_path(helm: Helm, values: Values, path
         {"hub": {"endpoint": "https://models.example:8443/hub"}},
         {"hubJobs": {"cpuRequest": 1, "memoryLimit": "4Gi"}},
         {"watchNamespace": "team-1"},
+        {"podSecurity": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
+        {"podTemplate": {"all": {"labels": None}, "train": EVERYTHING}},
         {"resources": {"limits": {"cpu": 0.5, "memory": None}}},
         {"networkPolicy": {"metricsFrom": [{"namespaceSelector": {}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
     ],
@@ -120,3 +135,10 @@ def nodes(node: object, *, path: str = "") -> Iterator[tuple[str, dict[str, Any]
     elif isinstance(node, list):
         for index, child in enumerate(node):
             yield from nodes(child, path=f"{path}/{index}")
+
+
+def test_the_values_have_every_field_of_a_pod_template() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())["definitions"]
+
+    assert schema["podTemplate"]["properties"].keys() == {one.alias for one in PodTemplate.model_fields.values()}
+    assert schema["podTemplates"]["properties"].keys() == PodTemplates.model_fields.keys()

@@ -1,7 +1,10 @@
 """The environment as settings."""
 
+import json
+
 import pytest
 
+from finetune_api.pod_template import PodSecurity, PodTemplate, PodTemplates
 from finetune_operator.settings import Settings, SettingsError, read_settings
 
 FULL = {
@@ -14,6 +17,8 @@ FULL = {
     "HUB_JOB_CPU_REQUEST": "1",
     "HUB_JOB_MEMORY_REQUEST": "2Gi",
     "HUB_JOB_MEMORY_LIMIT": "4Gi",
+    "POD_SECURITY": '{"runAsUser": 1000}',
+    "POD_TEMPLATE": '{"all": {"runtimeClassName": "nvidia"}}',
     "WATCH_NAMESPACE": "search",
     "PROGRESS_POLL_SECONDS": "2.5",
     "PROGRESS_STATUS_SECONDS": "15",
@@ -38,6 +43,8 @@ def test_every_setting_is_read_from_the_variable_of_its_name() -> None:
         hub_job_cpu_request="1",
         hub_job_memory_request="2Gi",
         hub_job_memory_limit="4Gi",
+        pod_security=PodSecurity(run_as_user=1000),
+        pod_template=PodTemplates(all=PodTemplate(runtime_class_name="nvidia")),
         watch_namespace="search",
         progress_poll_seconds=2.5,
         progress_status_seconds=15.0,
@@ -69,4 +76,24 @@ def test_everything_wrong_is_told_at_once() -> None:
         "HTTP_PORT: '0' is wrong because it is not above zero",
         "LOG_FORMAT: 'xml' is wrong because it is none of json, plain, auto",
         "TRAINER_IMAGE: '' is wrong because jobs need an image; give the trainer image's reference",
+    ]
+
+
+def test_templates_that_cannot_be_used_are_refused_with_the_path_of_everything_that_is_wrong() -> None:
+    wrong = {"all": {"env": [{"name": "PET_NNODES", "value": "2"}]}, "train": {"labels": {"finetune.dev/job": "x"}}}
+    unknown = {"train": {"command": ["sh"], "volumes": [{"name": "host", "hostPath": {}}]}}
+
+    with pytest.raises(SettingsError) as touched:
+        read_settings({"TRAINER_IMAGE": "a", "POD_TEMPLATE": json.dumps(wrong)})
+    with pytest.raises(SettingsError) as not_there:
+        read_settings({"TRAINER_IMAGE": "a", "POD_TEMPLATE": json.dumps(unknown), "POD_SECURITY": '{"runAsUser": 0}'})
+
+    assert [line.partition(":")[0] for line in str(touched.value).splitlines()] == [
+        "podTemplate.all.env[0].name",
+        "podTemplate.train.labels",
+    ]
+    assert [line.partition(":")[0] for line in str(not_there.value).splitlines()] == [
+        "podTemplate.train.volumes[0].hostPath",
+        "podTemplate.train.command",
+        "podSecurity.runAsUser",
     ]
