@@ -9,7 +9,7 @@ OPERATOR = {
     ("finetune.dev/finetunejobs", "list watch"),
     ("finetune.dev/finetunejobs/status", "patch"),
     ("batch/jobs", "create delete get list watch"),
-    ("/pods", "delete list watch"),
+    ("/pods", "create delete list watch"),
     ("/configmaps", "create delete get"),
     ("/services", "create delete get"),
     ("/persistentvolumeclaims", "create delete get"),

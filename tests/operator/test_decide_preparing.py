@@ -41,6 +41,19 @@ def test_a_new_job_gets_its_volume_and_prepare_job_and_nothing_that_costs_an_acc
     assert [item["metadata"]["name"] for item in decision.rehearse] == [f"{BASE}-train-1"]
 
 
+def test_of_a_job_that_adds_to_its_pods_every_job_and_every_pod_is_rehearsed() -> None:
+    job = a_job(podTemplate={"all": {"runtimeClassName": "nvidia"}})
+    stages = ("prepare", "train-1", "publish")
+
+    rehearsed = look(job).rehearse
+
+    assert [f"{item['kind']}/{item['metadata']['name']}" for item in rehearsed] == [
+        *(f"Job/{BASE}-{stage}" for stage in stages),
+        *(f"Pod/{BASE}-{stage}" for stage in stages),
+    ]
+    assert rehearsed[3]["spec"] == rehearsed[0]["spec"]["template"]["spec"]
+
+
 def test_the_first_status_is_complete_and_no_gitops_tool_takes_it_for_healthy() -> None:
     status = look(a_job()).status
 

@@ -33,6 +33,17 @@ class Refusing(World):
         return await super().create(wanted)
 
 
+class Strict(World):
+    """A world that would not take pods of the job, for a reason that it gives."""
+
+    words = ""
+
+    async def create(self, wanted: Manifest, *, is_rehearsal: bool = False) -> Manifest:
+        if wanted["kind"] == "Pod" and is_rehearsal:
+            raise ApiError(Call(method="POST", path="pods"), 403, self.words)
+        return await super().create(wanted, is_rehearsal=is_rehearsal)
+
+
 class Overloaded(World):
     """A world whose API server has no time for Jobs."""
 
@@ -266,6 +277,32 @@ def test_what_the_api_server_refuses_in_rehearsal_fails_the_job_before_anything_
 
     assert conditions(world.status)["Validated"] == ("False", "InvalidSpec")
     assert world.made == []
+
+
+def test_pods_with_additions_that_no_policy_lets_in_are_told_before_anything_is_made() -> None:
+    world = Strict(script=("ok",), spec={"podTemplate": {"train": {"hostNetwork": True}}})
+    world.words = 'pods "qwen" is forbidden: violates PodSecurity "restricted:latest": host namespaces'
+    operator = Operator(world)
+
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        operator.look()
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        operator.look()
+
+    assert f"the API server does not make Pod {BASE}-prepare: {world.words}" in [
+        c.message for c in world.status.conditions
+    ]
+    assert world.made == []
+
+
+def test_a_quota_that_has_no_room_for_pods_now_is_no_reason_not_to_prepare() -> None:
+    world = Strict(script=("ok",), spec={"podTemplate": {"train": {"hostNetwork": True}}})
+    world.words = 'pods "qwen" is forbidden: exceeded quota: gpus, requested: 8, used: 8, limited: 8'
+    operator = Operator(world)
+
+    operator.look()
+
+    assert f"Job/{BASE}-prepare" in world.made
 
 
 def test_a_quota_that_refuses_pods_is_told_in_the_status_and_written_once() -> None:

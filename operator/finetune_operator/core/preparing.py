@@ -7,7 +7,6 @@ from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.prepare_job import build_prepare_job
-from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.conditions import Finding, is_true
 from finetune_operator.core.decision import Decision, Manifest, Situation
@@ -16,6 +15,7 @@ from finetune_operator.core.gang import train_jobs
 from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import enter, suspended, update_conditions
+from finetune_operator.core.rehearsing import rehearsal
 from finetune_operator.core.sharing import Claimant
 from finetune_operator.core.waiting import PATIENCE_SECONDS
 
@@ -63,8 +63,7 @@ def _start(status: FinetuneJobStatus, situation: Situation, old: JobView | None)
     decision = start(PREPARE, status, situation, old=old)
     if old is not None:
         return decision
-    first_gang = build_train_job(situation.job, attempt=1, platform=situation.platform)
-    return replace(decision, rehearse=(first_gang,), apply=_children(situation))
+    return replace(decision, rehearse=rehearsal(situation), apply=_children(situation))
 
 
 def _waiting_for(holder: Claimant, status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:

@@ -225,6 +225,8 @@ class Reconciler:
             except ApiError as error:
                 if error.status == CONFLICT:  # that its name is taken is told when it is made
                     continue
+                if manifest["kind"] == POD.name and error.is_about_quota:
+                    continue  # what is used up now may be free when the pod is made
                 self._note_rejection(job, manifest, error)
                 return False
             self.rehearsed.note(job, manifest)

@@ -39,9 +39,10 @@ class Rehearsed:
 
 def _content(job: FinetuneJob, manifest: Manifest) -> str:
     """Return a digest of the manifest without what tells one job from another."""
-    template = manifest["spec"]["template"]
-    annotations = (template.get("metadata") or {}).get("annotations") or {}
-    text = json.dumps([manifest["metadata"]["namespace"], manifest["metadata"].get("labels"), manifest["spec"]])
+    metadata, pod = manifest["metadata"], manifest["spec"].get("template", manifest)
+    annotations = (pod.get("metadata") or {}).get("annotations") or {}
+    shown = [manifest["kind"], metadata["namespace"], metadata.get("labels"), annotations, manifest["spec"]]
+    text = json.dumps(shown)
     own = (annotations.get(keys.ANNOTATION_SPEC_HASH), names.base(job.metadata), job.metadata.uid, job.metadata.name)
     for word in filter(None, own):
         text = text.replace(word, "\0")

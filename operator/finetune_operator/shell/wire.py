@@ -30,6 +30,7 @@ NOT_FOUND = 404
 CONFLICT = 409
 REJECTED = (400, 422)
 BUSY = (429, 503)
+USED_UP = "exceeded quota"
 UNREACHABLE = 0
 #: However long a server asks for, it is asked again after so many seconds, and so many times.
 LONGEST_PAUSE_SECONDS = 30.0
@@ -73,6 +74,11 @@ class ApiError(Exception):
     def is_rejection(self) -> bool:
         """Tell whether the API server understood and will never agree."""
         return self.status in REJECTED
+
+    @property
+    def is_about_quota(self) -> bool:
+        """Tell whether there is room for less than was asked for."""
+        return self.status == FORBIDDEN and USED_UP in self.message
 
 
 async def connect() -> client.ApiClient:
