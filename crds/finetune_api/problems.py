@@ -48,14 +48,15 @@ def check_spec(spec: FinetuneJobSpec) -> list[Problem]:
         *_check_splits(spec),
         *check_changeable(spec),
         *_check_columns(spec),
-        *check_pod_templates(spec.pod_template, path="spec.podTemplate", accelerator=spec.resources.accelerator.name),
         *check_sense(spec),
     ]
 
 
 def check_changeable(spec: FinetuneJobSpec) -> list[Problem]:
     """Return what `check_spec` finds in fields that may change while the job runs."""
-    return [*_check_amounts(spec), *_check_memory(spec)]
+    accelerator = spec.resources.accelerator.name
+    templates = check_pod_templates(spec.pod_template, path="spec.podTemplate", accelerator=accelerator)
+    return [*_check_amounts(spec), *_check_memory(spec), *templates]
 
 
 def _check_names(spec: FinetuneJobSpec) -> Iterator[Problem]:

@@ -237,6 +237,8 @@ class CheckpointStatus(Contract):
     """Optimizer step it was taken after."""
     time: Time | None = None
     """When it was written, RFC 3339."""
+    save_seconds: Annotated[float, Field(ge=0)] | None = None
+    """How long that took; a gang that is asked to end needs as long to save."""
 
 
 class StorageStatus(Contract):

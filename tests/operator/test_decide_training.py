@@ -1,10 +1,11 @@
 """decide, while gangs wait, run, are lost and are replaced."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from finetune_api.contract import Role
+from finetune_api.contract import Progress, Role
 from finetune_api.reasons import Reason
 from finetune_api.status import (
     AvoidedNode,
@@ -13,6 +14,7 @@ from finetune_api.status import (
     LostAttempt,
     MetricsStatus,
     Phase,
+    ProgressStatus,
     RestartCounts,
 )
 from finetune_api.types import FinetuneJob
@@ -116,6 +118,30 @@ def test_progress_is_written_when_it_is_due_and_not_sooner() -> None:
     assert soon.status == job.status
     assert due.status.progress is not None
     assert due.status.progress.step == 7
+
+
+@pytest.mark.parametrize(
+    ("save_seconds", "template", "is_told"),
+    [
+        (49.9, None, False),
+        (50.0, None, True),
+        (400.0, {"train": {"terminationGracePeriodSeconds": 600}}, False),
+        (400.0, {"all": {"terminationGracePeriodSeconds": 300}}, True),
+        (None, None, False),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_saved_within_the_grace_period_is_told(
+    save_seconds: float | None, template: dict[str, Any] | None, *, is_told: bool
+) -> None:
+    job = while_training(podTemplate=template)
+    checkpoint = CheckpointStatus(step=7, save_seconds=save_seconds)
+    answer = Progress(attempt=1, progress=ProgressStatus(stage="Training"), checkpoint=checkpoint)
+    report = ProgressReport(attempt=1, progress=answer)
+
+    status = look(job, Observed(jobs=(GANG,), pods=ranks(), progress=report)).status
+
+    assert status.checkpoint == checkpoint
+    assert ["terminationGracePeriodSeconds" in one for one in status.warnings] == [True] * is_told
 
 
 def test_progress_of_an_older_gang_is_not_shown() -> None:

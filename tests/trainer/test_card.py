@@ -103,6 +103,15 @@ def test_the_configuration_is_complete_but_for_the_cluster_and_the_secret(run: R
     assert "hub-token-of-search" not in card
 
 
+def test_what_pods_are_like_is_not_told_to_readers(make_run: MakeRun, small_model: Path) -> None:
+    proxy = {"all": {"env": [{"name": "HTTPS_PROXY", "value": "http://proxy.internal:3128"}]}}
+
+    card = render(finished_run(make_run, small_model, sections={"podTemplate": proxy}))
+
+    assert "podTemplate" not in card
+    assert "proxy.internal" not in card
+
+
 def test_equal_runs_give_equal_cards(run: Run) -> None:
     assert render(run) == render(run)
 

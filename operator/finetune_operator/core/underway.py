@@ -1,14 +1,17 @@
 """What is told of a gang that waits or runs."""
 
+from finetune_api.contract import Role
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core.children.pod import TERMINATION_GRACE_SECONDS
+from finetune_operator.core.children.pod_template import chosen
 from finetune_operator.core.conditions import Finding, find_condition
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
 from finetune_operator.core.gang import Gang
 from finetune_operator.core.observed import ProgressReport
 from finetune_operator.core.phases import enter, update_conditions
-from finetune_operator.core.results import with_progress
+from finetune_operator.core.results import merge_warnings, with_progress
 from finetune_operator.core.revisions import describe_change
 from finetune_operator.core.verdict import current_report
 from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
@@ -30,8 +33,23 @@ def show_running(status: FinetuneJobStatus, situation: Situation, gang: Gang) ->
     if report is not None:
         status = update_conditions(status, situation, *_hearing(report))
         if report.progress is not None and (is_new or situation.observed.is_progress_due):
-            status = with_progress(status, report.progress)
+            status = _with_grace(with_progress(status, report.progress), situation)
     return Decision(status=status)
+
+
+def _with_grace(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
+    """Return the status with a warning where a checkpoint takes longer than ranks are given to end."""
+    field = "termination_grace_period_seconds"
+    given = chosen(situation.job, Role.TRAIN, field, platform=situation.platform) or TERMINATION_GRACE_SECONDS
+    took = status.checkpoint.save_seconds if status.checkpoint is not None else None
+    if took is None or took < given:
+        return status
+    warning = (
+        f"a checkpoint takes longer to save than the {given} s that ranks are given to end: a gang that is preempted "
+        "loses its work since the last one; raise spec.podTemplate.train.terminationGracePeriodSeconds to twice "
+        "status.checkpoint.saveSeconds, or lower spec.checkpoint.everySteps"
+    )
+    return status.model_copy(update={"warnings": merge_warnings(status.warnings, [warning])})
 
 
 def _hearing(report: ProgressReport) -> list[Finding]:

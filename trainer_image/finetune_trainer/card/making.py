@@ -19,6 +19,7 @@ _NOT_TOLD: dict[str, Any] = {
     "resources": True,
     "storage": True,
     "schedule": True,
+    "pod_template": True,
     "retry": True,
     "suspend": True,
     "active_deadline_seconds": True,

@@ -1,6 +1,7 @@
 """Builds the trainer for the prepared sets and runs it, from the newest checkpoint if there is one."""
 
 import logging
+import time
 
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
@@ -77,6 +78,7 @@ def run_trainer(trainer: GangTrainer, checkpoint: Checkpoint | None, schedule: S
 
 def save(session: Session, trainer: GangTrainer, store: CheckpointStore, *, step: int) -> None:
     """Write the checkpoint of `step`; every rank calls it, the writer writes."""
+    begun = time.monotonic()
     with session.tracker.stage(Stage.SAVING):
         if not session.ranks.is_writer:
             trainer.write_state(None)
@@ -84,5 +86,6 @@ def save(session: Session, trainer: GangTrainer, store: CheckpointStore, *, step
         with store.write(step) as folder:
             session.tracker.history.write(folder / HISTORY)
             trainer.write_state(folder)
-        session.tracker.saved(CheckpointStatus(step=step, time=now()))
+        seconds = round(time.monotonic() - begun, 1)
+        session.tracker.saved(CheckpointStatus(step=step, time=now(), save_seconds=seconds))
         logger.info("checkpoint", extra={"step": step})
