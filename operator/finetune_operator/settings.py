@@ -70,7 +70,7 @@ MODELS: dict[str, tuple[type[Contract], str]] = {
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings; raises SettingsError with everything that is wrong."""
     values: dict[str, Any] = {}
-    problems = []
+    problems: list[str] = []
     for item in fields(Settings):
         text = environment.get(item.name.upper(), "").strip()
         if not text:
