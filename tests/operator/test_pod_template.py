@@ -10,6 +10,7 @@ from finetune_api.pod_template import PodTemplates
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.pod_group import build_pod_group, is_gang_scheduled
+from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.platform import Platform
 from tests.api.pod_templates import EVERYTHING
 from tests.operator.given import PLATFORM, a_job, look
@@ -223,3 +224,16 @@ def test_a_gang_that_another_scheduler_places_has_no_pod_group_and_one_that_has_
     assert is_gang_scheduled(important, platform=platform)
     assert build_pod_group(important, attempt=1, platform=platform)["spec"]["priorityClassName"] == "high"
     assert pods(important, platform)["train"]["priorityClassName"] == "high"
+
+
+def test_a_node_that_is_avoided_is_so_besides_the_affinity_of_the_user() -> None:
+    job = a_job(podTemplate={"train": {"nodeAffinity": required(in_zone("a"))}})
+
+    plain, avoiding = (
+        build_train_job(job, attempt=2, platform=PLATFORM, avoided_nodes=nodes)["spec"]["template"]["spec"]["affinity"]
+        for nodes in ((), ("node-1",))
+    )
+
+    (wish,) = avoiding["nodeAffinity"].pop("preferredDuringSchedulingIgnoredDuringExecution")
+    assert avoiding == plain
+    assert wish["preference"]["matchExpressions"][0]["values"] == ["node-1"]
