@@ -57,14 +57,15 @@ class Records:
 
     def write_pid(self, rank: int, pid: int) -> None:
         """Write which process is the rank, once it may be asked for its stacks."""
-        (self.folder / f"pid-{rank}").write_text(str(pid), encoding="ascii")
+        temporary = self.folder / f"rank-{rank}.pid.tmp"
+        temporary.write_text(str(pid), encoding="ascii")
+        temporary.rename(temporary.with_suffix(""))
 
     def read_pids(self) -> list[int]:
         """Return the processes that may be asked for their stacks: those that have not left a record."""
-        ended = {f"pid-{record.rank}" for record in self.read()}
-        return [
-            int(file.read_text(encoding="ascii") or 0) for file in self.folder.glob("pid-*") if file.name not in ended
-        ]
+        ended = {f"rank-{record.rank}.pid" for record in self.read()}
+        files = [file for file in self.folder.glob("rank-*.pid") if file.name not in ended]
+        return [int(file.read_text(encoding="ascii")) for file in files]
 
     def read(self) -> list[RankRecord]:
         """Return the records there are, by rank."""
