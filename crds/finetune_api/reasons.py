@@ -27,6 +27,9 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     BLOCKED = "Blocked"
     POD_NOT_STARTED = "PodNotStarted"
+    PODS_REFUSED = "PodsRefused"
+    GANG_RETURNED = "GangReturned"
+    POD_STUCK = "PodStuck"
     QUEUED = "Queued"
     TRAINING = "Training"
     RESTARTING = "Restarting"
@@ -61,10 +64,12 @@ class Reason(StrEnum):
     NON_FINITE_LOSS = "NonFiniteLoss"
     OUT_OF_MEMORY = "OutOfMemory"
     STORAGE_FULL = "StorageFull"
+    VOLUME_NOT_SHARED = "VolumeNotShared"
     WORKSPACE_IN_USE = "WorkspaceInUse"
     TRAINER_ERROR = "TrainerError"
     LIMIT_EXCEEDED = "LimitExceeded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    QUEUE_TIMEOUT = "QueueTimeout"
     # The platform's move
     HUB_UNAVAILABLE = "HubUnavailable"
     PUBLISH_CONFLICT = "PublishConflict"
@@ -108,7 +113,15 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.UNSCHEDULABLE: _nobody("Free accelerators or quota, or change resources, nodeSelector or tolerations."),
     Reason.BLOCKED: _nobody("Ask for more quota or mend what the message names; it is tried again by itself."),
     Reason.POD_NOT_STARTED: _nobody("Mend what the message names, or wait: the pod starts as soon as it can."),
-    Reason.QUEUED: _nobody("Wait for the queue to admit the training Job."),
+    Reason.PODS_REFUSED: _nobody(
+        "Mend what the message names: a quota, a limit range, Pod Security or a webhook; it is tried again by itself."
+    ),
+    Reason.GANG_RETURNED: _nobody("Wait: the gang is made again by itself. It needs all of its nodes at once."),
+    Reason.POD_STUCK: _nobody(
+        "Look at the node: a process or a volume there does not let go. Once nothing of the pod runs any more, "
+        "`kubectl delete pod --force` lets the job go on."
+    ),
+    Reason.QUEUED: _nobody("Wait for the queue to admit the Job."),
     Reason.TRAINING: _nobody(),
     Reason.RESTARTING: _nobody(),
     Reason.TRAINED: _nobody(),
@@ -171,6 +184,10 @@ GUIDANCE: dict[Reason, Guidance] = {
         "Raise storage.size, where the storage class lets volumes grow, or remove what is not needed; then set "
         "spec.rerun to a new text to go on from the newest checkpoint."
     ),
+    Reason.VOLUME_NOT_SHARED: _user(
+        "Name a claim with access mode ReadWriteMany, or one node, in a new FinetuneJob; or make the claim anew and "
+        "set spec.rerun to a new text."
+    ),
     Reason.WORKSPACE_IN_USE: _user(
         "Wait for that job to end, or give one of them a folder of its own in a new FinetuneJob: leave out "
         "storage.subPath, or name another. If this job has failed, a new text in spec.rerun tries again."
@@ -181,7 +198,10 @@ GUIDANCE: dict[Reason, Guidance] = {
         retried=True,
     ),
     Reason.DEADLINE_EXCEEDED: _user(
-        "Raise activeDeadlineSeconds and set spec.rerun to a new text to go on from the newest checkpoint."
+        "Raise the limit that the message names and set spec.rerun to a new text to go on from the newest checkpoint."
+    ),
+    Reason.QUEUE_TIMEOUT: _user(
+        "Raise schedule.queueTimeoutSeconds, ask for fewer nodes or another queue, and set spec.rerun to a new text."
     ),
     Reason.HUB_UNAVAILABLE: _infrastructure(
         "Wait, or check that the cluster reaches the Hub; if the job has failed, set spec.rerun to a new text."

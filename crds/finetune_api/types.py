@@ -254,7 +254,15 @@ class Schedule(Contract):
     """Where the job's pods may run."""
 
     queue_name: Annotated[str, StringConstraints(max_length=63)] | None = None
-    """Kueue LocalQueue of the training Job."""
+    """Kueue LocalQueue of the training Job, and of the other Jobs where the administrator has said so."""
+    queue_priority_class_name: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    """Kueue WorkloadPriorityClass of the same Jobs: who is admitted first, and who is preempted."""
+    queue_timeout_seconds: Annotated[int, Field(ge=1)] | None = None
+    """The job fails when its training pods have waited so many seconds in a row for a queue or for nodes. Absent: it
+    waits without a limit."""
+    gang_timeout_seconds: Annotated[int, Field(ge=60)] = 600
+    """Pods of a gang that does not run whole after so many seconds give their nodes back, and are made again later:
+    two gangs that hold half of what each needs would wait for each other for ever."""
     priority_class_name: Annotated[str, StringConstraints(max_length=253)] | None = None
     """PriorityClass of the training pods."""
     node_selector: Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=32)] = Field(
@@ -366,7 +374,12 @@ class FinetuneJobSpec(Contract):
     """A new text, such as the time, makes a job that has ended, well or not, run once more with fresh budgets, from
     what its volume holds: of a model that is trained, only publishing is done again."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
-    """The job fails when it is not done so many seconds after its start, or after the end of a suspension."""
+    """The job fails when its gangs have trained for so many seconds, all attempts together. Waiting for a queue or for
+    nodes does not count, nor do suspensions; a model that is trained is published whatever this says."""
+    prepare_timeout_seconds: Annotated[int, Field(ge=60)] = 86_400
+    """The job fails when prepare, with all its tries, takes longer than so many seconds."""
+    publish_timeout_seconds: Annotated[int, Field(ge=60)] = 21_600
+    """The job fails when publishing, with all its tries, takes longer than so many seconds."""
     stall_timeout_seconds: Annotated[int, Field(ge=30)] = 1800
     """The gang is restarted when rank 0 answers but has made no step for so many seconds. One that does not answer is
     left alone: see condition ProgressKnown."""

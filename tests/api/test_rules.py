@@ -60,6 +60,15 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     },
     "an evaluation share": {"evaluation": {"every": "5%"}},
     "evaluation steps": {"evaluation": {"every": 50}},
+    "limits of waiting": {
+        "schedule": {
+            "queueName": "gpus",
+            "queuePriorityClassName": "low",
+            "queueTimeoutSeconds": 1,
+            "gangTimeoutSeconds": 60,
+        }
+    },
+    "limits of prepare and of publishing": {"prepareTimeoutSeconds": 60, "publishTimeoutSeconds": 60},
     "a sub path of an existing claim": {"storage": {"existingClaim": "shared", "subPath": "team/a"}},
     "the folder that another job was given": {
         "storage": {"existingClaim": "shared", "subPath": ".finetune/search/qwen-666ff6cc"}
@@ -130,6 +139,26 @@ SPLIT_FIX = "write a split as train, a slice of it as train[:95%] or train[1000:
 
 REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     **pod_templates.REJECTED,
+    "a gang that gives its nodes back at once": (
+        {"schedule": {"gangTimeoutSeconds": 59}},
+        "spec.schedule.gangTimeoutSeconds in body should be greater than or equal to 60",
+    ),
+    "no time in the queue": (
+        {"schedule": {"queueTimeoutSeconds": 0}},
+        "spec.schedule.queueTimeoutSeconds in body should be greater than or equal to 1",
+    ),
+    "a priority class without a name": (
+        {"schedule": {"queuePriorityClassName": ""}},
+        "spec.schedule.queuePriorityClassName in body should be at least 1 chars long",
+    ),
+    "no time to prepare": (
+        {"prepareTimeoutSeconds": 59},
+        "spec.prepareTimeoutSeconds in body should be greater than or equal to 60",
+    ),
+    "no time to publish": (
+        {"publishTimeoutSeconds": 59},
+        "spec.publishTimeoutSeconds in body should be greater than or equal to 60",
+    ),
     "a bound of rows and one of percent": (
         {"data__train__0__split": "train[10%:200]"},
         f'spec.data.train[0].split: Invalid value: "train[10%:200]": {SPLIT_FIX}',

@@ -14,6 +14,7 @@ OPERATOR = {
     ("/services", "create delete get"),
     ("/persistentvolumeclaims", "create delete get"),
     ("scheduling.k8s.io/podgroups", "create delete get"),
+    ("kueue.x-k8s.io/workloads", "list"),
     ("/events", "list"),
     ("events.k8s.io/events", "create"),
 }
@@ -50,6 +51,12 @@ def test_without_gang_scheduling_no_right_on_pod_groups_is_granted(helm: Helm) -
     role = of_kind(helm.render({"gangScheduling": "Never"}), "ClusterRole")[0]
 
     assert OPERATOR - grants(role) == {("scheduling.k8s.io/podgroups", "create delete get")}
+
+
+def test_without_reading_why_a_queue_holds_a_job_no_right_on_workloads_is_granted(helm: Helm) -> None:
+    role = of_kind(helm.render({"queue": {"readWorkloads": False}}), "ClusterRole")[0]
+
+    assert OPERATOR - grants(role) == {("kueue.x-k8s.io/workloads", "list")}
 
 
 def test_no_role_has_a_wildcard_or_secrets(everything: list[Manifest]) -> None:

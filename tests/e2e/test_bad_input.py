@@ -9,6 +9,7 @@ from tests.e2e.conftest import NAMESPACE, quick_job
 from tests.e2e.gang import children
 from tests.stack import jobs
 from tests.stack.inputs import reach_hub
+from tests.stack.install import WRITE_TOKEN
 from tests.stack.kubectl import Kubectl, Manifest
 
 pytestmark = pytest.mark.e2e
@@ -33,7 +34,6 @@ CASES: dict[str, tuple[dict[str, object], str, list[str]]] = {
         ["publish.tokenSecret", "can only read"],
     ),
     "foreign-repository": ({"publish__repository": "other/model"}, "WriteForbidden", ["other/model"]),
-    "missing-secret": ({"publish__tokenSecret__name": "nowhere"}, "SecretNotFound", ["nowhere"]),
     "one-column-twice": ({TRAIN + "columns__positive": "query"}, "InvalidSpec", ["spec.data.train[0].columns"]),
 }
 
@@ -63,3 +63,22 @@ def test_bad_input_is_answered_with_its_reason_before_any_training_pod_exists(
     assert [word for word in words if word not in validated["message"]] == [], validated["message"]
     assert job["status"]["phase"] == "Failed"
     assert children(kube, "jobs", job, "train") == []
+
+
+def test_a_secret_that_is_not_there_is_told_and_waited_for(kube: Kubectl) -> None:
+    job = quick_job("late-secret", publish__tokenSecret__name="late")
+    kube.apply(job)
+    told = jobs.wait_until(kube, job, lambda found: _reason(found) == "SecretNotFound", seconds=300)
+
+    metadata = {"name": "late", "namespace": NAMESPACE}
+    kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": WRITE_TOKEN}})
+    jobs.wait_until(kube, job, lambda found: jobs.condition(found, "Validated")["status"] == "True", seconds=300)
+    kube.delete(jobs.KIND, "late-secret", namespace=NAMESPACE)
+
+    assert told["status"]["phase"] == "Preparing"
+    assert "late" in jobs.condition(told, "Succeeded")["message"]
+
+
+def _reason(job: Manifest) -> str:
+    conditions = job.get("status", {}).get("conditions", [])
+    return next((str(one["reason"]) for one in conditions if one["type"] == "Succeeded"), "")

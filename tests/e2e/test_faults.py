@@ -135,7 +135,7 @@ def test_a_job_that_fails_while_it_trains_says_so_once_and_frees_its_accelerator
         ("True", "DeadlineExceeded"),
         ("False", "DeadlineExceeded"),
     }
-    assert "Raise activeDeadlineSeconds" in found["Succeeded"]["message"]
+    assert "activeDeadlineSeconds" in found["Succeeded"]["message"]
     assert events(kube, failed).count("DeadlineExceeded") == 1
 
 

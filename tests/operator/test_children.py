@@ -1,6 +1,7 @@
 """Children as whole manifests. With REGENERATE_GOLDEN=1 in the environment the golden files are written anew."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,11 +221,33 @@ def test_training_without_accelerators_asks_for_none() -> None:
     assert container["resources"] == {"requests": {"cpu": "4", "memory": "16Gi"}, "limits": {"memory": "16Gi"}}
 
 
-def test_only_the_train_job_waits_in_the_queue() -> None:
-    queued = [
-        child["metadata"]["name"].rpartition("-")[0]
-        for child in children(FULL, PLATFORM)
-        if "kueue.x-k8s.io/queue-name" in child["metadata"]["labels"]
-    ]
+@pytest.mark.parametrize(
+    ("is_for_all", "roles"), [(False, ["train"]), (True, ["prepare", "train", "publish"])], ids=["default", "all"]
+)
+def test_the_administrator_says_which_jobs_wait_in_the_queue(roles: list[str], *, is_for_all: bool) -> None:
+    platform = replace(ADMINISTERED, queue_all_roles=is_for_all)
+    schedule = FULL.spec.schedule.model_copy(update={"queue_priority_class_name": "low"})
+    job = FULL.model_copy(update={"spec": FULL.spec.model_copy(update={"schedule": schedule})})
 
-    assert queued == ["qwen-666ff6cc-train"]
+    found = {
+        child["metadata"]["labels"]["finetune.dev/role"]: {
+            key: value for key, value in child["metadata"]["labels"].items() if "kueue" in key
+        }
+        for child in children(job, platform)
+        if child["kind"] == "Job"
+    }
+
+    labels = {"kueue.x-k8s.io/queue-name": "gpu-queue", "kueue.x-k8s.io/priority-class": "low"}
+    assert {role: found[role] for role in found if found[role]} == dict.fromkeys(roles, labels)
+
+
+def test_prepare_and_publish_try_for_hours_and_not_for_ever() -> None:
+    job = a_job(prepareTimeoutSeconds=7200, publishTimeoutSeconds=3600)
+    found = {
+        child["metadata"]["labels"]["finetune.dev/role"]: child["spec"]
+        for child in children(job, PLATFORM)
+        if child["kind"] == "Job"
+    }
+
+    limits = {role: (spec["backoffLimit"], spec.get("activeDeadlineSeconds")) for role, spec in found.items()}
+    assert limits == {"prepare": (24, 7200), "train": (0, None), "publish": (24, 3600)}

@@ -338,3 +338,53 @@ async def test_a_server_that_is_busy_for_ever_is_an_error_in_the_end() -> None:
 )
 def test_a_request_is_counted_by_what_rbac_calls_its_resource(path: str, resource: str) -> None:
     assert Call(method="GET", path=path).resource == resource
+
+
+WORKLOAD = {
+    "status": {
+        "conditions": [
+            {"type": "PodsReady", "status": "False", "message": "not yet"},
+            {"type": "QuotaReserved", "status": "False", "message": "2 more GPUs are needed"},
+        ]
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "words", "num_asked"),
+    [
+        ([(200, {"items": [WORKLOAD]})], "2 more GPUs are needed", 1),
+        ([(404, {}), (200, {"items": [WORKLOAD]})], "2 more GPUs are needed", 2),
+        ([(200, {"items": []})], "", 1),
+        ([(404, {}), (404, {})], "", 2),
+        ([(403, {}), (403, {})], "", 2),
+    ],
+    ids=["newest API", "older API", "not there yet", "no Kueue", "may not be read"],
+)
+async def test_kueue_says_why_it_holds_a_job(answers: list[tuple[int, Any]], words: str, num_asked: int) -> None:
+    wire = Scripted([*answers])
+
+    async with wire.cluster() as cluster:
+        assert await cluster.queue_words("search", "uid-1") == words
+
+    versions = ["v1beta2", "v1beta1"][:num_asked]
+    assert [one.path for one in wire.seen] == [
+        f"/apis/kueue.x-k8s.io/{version}/namespaces/search/workloads" for version in versions
+    ]
+    assert {one.query["labelSelector"] for one in wire.seen} == {"kueue.x-k8s.io/job-uid=uid-1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "is_rejection"),
+    [
+        (422, "Job.batch is invalid: spec.x: Required value", True),
+        (400, "unknown field", True),
+        (422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", False),
+        (400, 'admission webhook "w" denied the request: no', False),
+        (403, "exceeded quota", False),
+    ],
+)
+def test_a_policy_is_no_mistake_in_an_object(status: int, message: str, *, is_rejection: bool) -> None:
+    error = ApiError(Call(method="PATCH", path="jobs"), status, message)
+
+    assert (error.is_rejection, error.is_refusal) == (is_rejection, not is_rejection)

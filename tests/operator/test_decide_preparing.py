@@ -208,12 +208,12 @@ def test_a_child_that_the_api_server_refuses_fails_the_job_with_the_servers_word
 
 
 @pytest.mark.parametrize("reason", [Reason.IMAGE_UNAVAILABLE, Reason.SECRET_NOT_FOUND])
-def test_a_pod_that_cannot_start_fails_the_job_after_a_minute_and_not_before(reason: Reason) -> None:
+def test_a_pod_that_cannot_start_fails_the_job_after_half_an_hour_and_not_before(reason: Reason) -> None:
     pod = a_pod(Role.PREPARE, containers=(ContainerView(name="prepare", waiting_reason="ErrImagePull"),))
     trouble = Trouble(pod_uid=pod.uid, reason=reason, message="the kubelet's words", since=T0)
     observed = Observed(jobs=(a_child(Role.PREPARE),), pods=(pod,), troubles=(trouble,))
 
-    before, after = look(a_job(), observed, now=at(50)), look(a_job(), observed, now=at(60))
+    before, after = look(a_job(), observed, now=at(1790)), look(a_job(), observed, now=at(1800))
 
     assert (before.status.phase, before.requeue_after) == (Phase.PREPARING, 10)
     assert conditions(after.status)["Validated"] == ("False", reason.value)
@@ -236,7 +236,7 @@ def test_a_prepare_that_is_tried_again_says_what_went_wrong() -> None:
 @pytest.mark.parametrize(("role", "done"), [(Role.PREPARE, Observed()), (Role.PUBLISH, TRAINED)])
 def test_the_pod_of_prepare_or_publish_on_a_silent_node_is_removed_by_force(role: Role, done: Observed) -> None:
     job = with_status(a_job(), look(a_job(), done).status)
-    pod = a_pod(role, phase="Running", gone_at=at(60))
+    pod = a_pod(role, phase="Running", gone_at=at(60), is_unheard=True)
     observed = Observed(jobs=(*done.jobs, a_child(role)), pods=(*done.pods, pod))
 
     before, after = look(job, observed, now=at(80)), look(job, observed, now=at(90))

@@ -450,7 +450,7 @@ def test_a_pod_on_a_silent_node_is_removed_by_force_thirty_seconds_after_its_gra
     job = while_training()
     lost = Observed(jobs=(GANG,), pods=ranks(gone_at=at(60), disruption="DeletionByTaintManager"))
     job = with_status(job, look(job, lost, now=at(0)).status)
-    stuck = ranks(gone_at=at(60), num=1)
+    stuck = ranks(gone_at=at(60), num=1, is_unheard=True)
     going = replace(GANG, is_deleting=True)
 
     waiting = look(job, Observed(jobs=(going,), pods=stuck), now=at(70))
@@ -626,15 +626,20 @@ def test_the_deadline_fails_the_job_and_frees_its_accelerators() -> None:
     assert conditions(after.status)["Training"] == ("False", "DeadlineExceeded")
 
 
-def test_the_deadline_counts_from_the_end_of_a_suspension() -> None:
+def test_the_deadline_counts_the_time_of_training_and_no_suspension() -> None:
     job = while_training(activeDeadlineSeconds=100)
     suspended = job.model_copy(update={"spec": job.spec.model_copy(update={"suspend": True})})
     held = once(suspended, Observed(jobs=(GANG,), pods=ranks()), seconds=50)
+    second = Observed(jobs=(a_child(Role.TRAIN, attempt=2),), pods=ranks(attempt=2))
 
     resumed = look(with_status(job, held.status), PREPARED, now=at(5000))
+    running = look(with_status(job, resumed.status), second, now=at(6000))
+    over = look(with_status(job, running.status), second, now=at(6050))
 
-    assert held.status.start_time is None
-    assert (resumed.status.start_time, resumed.requeue_after) == ("2026-11-23T10:23:20Z", 100)
+    assert (held.status.start_time, held.status.trained_seconds, held.status.training_time) == (None, 50, None)
+    assert resumed.status.start_time == "2026-11-23T10:23:20Z"
+    assert (running.status.training_time, running.requeue_after) == ("2026-11-23T10:40:00Z", 50)
+    assert conditions(over.status)["Succeeded"] == ("False", "DeadlineExceeded")
 
 
 def test_a_trained_model_is_published_with_its_final_numbers_in_the_status() -> None:

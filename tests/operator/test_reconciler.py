@@ -16,7 +16,7 @@ from finetune_operator.core.decision import Deletion, Manifest
 from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import format_time
 from finetune_operator.shell.cluster import NameTakenError
-from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED
+from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED, Kind
 from finetune_operator.shell.wire import CONFLICT, NOT_FOUND, ApiError, Call
 from tests.operator.given import BASE, CONFIG, PLATFORM, UID, a_job, condition, conditions, manifest
 from tests.operator.world import Operator, World, run_now, run_to_the_end
@@ -62,6 +62,37 @@ class Full(World):
         if wanted["kind"] == "Job" and not is_rehearsal and self.is_full:
             raise ApiError(Call(method="POST", path="jobs"), 403, "exceeded quota: count/jobs.batch")
         return await super().create(wanted, is_rehearsal=is_rehearsal)
+
+
+class Governed(World):
+    """A world with a policy that refuses every Job from some time on, with the status that it likes best."""
+
+    refusal: tuple[int, str] | None = None
+
+    async def create(self, wanted: Manifest, *, is_rehearsal: bool = False) -> Manifest:
+        if wanted["kind"] == "Job" and self.refusal is not None:
+            raise ApiError(Call(method="POST", path="jobs"), *self.refusal)
+        return await super().create(wanted, is_rehearsal=is_rehearsal)
+
+
+class Claimed(World):
+    """A world with a claim for one node."""
+
+    async def read(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        if name == "mine":
+            return {"spec": {"accessModes": ["ReadWriteOnce"]}, "status": {"accessModes": ["ReadWriteOnce"]}}
+        return await super().read(kind, namespace, name)
+
+
+class Held(World):
+    """A world with a queue that admits nothing and says why."""
+
+    def _follow_job(self, job: Manifest, pods: list[Manifest]) -> None:
+        job["spec"]["suspend"] = True
+        self._store(JOB, "MODIFIED", job)
+
+    async def queue_words(self, namespace: str, job_uid: str) -> str:
+        return f"no quota for {job_uid[-7:]}"
 
 
 class Starved(World):
@@ -516,3 +547,72 @@ def test_deleting_all_jobs_pods_and_services_of_a_namespace_loses_no_model() -> 
 
         assert world.status.phase == Phase.SUCCEEDED, moment
         assert "PersistentVolumeClaim" in left(world), moment
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (422, "ValidatingAdmissionPolicy 'gpu-hours' with binding 'b' denied request: GPU jobs only at night"),
+        (400, 'admission webhook "validate.kyverno.svc-fail" denied the request: no'),
+        (500, 'Internal error occurred: failed calling webhook "x": connection refused'),
+        (403, "exceeded quota"),
+    ],
+)
+def test_a_policy_that_refuses_a_job_blocks_it_and_ends_nothing(refusal: tuple[int, str]) -> None:
+    world = Governed(script=("ok",))
+    world.refusal = refusal
+    operator = Operator(world)
+    for _ in range(2):
+        with pytest.raises(ApiError):
+            operator.look()
+
+    blocked = condition(world.status, ConditionType.SUCCEEDED)
+    world.refusal = None
+    run_to_the_end(world, operator)
+
+    assert blocked.reason == "Blocked"
+    assert refusal[1] in blocked.message
+    assert world.status.phase == Phase.SUCCEEDED
+
+
+def test_an_object_that_is_wrong_in_itself_ends_a_new_job_and_blocks_one_with_something_to_lose() -> None:
+    wrong = (422, "spec.template.spec.tolerations[0].operator: Unsupported value")
+    new, running = Governed(script=("ok",)), Governed(script=("killed", "ok"))
+    new.refusal = wrong
+    operator = Operator(new)
+    operator.look()
+    operator.look()
+    trained = train(running)
+    running.refusal = wrong
+    for _ in range(12):
+        running.now += timedelta(seconds=30)
+        try:
+            advance(running, trained, rounds=1)
+        except ApiError:
+            running.control_jobs()
+            running.run_pods()
+            for kind in WATCHED:
+                trained.resync(kind)
+
+    assert (new.status.phase, conditions(new.status)["Validated"]) == (Phase.FAILED, ("False", "InvalidSpec"))
+    assert (running.status.phase, conditions(running.status)["Succeeded"]) == (Phase.QUEUED, ("Unknown", "Blocked"))
+
+
+def test_a_claim_that_several_nodes_cannot_share_is_read_and_refused_before_anything_is_made() -> None:
+    world = Claimed(script=("ok",), spec={"storage": {"existingClaim": "mine"}})
+
+    Operator(world).look()
+
+    assert (world.status.phase, world.made) == (Phase.FAILED, [])
+    assert conditions(world.status)["Validated"] == ("False", "VolumeNotShared")
+
+
+def test_a_queue_is_asked_why_it_holds_a_job() -> None:
+    world = Held(script=("ok",))
+    operator = Operator(world)
+
+    advance(world, operator, rounds=3)
+
+    assert world.status.phase == Phase.QUEUED
+    message = condition(world.status, ConditionType.SUCCEEDED).message
+    assert message == "the queue has not admitted the prepare Job yet: no quota for prepare"

@@ -49,11 +49,10 @@ def test_a_gang_is_short_of_pods_when_one_is_still_missing_after_half_a_minute()
     "job",
     [
         replace(GANG, started_at=None),
-        replace(GANG, is_suspended=True),
         replace(GANG, is_deleting=True),
         replace(GANG, is_failed=True),
     ],
-    ids=["not begun", "held by a queue", "on its way out", "over"],
+    ids=["not begun", "on its way out", "over"],
 )
 def test_a_job_that_is_not_making_pods_is_never_short_of_them(job: JobView) -> None:
     assert (is_short(job, (), at(600)), seconds_to_shortage(job, (), at(600))) == (False, None)
@@ -90,7 +89,7 @@ def test_a_refused_prepare_pod_is_told_and_told_once() -> None:
     again = look(with_status(a_job(), first.status), refusing(prepare), now=at(90))
 
     summary = condition(first.status, ConditionType.SUCCEEDED)
-    assert (first.status.phase, summary.reason) == (Phase.PREPARING, "Unschedulable")
+    assert (first.status.phase, summary.reason) == (Phase.PREPARING, "PodsRefused")
     assert summary.message == f"the API server refuses 1 of 1 pods of Job {BASE}-prepare: {WORDS}"
     assert (again.status, again.events, again.requeue_after) == (first.status, (), 60)
 
@@ -102,9 +101,9 @@ def test_a_refused_rank_keeps_the_gang_queued_with_the_reason_and_an_event() -> 
 
     message = f"the API server refuses 1 of 2 pods of Job {BASE}-train-1: {WORDS}"
     assert decision.status.phase == Phase.QUEUED
-    assert conditions(decision.status)["Scheduled"] == ("False", "Unschedulable")
+    assert conditions(decision.status)["Scheduled"] == ("False", "PodsRefused")
     assert [(event.kind, event.reason, event.note) for event in decision.events] == [
-        ("Warning", "Unschedulable", message)
+        ("Warning", "PodsRefused", message)
     ]
 
 
@@ -115,7 +114,7 @@ def test_a_refused_publish_pod_is_told() -> None:
     status = look(job, refusing(publish, pods=TRAINED.pods), now=at(30)).status
 
     summary = condition(status, ConditionType.SUCCEEDED)
-    assert (status.phase, summary.reason) == (Phase.PUBLISHING, "Unschedulable")
+    assert (status.phase, summary.reason) == (Phase.PUBLISHING, "PodsRefused")
     assert summary.message.endswith(WORDS)
 
 

@@ -10,7 +10,7 @@ from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
 from finetune_operator.core.views import job_view, pod_view, reduce_view
-from tests.operator.given import T0, UID, at
+from tests.operator.given import T0, UID, at, raw_job, raw_pod
 
 TIME = "2026-11-23T09:00:00Z"
 OWNER = {"apiVersion": "finetune.dev/v1alpha1", "kind": "FinetuneJob", "uid": UID, "controller": True}
@@ -183,3 +183,38 @@ def test_what_a_job_that_has_ended_needs_no_more_is_left_out() -> None:
     assert pod is not None
 
     assert reduce_view(pod) == replace(pod, address="", containers=(), note="")
+
+
+@pytest.mark.parametrize(
+    ("ready", "containers_ready", "is_unheard"),
+    [("False", "True", True), ("False", "False", False), ("True", "True", False)],
+)
+def test_a_pod_whose_node_is_silent_is_not_ready_although_its_containers_are(
+    ready: str, containers_ready: str, *, is_unheard: bool
+) -> None:
+    found = [{"type": "Ready", "status": ready}, {"type": "ContainersReady", "status": containers_ready}]
+
+    view = pod_view(raw_pod(Role.TRAIN, attempt=1, conditions=found))
+
+    assert view is not None
+    assert view.is_unheard == is_unheard
+
+
+def test_a_pod_was_told_to_go_before_its_grace_period() -> None:
+    manifest = raw_pod(Role.TRAIN, attempt=1)
+    manifest["metadata"] |= {"deletionTimestamp": "2026-11-23T09:01:00Z", "deletionGracePeriodSeconds": 50}
+
+    view = pod_view(manifest)
+
+    assert view is not None
+    assert (view.gone_at, view.left_at) == (at(60), at(10))
+
+
+def test_only_the_finalizers_of_others_keep_a_job() -> None:
+    manifest = raw_job(Role.TRAIN, attempt=1)
+    manifest["metadata"] |= {"deletionTimestamp": "2026-11-23T09:01:00Z", "finalizers": ["foregroundDeletion", "x/y"]}
+
+    view = job_view(manifest)
+
+    assert view is not None
+    assert (view.gone_at, view.finalizers) == (at(60), ("x/y",))

@@ -160,6 +160,9 @@ class World:
     async def events_about(self, namespace: str, uid: str) -> list[Notice]:
         return []
 
+    async def queue_words(self, namespace: str, job_uid: str) -> str:
+        return ""
+
     async def post_event(self, job: FinetuneJob, event: Event, *, instance: str, now: datetime) -> None:
         self._write("event")
         self.events.append(event)
@@ -343,10 +346,10 @@ class Operator:
         """Lose all events of a kind that are on their way."""
         self.cursor[kind.name] = len(self.world.log)
 
-    def look(self) -> bool:
+    def look(self, uid: str = UID) -> bool:
         """Reconcile once; False if the process was killed meanwhile."""
         try:
-            run_now(self.reconciler.reconcile(UID))
+            run_now(self.reconciler.reconcile(uid))
         except ApiError as error:
             if error.status != CONFLICT:
                 raise

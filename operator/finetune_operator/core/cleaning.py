@@ -16,6 +16,8 @@ from finetune_operator.core.times import format_time, parse_time, seconds_since,
 KEEP_LOGS_SECONDS = 30.0
 #: How soon to see whether what was removed is gone.
 CLEARED_SECONDS = 5.0
+#: How long a Job may take to go before its finalizers are told.
+KEPT_SECONDS = 120.0
 
 
 def clean_up(status: FinetuneJobStatus, situation: Situation) -> Decision:
@@ -140,15 +142,33 @@ def release(observed: Observed) -> tuple[Deletion, ...]:
 
 
 def force_stuck(pods: Iterable[PodView], now: datetime) -> tuple[tuple[Deletion, ...], float | None]:
-    """Return which of the pods to remove without their kubelet, and the seconds until the next one may be."""
+    """Return which of the pods to remove without their kubelet, and the seconds until the next one should be gone.
+
+    Only those whose node is dead: on a living one a process may still write, and hold its accelerator.
+    """
     forced, waits = [], []
     for pod in pods:
         seconds = seconds_to_force(pod, now)
-        if seconds is not None and seconds <= 0:
+        if seconds is not None and seconds <= 0 and pod.is_node_dead:
             forced.append(Deletion(kind="Pod", name=pod.name, uid=pod.uid, is_forced=True))
-        elif seconds is not None:
+        elif seconds is not None and seconds > 0:
             waits.append(seconds)
     return tuple(forced), soonest(*waits)
+
+
+def is_gone(pod: PodView, now: datetime) -> bool:
+    """Tell whether a pod has ended and only its object is left, which somebody's finalizer keeps."""
+    seconds = seconds_to_force(pod, now)
+    return pod.is_terminal and seconds is not None and seconds <= 0
+
+
+def kept_jobs(situation: Situation) -> list[str]:
+    """Return warnings of Jobs that were removed and that somebody's finalizer keeps."""
+    return [
+        f"Job {job.name} was removed and is kept by {', '.join(job.finalizers)}; whoever set that has to let it go"
+        for job in situation.observed.jobs
+        if job.finalizers and seconds_since(job.gone_at, situation.now) >= KEPT_SECONDS
+    ]
 
 
 def delete_orphans(observed: Observed, pods: Iterable[PodView], *, ended: bool = False) -> tuple[Deletion, ...]:

@@ -35,6 +35,12 @@ def is_true(status: FinetuneJobStatus, kind: ConditionType) -> bool:
     return condition is not None and condition.status == "True"
 
 
+def reason_of(status: FinetuneJobStatus) -> str:
+    """Return the reason of the summary condition; empty before there is one."""
+    summary = find_condition(status, ConditionType.SUCCEEDED)
+    return summary.reason if summary else ""
+
+
 def set_conditions(
     conditions: Iterable[Condition], *findings: Finding, now: datetime, generation: int
 ) -> list[Condition]:

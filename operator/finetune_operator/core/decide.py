@@ -5,7 +5,7 @@ reordered events and a crash at any point lead to the same end.
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from finetune_api.problems import check_spec
 from finetune_api.reasons import GUIDANCE, Reason
@@ -23,7 +23,6 @@ from finetune_operator.core.preparing import is_prepared, prepare
 from finetune_operator.core.publishing import publish
 from finetune_operator.core.rerunning import begin_again, clear_away, is_rerun_wanted
 from finetune_operator.core.revisions import invalid_spec
-from finetune_operator.core.times import parse_time, soonest
 from finetune_operator.core.training import is_trained, train
 from finetune_operator.core.transitions import find_transitions
 
@@ -46,11 +45,7 @@ def _decide(situation: Situation) -> Decision:
     status = begin(situation)
     if failure := _refusal(status, situation):
         return fail(status, situation, failure, ConditionType.VALIDATED)
-    remaining = _seconds_to_deadline(status, situation)
-    if remaining is not None and remaining <= 0:
-        return fail(status, situation, _too_late(situation))
-    decision = _next_step(status, situation)
-    return replace(decision, requeue_after=soonest(decision.requeue_after, remaining))
+    return _next_step(status, situation)
 
 
 def _next_step(status: FinetuneJobStatus, situation: Situation) -> Decision:
@@ -82,17 +77,3 @@ def _refusal(status: FinetuneJobStatus, situation: Situation) -> Failure | None:
         return None
     problems = check_spec(situation.job.spec)
     return invalid_spec(problems) if problems else None
-
-
-def _seconds_to_deadline(status: FinetuneJobStatus, situation: Situation) -> float | None:
-    spec, start = situation.job.spec, parse_time(status.start_time)
-    if spec.active_deadline_seconds is None or start is None or spec.suspend:
-        return None
-    return (start + timedelta(seconds=spec.active_deadline_seconds) - situation.now).total_seconds()
-
-
-def _too_late(situation: Situation) -> Failure:
-    seconds = situation.job.spec.active_deadline_seconds
-    next_step = GUIDANCE[Reason.DEADLINE_EXCEEDED].next_step
-    text = f"the job was not done {seconds} s after its start. {next_step}"
-    return Failure(reason=Reason.DEADLINE_EXCEEDED, message=text)

@@ -1,9 +1,11 @@
 """The pods of one training attempt, looked at as one: they run, wait, end well or are lost together."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from finetune_api.contract import Role, RunResult
+from finetune_api.reasons import Reason
 from finetune_operator.core.failures import Failure, find_failure
 from finetune_operator.core.observed import JobView, Observed, PodView
 from finetune_operator.core.times import seconds_since
@@ -21,6 +23,8 @@ class Gang:
     job: JobView
     pods: tuple[PodView, ...]
     num_nodes: int
+    leaving: tuple[PodView, ...] = ()
+    """Pods that a queue took away and that go while it has admitted the Job anew."""
 
     @property
     def has_succeeded(self) -> bool:
@@ -43,11 +47,17 @@ class Gang:
     @property
     def is_queued(self) -> bool:
         """Tell whether a queue holds the Job back; its pods may then be on their way out, which is no failure."""
-        return self.job.is_suspended
+        return self.job.is_suspended and not self.job.is_finished
 
     def failure(self) -> Failure | None:
         """Return why the gang is lost, or None."""
-        return None if self.has_succeeded or self.is_queued else find_failure(self.pods, self.job)
+        if self.has_succeeded or self.is_queued:
+            return None
+        failure = find_failure(self.pods, self.job)
+        if failure is not None and failure.is_consequence and (self.job.is_suspended or self.leaving):
+            message = f"a queue took the pods of Job {self.job.name} away"
+            return replace(failure, reason=Reason.PREEMPTED, message=message, is_announced=True)
+        return failure
 
     def seconds_to_settle(self, failure: Failure, now: datetime) -> float:
         """Return how long to wait for an earlier cause before `failure` is believed; 0 for no longer."""
@@ -62,6 +72,16 @@ class Gang:
     def leader_result(self) -> RunResult | None:
         """Return what rank 0 said at its end."""
         return next((result for pod in self.pods if pod.index == 0 and (result := final_result(pod))), None)
+
+
+def gather(job: JobView, pods: Sequence[PodView], *, num_nodes: int) -> Gang:
+    """Return the gang of a Job. Pods that were told to go before it began, or began anew, are of no account."""
+    leaving = tuple(pod for pod in pods if _left_before(pod, job))
+    return Gang(job=job, pods=tuple(pod for pod in pods if pod not in leaving), num_nodes=num_nodes, leaving=leaving)
+
+
+def _left_before(pod: PodView, job: JobView) -> bool:
+    return pod.left_at is not None and job.started_at is not None and pod.left_at <= job.started_at
 
 
 def final_result(pod: PodView) -> RunResult | None:

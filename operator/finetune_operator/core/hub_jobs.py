@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from finetune_api.reasons import Reason
+from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.cleaning import force_stuck, replace_jobs
 from finetune_operator.core.decision import Decision, Situation
@@ -15,6 +15,7 @@ from finetune_operator.core.observed import JobView, PodView
 from finetune_operator.core.phases import enter
 from finetune_operator.core.results import with_result
 from finetune_operator.core.revisions import is_outdated
+from finetune_operator.core.shortage import ASK_AGAIN_SECONDS, describe_queue
 from finetune_operator.core.times import soonest
 from finetune_operator.core.waiting import (
     StartProblem,
@@ -36,8 +37,6 @@ class HubJob:
     message: str
     aspect: ConditionType
     """The condition that its failure makes False."""
-    patience_seconds: float
-    """How long to hope that its pod starts."""
 
 
 def start(hub_job: HubJob, status: FinetuneJobStatus, situation: Situation, *, old: JobView | None) -> Decision:
@@ -51,7 +50,7 @@ def follow(
 ) -> Decision | FinetuneJobStatus:
     """Return what to do while the Job is on its way or has failed, or the status with its results once it is done."""
     observed, now = situation.observed, situation.now
-    pods, patience = observed.pods_of(job.role), hub_job.patience_seconds
+    pods = observed.pods_of(job.role)
     has_succeeded = any(pod.phase == "Succeeded" and pod.is_held for pod in pods)
     if not has_succeeded and is_waiting_for_evidence(job, pods, now):
         return Decision(status=status, requeue_after=1.0)
@@ -67,13 +66,26 @@ def follow(
         return Decision(status=status, delete=replace_jobs([job], situation.job), requeue_after=GOING_AWAY_SECONDS)
     last = last_failure(job, pods)
     last = with_log(last, situation.job, role=job.role) if last is not None else None
-    failure = last if job.is_failed else find_hopeless(observed, pods, now, patience=patience)
+    failure = _too_long(job, last) or last if job.is_failed else find_hopeless(observed, pods, now)
     if failure is not None:
         return fail(_with_results(status, pods), situation, failure, hub_job.aspect)
+    if job.is_held:
+        status = enter(status, situation, Phase.QUEUED, Reason.QUEUED, describe_queue(observed, job))
+        return Decision(status=status, requeue_after=ASK_AGAIN_SECONDS)
     forced, force_after = force_stuck(pods, now)
     status = _on_its_way(hub_job, status, situation, find_complaint(observed, job, pods, now), last)
-    look_again = seconds_to_next_look(observed, job, pods, now, patience=patience)
+    look_again = seconds_to_next_look(observed, job, pods, now)
     return Decision(status=status, delete=forced, requeue_after=soonest(force_after, look_again))
+
+
+def _too_long(job: JobView, last: Failure | None) -> Failure | None:
+    """Return the failure of a Job that the Job controller has ended because its time is over."""
+    if not job.failure.startswith("DeadlineExceeded"):
+        return None
+    words = f"; its last try: {last.message}" if last is not None else ""
+    text = f"{job.role} took longer than spec.{job.role}TimeoutSeconds{words.removesuffix('.')}"
+    next_step = GUIDANCE[Reason.DEADLINE_EXCEEDED].next_step
+    return Failure(reason=Reason.DEADLINE_EXCEEDED, message=f"{text}. {next_step}")
 
 
 def _on_its_way(

@@ -65,6 +65,8 @@ class PodView(ChildView):
     node: str = ""
     gone_at: datetime | None = None
     """Set once it is being deleted: the end of its grace period."""
+    left_at: datetime | None = None
+    """When it was told to go: `gone_at` without the grace period."""
     scheduled_at: datetime | None = None
     unscheduled: str = ""
     """Why the scheduler has found no node yet, in its own words."""
@@ -73,6 +75,8 @@ class PodView(ChildView):
     disruption_message: str = ""
     note: str = ""
     """Why the kubelet refused or evicted the pod, in its own words."""
+    is_unheard: bool = False
+    """Whether the node's controller, and not its kubelet, says that the pod is not ready: the node is silent."""
     containers: tuple[ContainerView, ...] = ()
     """Init containers first."""
 
@@ -80,6 +84,12 @@ class PodView(ChildView):
     def own_containers(self) -> tuple[ContainerView, ...]:
         """Return those that we asked for; what a cluster puts beside them decides nothing."""
         return tuple(one for one in self.containers if one.name in (self.role, Role.PREFLIGHT))
+
+    @property
+    def is_node_dead(self) -> bool:
+        """Tell whether its node does not answer; of a pod that never ran, whether a taint drove it out."""
+        has_begun = any(one.running or one.termination is not None for one in self.containers)
+        return self.is_unheard or (not has_begun and self.disruption == "DeletionByTaintManager")
 
     @property
     def is_terminal(self) -> bool:
@@ -100,12 +110,21 @@ class JobView(ChildView):
     started_at: datetime | None = None
     """When it began to make pods: at first, or after a suspension."""
     is_deleting: bool = False
+    gone_at: datetime | None = None
+    """When it was told to go."""
+    finalizers: tuple[str, ...] = ()
+    """Those that Kubernetes itself did not set."""
     is_suspended: bool = False
     is_complete: bool = False
     is_failed: bool = False
     failure: str = ""
     """The Job controller's words."""
     finished_at: datetime | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether a queue holds the Job back."""
+        return self.is_suspended and not self.is_finished and not self.is_deleting
 
     @property
     def is_finished(self) -> bool:
@@ -161,7 +180,7 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """Why the API server does not let a Job have its pods."""
+    """Why the API server does not let a Job have its pods, or a queue does not admit it."""
 
     job_uid: str
     message: str
@@ -182,6 +201,10 @@ class Observed:
     """Why a child could not be made just now, as a quota, a policy or a name that is taken."""
     workspace_holder: Claimant | None = None
     """Another job that has this one's folder of an existing claim, or is to have it first."""
+    gang_ahead: str = ""
+    """Name of the job whose gang is made before this one's, of those that were given back."""
+    claim_modes: tuple[str, ...] = ()
+    """Access modes of the existing claim that several nodes are to share; empty if that is not known."""
     is_claim_shared: bool = False
     """Whether another job of the namespace names the claim made for this one, which has ended."""
     is_cleared: bool = False

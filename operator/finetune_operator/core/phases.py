@@ -7,6 +7,7 @@ from finetune_api.status import ConditionType, FinetuneJobStatus, Phase, Storage
 from finetune_operator.core import names
 from finetune_operator.core.conditions import ConditionValue, Finding, set_conditions
 from finetune_operator.core.decision import Situation
+from finetune_operator.core.limits import time_of_training
 from finetune_operator.core.times import format_time
 
 FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
@@ -62,13 +63,13 @@ def suspended(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobSta
     """Return the status of a job that its owner holds back. Its start, from which deadlines count, is yet to come."""
     message = "spec.suspend is true; set it to false to go on"
     status = enter(status, situation, Phase.SUSPENDED, Reason.SUSPENDED, message)
-    return status.model_copy(update={"start_time": None})
+    return status.model_copy(update={"start_time": None, "gang_returns": None})
 
 
 def in_phase(status: FinetuneJobStatus, situation: Situation, phase: Phase) -> FinetuneJobStatus:
     """Return the status with the phase, and the time it was first entered."""
     times = {phase.value: format_time(situation.now), **status.phase_times}
-    update: dict[str, Any] = {"phase": phase, "phase_times": times}
+    update: dict[str, Any] = {"phase": phase, "phase_times": times, **time_of_training(status, phase, situation)}
     if phase != Phase.TRAINING:  # nobody is asked for progress
         update["conditions"] = [one for one in status.conditions if one.type != ConditionType.PROGRESS_KNOWN]
     return status.model_copy(update=update)

@@ -22,6 +22,8 @@ class Platform:
     """Address of the Hub that prepare and publish talk to; empty for the public one."""
     gang_scheduling: str = "Never"
     """Auto: the scheduler places the ranks of a gang all at once, by a PodGroup. Never: one by one."""
+    queue_all_roles: bool = False
+    """Whether the Jobs of prepare and publish carry the queue of the training Job, too."""
     simulated_accelerator: bool = False
     """True where the cluster offers accelerators that are not there: training runs on CPU."""
     hub_job_cpu_request: str = "250m"

@@ -10,14 +10,15 @@ from finetune_operator.core.children.prepare_job import build_prepare_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.conditions import Finding, is_true
 from finetune_operator.core.decision import Decision, Manifest, Situation
+from finetune_operator.core.ending import fail
 from finetune_operator.core.evidence import results
+from finetune_operator.core.failures import Failure
 from finetune_operator.core.gang import train_jobs
 from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import enter, suspended, update_conditions
 from finetune_operator.core.rehearsing import rehearsal
 from finetune_operator.core.sharing import Claimant
-from finetune_operator.core.waiting import PATIENCE_SECONDS
 
 HELD_SECONDS = 15.0
 PREPARE = HubJob(
@@ -25,13 +26,14 @@ PREPARE = HubJob(
     reason=Reason.PREPARING,
     message="model and data are fetched and checked before an accelerator is asked for",
     aspect=ConditionType.VALIDATED,
-    patience_seconds=PATIENCE_SECONDS,
 )
 
 
 def is_prepared(status: FinetuneJobStatus, situation: Situation) -> bool:
     """Tell whether inputs are known to be good: from status, or, should that be lost, from what was built on them."""
-    return is_true(status, ConditionType.VALIDATED) or bool(train_jobs(situation.observed))
+    return is_true(status, ConditionType.VALIDATED) or any(
+        not job.is_deleting for job in train_jobs(situation.observed)
+    )
 
 
 def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | FinetuneJobStatus:
@@ -42,7 +44,7 @@ def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | Finet
     step = follow(PREPARE, status, situation, job)
     if not isinstance(step, Decision):
         return update_conditions(step, situation, *_findings(situation, job))
-    if situation.job.spec.suspend and step.status.phase == Phase.PREPARING:
+    if situation.job.spec.suspend and step.status.phase in (Phase.PREPARING, Phase.QUEUED):
         return replace(step, status=suspended(step.status, situation))
     return step
 
@@ -60,10 +62,24 @@ def _start(status: FinetuneJobStatus, situation: Situation, old: JobView | None)
         return Decision(status=suspended(status, situation))
     if holder := situation.observed.workspace_holder:
         return Decision(status=_waiting_for(holder, status, situation), requeue_after=HELD_SECONDS)
+    if failure := _claim_of_one_node(situation):
+        return fail(status, situation, failure, ConditionType.VALIDATED)
     decision = start(PREPARE, status, situation, old=old)
     if old is not None:
         return decision
     return replace(decision, rehearse=rehearsal(situation), apply=_children(situation))
+
+
+def _claim_of_one_node(situation: Situation) -> Failure | None:
+    """Return why a gang could never run whole: one of its nodes would have the volume, and the others would wait."""
+    modes, spec = situation.observed.claim_modes, situation.job.spec
+    if spec.resources.nodes == 1 or not modes or "ReadWriteMany" in modes:
+        return None
+    text = (
+        f"spec.storage.existingClaim: '{spec.storage.existing_claim}' is wrong because its access mode is "
+        f"{', '.join(dict.fromkeys(modes))}, and {spec.resources.nodes} nodes are to write to it"
+    )
+    return Failure(reason=Reason.VOLUME_NOT_SHARED, message=f"{text}. {GUIDANCE[Reason.VOLUME_NOT_SHARED].next_step}")
 
 
 def _waiting_for(holder: Claimant, status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:

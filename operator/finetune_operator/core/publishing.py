@@ -16,7 +16,6 @@ from finetune_operator.core.evidence import results
 from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import suspended, update_conditions
-from finetune_operator.core.waiting import LONG_PATIENCE_SECONDS
 
 ON_THE_HUB = (Reason.PUBLISHED, Reason.ALREADY_PUBLISHED)
 
@@ -46,7 +45,6 @@ def _publish_job(target: Publish) -> HubJob:
         reason=Reason.PUBLISHING,
         message=f"the model goes to {target.repository}",
         aspect=ConditionType.PUBLISHED,
-        patience_seconds=LONG_PATIENCE_SECONDS,
     )
 
 

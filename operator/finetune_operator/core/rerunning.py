@@ -5,11 +5,13 @@ Nothing of the run before is trusted but the volume, which prepare reads; so wha
 
 from dataclasses import replace
 
+from finetune_api.contract import Role
 from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
-from finetune_operator.core.cleaning import delete_orphans, force_stuck, replace_jobs
+from finetune_operator.core.cleaning import delete_orphans, force_stuck, is_gone, kept_jobs, replace_jobs
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.phases import is_finished
+from finetune_operator.core.results import merge_warnings
 
 
 def is_rerun_wanted(job: FinetuneJob) -> bool:
@@ -18,17 +20,20 @@ def is_rerun_wanted(job: FinetuneJob) -> bool:
 
 
 def clear_away(situation: Situation) -> Decision | None:
-    """Return the removal of the run before, whose names are needed, or None once its Jobs and pods are gone.
+    """Return the removal of the run before, or None once its pods and all whose names are needed are gone.
 
     The status stays as it is until then: whoever is killed in between finds the same work to do.
     """
     observed = situation.observed
-    if not observed.jobs and not observed.pods:
+    are_needed = any(job.role != Role.TRAIN or not job.is_deleting for job in observed.jobs)
+    if not are_needed and all(is_gone(pod, situation.now) for pod in observed.pods):
         return None
     jobs = replace_jobs(observed.jobs, situation.job)
     forced, wait = force_stuck(observed.pods, situation.now)
     orphans = delete_orphans(observed, observed.pods, ended=True)
-    return Decision(status=situation.job.status, delete=(*jobs, *orphans, *forced), requeue_after=wait)
+    status = situation.job.status
+    status = status.model_copy(update={"warnings": merge_warnings(status.warnings, kept_jobs(situation))})
+    return Decision(status=status, delete=(*jobs, *orphans, *forced), requeue_after=wait)
 
 
 def begin_again(situation: Situation) -> Situation:

@@ -1,7 +1,7 @@
 """How a gang is given up and removed, so that the next one finds nobody at work on its volume."""
 
 from finetune_api.contract import Role
-from finetune_api.reasons import Reason
+from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.avoiding import with_fault
 from finetune_operator.core.budgets import (
@@ -13,16 +13,19 @@ from finetune_operator.core.budgets import (
     record_loss,
     seconds_to_restart,
 )
-from finetune_operator.core.cleaning import delete_orphans, force_stuck, replace_jobs
-from finetune_operator.core.conditions import Finding
+from finetune_operator.core.cleaning import delete_orphans, force_stuck, is_gone, replace_jobs
+from finetune_operator.core.conditions import Finding, reason_of
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
 from finetune_operator.core.failures import Failure
-from finetune_operator.core.gang import train_jobs, train_pods
+from finetune_operator.core.gang import Gang, train_jobs, train_pods
 from finetune_operator.core.logs import with_log
 from finetune_operator.core.phases import enter, suspended, update_conditions
 from finetune_operator.core.results import with_progress, with_result
+from finetune_operator.core.returning import count_return, how_often, is_out_of_patience
+from finetune_operator.core.underway import queued
 from finetune_operator.core.verdict import current_report
+from finetune_operator.core.waiting import find_complaint, find_stuck
 
 
 def restart(status: FinetuneJobStatus, situation: Situation, failure: Failure) -> Decision:
@@ -47,6 +50,23 @@ def restart(status: FinetuneJobStatus, situation: Situation, failure: Failure) -
     return retire(next_attempt(update_conditions(status, situation, training)), situation)
 
 
+def give_back(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:
+    """Remove a gang that holds nodes and does not run whole; it is made again in its turn, and charged to nobody."""
+    complaint = find_complaint(situation.observed, gang.job, gang.pods, situation.now)
+    reason = Reason.WAITING_FOR_GANG if complaint is None else complaint.reason
+    words = "" if complaint is None else f" ({complaint.message.removesuffix('.')})"
+    returns = count_return(status.gang_returns, situation, gang, reason)
+    if is_out_of_patience(returns, situation.now):
+        message = f"gangs in a row did not start{words}. {GUIDANCE[reason].next_step}"
+        return fail(status, situation, Failure(reason=reason, message=message), ConditionType.TRAINING)
+    message = (
+        f"attempt {status.attempt} gave its nodes back: {gang.num_running} of {gang.num_nodes} pods ran after "
+        f"{situation.job.spec.schedule.gang_timeout_seconds} s{words}. {how_often(returns)}"
+    )
+    status = next_attempt(status.model_copy(update={"gang_returns": returns}))
+    return remove_older(queued(status, situation, Reason.GANG_RETURNED, message), situation)
+
+
 def next_attempt(status: FinetuneJobStatus) -> FinetuneJobStatus:
     """Return the status with which the gang that lives now is given up."""
     return status.model_copy(update={"attempt": status.attempt + 1})
@@ -61,9 +81,18 @@ def retire(status: FinetuneJobStatus, situation: Situation) -> Decision:
             Finding(ConditionType.TRAINING, "False", Reason.SUSPENDED),
             Finding(ConditionType.SCHEDULED, "False", Reason.SUSPENDED),
         )
+    elif stuck := find_stuck(train_pods(situation.observed), situation.now):
+        status = enter(status, situation, Phase.RESTARTING, stuck.reason, stuck.message)
     else:
         status = restarting(status, situation, "the pods of the attempt before are still going away")
     return remove_older(status, situation)
+
+
+def is_anything_left(situation: Situation) -> bool:
+    """Tell whether a gang may still be at work, or make pods: of a Job that goes, only the pods count."""
+    observed = situation.observed
+    is_living = any(not job.is_deleting for job in train_jobs(observed))
+    return is_living or any(not is_gone(pod, situation.now) for pod in train_pods(observed))
 
 
 def remove_older(status: FinetuneJobStatus, situation: Situation) -> Decision:
@@ -77,8 +106,8 @@ def remove_older(status: FinetuneJobStatus, situation: Situation) -> Decision:
 
 
 def restarting(status: FinetuneJobStatus, situation: Situation, why: str) -> FinetuneJobStatus:
-    """Return the status between two gangs; it keeps the cause of the restart if it tells one."""
-    if status.phase == Phase.RESTARTING:
+    """Return the status between two gangs; it keeps what it tells of the end of the one before."""
+    if status.phase == Phase.RESTARTING or reason_of(status) == Reason.GANG_RETURNED:
         return status
     return enter(status, situation, Phase.RESTARTING, Reason.RESTARTING, why)
 

@@ -4,6 +4,8 @@
 the reason go into the status in one write, and only then are older gangs removed. Nothing else has to be remembered.
 """
 
+from dataclasses import replace
+
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
@@ -14,23 +16,34 @@ from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.pod_group import build_pod_group, is_gang_scheduled
 from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
-from finetune_operator.core.cleaning import delete_outdated
+from finetune_operator.core.cleaning import delete_outdated, kept_jobs
 from finetune_operator.core.conditions import Finding, find_condition
 from finetune_operator.core.decision import Decision, Manifest, Situation
+from finetune_operator.core.ending import fail
 from finetune_operator.core.evidence import EVIDENCE_SECONDS
 from finetune_operator.core.failures import deleted
-from finetune_operator.core.gang import Gang, train_jobs, train_pods
+from finetune_operator.core.gang import Gang, gather, train_jobs, train_pods
+from finetune_operator.core.limits import over_limit, seconds_to_limit
 from finetune_operator.core.phases import update_conditions
-from finetune_operator.core.results import with_result, with_training_done
-from finetune_operator.core.retiring import next_attempt, remove_older, restart, restarting, retire
+from finetune_operator.core.results import merge_warnings, with_result, with_training_done
+from finetune_operator.core.retiring import (
+    give_back,
+    is_anything_left,
+    next_attempt,
+    remove_older,
+    restart,
+    restarting,
+    retire,
+)
+from finetune_operator.core.returning import seconds_to_turn
 from finetune_operator.core.revisions import find_unusable, is_outdated
 from finetune_operator.core.times import seconds_since, soonest
-from finetune_operator.core.underway import queued, show_running, show_waiting
+from finetune_operator.core.underway import queued, show_running, show_waiting, waiting_its_turn
 from finetune_operator.core.verdict import State, Verdict, judge
 from finetune_operator.core.waiting import find_obstacle
 
 #: Why the Job of a gang that waits has not been made.
-NOT_MADE = (Reason.BLOCKED, Reason.INVALID_SPEC)
+NOT_MADE = (Reason.GANG_RETURNED, Reason.BLOCKED, Reason.INVALID_SPEC)
 
 
 def is_trained(status: FinetuneJobStatus) -> bool:
@@ -43,17 +56,26 @@ def train(status: FinetuneJobStatus, situation: Situation) -> Decision | Finetun
     """Return what to do until a gang reaches the end, or the status with which to go on once one has."""
     newest = max((job.attempt for job in train_jobs(situation.observed)), default=0)
     status = status.model_copy(update={"attempt": max(status.attempt, newest)})
+    status = status.model_copy(update={"warnings": merge_warnings(status.warnings, kept_jobs(situation))})
     job = situation.observed.job(Role.TRAIN, attempt=status.attempt) if status.attempt else None
     if job is None:
-        return _without_gang(status, situation)
+        return _within_limits(_without_gang(status, situation), situation)
     pods = situation.observed.pods_of(Role.TRAIN, attempt=status.attempt)
-    gang = Gang(job=job, pods=pods, num_nodes=situation.job.spec.resources.nodes)
+    gang = gather(job, pods, num_nodes=situation.job.spec.resources.nodes)
     verdict = judge(gang, status, situation)
     if verdict.state is State.SUCCEEDED:
         return _trained(status, situation, gang)
     if situation.job.spec.suspend:
         return retire(next_attempt(status), situation)
-    return _with_gang(status, situation, gang, verdict)
+    return _within_limits(_with_gang(status, situation, gang, verdict), situation)
+
+
+def _within_limits(decision: Decision, situation: Situation) -> Decision:
+    """Return the decision, or the end of a job that has trained or waited for as long as it may."""
+    remaining = seconds_to_limit(decision.status, situation)
+    if remaining is not None and remaining <= 0:
+        return fail(decision.status, situation, over_limit(decision.status, situation))
+    return replace(decision, requeue_after=soonest(decision.requeue_after, remaining))
 
 
 def _without_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
@@ -62,12 +84,18 @@ def _without_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
         return retire(next_attempt(status) if has_orphans else status, situation)
     if _had_gang(status, situation):
         return restart(status, situation, deleted(names.train_job(situation.job, status.attempt)))
-    if train_jobs(situation.observed) or train_pods(situation.observed):
+    if is_anything_left(situation):
         return retire(status, situation)
     if wait := seconds_to_restart(status.restarts, situation.now):
         text = f"attempt {status.attempt} waits, because gangs before it were lost one after another"
         return Decision(status=restarting(status, situation, text), requeue_after=soonest(wait))
+    if wait := seconds_to_turn(status, situation):
+        return Decision(status=waiting_its_turn(status, situation), requeue_after=soonest(wait))
     status = without_forgotten(status, situation.now).model_copy(update={"attempt": max(1, status.attempt)})
+    return _make_gang(status, situation)
+
+
+def _make_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
     if unusable := find_unusable(situation.job):
         return Decision(status=queued(status, situation, unusable.reason, unusable.message))
     if obstacle := find_obstacle(situation.observed):
@@ -109,9 +137,15 @@ def _with_gang(status: FinetuneJobStatus, situation: Situation, gang: Gang, verd
         return left
     if verdict.state is State.RUNNING:
         return show_running(status, situation, gang)
+    return _with_gang_that_waits(status, situation, gang, is_overdue=verdict.state is State.OVERDUE)
+
+
+def _with_gang_that_waits(status: FinetuneJobStatus, situation: Situation, gang: Gang, *, is_overdue: bool) -> Decision:
     if status.phase == Phase.QUEUED and is_outdated(gang.job, situation.job):
         text = f"attempt {status.attempt + 1} takes the place of one that waited, because the spec was changed"
         return retire(next_attempt(restarting(status, situation, text)), situation)
+    if is_overdue:
+        return give_back(status, situation, gang)
     return show_waiting(status, situation, gang)
 
 

@@ -5,7 +5,7 @@ That it goes from one step to the next as it should is in its status, with the t
 
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
-from finetune_operator.core.conditions import find_condition
+from finetune_operator.core.conditions import find_condition, reason_of
 from finetune_operator.core.decision import Event
 
 NOTE_LIMIT_BYTES = 1024
@@ -15,6 +15,9 @@ ON_ITS_WAY = (Phase.PENDING, Phase.PREPARING, Phase.QUEUED, Phase.TRAINING, Phas
 HELD_BACK = (
     Reason.UNSCHEDULABLE,
     Reason.BLOCKED,
+    Reason.PODS_REFUSED,
+    Reason.GANG_RETURNED,
+    Reason.POD_STUCK,
     Reason.WORKSPACE_IN_USE,
     Reason.POD_NOT_STARTED,
     Reason.IMAGE_UNAVAILABLE,
@@ -28,7 +31,7 @@ def find_transitions(old: FinetuneJobStatus, new: FinetuneJobStatus) -> tuple[Ev
     if new.phase is None:
         return ()
     is_entered = (new.phase != old.phase and new.phase not in ON_ITS_WAY) or _is_new_attempt(old, new)
-    is_held_back = _reason(new) in HELD_BACK and (_reason(new) != _reason(old) or new.phase != old.phase)
+    is_held_back = reason_of(new) in HELD_BACK and (reason_of(new) != reason_of(old) or new.phase != old.phase)
     return (_event_of(new, new.phase),) if is_entered or is_held_back else ()
 
 
@@ -41,11 +44,6 @@ def _event_of(status: FinetuneJobStatus, phase: Phase) -> Event:
     reason, note = (summary.reason, summary.message) if summary else (phase.value, "")
     kind = "Warning" if phase in WARNINGS or reason in HELD_BACK else "Normal"
     return Event(kind=kind, reason=str(reason), action=phase.value, note=_cut(note or str(reason)))
-
-
-def _reason(status: FinetuneJobStatus) -> str:
-    summary = find_condition(status, ConditionType.SUCCEEDED)
-    return summary.reason if summary else ""
 
 
 def _cut(text: str) -> str:

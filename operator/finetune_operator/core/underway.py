@@ -12,7 +12,10 @@ from finetune_operator.core.gang import Gang
 from finetune_operator.core.observed import ProgressReport
 from finetune_operator.core.phases import enter, update_conditions
 from finetune_operator.core.results import merge_warnings, with_progress
+from finetune_operator.core.returning import how_often, seconds_to_return
 from finetune_operator.core.revisions import describe_change
+from finetune_operator.core.shortage import describe_queue
+from finetune_operator.core.times import soonest
 from finetune_operator.core.verdict import current_report
 from finetune_operator.core.waiting import find_complaint, find_hopeless, seconds_to_next_look
 
@@ -22,6 +25,7 @@ def show_running(status: FinetuneJobStatus, situation: Situation, gang: Gang) ->
     message = f"attempt {status.attempt} trains on {gang.num_nodes} node{'s' if gang.num_nodes > 1 else ''}"
     message += describe_change(gang.job, situation.job)
     is_new = status.phase != Phase.TRAINING
+    status = status.model_copy(update={"gang_returns": None})
     status = enter(status, situation, Phase.TRAINING, Reason.TRAINING, message)
     status = update_conditions(
         status,
@@ -68,13 +72,23 @@ def show_waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) ->
     if hopeless := find_hopeless(observed, gang.pods, now):
         return fail(status, situation, hopeless, ConditionType.TRAINING)
     if gang.is_queued:
-        status = queued(status, situation, Reason.QUEUED, "the queue has not admitted the training Job yet")
+        status = queued(status, situation, Reason.QUEUED, describe_queue(observed, gang.job))
     elif complaint := find_complaint(observed, gang.job, gang.pods, now):
         status = queued(status, situation, complaint.reason, complaint.message)
     else:
         text = f"{gang.num_running} of {gang.num_nodes} pods run"
         status = queued(status, situation, Reason.WAITING_FOR_GANG, text)
-    return Decision(status=status, requeue_after=seconds_to_next_look(observed, gang.job, gang.pods, now))
+    look_again = seconds_to_next_look(observed, gang.job, gang.pods, now)
+    return Decision(status=status, requeue_after=soonest(look_again, seconds_to_return(gang, status, situation)))
+
+
+def waiting_its_turn(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
+    """Return the status of a job whose gang was given back; it tells why, and who goes first."""
+    returns, ahead = status.gang_returns, situation.observed.gang_ahead
+    if not ahead or returns is None:
+        return status
+    text = f"the gang of FinetuneJob {ahead} is made first: it was given back no more often. {how_often(returns)}"
+    return queued(status, situation, Reason.GANG_RETURNED, text)
 
 
 def queued(status: FinetuneJobStatus, situation: Situation, reason: Reason, message: str) -> FinetuneJobStatus:

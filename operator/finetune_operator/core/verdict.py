@@ -9,6 +9,7 @@ from finetune_operator.core.decision import Situation
 from finetune_operator.core.failures import Failure, deleted
 from finetune_operator.core.gang import Gang
 from finetune_operator.core.observed import ProgressReport
+from finetune_operator.core.returning import seconds_to_return
 
 #: What rank 0 told of the time before this operator asked is believed after so many seconds of answers without a step.
 CONFIRM_SECONDS = 120.0
@@ -21,6 +22,7 @@ class State(StrEnum):
     LOST = "Lost"
     QUEUED = "Queued"
     STARTING = "Starting"
+    OVERDUE = "Overdue"
     RUNNING = "Running"
 
 
@@ -42,7 +44,11 @@ def judge(gang: Gang, status: FinetuneJobStatus, situation: Situation) -> Verdic
         return Verdict(state=State.QUEUED)
     if gang.job.is_deleting:
         return Verdict(state=State.LOST, failure=deleted(gang.job.name))
-    return Verdict(state=State.RUNNING if gang.is_running else State.STARTING)
+    if gang.is_running:
+        return Verdict(state=State.RUNNING)
+    remaining = seconds_to_return(gang, status, situation)
+    is_overdue = remaining is not None and remaining <= 0
+    return Verdict(state=State.OVERDUE if is_overdue else State.STARTING)
 
 
 def current_report(status: FinetuneJobStatus, situation: Situation) -> ProgressReport | None:

@@ -4,6 +4,7 @@ Anybody may write anything into a manifest: what cannot be read raises whatever 
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +17,8 @@ from finetune_operator.core.times import parse_time
 
 Manifest = dict[str, Any]
 WORDS_LENGTH = 400
+#: Those of the API server itself: it waits for the pods.
+OWN_FINALIZERS = ("foregroundDeletion", "orphan")
 
 
 def job_view(manifest: Manifest) -> JobView | None:
@@ -35,6 +38,8 @@ def job_view(manifest: Manifest) -> JobView | None:
         is_gang_scheduled="schedulingGroup" in ((spec.get("template") or {}).get("spec") or {}),
         started_at=parse_time(status.get("startTime")),
         is_deleting="deletionTimestamp" in manifest["metadata"],
+        gone_at=parse_time(manifest["metadata"].get("deletionTimestamp")),
+        finalizers=tuple(one for one in manifest["metadata"].get("finalizers") or () if one not in OWN_FINALIZERS),
         is_suspended=bool(spec.get("suspend")),
         is_complete=complete is not None,
         is_failed=failed is not None,
@@ -58,6 +63,7 @@ def pod_view(manifest: Manifest) -> PodView | None:
     own_phase = phase if own_end is None else "Failed" if own_end.exit_code else "Succeeded"
     scheduled = _condition(status, "PodScheduled") or {}
     disruption = _condition(status, "DisruptionTarget") or {}
+    gone_at = parse_time(metadata.get("deletionTimestamp"))
     return PodView(
         **identity,
         index=int(metadata["labels"].get(keys.LABEL_COMPLETION_INDEX, 0)),
@@ -65,11 +71,13 @@ def pod_view(manifest: Manifest) -> PodView | None:
         is_held=phase != own_phase,
         address=status.get("podIP", ""),
         node=(manifest.get("spec") or {}).get("nodeName", ""),
-        gone_at=parse_time(metadata.get("deletionTimestamp")),
+        gone_at=gone_at,
+        left_at=gone_at and gone_at - timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0),
         scheduled_at=parse_time(scheduled.get("lastTransitionTime")),
         unscheduled=_unscheduled(status),
         disruption=disruption.get("reason", ""),
         disruption_message=disruption.get("message", ""),
+        is_unheard=_is_unheard(status),
         note=": ".join(filter(None, (status.get("reason"), status.get("message")))),
         containers=containers,
     )
@@ -117,6 +125,16 @@ def _unscheduled(status: Manifest) -> str:
         if entry.get("type") == "PodScheduled" and entry.get("status") == "False":
             return str(entry.get("message") or entry.get("reason") or "no node found")
     return ""
+
+
+def _is_unheard(status: Manifest) -> bool:
+    """Tell whether a pod is not ready although its containers are.
+
+    A kubelet writes both conditions alike. The controller of nodes writes the first one alone, once a node is silent.
+    https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/controller/util/node/controller_utils.go
+    """
+    found = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
+    return found.get("Ready") == "False" and found.get("ContainersReady") == "True"
 
 
 def _container(entry: Manifest) -> ContainerView:

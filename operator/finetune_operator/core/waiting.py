@@ -7,12 +7,13 @@ from datetime import datetime
 
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_operator.core.failures import Failure
+from finetune_operator.core.gang import seconds_to_force
 from finetune_operator.core.observed import JobView, Notice, Observed, PodView, Trouble
 from finetune_operator.core.shortage import describe_shortage, seconds_to_shortage
-from finetune_operator.core.times import seconds_since
+from finetune_operator.core.times import format_time, seconds_since
 
 PATIENCE_SECONDS = 60
-#: Once a job has something to lose, a registry or a Secret may be away for longer before the job is given up.
+#: A registry may be away, and a Secret be synced late; who waits for them holds no accelerator, or gives it back.
 LONG_PATIENCE_SECONDS = 1800
 LOOK_AGAIN_SECONDS = 15
 # https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/kubelet/images/types.go
@@ -89,13 +90,11 @@ def _is_older(time: datetime | None, than: datetime | None) -> bool:
     return time is not None and than is not None and time < than
 
 
-def find_hopeless(
-    observed: Observed, pods: Iterable[PodView], now: datetime, *, patience: float = LONG_PATIENCE_SECONDS
-) -> Failure | None:
-    """Return why pods will not start before somebody does something, once that has been so for `patience` seconds."""
+def find_hopeless(observed: Observed, pods: Iterable[PodView], now: datetime) -> Failure | None:
+    """Return why pods will not start before somebody does something, once that has been so for long."""
     for trouble in _troubles(observed, pods):
         is_hopeless = GUIDANCE[trouble.reason].fault == Fault.USER
-        if is_hopeless and seconds_since(trouble.since, now) >= patience:
+        if is_hopeless and seconds_since(trouble.since, now) >= LONG_PATIENCE_SECONDS:
             message = f"{trouble.message}. {GUIDANCE[trouble.reason].next_step}"
             return Failure(reason=trouble.reason, message=message)
     return None
@@ -103,10 +102,24 @@ def find_hopeless(
 
 def find_complaint(observed: Observed, job: JobView, pods: tuple[PodView, ...], now: datetime) -> StartProblem | None:
     """Return why a Job's pods are not there, have no node or do not start, in the cluster's words; None if they do."""
-    if text := _unscheduled(job, pods) or describe_shortage(observed, job, pods, now):
+    if stuck := find_stuck(pods, now):
+        return stuck
+    if text := describe_shortage(observed, job, pods, now):
+        return StartProblem(Reason.PODS_REFUSED, text)
+    if text := _unscheduled(job, pods):
         return StartProblem(Reason.UNSCHEDULABLE, text)
     trouble = next(_troubles(observed, pods), None)
     return StartProblem(trouble.reason, trouble.message) if trouble is not None else None
+
+
+def find_stuck(pods: Iterable[PodView], now: datetime) -> StartProblem | None:
+    """Return which pod should be gone from a node that answers; it is not removed by force."""
+    for pod in pods:
+        seconds = seconds_to_force(pod, now)
+        if seconds is not None and seconds <= 0 and not pod.is_node_dead and not pod.is_terminal:
+            text = f"pod {pod.name} should be gone since {format_time(pod.gone_at or now)}, and node {pod.node} answers"
+            return StartProblem(Reason.POD_STUCK, f"{text}. {GUIDANCE[Reason.POD_STUCK].next_step}")
+    return None
 
 
 def find_obstacle(observed: Observed) -> StartProblem | None:
@@ -132,12 +145,10 @@ def seconds_to_next_look(
     job: JobView,
     pods: tuple[PodView, ...],
     now: datetime,
-    *,
-    patience: float = LONG_PATIENCE_SECONDS,
 ) -> float | None:
     """Return when a pod that is not there or does not start yet deserves another look, or None."""
     troubled = [t for t in _troubles(observed, pods) if GUIDANCE[t.reason].fault == Fault.USER]
-    times = [max(1.0, patience - seconds_since(trouble.since, now)) for trouble in troubled]
+    times = [max(1.0, LONG_PATIENCE_SECONDS - seconds_since(trouble.since, now)) for trouble in troubled]
     times += [seconds for pod in pods if (seconds := seconds_to_stuck(pod, now)) is not None]
     missing = seconds_to_shortage(job, pods, now)
     return min([*times, *([] if missing is None else [missing])], default=None)

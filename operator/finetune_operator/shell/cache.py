@@ -11,6 +11,7 @@ from finetune_api.status import Phase
 from finetune_operator.core import listening, names
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.observed import JobView, Observed, PodView, ProgressReport, Refusal, Trouble
+from finetune_operator.core.returning import find_ahead
 from finetune_operator.core.sharing import Claimant, find_holder
 from finetune_operator.core.views import job_view, labelled_uid, pod_view
 from finetune_operator.core.waiting import StartProblem, start_problem
@@ -198,6 +199,8 @@ class Cache:
             rejection=family.rejection,
             obstacle=family.obstacle,
             workspace_holder=self._workspace_holder(family),
+            gang_ahead=self._gang_ahead(family),
+            claim_modes=family.claim_modes,
             is_claim_shared=self._is_claim_shared(family),
             is_cleared=family.is_cleared,
         )
@@ -214,6 +217,16 @@ class Cache:
             and (other.job.namespace, other.job.shared_folder) == (job.namespace, job.shared_folder)
         ]
         return find_holder(claimant(family, job), others)
+
+    def _gang_ahead(self, family: Family) -> str:
+        if family.job is None or family.job.waiter is None:
+            return ""
+        others = (
+            (other.job.waiter, other.gang(other.job.attempt))
+            for other in self._families.values()
+            if other is not family and other.job is not None and other.job.waiter is not None
+        )
+        return find_ahead(family.job.waiter, others, self._now())
 
     def _is_claim_shared(self, family: Family) -> bool:
         job = family.job
@@ -258,6 +271,11 @@ class Cache:
         """Remember why a child cannot be made just now; empty: all could."""
         if uid in self._families:
             self._families[uid].obstacle = message
+
+    def note_claim_modes(self, uid: str, modes: tuple[str, ...]) -> None:
+        """Remember how the job's existing claim may be mounted; empty: there is none yet."""
+        if uid in self._families:
+            self._families[uid].claim_modes = modes
 
     def note_cleared(self, uid: str, *, is_cleared: bool) -> None:
         """Remember whether a removal found nothing left to remove."""

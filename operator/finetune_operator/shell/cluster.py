@@ -7,16 +7,18 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from finetune_api import keys
 from finetune_api.keys import FIELD_MANAGER
 from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.decision import Deletion, Event, Manifest
 from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import parse_time
-from finetune_operator.shell.kinds import CHILDREN, CORE_EVENT, EVENT, FINETUNE_JOB, Kind
+from finetune_operator.shell.kinds import CHILDREN, CORE_EVENT, EVENT, FINETUNE_JOB, WORKLOADS, Kind
 from finetune_operator.shell.wire import (
     CONFLICT,
     CONNECT_SECONDS,
+    FORBIDDEN,
     NOT_FOUND,
     OK,
     UNREACHABLE,
@@ -32,6 +34,8 @@ SILENT_SECONDS = 90
 #: A Pod has up to 30 KiB of JSON, which are 150 KiB as dictionaries: a page of Pods takes less than 10 MB.
 PAGE_SIZE = 50
 MAX_EVENTS = 500
+#: Those of a Workload that a Job needs before its pods are made.
+QUEUE_CONDITIONS = ("QuotaReserved", "Admitted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,21 @@ class Cluster:
             )
             for item in sorted(page["items"], key=_last_seen)
         ]
+
+    async def queue_words(self, namespace: str, job_uid: str) -> str:
+        """Return why Kueue does not admit a Job; empty if it does not say, must not be asked or is not there."""
+        for kind in WORKLOADS:
+            query = {"labelSelector": f"{keys.LABEL_KUEUE_JOB}={job_uid}"}
+            try:
+                page = await self._wire.request(Call(method="GET", path=kind.path(namespace), query=query, verb="LIST"))
+            except ApiError as error:
+                if error.status not in (NOT_FOUND, FORBIDDEN):
+                    raise
+                continue
+            conditions = [one for item in page["items"] for one in (item.get("status") or {}).get("conditions") or ()]
+            refused = [one for one in conditions if one["type"] in QUEUE_CONDITIONS and one["status"] == "False"]
+            return next((str(one.get("message") or "") for one in refused), "")
+        return ""
 
     async def post_event(self, job: FinetuneJob, event: Event, *, instance: str, now: datetime) -> None:
         """Post one Event about the job."""

@@ -26,6 +26,7 @@ class Family:
     progress: ProgressReport | None = None
     rejection: str = ""
     obstacle: str = ""
+    claim_modes: tuple[str, ...] = ()
     is_cleared: bool = False
 
     def own_children(self) -> list[Child]:
@@ -54,6 +55,11 @@ class Family:
         self.refusals.clear()
         for view in list(self.children.values()):
             self.keep(view)
+
+    def gang(self, attempt: int) -> JobView | None:
+        """Return the Job of an attempt."""
+        jobs = [view for view in self.own_children() if isinstance(view, JobView)]
+        return next((job for job in jobs if job.role == Role.TRAIN and job.attempt == attempt), None)
 
     def leaders(self, attempt: int) -> list[PodView]:
         """Return the pods of rank 0 that run and can be asked."""

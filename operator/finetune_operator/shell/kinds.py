@@ -32,6 +32,8 @@ FINETUNE_JOB = Kind(KIND, f"{GROUP}/{VERSION}", PLURAL)
 JOB = Kind("Job", "batch/v1", "jobs", selector=keys.LABEL_JOB)
 POD = Kind("Pod", "v1", "pods", selector=keys.LABEL_JOB)
 POD_GROUP = Kind("PodGroup", "scheduling.k8s.io/v1beta1", "podgroups")
+#: Of Kueue, newest first: what it says about a Job in its queue.
+WORKLOADS = tuple(Kind("Workload", f"kueue.x-k8s.io/{version}", "workloads") for version in ("v1beta2", "v1beta1"))
 CORE_EVENT = Kind("Event", "v1", "events")
 EVENT = Kind("Event", "events.k8s.io/v1", "events")
 CHILDREN = {

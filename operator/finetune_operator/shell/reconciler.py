@@ -12,17 +12,20 @@ from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_api.problem import Problem
 from finetune_api.problems import parse_job
-from finetune_api.status import FinetuneJobStatus
+from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob
+from finetune_operator.core.cleaning import is_gone
+from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decide import decide
 from finetune_operator.core.decision import Decision, Deletion, Event, Manifest
 from finetune_operator.core.evidence import lacks_evidence
-from finetune_operator.core.observed import PodView
+from finetune_operator.core.observed import JobView, PodView
 from finetune_operator.core.phases import is_finished
 from finetune_operator.core.platform import Platform
 from finetune_operator.core.refusing import refuse, without_spec
 from finetune_operator.core.shortage import explain_refusal, is_short
 from finetune_operator.core.times import parse_time, seconds_since
+from finetune_operator.core.views import pod_view
 from finetune_operator.core.waiting import explain_events, is_stuck
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import Cluster, NameTakenError
@@ -33,7 +36,7 @@ from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.questions import Questions
 from finetune_operator.shell.rehearsed import Rehearsed
 from finetune_operator.shell.telemetry import Telemetry
-from finetune_operator.shell.wire import CONFLICT, FORBIDDEN, NOT_FOUND, UNREACHABLE, ApiError
+from finetune_operator.shell.wire import CONFLICT, NOT_FOUND, UNREACHABLE, ApiError
 from finetune_operator.shell.writers import Writers
 
 logger = logging.getLogger(__name__)
@@ -83,6 +86,7 @@ class Reconciler:
             else:
                 await self._fetch_late_pods(job)
                 await self._ask_about_children(job)
+                await self._ask_claim(job)
             is_due = self.pace.is_due(uid, has_progress=job.status.progress is not None)
             observed = replace(self.cache.observe(uid), is_progress_due=is_due)
             decision = decide(job, observed, self.now(), platform=self.platform)
@@ -112,10 +116,14 @@ class Reconciler:
         short = [
             child
             for child in observed.jobs
-            if is_short(child, observed.pods_of(child.role, attempt=child.attempt), now)
+            if child.is_held or is_short(child, observed.pods_of(child.role, attempt=child.attempt), now)
         ]
         asked = self.questions.next(uid, [*short, *stuck])
         if asked is None:
+            return
+        if isinstance(asked, JobView) and asked.is_held:
+            words = await self.cluster.queue_words(job.metadata.namespace, asked.uid)
+            self.cache.note_refusal(uid, asked, words)
             return
         self.known.forget(uid)  # what is missing may be a ConfigMap that somebody has removed
         notices = await self.cluster.events_about(job.metadata.namespace, asked.uid)
@@ -123,6 +131,15 @@ class Reconciler:
             self.cache.note_events(uid, asked, explain_events(asked, notices))
         else:
             self.cache.note_refusal(uid, asked, explain_refusal(notices))
+
+    async def _ask_claim(self, job: FinetuneJob) -> None:
+        """Look how a claim that several nodes are to share may be mounted, before anything is made."""
+        uid, claim = job.metadata.uid, job.spec.storage.existing_claim
+        if claim is None or job.spec.resources.nodes == 1 or self.cache.observe(uid).jobs:
+            return
+        found = await self.cluster.read(CHILDREN["PersistentVolumeClaim"], job.metadata.namespace, claim) or {}
+        modes = [*found.get("spec", {}).get("accessModes", ()), *found.get("status", {}).get("accessModes", ())]
+        self.cache.note_claim_modes(uid, tuple(modes))
 
     async def _act(self, job: FinetuneJob, decision: Decision) -> float | None:
         has_new_status = decision.status != job.status
@@ -234,10 +251,10 @@ class Reconciler:
 
     def _note_rejection(self, job: FinetuneJob, manifest: Manifest, error: ApiError) -> None:
         text = f"{manifest['kind']} {manifest['metadata']['name']}: {error.message}"
-        if error.is_rejection:
+        if error.is_rejection and not is_true(job.status, ConditionType.VALIDATED):
             self.cache.note_rejection(job.metadata.uid, text)
             return
-        if error.status == FORBIDDEN:  # a quota or a policy, which may change
+        if error.is_refusal or error.is_rejection:  # of what was taken before, so that it may be taken again
             self.cache.note_obstacle(job.metadata.uid, f"the API server does not make {text}")
         raise error
 
@@ -268,7 +285,11 @@ class Reconciler:
         pods = self._live_pods(job, f"{keys.LABEL_JOB_UID}={uid},{keys.LABEL_ROLE}={Role.TRAIN.value}")
         attempt = metadata["labels"][keys.LABEL_ATTEMPT]
         others = [pod async for pod in pods if pod["metadata"]["labels"].get(keys.LABEL_ATTEMPT) != attempt]
-        return any(self.cache.is_own_pod(uid, pod) for pod in others)
+        return any(self.cache.is_own_pod(uid, pod) and not self._is_gone(pod) for pod in others)
+
+    def _is_gone(self, manifest: Manifest) -> bool:
+        view = pod_view(manifest)
+        return view is not None and is_gone(view, self.now())
 
     async def _live_pods(self, job: FinetuneJob, selector: str) -> AsyncIterator[Manifest]:
         """Yield the pods as they are now, and take them over."""

@@ -6,10 +6,13 @@ import sys
 import zlib
 from dataclasses import dataclass
 
-from finetune_api.types import ObjectMeta
+from finetune_api.reasons import Reason
+from finetune_api.status import ConditionType, Phase
+from finetune_api.types import ObjectMeta, Schedule
 from finetune_operator.core import names
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.phases import FINISHED
+from finetune_operator.core.returning import Waiter
 
 #: What people and tools write beside an object, and nobody here reads: often more than half of it.
 UNREAD_METADATA = ("managedFields", "annotations", "labels")
@@ -29,6 +32,8 @@ class Record:
     """What the names of all its children begin with."""
     shared_folder: str
     """Claim and folder, if it names a folder of an existing claim; others may, too."""
+    waiter: Waiter | None
+    """Its place in the order of gangs that were given back, if its own was."""
     claims: tuple[str, ...]
     """Those that its spec names, to work on or to read from."""
     text: bytes
@@ -58,6 +63,7 @@ def make_record(manifest: Manifest) -> Record:
         attempt=int(status.get("attempt") or 0),
         names=names.base(ObjectMeta.model_validate(metadata)),
         shared_folder=_shared_folder(manifest),
+        waiter=_waiter(manifest),
         claims=tuple(set(NAMED_CLAIM.findall(json.dumps(manifest.get("spec"), separators=(",", ":"))))),
         text=zlib.compress(text) if phase in FINISHED else text,
     )
@@ -68,3 +74,20 @@ def _shared_folder(manifest: Manifest) -> str:
     storage = (manifest.get("spec") or {}).get("storage") or {}
     claim, folder = storage.get("existingClaim"), storage.get("subPath")
     return f"{claim}/{folder}" if claim and folder else ""
+
+
+def _waiter(manifest: Manifest) -> Waiter | None:
+    """Return the place of a job whose gang was given back and is to be made again, or is not whole yet."""
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    if status.get("phase") != Phase.QUEUED or not status.get("gangReturns"):
+        return None
+    schedule = manifest["spec"].get("schedule") or {}
+    reasons = {one["type"]: one["reason"] for one in status.get("conditions") or ()}
+    return Waiter(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=metadata.get("creationTimestamp", ""),
+        times=int(status["gangReturns"]["times"]),
+        timeout_seconds=int(schedule.get("gangTimeoutSeconds") or Schedule().gang_timeout_seconds),
+        is_next=reasons.get(ConditionType.SUCCEEDED) == Reason.GANG_RETURNED,
+    )

@@ -29,6 +29,8 @@ FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409
 REJECTED = (400, 422)
+#: https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go
+POLICY_WORDS = ("denied the request", "denied request", "failed calling webhook", "failed to call webhook")
 BUSY = (429, 503)
 USED_UP = "exceeded quota"
 UNREACHABLE = 0
@@ -72,8 +74,16 @@ class ApiError(Exception):
 
     @property
     def is_rejection(self) -> bool:
-        """Tell whether the API server understood and will never agree."""
-        return self.status in REJECTED
+        """Tell whether the API server understood and will never agree: the object itself is wrong."""
+        return self.status in REJECTED and not self.is_refusal
+
+    @property
+    def is_refusal(self) -> bool:
+        """Tell whether a quota or a policy says no, or cannot be asked, all of which may change.
+
+        Policies and webhooks answer with the status of their choice, and with these words.
+        """
+        return self.status == FORBIDDEN or any(words in self.message for words in POLICY_WORDS)
 
     @property
     def is_about_quota(self) -> bool:

@@ -8,20 +8,25 @@ from finetune_api.types import FinetuneJob, Publish
 from finetune_operator.core import names
 from finetune_operator.core.children import pod
 from finetune_operator.core.children.pod_template import customise
+from finetune_operator.core.children.queueing import queue_labels
 from finetune_operator.core.platform import Platform
 
+#: Tries, ever further apart up to ten minutes: about three hours of a Hub that is away end no job.
+BACKOFF_LIMIT = 24
 
-def build_hub_job(
-    job: FinetuneJob, role: Role, *, backoff_limit: int, template: dict[str, Any], platform: Platform
-) -> dict[str, Any]:
+
+def build_hub_job(job: FinetuneJob, role: Role, *, platform: Platform, template: dict[str, Any]) -> dict[str, Any]:
     """Return a Job that repeats failures of the moment, and gives up at once on those that repeating cannot mend."""
+    metadata = names.metadata(job, names.child_job(names.base(job.metadata), role), role=role)
+    metadata["labels"] |= queue_labels(job, role, platform=platform)
     containers = [*template.get("initContainers", ()), *template["containers"]]
     child = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": names.metadata(job, names.child_job(names.base(job.metadata), role), role=role),
+        "metadata": metadata,
         "spec": {
-            "backoffLimit": backoff_limit,
+            "backoffLimit": BACKOFF_LIMIT,
+            "activeDeadlineSeconds": _timeout_seconds(job, role),
             "completions": 1,
             "parallelism": 1,
             "podFailurePolicy": {
@@ -34,6 +39,10 @@ def build_hub_job(
         },
     }
     return customise(child, job, role, platform=platform)
+
+
+def _timeout_seconds(job: FinetuneJob, role: Role) -> int:
+    return job.spec.prepare_timeout_seconds if role == Role.PREPARE else job.spec.publish_timeout_seconds
 
 
 def hub_pod_spec(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from finetune_api.types import FinetuneJob, named_datasets, named_models
 from finetune_operator.core.children import hub_job, pod
 from finetune_operator.core.platform import Platform
 
-BACKOFF_LIMIT = 4
-
 
 def build_prepare_job(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
     """Return the prepare Job. Its pod alone holds the read token; only its first container sees the write token."""
@@ -19,7 +17,7 @@ def build_prepare_job(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]
         spec["initContainers"] = [hub_job.writing_container(job, Role.PREFLIGHT, platform=platform, env={})]
     spec["containers"] = [_prepare_container(job, platform=platform)]
     spec["volumes"] = _volumes(job)
-    return hub_job.build_hub_job(job, Role.PREPARE, backoff_limit=BACKOFF_LIMIT, template=spec, platform=platform)
+    return hub_job.build_hub_job(job, Role.PREPARE, platform=platform, template=spec)
 
 
 def _prepare_container(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:

@@ -8,9 +8,6 @@ from finetune_api.types import FinetuneJob, Publish
 from finetune_operator.core.children import hub_job, pod
 from finetune_operator.core.platform import Platform
 
-#: Tries, ever further apart up to ten minutes: about three hours of a Hub that is away do not lose a trained model.
-BACKOFF_LIMIT = 24
-
 
 def build_publish_job(job: FinetuneJob, publish: Publish, *, platform: Platform) -> dict[str, Any]:
     """Return the publish Job; a repeated pod finds its own commit by the tag and makes no second one."""
@@ -21,4 +18,4 @@ def build_publish_job(job: FinetuneJob, publish: Publish, *, platform: Platform)
     spec = hub_job.hub_pod_spec(job, platform=platform)
     spec["containers"] = [container]
     spec["volumes"] = [*pod.common_volumes(job), pod.workspace_volume(job), hub_job.write_token_volume(publish)]
-    return hub_job.build_hub_job(job, Role.PUBLISH, backoff_limit=BACKOFF_LIMIT, template=spec, platform=platform)
+    return hub_job.build_hub_job(job, Role.PUBLISH, platform=platform, template=spec)

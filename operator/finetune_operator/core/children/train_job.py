@@ -12,6 +12,7 @@ from finetune_operator.core.children import pod
 from finetune_operator.core.children.config_map import run_config
 from finetune_operator.core.children.pod_group import is_gang_scheduled
 from finetune_operator.core.children.pod_template import customise
+from finetune_operator.core.children.queueing import queue_labels
 from finetune_operator.core.platform import Platform
 
 #: How long ranks wait for each other. The operator sees whether pods are missing and why; torchrun's 15 minutes would
@@ -25,8 +26,7 @@ def build_train_job(
     """Return the Indexed Job of one attempt. A lost pod fails it whole: ranks cannot be replaced one by one."""
     config = run_config(job, platform=platform)
     metadata = names.metadata(job, names.train_job(job, attempt), role=Role.TRAIN, attempt=attempt)
-    if job.spec.schedule.queue_name is not None:
-        metadata["labels"][keys.LABEL_KUEUE_QUEUE] = job.spec.schedule.queue_name
+    metadata["labels"] |= queue_labels(job, Role.TRAIN, platform=platform)
     child = {
         "apiVersion": "batch/v1",
         "kind": "Job",
