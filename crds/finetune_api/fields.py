@@ -29,8 +29,8 @@ def rules(*entries: dict[str, str]) -> dict[str, Any]:
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 DATA_KEY_PATTERN = r"^[A-Za-z0-9._-]+$"
-# No part of the path is "." or "..": it stays inside.
-FOLDER_PATTERN = r"^[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*(/[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
+# No part of a path is "." or "..": it stays inside. "." alone is all of it.
+FOLDER_PATTERN = r"^([.]|[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*(/[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*)*)$"
 
 #: Absolute, and no part of it is empty, "." or "..".
 MOUNT_PATH_PATTERN = r"^(/[.]?[A-Za-z0-9_-][A-Za-z0-9._@+-]*)+$"

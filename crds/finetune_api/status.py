@@ -261,6 +261,10 @@ class StorageStatus(Contract):
     """The volume claim."""
     folder: str = ""
     """Folder of the claim; empty: all of it. The model is in train/model below."""
+    size: str | None = None
+    """What the claim made for the job asks for."""
+    goes_with_job: bool | None = None
+    """Whether the claim made for the job is removed with the FinetuneJob, see spec.storage.retain."""
 
 
 class PublishedStatus(Contract):

@@ -184,8 +184,12 @@ class Storage(Contract):
         ]
         | None
     ) = None
-    """Folder of the existing claim to use, by one job at a time. Absent: a folder of the job's own, see
-    status.storage."""
+    """Folder of the existing claim to use, by one job at a time; `.` is all of it, where the job worked that the claim
+    was made for. Absent: a folder of the job's own, see status.storage."""
+    retain: Literal["UntilPublished", "Always", "WithJob"] = "UntilPublished"
+    """When the volume made for the job goes with the FinetuneJob. UntilPublished: once the model is on the Hub, or the
+    job ended before training; what was not published stays when the FinetuneJob is deleted. Always: never, whatever
+    ttlSecondsAfterFinished says. WithJob: at any time."""
 
 
 class Checkpoint(Contract):

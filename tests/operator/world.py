@@ -124,6 +124,19 @@ class World:
         stored["metadata"]["uid"] = f"uid-{len(self.made)}-{name}"
         return self._store(CHILDREN[wanted["kind"]], "ADDED", stored)
 
+    async def patch(self, patch: Object) -> None:
+        """Understand the two changes of a claim that the operator makes."""
+        name = patch["metadata"]["name"]
+        self._write(name)
+        found = self.objects.get((patch["kind"], name))
+        if found is None:
+            return
+        (owner,) = patch["metadata"]["ownerReferences"]
+        others = [one for one in found["metadata"].get("ownerReferences", ()) if one["uid"] != owner["uid"]]
+        found["metadata"]["ownerReferences"] = others + ([] if owner.get("$patch") == "delete" else [owner])
+        found["spec"]["resources"] |= patch.get("spec", {}).get("resources", {})
+        self._store(CHILDREN[patch["kind"]], "MODIFIED", found)
+
     async def apply_status(self, job: FinetuneJob, status: FinetuneJobStatus) -> Object:
         self._write("status")
         stored = deepcopy(self.objects[(FINETUNE_JOB.name, job.metadata.name)])

@@ -75,8 +75,9 @@ def _by_name(status: FinetuneJobStatus, situation: Situation) -> tuple[Deletion,
         Deletion(kind="Service", name=names.ranks_service(job)),
         *_delete_configs(situation.observed.jobs, names.run_config(job)),
     ]
-    is_needed = job.spec.storage.existing_claim is not None or situation.observed.is_claim_shared
-    if not is_needed and is_true(status, ConditionType.PUBLISHED):
+    storage = job.spec.storage
+    is_kept = storage.existing_claim is not None or storage.retain == "Always"
+    if not (is_kept or situation.observed.is_claim_shared) and is_true(status, ConditionType.PUBLISHED):
         found.append(Deletion(kind="PersistentVolumeClaim", name=names.own_workspace(job)))
     return tuple(found)
 

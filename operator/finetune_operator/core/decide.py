@@ -11,6 +11,7 @@ from finetune_api.problems import check_spec
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob
+from finetune_operator.core.claims import keep_claim
 from finetune_operator.core.cleaning import clean_up, release
 from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decision import Decision, Situation
@@ -30,7 +31,7 @@ from finetune_operator.core.transitions import find_transitions
 def decide(job: FinetuneJob, observed: Observed, now: datetime, *, platform: Platform) -> Decision:
     """Return what to do now. Equal arguments give equal decisions; acting on one twice does no harm."""
     situation = Situation(job=job, observed=observed, now=now, platform=platform)
-    decision = _decide(situation)
+    decision = keep_claim(_decide(situation), situation)
     delete = tuple(dict.fromkeys((*decision.delete, *release(observed))))
     return replace(decision, delete=delete, events=find_transitions(job.status, decision.status))
 

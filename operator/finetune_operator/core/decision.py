@@ -6,7 +6,7 @@ from typing import Any
 
 from finetune_api.status import FinetuneJobStatus
 from finetune_api.types import FinetuneJob
-from finetune_operator.core.observed import Observed
+from finetune_operator.core.observed import ClaimState, Observed
 from finetune_operator.core.platform import Platform
 
 Manifest = dict[str, Any]
@@ -46,8 +46,18 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClaimChange:
+    """A change of the claim made for the job."""
+
+    state: ClaimState
+    """What comes of it."""
+    patch: Manifest
+    """A strategic merge patch."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What to do now, in this order: write the status, post events, delete, rehearse, apply.
+    """What to do now, in this order: write the status, post events, change, delete, rehearse, apply.
 
     The status comes first because it carries the intent (number of the attempt, budgets): whoever is killed after
     writing it finds it again and goes on; whoever is killed before has done nothing. Events come next, because what
@@ -55,6 +65,8 @@ class Decision:
     """
 
     status: FinetuneJobStatus
+    change: ClaimChange | None = None
+    """What the claim made for the job should be like, if it is there."""
     delete: tuple[Deletion, ...] = ()
     rehearse: tuple[Manifest, ...] = ()
     """Children of later, shown to the API server now so that it can refuse them before anything is spent on them."""

@@ -16,6 +16,8 @@ LABEL_LENGTH = 63
 #: Kubernetes ends the name of a pod with five of these, and cuts what is before to as many characters.
 POD_TOKEN = re.compile("[bcdfghjklmnpqrstvwxz2456789]{5}")
 POD_STEM_LENGTH = 58
+#: As a storage.subPath.
+WHOLE_CLAIM = "."
 #: What the operator acts on by itself, at once; no child knows of it.
 OPERATORS_OWN = {"suspend", "rerun", "retry", "active_deadline_seconds", "ttl_seconds_after_finished", "storage"}
 
@@ -58,7 +60,7 @@ def folder(job: FinetuneJob) -> str:
     """Return the job's folder of the claim; empty: all of it. A claim of the user's may be shared by many jobs."""
     storage = job.spec.storage
     if storage.existing_claim is None or storage.sub_path is not None:
-        return storage.sub_path or ""
+        return "" if storage.sub_path in (None, WHOLE_CLAIM) else storage.sub_path
     return f"{CLAIM_FOLDERS}/{job.metadata.namespace}/{base(job.metadata)}"
 
 

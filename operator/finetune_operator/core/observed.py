@@ -187,6 +187,24 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimState:
+    """How the volume claim made for a job should be."""
+
+    size: str
+    goes_with_job: bool
+    """Whether it is removed with the FinetuneJob."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimAnswer:
+    """What this operator has asked of the claim, and what the API server said."""
+
+    state: ClaimState
+    refusal: str = ""
+    """Why it does not agree; empty if it does, or if the claim is gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Observed:
     """Everything a decision may know besides the job itself and the time."""
 
@@ -207,6 +225,8 @@ class Observed:
     """Access modes of the existing claim that several nodes are to share; empty if that is not known."""
     is_claim_shared: bool = False
     """Whether another job of the namespace names the claim made for this one, which has ended."""
+    claim: ClaimAnswer | None = None
+    """What this operator has asked of the claim made for the job."""
     is_cleared: bool = False
     """Whether this operator, when it last removed things, found none of them left."""
     is_progress_due: bool = True

@@ -4,6 +4,7 @@ from typing import Any
 
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase, StorageStatus
+from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.conditions import ConditionValue, Finding, set_conditions
 from finetune_operator.core.decision import Situation
@@ -36,11 +37,20 @@ def begin(situation: Situation) -> FinetuneJobStatus:
     update = {
         "observed_generation": job.metadata.generation,
         "rerun": job.spec.rerun,
-        "storage": StorageStatus(claim=names.workspace(job), folder=names.folder(job)),
+        "storage": _storage(job),
         "start_time": status.start_time or format_time(situation.now),
         "world_size": job.spec.resources.nodes * max(1, job.spec.resources.accelerator.per_node),
     }
     return status.model_copy(update=update)
+
+
+def _storage(job: FinetuneJob) -> StorageStatus:
+    """Return where the job's files lie; of a claim that is to be made, how it will be."""
+    found = job.status.storage or StorageStatus(claim=names.workspace(job), folder=names.folder(job))
+    storage = job.spec.storage
+    if storage.existing_claim is not None or job.status.storage is not None:
+        return found
+    return found.model_copy(update={"size": storage.size, "goes_with_job": storage.retain == "WithJob"})
 
 
 def enter(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from finetune_api.contract import Role
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_operator.core import names
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.prepare_job import build_prepare_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
@@ -84,12 +85,12 @@ def _claim_of_one_node(situation: Situation) -> Failure | None:
 
 def _waiting_for(holder: Claimant, status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
     """Return the status of a job whose folder is another one's for now; two would destroy each other's work."""
-    storage = situation.job.spec.storage
+    job = situation.job
     name = f"FinetuneJob {holder.name}"
     verdict = f"is used by {name}" if holder.is_at_work else f"goes first to {name}, which is ahead of this one"
     message = (
-        f"folder {storage.sub_path} of volume claim {storage.existing_claim} {verdict}; this job begins when that one "
-        f"has ended. {GUIDANCE[Reason.WORKSPACE_IN_USE].next_step}"
+        f"folder {names.folder(job) or names.WHOLE_CLAIM} of volume claim {names.workspace(job)} {verdict}; this job "
+        f"begins when that one has ended. {GUIDANCE[Reason.WORKSPACE_IN_USE].next_step}"
     )
     return enter(status, situation, Phase.PENDING, Reason.WORKSPACE_IN_USE, message)
 

@@ -40,6 +40,7 @@ def begin_again(situation: Situation) -> Situation:
     """Return the situation as if the job were new; gangs count on, as the volume knows the number of the last."""
     job = situation.job
     attempt = job.status.attempt + 1 if job.status.attempt else 0
-    status = FinetuneJobStatus(attempt=attempt, avoided_nodes=job.status.avoided_nodes)
+    before = job.status
+    status = FinetuneJobStatus(attempt=attempt, avoided_nodes=before.avoided_nodes, storage=before.storage)
     fresh = job.model_copy(update={"status": status})
     return replace(situation, job=fresh, observed=replace(situation.observed, rejection=""))

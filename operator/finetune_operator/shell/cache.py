@@ -10,7 +10,7 @@ from finetune_api.contract import Progress
 from finetune_api.status import Phase
 from finetune_operator.core import listening, names
 from finetune_operator.core.decision import Manifest
-from finetune_operator.core.observed import JobView, Observed, PodView, ProgressReport, Refusal, Trouble
+from finetune_operator.core.observed import ClaimAnswer, JobView, Observed, PodView, ProgressReport, Refusal, Trouble
 from finetune_operator.core.returning import find_ahead
 from finetune_operator.core.sharing import Claimant, find_holder
 from finetune_operator.core.views import job_view, labelled_uid, pod_view
@@ -202,6 +202,7 @@ class Cache:
             gang_ahead=self._gang_ahead(family),
             claim_modes=family.claim_modes,
             is_claim_shared=self._is_claim_shared(family),
+            claim=family.claim,
             is_cleared=family.is_cleared,
         )
 
@@ -214,7 +215,7 @@ class Cache:
             for other in self._families.values()
             if other is not family
             and other.job is not None
-            and (other.job.namespace, other.job.shared_folder) == (job.namespace, job.shared_folder)
+            and (other.job.namespace, other.job.folder) == (job.namespace, job.shared_folder)
         ]
         return find_holder(claimant(family, job), others)
 
@@ -276,6 +277,11 @@ class Cache:
         """Remember how the job's existing claim may be mounted; empty: there is none yet."""
         if uid in self._families:
             self._families[uid].claim_modes = modes
+
+    def note_claim(self, uid: str, answer: ClaimAnswer) -> None:
+        """Remember what was asked of the claim made for the job."""
+        if uid in self._families:
+            self._families[uid].claim = answer
 
     def note_cleared(self, uid: str, *, is_cleared: bool) -> None:
         """Remember whether a removal found nothing left to remove."""

@@ -88,6 +88,18 @@ class Cluster:
         query |= {"dryRun": "All"} if is_rehearsal else {}
         return await self._wire.request(Call(method="POST", path=path, query=query, body=manifest))
 
+    async def patch(self, manifest: Manifest) -> None:
+        """Change what the manifest names of an object that is there; one that is gone is no error."""
+        metadata = manifest["metadata"]
+        path = CHILDREN[manifest["kind"]].path(metadata["namespace"], metadata["name"])
+        query = {"fieldManager": FIELD_MANAGER}
+        content = "application/strategic-merge-patch+json"
+        try:
+            await self._request(Call(method="PATCH", path=path, query=query, body=manifest, content=content))
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+
     async def apply_status(self, job: FinetuneJob, status: FinetuneJobStatus) -> Manifest:
         """Write the status if the job is still as it was read; ApiError 409 if not."""
         metadata = job.metadata

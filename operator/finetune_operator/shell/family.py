@@ -6,7 +6,7 @@ from datetime import datetime
 from finetune_api.contract import Role
 from finetune_api.status import ConditionType, Phase
 from finetune_operator.core import names
-from finetune_operator.core.observed import JobView, PodView, ProgressReport, Refusal, Trouble
+from finetune_operator.core.observed import ClaimAnswer, JobView, PodView, ProgressReport, Refusal, Trouble
 from finetune_operator.core.sharing import Claimant
 from finetune_operator.core.views import reduce_view
 from finetune_operator.core.waiting import StartProblem
@@ -27,6 +27,7 @@ class Family:
     rejection: str = ""
     obstacle: str = ""
     claim_modes: tuple[str, ...] = ()
+    claim: ClaimAnswer | None = None
     is_cleared: bool = False
 
     def own_children(self) -> list[Child]:

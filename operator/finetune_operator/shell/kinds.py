@@ -36,6 +36,7 @@ POD_GROUP = Kind("PodGroup", "scheduling.k8s.io/v1beta1", "podgroups")
 WORKLOADS = tuple(Kind("Workload", f"kueue.x-k8s.io/{version}", "workloads") for version in ("v1beta2", "v1beta1"))
 CORE_EVENT = Kind("Event", "v1", "events")
 EVENT = Kind("Event", "events.k8s.io/v1", "events")
+CLAIM = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
 CHILDREN = {
     kind.name: kind
     for kind in (
@@ -43,7 +44,7 @@ CHILDREN = {
         POD,
         Kind("ConfigMap", "v1", "configmaps"),
         Kind("Service", "v1", "services"),
-        Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
+        CLAIM,
         POD_GROUP,
     )
 }

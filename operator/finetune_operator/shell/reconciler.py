@@ -17,9 +17,9 @@ from finetune_api.types import FinetuneJob
 from finetune_operator.core.cleaning import is_gone
 from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decide import decide
-from finetune_operator.core.decision import Decision, Deletion, Event, Manifest
+from finetune_operator.core.decision import ClaimChange, Decision, Deletion, Event, Manifest
 from finetune_operator.core.evidence import lacks_evidence
-from finetune_operator.core.observed import JobView, PodView
+from finetune_operator.core.observed import ClaimAnswer, JobView, PodView
 from finetune_operator.core.phases import is_finished
 from finetune_operator.core.platform import Platform
 from finetune_operator.core.refusing import refuse, without_spec
@@ -30,7 +30,7 @@ from finetune_operator.core.waiting import explain_events, is_stuck
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import Cluster, NameTakenError
 from finetune_operator.shell.freshness import Freshness
-from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, Kind
+from finetune_operator.shell.kinds import CHILDREN, CLAIM, FINETUNE_JOB, JOB, POD, Kind
 from finetune_operator.shell.known import Known
 from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.questions import Questions
@@ -147,6 +147,8 @@ class Reconciler:
             return None
         for event in decision.events:
             await self._post(job, event)
+        if decision.change is not None:
+            await self._change(job, decision.change)
         removed = [await self._remove(job, deletion) for deletion in decision.delete]
         self.cache.note_cleared(job.metadata.uid, is_cleared=bool(removed) and not any(removed))
         if not await self._rehearse(job, decision.rehearse):
@@ -194,6 +196,17 @@ class Reconciler:
         if is_finished(status) and status.phase is not None:
             seconds = seconds_since(parse_time(status.start_time), self.now())
             self.telemetry.job_seconds.labels(status.phase.value).observe(seconds)
+
+    async def _change(self, job: FinetuneJob, change: ClaimChange) -> None:
+        """Change the claim made for the job; one that may not be changed so stays as it is, and that is told."""
+        refusal = ""
+        try:
+            await self.cluster.patch(change.patch)
+        except ApiError as error:
+            if error.status != FORBIDDEN and not error.is_rejection:
+                raise
+            refusal = error.message
+        self.cache.note_claim(job.metadata.uid, ClaimAnswer(state=change.state, refusal=refusal))
 
     async def _remove(self, job: FinetuneJob, deletion: Deletion) -> bool:
         """Delete a child; False if there was none. One that is known by its name alone is looked at first."""
@@ -265,6 +278,8 @@ class Reconciler:
         if found is None:  # it has just gone, or the conflict was another one, as over a quota
             raise error
         owners = [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()]
+        if kind == CLAIM:  # it has no owner while it holds what is needed
+            owners.append((found["metadata"].get("labels") or {}).get(keys.LABEL_JOB_UID))
         if job.metadata.uid not in owners:
             text = f"{manifest['kind']} {metadata['name']} belongs to somebody else; remove it"
             self.cache.note_obstacle(job.metadata.uid, text)

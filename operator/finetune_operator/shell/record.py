@@ -40,6 +40,11 @@ class Record:
     """Packed once the job has ended: it is read at a scrape now and then."""
 
     @property
+    def folder(self) -> str:
+        """Claim and folder that others may name and it works in, or would."""
+        return self.shared_folder or f"{names.made_workspace(self.names)}/{names.WHOLE_CLAIM}"
+
+    @property
     def is_finished(self) -> bool:
         """Tell whether the job ended, well or not."""
         return self.phase in FINISHED

@@ -100,7 +100,7 @@ def workspace_volume(job: FinetuneJob) -> dict[str, Any]:
 def workspace_mount(job: FinetuneJob) -> dict[str, Any]:
     """Return where the job's volume is seen, writable."""
     mount: dict[str, Any] = {"name": "workspace", "mountPath": workspace.WORKSPACE}
-    if job.spec.storage.sub_path is not None:
+    if job.spec.storage.sub_path not in (None, names.WHOLE_CLAIM):
         mount["subPath"] = job.spec.storage.sub_path
     return mount
 

@@ -7,7 +7,7 @@ from finetune_operator.core import names
 
 
 def build_volume_claim(job: FinetuneJob) -> dict[str, Any]:
-    """Return the claim; only for jobs without storage.existingClaim."""
+    """Return the claim; only for jobs without storage.existingClaim. Its labels tell whose it is, or was."""
     storage = job.spec.storage
     spec: dict[str, Any] = {
         "accessModes": [storage.access_mode],
@@ -15,9 +15,19 @@ def build_volume_claim(job: FinetuneJob) -> dict[str, Any]:
     }
     if storage.storage_class_name is not None:
         spec["storageClassName"] = storage.storage_class_name
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": names.metadata(job, names.own_workspace(job)),
-        "spec": spec,
+    metadata = names.metadata(job, names.own_workspace(job))
+    if storage.retain != "WithJob":
+        del metadata["ownerReferences"]
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+
+def build_claim_patch(job: FinetuneJob, *, size: str | None = None, goes_with_job: bool) -> dict[str, Any]:
+    """Return the strategic merge patch that makes the claim so; other owners of it stay."""
+    owner = names.owner(job)
+    metadata = {
+        "name": names.own_workspace(job),
+        "namespace": job.metadata.namespace,
+        "ownerReferences": [owner if goes_with_job else {"$patch": "delete", "uid": owner["uid"]}],
     }
+    spec = {"spec": {"resources": {"requests": {"storage": size}}}} if size is not None else {}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, **spec}
