@@ -70,6 +70,9 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     },
     "limits of prepare and of publishing": {"prepareTimeoutSeconds": 60, "publishTimeoutSeconds": 60},
     "a sub path of an existing claim": {"storage": {"existingClaim": "shared", "subPath": "team/a"}},
+    "the whole of an existing claim": {"storage": {"existingClaim": "pages-1f0c7a52-workspace", "subPath": "."}},
+    "a volume that is kept": {"storage": {"retain": "Always"}},
+    "a volume that goes with the job": {"storage": {"retain": "WithJob"}},
     "the folder that another job was given": {
         "storage": {"existingClaim": "shared", "subPath": ".finetune/search/qwen-666ff6cc"}
     },
@@ -317,6 +320,14 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"data__allowImageUrls": ["example.org/images"]},
         "spec.data.allowImageUrls[0]: Invalid value",
     ),
+    "a folder outside of the claim": (
+        {"storage": {"existingClaim": "shared", "subPath": "a/.."}},
+        "spec.storage.subPath: Invalid value",
+    ),
+    "a way of keeping volumes that there is not": (
+        {"storage": {"retain": "Never"}},
+        'spec.storage.retain: Unsupported value: "Never": supported values: "Always"',
+    ),
     "a sub path without a claim": ({"storage": {"subPath": "a"}}, "subPath needs existingClaim"),
     "a repository without owner": (
         {"publish": PUBLISH | {"repository": "model"}},
@@ -509,6 +520,7 @@ ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
     "another read token": {"hub": {"tokenSecret": {"name": "other"}}},
     "more memory": {"resources__requests": {"memory": "32Gi"}, "resources__sharedMemory": "4Gi"},
     "a larger volume": {"storage__size": "1Ti"},
+    "a volume that is kept": {"storage__retain": "Always"},
     "the same volume in another unit": {"storage__size": "51200Mi"},
     "other checkpoints": {"checkpoint": {"everySteps": 10, "keep": 5}},
     "another repository and no gate": {"publish": PUBLISH | {"repository": "acme/other", "always": True}},

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from finetune_api import keys
 from tests.hub.running import RunningHub
 from tests.stack import jobs
 from tests.stack.inputs import push_inputs, reach_hub
@@ -55,7 +56,10 @@ def submit(kube: Kubectl) -> Iterator[Callable[[Manifest], Manifest]]:
 
     yield apply
     for manifest in submitted:
-        kube.delete(jobs.KIND, manifest["metadata"]["name"], namespace=NAMESPACE)
+        name = manifest["metadata"]["name"]
+        kube.delete(jobs.KIND, name, namespace=NAMESPACE)
+        # The volume of a job that was not published outlives it.
+        kube.run("delete", "persistentvolumeclaims", "-n", NAMESPACE, "-l", f"{keys.LABEL_JOB}={name}", "--wait=false")
 
 
 def repository(name: str) -> str:

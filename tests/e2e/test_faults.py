@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.conftest import LONG_JOB_STEPS, NAMESPACE, long_job, quick_job, repository
-from tests.e2e.gang import children, events, kill_operator, kill_rank, names
+from tests.e2e.gang import children, events, kill_operator, kill_rank, names, steps_trained
 from tests.hub.running import RunningHub
 from tests.stack import jobs
 from tests.stack.kubectl import Kubectl, Manifest
@@ -23,13 +23,6 @@ def has_checkpoint(job: Manifest) -> bool:
 
 def in_phase(phase: str) -> Callable[[Manifest], bool]:
     return lambda job: job.get("status", {}).get("phase") == phase
-
-
-def steps_trained(states: list[Manifest], *, attempt: int) -> list[int]:
-    """Return the steps that rank 0 of an attempt reported while it trained."""
-    told = [state["status"] for state in states if state["status"]["attempt"] == attempt]
-    training = [status["progress"] for status in told if status["phase"] == "Training"]
-    return [progress["step"] for progress in training if progress["stage"] == "Training"]
 
 
 def roles_of_jobs(kube: Kubectl, job: Manifest) -> list[str]:
@@ -110,7 +103,8 @@ def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, s
     seconds = time.monotonic() - deleted_at
 
     assert seconds < 60
-    for kind in ("jobs", "services", "configmaps", "persistentvolumeclaims"):
+    assert len(children(kube, "persistentvolumeclaims", job)) == 1, "work does not die with the job"
+    for kind in ("jobs", "services", "configmaps"):
         for name in names(children(kube, kind, job)):
             kube.run("wait", "--for=delete", f"{kind}/{name}", "-n", NAMESPACE, "--timeout=60s")
         assert children(kube, kind, job) == []

@@ -14,7 +14,15 @@ from finetune_operator.core import names
 from finetune_operator.core.conditions import find_condition
 from finetune_operator.core.decide import decide
 from finetune_operator.core.decision import Decision
-from finetune_operator.core.observed import ContainerView, JobView, Observed, PodView, ProgressReport, Termination
+from finetune_operator.core.observed import (
+    ClaimAnswer,
+    ContainerView,
+    JobView,
+    Observed,
+    PodView,
+    ProgressReport,
+    Termination,
+)
 from finetune_operator.core.platform import Platform
 
 T0 = datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC)
@@ -91,7 +99,12 @@ def a_report(step: int, *, attempt: int = 1, **fields: Any) -> ProgressReport:
 
 
 def look(job: FinetuneJob, observed: Observed | None = None, *, now: datetime = T0) -> Decision:
-    return decide(job, observed or Observed(), now, platform=PLATFORM)
+    """Return the decision after the job's claim was changed, where that comes first."""
+    observed = observed or Observed()
+    decision = decide(job, observed, now, platform=PLATFORM)
+    if decision.change is None:
+        return decision
+    return look(job, replace(observed, claim=ClaimAnswer(state=decision.change.state)), now=now)
 
 
 #: Mounted by the children of the plain job; other specs have others.

@@ -139,6 +139,7 @@ def test_children_are_as_in_the_golden_file(name: str, job: FinetuneJob, platfor
         ({"accessMode": "ReadWriteMany"}, "/workspace", None),
         ({"existingClaim": "models"}, f"/workspace/.finetune/search/{BASE}", None),
         ({"existingClaim": "models", "subPath": "team/qwen"}, "/workspace", "team/qwen"),
+        ({"existingClaim": "models", "subPath": "."}, "/workspace", None),
     ],
 )
 def test_every_role_works_in_the_jobs_own_folder_of_its_volume(

@@ -11,7 +11,7 @@ from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
-from finetune_api.types import FinetuneJob
+from finetune_api.types import FinetuneJob, ObjectMeta
 from finetune_operator.core import names
 from finetune_operator.core.observed import Observed
 from finetune_operator.core.sharing import Claimant, find_holder
@@ -62,6 +62,16 @@ def test_a_job_that_is_at_work_has_the_folder_whoever_is_older(phase: Phase) -> 
 
 def test_of_two_jobs_that_have_not_begun_the_older_one_begins() -> None:
     assert (holder(job_named("a", day=1)), holder(job_named("c", day=3))) == ("a", "")
+
+
+@pytest.mark.parametrize(("sub_path", "expected"), [(".", "a"), ("team/qwen", "")])
+def test_the_claim_made_for_another_job_is_whole_only_its_own_while_that_one_is_at_work(
+    sub_path: str, expected: str
+) -> None:
+    other = job_named("a", day=1, phase=Phase.TRAINING, storage={})
+    claim = names.base(ObjectMeta.model_validate(other["metadata"])) + "-workspace"
+
+    assert holder(other, storage={"existingClaim": claim, "subPath": sub_path}) == expected
 
 
 @pytest.mark.parametrize("phase", [None, Phase.PENDING, Phase.SUSPENDED])

@@ -157,7 +157,7 @@ PROBLEMS: dict[str, dict[str, object]] = {
     'spec.data.allowImageUrls[0]: "https://images.example.com": write the host\'s name alone, for example '
     "images.example.com: no https://, port, path or *": {"data__allowImageUrls": ["https://images.example.com"]},
     'spec.storage.subPath: "../other" is wrong because it is no folder inside the claim; write for example '
-    "teams/search: letters, digits, dots, _ and -, no / at the ends and no dot at the start": {
+    "teams/search, or . for all of it: letters, digits, dots, _ and -, no / at the ends": {
         "storage": {"existingClaim": "shared", "subPath": "../other"}
     },
     'spec.hub.tokenSecret.name: "Hub Token" is wrong because only lower-case letters, digits and inner - and dots may '

@@ -33,7 +33,7 @@ PATTERNS = {
     DATA_KEY_PATTERN: ("only letters, digits, dots, _ and - may be in it", "write for example token"),
     FOLDER_PATTERN: (
         "it is no folder inside the claim",
-        "write for example teams/search: letters, digits, dots, _ and -, no / at the ends and no dot at the start",
+        "write for example teams/search, or . for all of it: letters, digits, dots, _ and -, no / at the ends",
     ),
     MOUNT_PATH_PATTERN: ("it is no absolute path without . and ..", "write for example /cache/models"),
     DNS_LABEL: ("only lower-case letters, digits and inner - may be in it", "write for example pages-2"),
