@@ -15,8 +15,8 @@ from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.decide import decide
 from finetune_operator.core.decision import Decision
 from finetune_operator.core.observed import ClaimAnswer, ClaimState, Observed
-from finetune_operator.shell.cluster import FORBIDDEN, ApiError, Call
 from finetune_operator.shell.kinds import CLAIM, WATCHED
+from finetune_operator.shell.wire import FORBIDDEN, ApiError, Call
 from tests.operator.given import (
     BASE,
     PLATFORM,

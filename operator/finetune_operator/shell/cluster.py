@@ -95,7 +95,7 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER}
         content = "application/strategic-merge-patch+json"
         try:
-            await self._request(Call(method="PATCH", path=path, query=query, body=manifest, content=content))
+            await self._wire.request(Call(method="PATCH", path=path, query=query, body=manifest, content=content))
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
