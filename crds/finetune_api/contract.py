@@ -139,7 +139,7 @@ class RunConfig(Contract):
     job: JobIdentity
     """The job, for logs, the model card and the commit message."""
     spec: FinetuneJobSpec
-    """The spec with every default filled in."""
+    """The spec. Where the operator writes it, without defaults and without what no trainer reads."""
     simulated_accelerator: bool = False
     """True where the cluster offers accelerators that are not there: train on CPU with gloo instead of failing."""
 

@@ -56,7 +56,13 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
 
 
-class Condition(Contract):
+class Told(Contract):
+    """A part of a status. Fields of a newer release are left alone: who reads it may be older than who wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Condition(Told):
     """One aspect of the job's state, as in the Kubernetes API conventions."""
 
     type: str
@@ -73,7 +79,7 @@ class Condition(Contract):
     """What happened and what to do, for people."""
 
 
-class RestartCounts(Contract):
+class RestartCounts(Told):
     """Gang restarts, and what of the budgets of spec.retry is spent. Progress gives the budgets back."""
 
     user_errors: Count = 0
@@ -96,7 +102,7 @@ LINE_LENGTH = 240
 LastLines = Annotated[list[Annotated[str, Field(max_length=LINE_LENGTH)]], Field(max_length=MAX_LINES)]
 
 
-class LostAttempt(Contract):
+class LostAttempt(Told):
     """The gang that was lost last, and why."""
 
     attempt: Count
@@ -115,7 +121,7 @@ class LostAttempt(Contract):
     """The last lines of that rank's log, as far as they fit. Where the whole log is, the condition Training says."""
 
 
-class AvoidedNode(Contract):
+class AvoidedNode(Told):
     """A node that gangs are kept from for a day, where there are others."""
 
     name: Annotated[str, Field(max_length=253)]
@@ -126,20 +132,7 @@ class AvoidedNode(Contract):
     """When, RFC 3339."""
 
 
-class GangReturnsStatus(Contract):
-    """Gangs in a row that did not run whole within spec.schedule.gangTimeoutSeconds and gave their nodes back."""
-
-    times: Count
-    """How many; they are charged to nobody."""
-    reason: str
-    """Why the last of them did not run."""
-    since: Time
-    """Since when gangs have not run for that reason, RFC 3339."""
-    next_time: Time
-    """Before when no other is made, RFC 3339: the later the more there were."""
-
-
-class ProgressStatus(Contract):
+class ProgressStatus(Told):
     """How far training is."""
 
     stage: ShortText = ""
@@ -162,7 +155,7 @@ class ProgressStatus(Contract):
     """When rank 0 said so, RFC 3339."""
 
 
-class MetricsStatus(Contract):
+class MetricsStatus(Told):
     """Newest numbers."""
 
     train_loss: float | None = None
@@ -179,7 +172,7 @@ class MetricsStatus(Contract):
     """Its value for the base model."""
 
 
-class DimensionScore(Contract):
+class DimensionScore(Told):
     """The metric with embeddings cut to one size."""
 
     dimension: Count
@@ -190,7 +183,7 @@ class DimensionScore(Contract):
     """Value for the trained model."""
 
 
-class EvaluationScore(Contract):
+class EvaluationScore(Told):
     """One metric on one evaluation set, before and after."""
 
     name: str
@@ -211,7 +204,7 @@ class EvaluationScore(Contract):
     """The same per Matryoshka dimension; only for spec.evaluation.metric."""
 
 
-class ModelStatus(Contract):
+class ModelStatus(Told):
     """The base model as it was loaded."""
 
     revision: str | None = None
@@ -230,7 +223,7 @@ class ModelStatus(Contract):
     """How many of them are trained."""
 
 
-class DatasetStatus(Contract):
+class DatasetStatus(Told):
     """One dataset as it was read."""
 
     name: str
@@ -243,7 +236,7 @@ class DatasetStatus(Contract):
     """Rows left out because they could not be read."""
 
 
-class CheckpointStatus(Contract):
+class CheckpointStatus(Told):
     """The newest verified checkpoint."""
 
     step: Count
@@ -254,7 +247,7 @@ class CheckpointStatus(Contract):
     """How long that took; a gang that is asked to end needs as long to save."""
 
 
-class StorageStatus(Contract):
+class StorageStatus(Told):
     """Where inputs, checkpoints, model and report lie."""
 
     claim: str
@@ -267,7 +260,16 @@ class StorageStatus(Contract):
     """Whether the claim made for the job is removed with the FinetuneJob, see spec.storage.retain."""
 
 
-class PublishedStatus(Contract):
+class ImageStatus(Told):
+    """The trainer image of this run."""
+
+    name: str
+    """What pods of all roles and attempts are made with, by digest once prepare has run it, where nodes tell that."""
+    requested: str | None = None
+    """The spec.image that it stands for; absent: the operator's default when the run began."""
+
+
+class PublishedStatus(Told):
     """What is on the Hub."""
 
     repository: str
@@ -280,10 +282,8 @@ class PublishedStatus(Contract):
     """Address of the commit."""
 
 
-class FinetuneJobStatus(Contract):
+class FinetuneJobStatus(Told):
     """Observed state."""
-
-    model_config = ConfigDict(extra="ignore")
 
     observed_generation: int = -1
     """Generation this status is about; -1 until the operator has seen the job, so that no tool takes it for healthy."""
@@ -299,12 +299,6 @@ class FinetuneJobStatus(Contract):
     """The gang that was lost last, and why."""
     avoided_nodes: Annotated[list[AvoidedNode], Field(max_length=16)] = Field(default_factory=list)
     """Nodes on which hardware failed within a day: the next gang runs elsewhere, where there is room."""
-    gang_returns: GangReturnsStatus | None = None
-    """Gangs that gave their nodes back because not all of their pods ran; absent once one runs."""
-    trained_seconds: Count = 0
-    """How long gangs have trained, the current one since trainingTime left out; see spec.activeDeadlineSeconds."""
-    training_time: Time | None = None
-    """Since when the current gang trains, RFC 3339."""
     world_size: int | None = None
     """Training processes over all nodes."""
     start_time: Time | None = None
@@ -315,6 +309,8 @@ class FinetuneJobStatus(Contract):
     """When each phase was first entered, RFC 3339."""
     cleanup_time: str | None = None
     """When everything was removed that spec.ttlSecondsAfterFinished lets go of, RFC 3339."""
+    image: ImageStatus | None = None
+    """The trainer image, kept for the whole run."""
     storage: StorageStatus | None = None
     """Where inputs, checkpoints, model and report lie."""
     progress: ProgressStatus | None = None

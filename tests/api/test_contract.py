@@ -19,7 +19,7 @@ from finetune_api.contract import (
 )
 from finetune_api.problems import parse_job
 from finetune_api.reasons import GUIDANCE, Fault, Reason
-from finetune_api.status import DimensionScore, EvaluationScore
+from finetune_api.status import DimensionScore, EvaluationScore, FinetuneJobStatus, ImageStatus, ModelStatus
 from finetune_api.types import FinetuneJob
 
 
@@ -162,3 +162,11 @@ def test_a_killed_rank_has_an_exit_code_of_its_own() -> None:
 def test_what_a_pod_reports_is_checked_before_it_gets_into_a_status(answer: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Progress.model_validate({"attempt": 1, "progress": {}, **answer})
+
+
+def test_what_a_newer_release_says_besides_is_left_alone() -> None:
+    more = {"role": "train", "reason": "Trained", "model": {"revision": "c0", "quantized": True}, "carbon": 1}
+    status = {"phase": "Training", "conditions": [], "image": {"name": "trainer:2", "signedBy": "acme"}}
+
+    assert RunResult.model_validate(more).model == ModelStatus(revision="c0")
+    assert FinetuneJobStatus.model_validate(status).image == ImageStatus(name="trainer:2")

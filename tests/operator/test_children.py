@@ -1,5 +1,6 @@
 """Children as whole manifests. With REGENERATE_GOLDEN=1 in the environment the golden files are written anew."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.platform import Platform
-from tests.operator.given import BASE, PLATFORM, a_job
+from tests.operator.given import BASE, PLATFORM, UID, a_job
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -187,9 +188,26 @@ def test_without_need_of_a_pod_group_there_is_none(job: FinetuneJob, platform: P
 
 
 def test_the_config_map_carries_what_the_trainer_reads_back() -> None:
-    found = RunConfig.model_validate_json(build_config_map(FULL, platform=ADMINISTERED)["data"]["run.json"])
+    text = build_config_map(FULL, platform=ADMINISTERED)["data"]["run.json"]
 
-    assert (found.spec, found.simulated_accelerator, found.job.name) == (FULL.spec, True, "qwen")
+    found = RunConfig.model_validate_json(text)
+
+    untold = {"storage", "schedule", "image"}
+    assert found.spec.model_dump(exclude=untold) == FULL.spec.model_dump(exclude=untold)
+    assert (found.simulated_accelerator, found.job.name) == (True, "qwen")
+
+
+def test_the_config_map_tells_the_trainer_nothing_that_an_older_one_need_not_know() -> None:
+    told = json.loads(build_config_map(PLAIN, platform=PLATFORM)["data"]["run.json"])
+
+    assert told == {
+        "version": 1,
+        "job": {"namespace": "search", "name": "qwen", "uid": UID},
+        "spec": {
+            "model": {"source": "hf://acme/base"},
+            "data": {"train": [{"name": "vdr", "source": "hf://acme/vdr"}]},
+        },
+    }
 
 
 @pytest.mark.parametrize("job", [PLAIN, FULL])

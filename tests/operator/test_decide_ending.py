@@ -161,10 +161,26 @@ def test_the_ttl_leaves_the_only_copy_of_a_model_that_was_not_published(phase: s
     assert removed(look(job, done, now=at(60))) == [*UNWATCHED, *JOBS]
 
 
+def test_a_publish_job_whose_pod_was_gone_before_it_was_read_runs_once_more_before_the_end_is_told() -> None:
+    job = trained()
+    lost = Observed(jobs=(*TRAINED.jobs, a_child(Role.PUBLISH, is_complete=True, finished_at=T0)), pods=TRAINED.pods)
+
+    again = look(job, lost, now=at(50))
+    made = look(with_status(job, again.status), TRAINED, now=at(60))
+    done = look(with_status(job, made.status), with_publish(phase="Succeeded", result=Reason.ALREADY_PUBLISHED))
+
+    assert [item.name for item in again.delete] == [f"{BASE}-publish"]
+    assert (again.status.phase, conditions(again.status)["Published"]) == (Phase.PUBLISHING, ("Unknown", "Restarting"))
+    assert kinds(made)[-1] == f"Job/{BASE}-publish"
+    assert conditions(made.status)["Published"] == ("Unknown", "Restarting")
+    assert (done.status.phase, conditions(done.status)["Published"]) == (Phase.SUCCEEDED, ("True", "AlreadyPublished"))
+
+
 def test_the_ttl_leaves_the_volume_when_nobody_knows_whether_the_model_was_published() -> None:
     job = trained(ttlSecondsAfterFinished=60)
     lost = Observed(jobs=(*TRAINED.jobs, a_child(Role.PUBLISH, is_complete=True, finished_at=T0)), pods=TRAINED.pods)
     job = with_status(job, look(job, lost, now=at(50)).status)
+    job = with_status(job, look(job, lost, now=at(60)).status)
 
     decision = look(job, lost, now=at(1000))
 

@@ -122,6 +122,22 @@ def test_a_run_config_of_another_version_is_refused(make_run: MakeRun) -> None:
     )
 
 
+def test_a_field_of_a_newer_release_is_named(make_run: MakeRun) -> None:
+    run = text_job(make_run)
+    environment = run.environment()
+    config = json.loads(run.settings.run_config.read_bytes())
+    config["spec"]["training"]["distillation"] = {"teacher": "hf://acme/teacher"}
+    run.settings.run_config.write_text(json.dumps(config))
+
+    code = main(["prepare"], environment)
+
+    assert (code, told(run).message) == (
+        ExitCode.BAD_SPEC,
+        "spec.training.distillation: this trainer image does not know the field; leave it out, or set spec.image to an "
+        "image of the operator's release",
+    )
+
+
 @pytest.mark.parametrize("content", [None, "{", '{"version": 1}'])
 def test_a_run_config_that_cannot_be_read_is_refused(make_run: MakeRun, content: str | None) -> None:
     run = text_job(make_run)

@@ -68,6 +68,12 @@ def read_config(path: Path) -> RunConfig:
     try:
         config = RunConfig.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
+        if isinstance(error, ValidationError) and (unknown := _unknown_fields(error)):
+            message = (
+                f"{', '.join(unknown)}: this trainer image does not know the field; leave it out, or set spec.image to "
+                "an image of the operator's release"
+            )
+            raise RunFailure(Reason.INVALID_SPEC, message) from error
         message = (
             f"run config {path} cannot be read: {one_line(error)}; operator and trainer image must be of one release"
         )
@@ -79,6 +85,11 @@ def read_config(path: Path) -> RunConfig:
         )
         raise RunFailure(Reason.INTERNAL_ERROR, message)
     return config
+
+
+def _unknown_fields(error: ValidationError) -> list[str]:
+    found = [entry["loc"] for entry in error.errors(include_url=False) if entry["type"] == "extra_forbidden"]
+    return [".".join(str(part) for part in path) for path in found]
 
 
 def tell(result: RunResult, path: Path) -> None:

@@ -56,6 +56,8 @@ def _next_step(status: FinetuneJobStatus, situation: Situation) -> Decision:
         if isinstance(step, Decision):
             return step
         status = step
+        # What prepare has found out about the image counts for the gang that is made in this very look.
+        situation = replace(situation, job=situation.job.model_copy(update={"status": status}))
     if not is_trained(status):
         step = train(status, situation)
         if isinstance(step, Decision):

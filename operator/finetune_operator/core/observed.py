@@ -30,6 +30,8 @@ class ContainerView:
     """One container of a pod."""
 
     name: str
+    image_id: str = ""
+    """What its node has pulled, with the digest."""
     running: bool = False
     waiting_reason: str = ""
     waiting_message: str = ""

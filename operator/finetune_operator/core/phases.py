@@ -9,6 +9,7 @@ from finetune_operator.core import names
 from finetune_operator.core.conditions import ConditionValue, Finding, set_conditions
 from finetune_operator.core.decision import Situation
 from finetune_operator.core.limits import time_of_training
+from finetune_operator.core.pinning import pinned_image
 from finetune_operator.core.times import format_time
 
 FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
@@ -37,6 +38,7 @@ def begin(situation: Situation) -> FinetuneJobStatus:
     update = {
         "observed_generation": job.metadata.generation,
         "rerun": job.spec.rerun,
+        "image": pinned_image(job, situation.platform),
         "storage": _storage(job),
         "start_time": status.start_time or format_time(situation.now),
         "world_size": job.spec.resources.nodes * max(1, job.spec.resources.accelerator.per_node),

@@ -18,7 +18,9 @@ from finetune_operator.core.gang import train_jobs
 from finetune_operator.core.hub_jobs import HubJob, follow, start
 from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import enter, suspended, update_conditions
+from finetune_operator.core.pinning import with_digest
 from finetune_operator.core.rehearsing import rehearsal
+from finetune_operator.core.revisions import is_outdated
 from finetune_operator.core.sharing import Claimant
 
 HELD_SECONDS = 15.0
@@ -44,6 +46,8 @@ def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | Finet
         return _start(status, situation, job)
     step = follow(PREPARE, status, situation, job)
     if not isinstance(step, Decision):
+        if not is_outdated(job, situation.job):
+            step = with_digest(step, situation.observed.pods_of(job.role))
         return update_conditions(step, situation, *_findings(situation, job))
     if situation.job.spec.suspend and step.status.phase in (Phase.PREPARING, Phase.QUEUED):
         return replace(step, status=suspended(step.status, situation))

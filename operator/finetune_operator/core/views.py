@@ -143,6 +143,7 @@ def _container(entry: Manifest) -> ContainerView:
     terminated = state.get("terminated")
     return ContainerView(
         name=entry["name"],
+        image_id=str(entry.get("imageID") or ""),
         running="running" in state,
         waiting_reason=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),

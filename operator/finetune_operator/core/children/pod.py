@@ -5,6 +5,7 @@ from typing import Any
 from finetune_api import keys, workspace
 from finetune_api.types import FinetuneJob, SecretKey
 from finetune_operator.core import names
+from finetune_operator.core.pinning import pinned_image
 from finetune_operator.core.platform import Platform
 
 READ_TOKEN_VOLUME = "read-token"  # noqa: S105 - the name of a volume
@@ -54,7 +55,7 @@ def container(job: FinetuneJob, role: str, *, platform: Platform, env: dict[str,
     """Return a container that runs one role of the trainer image and sees config and /tmp."""
     return {
         "name": role,
-        "image": job.spec.image or platform.trainer_image,
+        "image": pinned_image(job, platform).name,
         "imagePullPolicy": platform.trainer_image_pull_policy,
         "args": [role],
         "env": variables({**_common_environment(), **env}),
