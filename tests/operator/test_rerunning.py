@@ -139,9 +139,7 @@ def test_the_same_text_and_none_do_nothing(value: str | None) -> None:
     "reason", [Reason.GATE_NOT_MET, Reason.MODEL_UNCHANGED, Reason.PUBLISH_SKIPPED, Reason.PUBLISHED]
 )
 def test_a_job_that_ended_well_publishes_again_without_training_anew(reason: Reason) -> None:
-    said = replace(
-        REFUSED.pods[-1], phase="Succeeded", containers=ended(0, a_result(Role.PUBLISH, reason, "its words"))
-    )
+    said = a_pod(Role.PUBLISH, phase="Succeeded", containers=ended(0, a_result(Role.PUBLISH, reason, "its words")))
     done = replace(
         REFUSED,
         jobs=(*TRAINED.jobs, a_child(Role.PUBLISH, is_complete=True)),
