@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_api import keys
@@ -31,6 +31,7 @@ def test_names_are_readable() -> None:
     ] == [f"{BASE}-{tail}" for tail in ("config-44e0ae4e", "workspace", "ranks", "prepare", "train-3", "publish")]
 
 
+@settings(deadline=None)
 @given(JOB_NAMES, st.integers(1, 9999), st.integers(0, 255))
 def test_every_name_and_host_name_is_a_dns_label(name: str, attempt: int, index: int) -> None:
     job = a_job(name)
