@@ -1,15 +1,14 @@
 # ruff: noqa: ANN401 - fields pass through to the models that check them
 """How a job is run may change: the next attempt has the new values, and what only waits has them at once."""
 
-import json
 from typing import Any
 
 import pytest
 
-from finetune_api.contract import Role
+from finetune_api.contract import Role, RunConfig
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, Phase
-from finetune_api.types import FinetuneJob
+from finetune_api.types import FinetuneJob, FinetuneJobSpec
 from finetune_operator.core import names
 from finetune_operator.core.observed import JobView, Observed, PodView
 from finetune_operator.shell.kinds import CHILDREN, JOB, POD, WATCHED
@@ -43,13 +42,12 @@ def turn(world: World, operator: Operator) -> None:
     world.run_pods()
 
 
-def mounted(world: World, job_name: str) -> dict[str, Any]:
+def mounted(world: World, job_name: str) -> FinetuneJobSpec:
     """Return the spec that the pods of a Job are told."""
     job = world.objects[(JOB.name, job_name)]
     volumes = job["spec"]["template"]["spec"]["volumes"]
     (config,) = [volume["configMap"]["name"] for volume in volumes if volume["name"] == "config"]
-    told: dict[str, Any] = json.loads(world.objects[("ConfigMap", config)]["data"]["run.json"])["spec"]
-    return told
+    return RunConfig.model_validate_json(world.objects[("ConfigMap", config)]["data"]["run.json"]).spec
 
 
 def test_a_stall_timeout_that_was_raised_is_what_the_next_attempt_mounts() -> None:
@@ -57,13 +55,13 @@ def test_a_stall_timeout_that_was_raised_is_what_the_next_attempt_mounts() -> No
     operator = Operator(world)
     while world.status.phase != Phase.RESTARTING:
         turn(world, operator)
-    first = mounted(world, f"{BASE}-train-1")["stallTimeoutSeconds"]
+    first = mounted(world, f"{BASE}-train-1").stall_timeout_seconds
 
     world.change("stallTimeoutSeconds", 7200)
     for _ in range(20):
         turn(world, operator)
 
-    assert (first, mounted(world, f"{BASE}-train-2")["stallTimeoutSeconds"]) == (1800, 7200)
+    assert (first, mounted(world, f"{BASE}-train-2").stall_timeout_seconds) == (1800, 7200)
     assert [item["metadata"]["name"] for item in world.all(CHILDREN["ConfigMap"])] == [names.run_config(world.job)]
 
 
