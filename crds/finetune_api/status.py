@@ -132,6 +132,19 @@ class AvoidedNode(Told):
     """When, RFC 3339."""
 
 
+class GangReturnsStatus(Told):
+    """Gangs in a row that did not run whole within spec.schedule.gangTimeoutSeconds and gave their nodes back."""
+
+    times: Count
+    """How many; they are charged to nobody."""
+    reason: str
+    """Why the last of them did not run."""
+    since: Time
+    """Since when gangs have not run for that reason, RFC 3339."""
+    next_time: Time
+    """Before when no other is made, RFC 3339: the later the more there were."""
+
+
 class ProgressStatus(Told):
     """How far training is."""
 
@@ -299,6 +312,12 @@ class FinetuneJobStatus(Told):
     """The gang that was lost last, and why."""
     avoided_nodes: Annotated[list[AvoidedNode], Field(max_length=16)] = Field(default_factory=list)
     """Nodes on which hardware failed within a day: the next gang runs elsewhere, where there is room."""
+    gang_returns: GangReturnsStatus | None = None
+    """Gangs that gave their nodes back because not all of their pods ran; absent once one runs."""
+    trained_seconds: Count = 0
+    """How long gangs have trained, the current one since trainingTime left out; see spec.activeDeadlineSeconds."""
+    training_time: Time | None = None
+    """Since when the current gang trains, RFC 3339."""
     world_size: int | None = None
     """Training processes over all nodes."""
     start_time: Time | None = None

@@ -17,7 +17,6 @@ from finetune_operator.core.evidence import results
 from finetune_operator.core.hub_jobs import GOING_AWAY_SECONDS, HubJob, follow, start
 from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import enter, suspended, update_conditions
-from finetune_operator.core.waiting import LONG_PATIENCE_SECONDS
 
 UNREAD = (
     "the publish Job completed, and its pod was gone before it could be read; it runs once more, which finds its own "

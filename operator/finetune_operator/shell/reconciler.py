@@ -36,7 +36,7 @@ from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.questions import Questions
 from finetune_operator.shell.rehearsed import Rehearsed
 from finetune_operator.shell.telemetry import Telemetry
-from finetune_operator.shell.wire import CONFLICT, NOT_FOUND, UNREACHABLE, ApiError
+from finetune_operator.shell.wire import CONFLICT, FORBIDDEN, NOT_FOUND, UNREACHABLE, ApiError
 from finetune_operator.shell.writers import Writers
 
 logger = logging.getLogger(__name__)
