@@ -580,8 +580,8 @@ def test_an_object_that_is_wrong_in_itself_ends_a_new_job_and_blocks_one_with_so
     new, running = Governed(script=("ok",)), Governed(script=("killed", "ok"))
     new.refusal = wrong
     operator = Operator(new)
-    operator.look()
-    operator.look()
+    for _ in range(3):  # the refusal, its claim let go, its end
+        operator.look()
     trained = train(running)
     running.refusal = wrong
     for _ in range(12):
