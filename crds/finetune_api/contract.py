@@ -6,6 +6,7 @@ operator: `Progress` over HTTP while it runs, `RunResult` (at most `RESULT_LIMIT
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Annotated
 
@@ -145,8 +146,8 @@ class RunConfig(Contract):
 
     @property
     def spec_hash(self) -> str:
-        """Return 12 hex digits that name what is trained; equal specs of one job give equal hashes."""
-        return spec_hash(self.spec, uid=self.job.uid)
+        """Return the part of the run's id that is known before prepare has resolved the sources."""
+        return spec_hash(self.spec, world_size=self.world_size)
 
     @property
     def on_cpu(self) -> bool:
@@ -168,14 +169,28 @@ class RunConfig(Contract):
 TRAINED_FIELDS = ("model", "data", "training", "evaluation")
 
 
-def spec_hash(spec: FinetuneJobSpec, *, uid: str) -> str:
-    """Return 12 hex digits over what is trained and the job's uid.
+def spec_hash(spec: FinetuneJobSpec, *, world_size: int) -> str:
+    """Return 12 hex digits over what is trained, and by how many processes: they make the global batch.
 
-    Defaults do not count, so that a release with new fields finds the work of the one before.
+    Defaults do not count, so that a release with new fields finds the work of the one before (ADR 28).
     """
     content = spec.model_dump(mode="json", by_alias=True, include=set(TRAINED_FIELDS), exclude_defaults=True)
-    canonical = json.dumps([uid, content], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return _digest([content, world_size])[:12]
+
+
+def run_id(spec_hash: str, sources: Mapping[str, str]) -> str:
+    """Return the name of a run by its content: the spec's part, and 8 hex digits over the revisions of its sources."""
+    return f"{spec_hash}-{_digest(dict(sources))[:8]}"
+
+
+def spec_part(run: str) -> str:
+    """Return what a run's id begins with: the hash of its spec."""
+    return run.partition("-")[0]
+
+
+def _digest(content: object) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 class Progress(Contract):
@@ -217,6 +232,8 @@ class RunResult(Contract):
     """Rank that failed first."""
     last_lines: LastLines = Field(default_factory=list)
     """The last lines of the log of that rank, oldest first."""
+    run: ShortText | None = None
+    """The run's id, found by prepare."""
     model: ModelStatus | None = None
     """Found by prepare."""
     datasets: list[DatasetStatus] = Field(default_factory=list)

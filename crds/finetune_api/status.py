@@ -304,6 +304,9 @@ class FinetuneJobStatus(Told):
     """Where the job is, for people."""
     attempt: int = 0
     """Number of the current gang, from 1."""
+    run: ShortText | None = None
+    """What is trained, by its content: one name for equal model, data, training, evaluation and number of processes at
+    equal commits. The tag on the Hub has it, too."""
     rerun: str | None = None
     """The spec.rerun of this run."""
     restarts: RestartCounts = Field(default_factory=RestartCounts)

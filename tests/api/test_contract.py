@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from finetune_api.contract import (
     RunResult,
     exit_code_of,
     round_significant,
-    spec_hash,
+    run_id,
+    spec_part,
 )
 from finetune_api.problems import parse_job
 from finetune_api.reasons import GUIDANCE, Fault, Reason
@@ -47,23 +49,80 @@ def test_the_world_size_counts_accelerators_and_cpu_nodes(minimal: dict[str, Any
     assert sizes == {0: 2, 1: 2, 8: 16}
 
 
-def test_the_spec_hash_ignores_what_may_change_while_a_job_runs(minimal: dict[str, Any]) -> None:
-    before = spec_hash(job(minimal).spec, uid="u")
-    minimal["spec"] |= {"suspend": True, "retry": {"userErrors": 9}, "activeDeadlineSeconds": 5}
-
-    after = spec_hash(job(minimal).spec, uid="u")
-
-    assert after == before
+def id_of(manifest: dict[str, Any], *, uid: str = "u") -> str:
+    """Return what the operator knows of a run's id."""
+    return RunConfig(job=JobIdentity(namespace="n", name=uid, uid=uid), spec=job(manifest).spec).spec_hash
 
 
-def test_the_spec_hash_differs_for_another_spec_and_another_job(minimal: dict[str, Any]) -> None:
-    first = spec_hash(job(minimal).spec, uid="u")
-    other_job = spec_hash(job(minimal).spec, uid="v")
-    minimal["spec"]["training"] = {"seed": 43}
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suspend": True, "retry": {"userErrors": 9}, "activeDeadlineSeconds": 5, "rerun": "again"},
+        {"image": "registry.example/trainer:2", "hub": {"tokenSecret": {"name": "reader"}}},
+        {"storage": {"size": "9Ti"}, "schedule": {"queueName": "gpus"}, "checkpoint": {"everySteps": 7}},
+        {"resources": {"requests": {"memory": "64Gi"}, "sharedMemory": "9Gi"}},
+        {"resources": {"accelerator": {"name": "amd.com/gpu"}}},
+        {"publish": {"repository": "acme/better", "tokenSecret": {"name": "t"}, "always": True}},
+    ],
+)
+def test_a_runs_id_does_not_tell_where_and_how_it_runs_and_where_its_result_goes(
+    minimal: dict[str, Any], change: dict[str, Any]
+) -> None:
+    before = id_of(minimal)
+    minimal["spec"] |= change
 
-    other_spec = spec_hash(job(minimal).spec, uid="u")
+    assert id_of(minimal, uid="restored elsewhere") == before
 
-    assert len({first, other_job, other_spec}) == 3
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training": {"seed": 43}},
+        {"evaluation": {"every": "20%"}},
+        {"model": {"source": "hf://acme/other"}},
+        {"data": {"train": [{"name": "other", "source": "hf://acme/other"}]}},
+        {"resources": {"accelerator": {"perNode": 2}}},
+    ],
+)
+def test_a_runs_id_tells_what_is_trained_and_by_how_many_processes(
+    minimal: dict[str, Any], change: dict[str, Any]
+) -> None:
+    before = id_of(minimal)
+    minimal["spec"] |= change
+
+    assert id_of(minimal) != before
+
+
+def test_equal_numbers_of_processes_are_one_run_however_they_lie_on_nodes(minimal: dict[str, Any]) -> None:
+    found = set()
+    for nodes, per_node in ((1, 8), (2, 4), (8, 1)):
+        minimal["spec"]["storage"] = {"accessMode": "ReadWriteMany"}
+        minimal["spec"]["resources"] = {"nodes": nodes, "accelerator": {"perNode": per_node}}
+        found.add(id_of(minimal))
+
+    assert len(found) == 1
+
+
+def test_the_whole_id_begins_with_the_part_of_the_spec_and_tells_the_revisions() -> None:
+    first = run_id("0" * 12, {"spec.model": "a" * 40, "spec.data.train[0]": "b" * 40})
+    same = run_id("0" * 12, {"spec.data.train[0]": "b" * 40, "spec.model": "a" * 40})
+    other = run_id("0" * 12, {"spec.model": "a" * 40, "spec.data.train[0]": "c" * 40})
+
+    assert first == same == "000000000000-c8ba428e"
+    assert spec_part(first) == spec_part(other) == "0" * 12
+    assert first != other
+
+
+def test_the_id_of_a_stored_job_is_the_same_in_every_release() -> None:
+    """Stored jobs hold every default that was there when they were made.
+
+    A default that changes makes the stored value count, and with it another run of the same job: its checkpoints would
+    not be found, and a model that was published be trained again. So defaults of what is trained change only with the
+    API version (ADR 28); new fields are free.
+    """
+    stored = json.loads((Path(__file__).parent / "stored_job.json").read_bytes())
+
+    assert id_of(stored["job"]) == stored["id"]
 
 
 def test_a_result_with_much_to_say_fits_the_termination_message_and_keeps_its_numbers() -> None:

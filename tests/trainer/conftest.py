@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from finetune_api.contract import RunConfig
+from finetune_api.contract import RunConfig, run_id
 from finetune_api.workspace import Workspace
 from finetune_trainer.settings import Settings
 from tests.hub import RunningHub, running_hub
@@ -62,6 +62,11 @@ class Run:
     @property
     def workspace(self) -> Workspace:
         return self.settings.workspace
+
+    @property
+    def id(self) -> str:
+        """Return the run's id, of inputs that no source was resolved for."""
+        return run_id(self.config.spec_hash, {})
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a container, with the run config written where it says."""

@@ -9,7 +9,7 @@ import pytest
 from finetune_api.reasons import Reason
 from finetune_trainer.data.addresses import Addresses
 from finetune_trainer.data.images import ImageStore
-from finetune_trainer.data.locating import locate
+from finetune_trainer.data.locating import locate, resolve
 from finetune_trainer.data.manifest import Column
 from finetune_trainer.data.opening import open_inputs
 from finetune_trainer.data.workplace import Workplace
@@ -47,7 +47,8 @@ def lay_out(
     scratch = run.workspace.inputs / ".scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     spec = run.config.spec
-    located = locate(spec, run.workspace, connect_sources(run.settings, scratch))
+    sources = connect_sources(run.settings, scratch)
+    located = locate(spec, run.workspace, sources, resolve(spec, sources))
     inputs = open_inputs(spec, located, cache=scratch / "datasets")
     images = ImageStore(run.workspace.images, addresses=addresses, num_threads=2)
     place = Workplace(images=images, cache=scratch / "datasets", tokens=tokens)

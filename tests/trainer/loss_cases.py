@@ -17,7 +17,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from finetune_api.contract import RunConfig
+from finetune_api.contract import RunConfig, run_id
 from finetune_api.losses import EMBEDDING_LOSSES, RERANKER_LOSSES, Kind, Label, Layout, LossRule
 from finetune_api.objective import Loss
 from finetune_api.status import ModelStatus
@@ -210,6 +210,9 @@ def prepare_case(
     ]
     InputsManifest(
         spec_hash=config.spec_hash,
+        run=run_id(config.spec_hash, {}),
+        uid=config.job.uid,
+        sources={},
         model=ModelStatus(revision="0" * 40),
         train=[PreparedTrain(name="pages", columns=columns, label=case.label, rows=ROWS)],
         evaluations=[],

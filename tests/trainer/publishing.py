@@ -74,6 +74,9 @@ def write_manifest(run: Run, prepared: dict[str, Any]) -> None:
     (run.workspace.base_model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
     manifest = InputsManifest(
         spec_hash=run.config.spec_hash,
+        run=run.id,
+        uid=run.config.job.uid,
+        sources={},
         model=MODEL,
         train=[
             PreparedTrain(
@@ -93,7 +96,7 @@ def write_manifest(run: Run, prepared: dict[str, Any]) -> None:
 
 def write_report(run: Run, evaluations: list[EvaluationScore]) -> None:
     Report(
-        spec_hash=run.config.spec_hash,
+        run=run.id,
         model=MODEL,
         datasets=DATASETS,
         evaluations=evaluations,

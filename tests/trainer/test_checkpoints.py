@@ -31,7 +31,7 @@ def open_store(
 ) -> CheckpointStore:
     warn = (warnings if warnings is not None else []).append
     folder = fence.workspace.checkpoints
-    return CheckpointStore(folder, fence=fence, keep=keep, spec_hash="abc", world_size=world_size, warn=warn)
+    return CheckpointStore(folder, fence=fence, keep=keep, run="abc", world_size=world_size, warn=warn)
 
 
 def fill(store: CheckpointStore, step: int) -> Path:
@@ -117,8 +117,8 @@ def test_nothing_is_told_of_versions_that_are_the_same_or_not_known(fence: Fence
     assert warnings == []
 
 
-def test_checkpoints_of_another_spec_are_somebody_elses_and_stay(fence: Fence) -> None:
-    fill(replace(open_store(fence), spec_hash="other"), 500)
+def test_checkpoints_of_another_run_are_somebody_elses_and_stay(fence: Fence) -> None:
+    fill(replace(open_store(fence), run="other"), 500)
     store = open_store(fence, keep=1)
 
     for step in (2, 4):
@@ -290,7 +290,7 @@ BETWEEN_RENAMES = pytest.mark.parametrize("number", [1, 2], ids=["before the fir
 def test_a_best_model_whose_replacement_was_killed_is_still_the_best(
     fence: Fence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
+    best = BestModel(tmp_path / "best", fence=fence, run="abc")
     best.write(record_of(0.5, step=3), save=save_weights)
     with monkeypatch.context() as context:
         kill_in_rename(context, number=number)
@@ -326,7 +326,7 @@ def test_a_checkpoint_whose_replacement_was_killed_is_resumed_from(
 def record_of(value: float, *, step: int) -> BestRecord:
     scores = Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": value}, dimensions={64: value})
     measurement = Measurement(scores=scores, sample=Sample(values=[value, value]))
-    return BestRecord(spec_hash="abc", step=step, measurements=[measurement])
+    return BestRecord(run="abc", step=step, measurements=[measurement])
 
 
 def save_weights(folder: Path) -> None:
@@ -341,7 +341,7 @@ def written(value: float, *, step: int) -> BestRecord:
 
 def test_a_best_model_that_has_rotted_is_not_the_best_any_more_and_told(fence: Fence, tmp_path: Path) -> None:
     warnings: list[str] = []
-    best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc", warn=warnings.append)
+    best = BestModel(tmp_path / "best", fence=fence, run="abc", warn=warnings.append)
     best.write(record_of(0.5, step=3), save=save_weights)
     (tmp_path / "best" / "model.safetensors").write_bytes(b"4")
 
@@ -353,7 +353,7 @@ def test_a_best_model_that_has_rotted_is_not_the_best_any_more_and_told(fence: F
 
 
 def test_the_best_model_carries_its_scores_and_the_result_does_not(fence: Fence, tmp_path: Path) -> None:
-    best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
+    best = BestModel(tmp_path / "best", fence=fence, run="abc")
     best.write(record_of(0.5, step=3), save=save_weights)
 
     record = best.read()
@@ -363,11 +363,11 @@ def test_the_best_model_carries_its_scores_and_the_result_does_not(fence: Fence,
     assert record == written(0.5, step=3)
     assert record.judged.value == 0.5
     assert names(tmp_path / "model") == ["model.safetensors"]
-    assert BestModel(tmp_path / "best", fence=fence, spec_hash="other").read() is None
+    assert BestModel(tmp_path / "best", fence=fence, run="other").read() is None
 
 
 def test_a_best_model_that_cannot_be_written_leaves_the_one_before(fence: Fence, tmp_path: Path) -> None:
-    best = BestModel(tmp_path / "best", fence=fence, spec_hash="abc")
+    best = BestModel(tmp_path / "best", fence=fence, run="abc")
     best.write(record_of(0.5, step=3), save=save_weights)
 
     def fail(folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from finetune_api.contract import run_id
 from finetune_api.evaluators import Evaluator
 from finetune_api.workspace import Workspace
 from finetune_trainer.data.manifest import InputsManifest
@@ -59,7 +60,8 @@ def appoint(workspace: Workspace, config: Any, model: Any) -> Any:  # noqa: ANN4
     from finetune_trainer.model.inputs import InputReader
     from finetune_trainer.training.session import Session
 
-    session = Session(config, workspace, 1, Ranks(), Tracker(attempt=1), StopRequest(None))
+    run = run_id(config.spec_hash, {})
+    session = Session(config, workspace, 1, Ranks(), Tracker(attempt=1), StopRequest(None), run)
     with session.fence.held():
         pass
     reader = InputReader.of(model, images=workspace.images)

@@ -196,6 +196,79 @@ def test_a_folder_of_another_run_that_is_in_the_way_is_kept_beside_it(tmp_path: 
     assert (tmp_path / "earlier/a/train-2/model/weights").read_text() == "newer"
 
 
+def a_run(root: Path, run: str, *, job: str = "a", uid: str = "first", attempt: int = 0) -> Fence:
+    return Fence(Workspace(root), Owner(run=run, namespace="search", name=job, uid=uid, attempt=attempt))
+
+
+def test_a_job_that_was_made_again_goes_on_with_what_the_ended_one_has_left(tmp_path: Path) -> None:
+    """Restored from a backup, or deleted and applied by GitOps: another uid, the same content."""
+    with (old := a_run(tmp_path, "spec-data", uid="first", attempt=12)).held():
+        make_model(old.workspace, "12 attempts' work")
+    prepare, gang = (a_run(tmp_path, run, uid="second", attempt=n) for n, run in enumerate(("spec", "spec-data")))
+
+    with prepare.held():
+        prepare.settle("spec-data")
+    with gang.held():
+        gang.check()
+
+    assert read_owner(gang.workspace) == gang.me
+    assert model_of(gang.workspace) == "12 attempts' work"
+    assert earlier_runs(gang.workspace) == []
+    with pytest.raises(RunFailure, match="is used by FinetuneJob search/a"):
+        old.check()
+
+
+def test_a_job_of_the_same_content_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
+    first, twin = a_run(tmp_path, "spec-data", attempt=3), a_run(tmp_path, "spec", job="twin", uid="second")
+    refused = pytest.raises(RunFailure, match=r"is used by FinetuneJob search/a \(run spec-data\)")
+
+    with first.held(), refused as caught, twin.held():
+        pass
+
+    assert caught.value.reason is Reason.WORKSPACE_IN_USE
+
+
+def test_what_a_spec_has_made_of_other_data_is_set_aside_and_comes_back_with_them(tmp_path: Path) -> None:
+    with (old := a_run(tmp_path, "spec-monday", attempt=2)).held():
+        make_model(old.workspace, "monday's")
+    with (new := a_run(tmp_path, "spec")).held():
+        new.settle("spec-tuesday")
+        assert earlier_runs(new.workspace) != []
+        make_model(new.workspace, "tuesday's")
+        assert (tmp_path / "earlier/spec-monday/train/model/weights").read_text() == "monday's"
+
+    with (again := a_run(tmp_path, "spec")).held():
+        again.settle("spec-monday")
+
+    assert model_of(again.workspace) == "monday's"
+    assert (tmp_path / "earlier/spec-tuesday/train/model/weights").read_text() == "tuesday's"
+
+
+def test_preparing_again_keeps_the_run_and_the_number_of_its_last_gang(tmp_path: Path) -> None:
+    with (gang := a_run(tmp_path, "spec-data", attempt=5)).held():
+        make_model(gang.workspace, "5 attempts' work")
+
+    with (prepare := a_run(tmp_path, "spec")).held():
+        between = read_owner(prepare.workspace)
+        prepare.settle("spec-data")
+
+    assert between == read_owner(prepare.workspace) == gang.me
+    assert model_of(gang.workspace) == "5 attempts' work"
+
+
+def test_a_gang_does_not_go_on_in_a_folder_that_its_job_has_for_other_data_now(tmp_path: Path) -> None:
+    late = a_run(tmp_path, "spec-monday", attempt=1)
+    with late.held():
+        pass
+    with (new := a_run(tmp_path, "spec")).held():
+        new.settle("spec-tuesday")
+
+    with pytest.raises(RunFailure, match=r"\(run spec-tuesday\)") as caught:
+        late.check()
+
+    assert caught.value.reason is Reason.WORKSPACE_IN_USE
+
+
 def test_what_nobody_has_owned_is_taken_as_it_is(tmp_path: Path) -> None:
     make_model(Workspace(tmp_path), "from a backup")
 

@@ -181,14 +181,13 @@ def test_inputs_with_a_byte_that_has_changed_are_laid_out_again(
     assert hashes[part] == hashlib.sha256(right).hexdigest()
 
 
-@pytest.mark.parametrize(("spec_hash", "is_trained"), [("{own}", True), ("of another", False)])
-def test_prepare_says_whether_the_volume_holds_a_finished_training_of_this_spec(
-    make_run: MakeRun, tiny_model: Path, *, spec_hash: str, is_trained: bool
+@pytest.mark.parametrize(("of_whom", "is_trained"), [("{own}", True), ("of another", False)])
+def test_prepare_says_whether_the_volume_holds_a_finished_training_of_this_run(
+    make_run: MakeRun, tiny_model: Path, *, of_whom: str, is_trained: bool
 ) -> None:
     run = finished_run(make_run, tiny_model)
     report = Report.read(run.workspace.report)
-    of_whom = spec_hash.format(own=run.config.spec_hash)
-    report.model_copy(update={"spec_hash": of_whom}).write(run.workspace.report)
+    report.model_copy(update={"run": of_whom.format(own=run.id)}).write(run.workspace.report)
 
     result = prepare(run.config, run.settings)
 

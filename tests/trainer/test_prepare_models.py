@@ -9,7 +9,7 @@ import pytest
 from finetune_api.losses import Label
 from finetune_api.reasons import Reason
 from finetune_api.types import named_models
-from finetune_trainer.data.locating import Located, locate
+from finetune_trainer.data.locating import Located, locate, resolve
 from finetune_trainer.data.manifest import Column, InputsManifest, PreparedTrain
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.prepare import connect_sources, prepare
@@ -24,7 +24,8 @@ PAIRS = {"query": "question", "document": "answer", "label": "score"}
 def located(run: Run) -> Located:
     scratch = run.workspace.inputs / ".scratch"
     scratch.mkdir(parents=True)
-    return locate(run.config.spec, run.workspace, connect_sources(run.settings, scratch))
+    sources = connect_sources(run.settings, scratch)
+    return locate(run.config.spec, run.workspace, sources, resolve(run.config.spec, sources))
 
 
 def test_routes_guides_and_miners_have_folders_of_their_own_and_equal_ones_are_fetched_once(

@@ -71,14 +71,14 @@ def test_a_better_model_is_published_in_one_tagged_commit(run: Run, hub: Running
 
     repository = hub.commits(REPOSITORY)
     commit = repository["branches"]["main"]
-    tag = f"finetunejob-{run.config.spec_hash}"
+    tag = f"finetunejob-{run.id}"
     url = f"{hub.endpoint}/{REPOSITORY}/commit/{commit}"
     expected = PublishedStatus(repository=REPOSITORY, commit=commit, tag=tag, url=url)
     assert (result.reason, result.published) == (Reason.PUBLISHED, expected)
     assert repository["tags"] == {tag: commit}
     assert history(hub) == ["Finetune with FinetuneJob search/pages", "initial commit"]
     assert repository["commits"][0]["description"].splitlines() == [
-        f"FinetuneJob-Spec-Hash: {run.config.spec_hash}",
+        f"FinetuneJob-Run: {run.id}",
         f"FinetuneJob-Uid: {run.config.job.uid}",
     ]
     assert paths(hub) == [".gitattributes", *MODEL_PATHS]
@@ -196,7 +196,7 @@ def test_a_run_stopped_between_commit_and_tag_is_finished_without_a_second_commi
     assert stopped.value.reason is Reason.HUB_UNAVAILABLE
     assert result.reason is Reason.PUBLISHED
     assert history(hub) == ["Finetune with FinetuneJob search/pages", "initial commit"]
-    assert list(hub.commits(REPOSITORY)["tags"]) == [f"finetunejob-{run.config.spec_hash}"]
+    assert list(hub.commits(REPOSITORY)["tags"]) == [f"finetunejob-{run.id}"]
 
 
 def test_a_commit_of_someone_else_meanwhile_stays_and_ours_goes_on_top(
@@ -426,7 +426,7 @@ def test_half_a_model_is_never_published(run: Run, hub: RunningHub) -> None:
 
 def test_a_report_of_another_run_is_refused(run: Run, hub: RunningHub) -> None:
     report = json.loads(run.workspace.report.read_bytes())
-    run.workspace.report.write_text(json.dumps(report | {"specHash": "0" * 12}))
+    run.workspace.report.write_text(json.dumps(report | {"run": "0" * 12}))
 
     with pytest.raises(RunFailure, match="of run 000000000000"):
         publish(run.config, run.settings)
@@ -451,7 +451,7 @@ def test_a_model_that_has_changed_since_it_was_trained_is_not_published(run: Run
 
 def test_a_card_is_not_written_from_the_inputs_of_another_run(run: Run, hub: RunningHub) -> None:
     manifest = InputsManifest.read(run.workspace.manifest)
-    manifest.model_copy(update={"spec_hash": "0" * 12}).write(run.workspace.manifest)
+    manifest.model_copy(update={"spec_hash": "0" * 12, "run": "0" * 12}).write(run.workspace.manifest)
 
     with pytest.raises(RunFailure, match="is of run 000000000000, not of") as failure:
         publish(run.config, run.settings)

@@ -45,7 +45,7 @@ def theirs(hub: RunningHub) -> str:
 
 
 def tag_of(run: Run) -> str:
-    return f"finetunejob-{run.config.spec_hash}"
+    return f"finetunejob-{run.id}"
 
 
 def assert_published(result: RunResult, run: Run, hub: RunningHub) -> None:
@@ -224,7 +224,7 @@ def test_answers_without_their_fields_are_told_as_such_and_never_as_published(
 
 
 def test_a_log_with_a_commit_that_is_not_there_does_not_stop_publishing(run: Run, hub: RunningHub, theirs: str) -> None:
-    trailer = f"FinetuneJob-Spec-Hash: {run.config.spec_hash}"
+    trailer = f"FinetuneJob-Run: {run.id}"
     entry = {"id": NOWHERE, "title": "t", "message": trailer, "date": "2026-01-01T00:00:00.000Z", "authors": []}
     hub.fail({"claim": [entry]}, path="/commits/", times=None)
 

@@ -308,7 +308,7 @@ def test_an_older_gang_may_not_write(prepared: Workspace, tmp_path: Path) -> Non
 def test_a_gang_does_not_train_on_what_was_prepared_for_another_job(prepared: Workspace, tmp_path: Path) -> None:
     workspace = copy_inputs(prepared, tmp_path / "workspace")
 
-    results = train_gang(run_config(uid="another"), workspace, tmp_path / "records")
+    results = train_gang(run_config(uid="another", evaluation={"every": 4}), workspace, tmp_path / "records")
 
     assert [result.reason for result in results] == [Reason.WORKSPACE_IN_USE] * 2
     assert not workspace.train.exists()

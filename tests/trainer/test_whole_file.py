@@ -45,7 +45,7 @@ def test_an_empty_or_torn_file_counts_as_none(tmp_path: Path, left: bytes) -> No
     me = Owner(run="a", namespace="search", name="a", uid="uid-a", attempt=1)
 
     report = finished_report(workspace, "a", warn=warnings.append)
-    baseline = read_baseline(workspace.baseline, spec_hash="a")
+    baseline = read_baseline(workspace.baseline, run="a")
     with (fence := Fence(workspace, me)).held():
         fence.check()
 

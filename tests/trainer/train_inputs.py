@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from examples.inputs.page_drawing import draw_page, encode_png
 from examples.inputs.pages import QUESTIONS, split_pages
 from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl
-from finetune_api.contract import JobIdentity, RunConfig
+from finetune_api.contract import JobIdentity, RunConfig, run_id
 from finetune_api.losses import Label
 from finetune_api.status import DatasetStatus, ModelStatus
 from finetune_api.types import FinetuneJobSpec
@@ -65,7 +65,8 @@ def prepare_pages(root: Path, config: RunConfig, *, rows: int = 64, held_out: in
 def belong_to(workspace: Workspace, config: RunConfig) -> None:
     """Make the inputs of a workspace those of a run."""
     inputs = InputsManifest.read(workspace.manifest)
-    inputs.model_copy(update={"spec_hash": config.spec_hash}).write(workspace.manifest)
+    own = {"spec_hash": config.spec_hash, "run": run_id(config.spec_hash, {}), "uid": config.job.uid}
+    inputs.model_copy(update=own).write(workspace.manifest)
 
 
 def prepare_texts(root: Path, config: RunConfig, *, model: Path, rows: int = 12) -> Workspace:
@@ -104,6 +105,9 @@ def prepare_sets(root: Path, config: RunConfig, *, model: Path | None, sets: Seq
         write_train_table(workspace, one.cells, name=one.prepared.name)
     InputsManifest(
         spec_hash=config.spec_hash,
+        run=run_id(config.spec_hash, {}),
+        uid=config.job.uid,
+        sources={},
         model=ModelStatus(revision="0" * 40),
         train=[one.prepared for one in sets],
         evaluations=[],
@@ -150,6 +154,9 @@ def write_manifest(workspace: Workspace, config: RunConfig, *, rows: int, docume
     """Write the manifest of a set with as many queries as documents."""
     InputsManifest(
         spec_hash=config.spec_hash,
+        run=run_id(config.spec_hash, {}),
+        uid=config.job.uid,
+        sources={},
         model=ModelStatus(revision="0" * 40),
         train=[
             PreparedTrain(

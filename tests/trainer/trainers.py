@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune_api.contract import RunConfig, RunResult
+from finetune_api.contract import RunConfig, RunResult, run_id
 from finetune_api.workspace import Workspace
 
 #: Settings of a job that saves every step and measures nothing.
@@ -41,7 +41,8 @@ def open_session(config: RunConfig, workspace: Workspace, ranks: Any, *, attempt
     from finetune_trainer.report.tracker import Tracker
     from finetune_trainer.training.session import Session
 
-    return Session(config, workspace, attempt, ranks, Tracker(attempt=attempt), StopRequest())
+    run = run_id(config.spec_hash, {})
+    return Session(config, workspace, attempt, ranks, Tracker(attempt=attempt), StopRequest(), run)
 
 
 def open_trainer(session: Any) -> tuple[Any, Any]:  # noqa: ANN401

@@ -8,7 +8,7 @@ from finetune_api.reasons import Reason
 from finetune_api.types import Publish
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.access import INITIAL_FILES, Access, check_repository, check_token
-from finetune_trainer.hub.branch import Target, tag_name
+from finetune_trainer.hub.branch import Target
 from finetune_trainer.hub.client import Api, connect
 from finetune_trainer.hub.errors import told_as_failures
 from finetune_trainer.settings import Settings, read_token
@@ -59,15 +59,14 @@ def require_write_token(settings: Settings) -> str:
 
 
 def refuse_filled(api: Api, publish: Publish, *, spec_hash: str) -> None:
-    """Fail with RepositoryExists if the branch holds files, unless a commit that is there names this run."""
+    """Fail with RepositoryExists if the branch holds files, unless a commit that is there names a run of this spec."""
     target = Target(api, publish.repository, publish.branch)
     with told_as_failures(f"publish.repository: reading {publish.repository}"):
         head = target.head()
         files = sorted(set(target.files(head)) - INITIAL_FILES) if head else []
         if not files or target.find_commit(spec_hash) is not None:
             return
-        tagged = target.commit_of(tag_name(spec_hash))
-        if tagged is not None and target.is_of_run(tagged, spec_hash):
+        if any(target.is_of_run(commit, run) for run, commit in target.tagged_runs(spec_hash).items()):
             return
     raise occupied(publish, files)
 

@@ -1,17 +1,18 @@
 """Fetches model and data at pinned commits, checks everything that can be checked without an accelerator, lays it out.
 
-May be repeated at any point: a manifest of this spec ends it at once, anything less is done again on top of what is
-there. All that is wrong is told in one message.
+May be repeated at any point: a manifest of this job ends it at once, anything less is done again on top of what is
+there, from the very commits that the job began with. All that is wrong is told in one message.
 """
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune_api.contract import Role, RunConfig, RunResult
+from finetune_api.contract import Role, RunConfig, RunResult, run_id
 from finetune_api.reasons import Reason
 from finetune_api.sense import notes
 from finetune_api.status import ModelStatus
@@ -21,7 +22,7 @@ from finetune_trainer.checkpoints.fence import Fence, earlier_runs
 from finetune_trainer.data.addresses import Addresses
 from finetune_trainer.data.hashes import sha256_of
 from finetune_trainer.data.images import ImageStore
-from finetune_trainer.data.locating import locate, model_folder
+from finetune_trainer.data.locating import locate, model_folder, resolve
 from finetune_trainer.data.manifest import FileHash, InputsManifest
 from finetune_trainer.data.opening import OpenInputs, open_inputs
 from finetune_trainer.data.problems import as_failure
@@ -51,29 +52,59 @@ def prepare(config: RunConfig, settings: Settings) -> RunResult:
             the workspace.
 
     """
-    with Fence.of(settings.workspace, config).held():
-        result = prepare_inputs(config, settings)
+    fence = Fence.of(settings.workspace, config)
+    with fence.held():
+        result = prepare_inputs(config, settings, fence)
     return result.model_copy(update={"warnings": [*result.warnings, *earlier_runs(settings.workspace)]})
 
 
-def prepare_inputs(config: RunConfig, settings: Settings) -> RunResult:
+def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence) -> RunResult:
     """Do the work of `prepare` in a workspace that is this run's."""
     workspace = settings.workspace
-    if (manifest := read_finished(workspace, config.spec_hash)) is not None:
-        _log.info("inputs are there already")
-        told: list[str] = []
-        is_trained = finished_report(workspace, config.spec_hash, warn=told.append) is not None
-        return as_result(manifest, is_trained=is_trained, told=told)
-    workspace.manifest.unlink(missing_ok=True)
+    before = read_before(workspace, config.spec_hash)
+    own = before if before is not None and before.uid == config.job.uid else None
+    if own is not None and is_whole(workspace, own):
+        fence.settle(own.run)
+        return there_already(own, workspace)
     with scratch_folder(workspace) as scratch:
-        manifest = fill_inputs(config, workspace, connect_sources(settings, scratch))
-    return as_result(manifest)
+        sources = connect_sources(settings, scratch)
+        commits = resolve(config.spec, sources, pinned=own.sources if own is not None else None)
+        run = run_id(config.spec_hash, commits)
+        fence.settle(run)
+        if before is not None and before.run == run and is_whole(workspace, before):
+            manifest = before.model_copy(update={"uid": config.job.uid})
+            manifest.write(workspace.manifest)
+            return there_already(manifest, workspace)
+        if workspace.manifest.exists():
+            workspace.manifest.rename(stale_manifest(workspace))
+        manifest = fill_inputs(config, workspace, sources, commits)
+    stale_manifest(workspace).unlink(missing_ok=True)
+    told = [] if own is None else changed_sources(own.sources, commits)
+    return as_result(manifest, told=told)
 
 
-def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> InputsManifest:
+def there_already(manifest: InputsManifest, workspace: Workspace) -> RunResult:
+    """Return what the operator is told of inputs that need no work."""
+    _log.info("inputs are there already")
+    told: list[str] = []
+    is_trained = finished_report(workspace, manifest.run, warn=told.append) is not None
+    return as_result(manifest, is_trained=is_trained, told=told)
+
+
+def changed_sources(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return what people should know of a job that has to go on with other sources than it began with."""
+    changed = [
+        f"{path} was {before[path][:12]} and is {new[:12]}" for path, new in after.items() if before[path] != new
+    ]
+    if not changed:
+        return []
+    return [f"what this job began with cannot be had any more, so that it begins anew: {', '.join(changed)}"]
+
+
+def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources, commits: dict[str, str]) -> InputsManifest:
     """Fetch, open, check and write everything, in this order."""
     spec, cache = config.spec, sources.scratch / "datasets"
-    located = locate(spec, workspace, sources)
+    located = locate(spec, workspace, sources, commits)
     inputs = open_inputs(spec, located, cache=cache)
     # Imported late: torch takes seconds, and whatever failed before did not need it.
     from finetune_trainer.checks.precision import precision_warnings  # noqa: PLC0415
@@ -93,7 +124,8 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources) -> In
         written = write_inputs(spec, inputs, located, workspace, place, miner_of=miners.of)
     notices = [*notes(spec, similarity=model.similarity), *precision_warnings(spec), *model.notes]
     notices += check_written(config, written, model.loaded, workspace)
-    return write_manifest(config, status, written, workspace, notices=notices)
+    written = replace(written, warnings=[*notices, *written.warnings])
+    return write_manifest(config, status, written, workspace, commits=commits)
 
 
 def connect_sources(settings: Settings, scratch: Path) -> Sources:
@@ -121,17 +153,20 @@ def check_model(
 
 
 def write_manifest(
-    config: RunConfig, model: ModelStatus, written: WrittenInputs, workspace: Workspace, *, notices: list[str]
+    config: RunConfig, model: ModelStatus, written: WrittenInputs, workspace: Workspace, *, commits: dict[str, str]
 ) -> InputsManifest:
-    """Write the manifest that vouches for tables and models; `notices` come first among its warnings."""
+    """Write the manifest that vouches for tables and models."""
     models = dict.fromkeys(model_folder(named, workspace) for named in named_models(config.spec))
     manifest = InputsManifest(
         spec_hash=config.spec_hash,
+        run=run_id(config.spec_hash, commits),
+        uid=config.job.uid,
+        sources=commits,
         model=model,
         train=written.train,
         evaluations=written.evaluations,
         datasets=written.datasets,
-        warnings=[*notices, *written.warnings],
+        warnings=written.warnings,
         files=list(hash_files(workspace.inputs, [*models, workspace.inputs / "data"])),
     )
     for file in manifest.files:
@@ -140,18 +175,28 @@ def write_manifest(
     return manifest
 
 
-def read_finished(workspace: Workspace, spec_hash: str) -> InputsManifest | None:
-    """Return the manifest if it is of this spec and its files are there, byte for byte."""
-    try:
-        manifest = InputsManifest.read(workspace.manifest)
-    except (FileNotFoundError, ValueError):
-        return None
-    if manifest.spec_hash != spec_hash:
-        return None
+def stale_manifest(workspace: Workspace) -> Path:
+    """Return where a manifest is kept while what it vouches for is laid out again."""
+    return workspace.manifest.with_name("manifest.stale.json")
+
+
+def read_before(workspace: Workspace, spec_hash: str) -> InputsManifest | None:
+    """Return what an earlier try has laid out of this spec, whether it is whole or not."""
+    for path in (workspace.manifest, stale_manifest(workspace)):
+        with suppress(FileNotFoundError, ValueError):
+            if (manifest := InputsManifest.read(path)).spec_hash == spec_hash:
+                return manifest
+    return None
+
+
+def is_whole(workspace: Workspace, manifest: InputsManifest) -> bool:
+    """Tell whether the files of a manifest are there, byte for byte."""
     # Sizes first: they cost nothing, and hashes a few seconds for a model of gigabytes.
-    whole = all(_has_size(workspace.inputs / file.path, file.size_bytes) for file in manifest.files)
-    whole = whole and all(sha256_of(workspace.inputs / file.path) == file.sha256 for file in manifest.files)
-    return manifest if whole else None
+    return (
+        workspace.manifest.exists()
+        and all(_has_size(workspace.inputs / file.path, file.size_bytes) for file in manifest.files)
+        and all(sha256_of(workspace.inputs / file.path) == file.sha256 for file in manifest.files)
+    )
 
 
 def hash_files(root: Path, folders: Sequence[Path]) -> Iterator[FileHash]:
@@ -167,6 +212,7 @@ def as_result(manifest: InputsManifest, *, is_trained: bool = False, told: Seque
         role=Role.PREPARE,
         reason=Reason.VALIDATED,
         message=f"Model and data are checked and in place: {rows}.",
+        run=manifest.run,
         model=manifest.model,
         datasets=manifest.datasets,
         warnings=[*manifest.warnings, *told],

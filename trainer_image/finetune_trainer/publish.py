@@ -1,6 +1,6 @@
 """Puts the trained model on the Hub, if it got better: gate, card, one atomic commit, tag. Safe to run again.
 
-A run is known by its spec hash: the tag says that it is done, the commit's trailer that only the tag is missing.
+A run is known by its id: the tag says that it is done, the commit's trailer that only the tag is missing.
 """
 
 import logging
@@ -20,11 +20,12 @@ from finetune_api.workspace import Workspace
 from finetune_trainer.card.render import render_card
 from finetune_trainer.checkpoints.fence import Fence
 from finetune_trainer.checkpoints.verify import find_damage
+from finetune_trainer.data.manifest import InputsManifest
 from finetune_trainer.data.own_inputs import read_own_inputs
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.gate import main_score, shortfall
 from finetune_trainer.hub.access import Access, check_repository
-from finetune_trainer.hub.branch import HASH_TRAILER, Target, tag_name
+from finetune_trainer.hub.branch import RUN_TRAILER, Target, tag_name
 from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.commit import Change, Committed, OccupiedError, commit_files
 from finetune_trainer.hub.errors import as_failure, hub_words, status_of, told_as_failures
@@ -60,14 +61,18 @@ def publish(config: RunConfig, settings: Settings) -> RunResult:
             in which another run is at work.
 
     """
-    with Fence.of(settings.workspace, config).held():
-        return publish_own(config, settings)
+    try:
+        inputs = read_own_inputs(settings.workspace, config)
+    except FileNotFoundError as error:
+        raise RunFailure(Reason.TRAINER_ERROR, "inputs/manifest.json is missing; use the volume of the job") from error
+    with Fence.of(settings.workspace, config, run=inputs.run).held():
+        return publish_own(config, settings, inputs)
 
 
-def publish_own(config: RunConfig, settings: Settings) -> RunResult:
+def publish_own(config: RunConfig, settings: Settings, inputs: InputsManifest) -> RunResult:
     """Do the work of `publish` in a workspace that is this run's."""
-    report = read_report(config, settings)
-    outcome = decide_and_publish(config, settings, report)
+    report = read_report(settings.workspace, inputs.run)
+    outcome = decide_and_publish(config, settings, report, inputs)
     if outcome.published is not None:
         write_receipt(settings.workspace.receipt, outcome.published)
     return RunResult(
@@ -84,24 +89,23 @@ def publish_own(config: RunConfig, settings: Settings) -> RunResult:
     )
 
 
-def read_report(config: RunConfig, settings: Settings) -> Report:
-    """Return the report of this job's training; fails with TrainerError if there is none."""
-    path = settings.workspace.report
+def read_report(workspace: Workspace, run: str) -> Report:
+    """Return the report of this run's training; fails with TrainerError if there is none."""
     try:
-        report = Report.read(path)
+        report = Report.read(workspace.report)
     except (FileNotFoundError, ValueError) as error:
         message = "train/report.json is missing or broken, so training has not finished on this volume"
         raise RunFailure(Reason.TRAINER_ERROR, message) from error
-    if report.spec_hash != config.spec_hash:
-        message = f"train/report.json is of run {report.spec_hash}, not of {config.spec_hash}; use a volume of its own"
+    if report.run != run:
+        message = f"train/report.json is of run {report.run}, not of {run}; use a volume of its own"
         raise RunFailure(Reason.TRAINER_ERROR, message)
-    if (damage := find_damage(settings.workspace.model, report.files)) is not None:
+    if (damage := find_damage(workspace.model, report.files)) is not None:
         message = f"train/model/{damage}; set spec.rerun to a new text to train on from the newest checkpoint"
         raise RunFailure(Reason.TRAINER_ERROR, message)
     return report
 
 
-def decide_and_publish(config: RunConfig, settings: Settings, report: Report) -> Outcome:
+def decide_and_publish(config: RunConfig, settings: Settings, report: Report, inputs: InputsManifest) -> Outcome:
     """Return how it ended; touches the Hub only if the model has changed and the gate is met."""
     wanted = config.spec.publish
     if wanted is None:
@@ -109,13 +113,13 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report) ->
     if (refused := refusal(config, settings.workspace, report)) is not None:
         return refused
     model = list_model_files(settings.workspace.model)
-    files = {**model.files, CARD: write_card(config, settings, report)}
+    files = {**model.files, CARD: write_card(config, settings, report, inputs)}
     target = Target(
         connect(settings.hub_endpoint, token=require_write_token(settings)), wanted.repository, wanted.branch
     )
     with told_as_failures(f"publish.repository: {wanted.repository}"):
         try:
-            return to_hub(config, wanted, target, files=files, left_out=_left_out(model))
+            return to_hub(wanted, target, describe(config, wanted, files, run=report.run), left_out=_left_out(model))
         except HfHubHTTPError as error:
             if as_failure(error, wanted.repository) is not None:
                 raise
@@ -132,19 +136,17 @@ def refusal(config: RunConfig, workspace: Workspace, report: Report) -> Outcome 
     return None if missed is None else Outcome(Reason.GATE_NOT_MET, missed)
 
 
-def to_hub(
-    config: RunConfig, wanted: Publish, target: Target, *, files: Mapping[str, Path], left_out: tuple[str, ...]
-) -> Outcome:
+def to_hub(wanted: Publish, target: Target, change: Change, *, left_out: tuple[str, ...]) -> Outcome:
     """Commit and tag, or find that this was done before. What the Hub answers is believed once it was read back."""
     access = Access()
     check_repository(target.api, wanted.repository, private=wanted.private, access=access)
-    tag = tag_name(config.spec_hash)
-    if (done := find_tagged(target, tag, files, spec_hash=config.spec_hash)) is not None:
+    tag = tag_name(change.run)
+    if (done := find_tagged(target, tag, change.files, run=change.run)) is not None:
         message = f"Published before as {target.repository}@{done[:12]}, tag {tag}."
         return Outcome(Reason.ALREADY_PUBLISHED, message, published_at(target, done, tag=tag))
-    found = find_untagged(target, files, spec_hash=config.spec_hash)
+    found = find_untagged(target, change.files, run=change.run)
     try:
-        committed = Committed(found) if found is not None else commit_files(target, describe(config, wanted, files))
+        committed = Committed(found) if found is not None else commit_files(target, change)
     except OccupiedError as error:
         if wanted.if_exists == "Skip":
             message = f"{target.repository} holds files already and publish.ifExists is Skip; nothing is published."
@@ -153,14 +155,14 @@ def to_hub(
     return conclude(target, committed, tag=tag, warnings=(*access.warnings, *left_out))
 
 
-def describe(config: RunConfig, wanted: Publish, files: Mapping[str, Path]) -> Change:
+def describe(config: RunConfig, wanted: Publish, files: Mapping[str, Path], *, run: str) -> Change:
     """Return the commit's content and words; the trailer is how a later try knows it."""
     job = config.job
     return Change(
         files=files,
         title=f"Finetune with FinetuneJob {job.namespace}/{job.name}",
-        description=f"{HASH_TRAILER}: {config.spec_hash}\nFinetuneJob-Uid: {job.uid}",
-        spec_hash=config.spec_hash,
+        description=f"{RUN_TRAILER}: {run}\nFinetuneJob-Uid: {job.uid}",
+        run=run,
         replaces=wanted.if_exists == "Update",
     )
 
@@ -188,13 +190,12 @@ def published_at(target: Target, commit: str, *, tag: str | None) -> PublishedSt
     return PublishedStatus(repository=target.repository, commit=commit, tag=tag, url=url)
 
 
-def write_card(config: RunConfig, settings: Settings, report: Report) -> Path:
+def write_card(config: RunConfig, settings: Settings, report: Report, inputs: InputsManifest) -> Path:
     """Write the model card beside the receipt and return its path."""
     workspace = settings.workspace
     path = workspace.receipt.with_name(CARD)
     path.parent.mkdir(parents=True, exist_ok=True)
-    manifest = read_own_inputs(workspace, config)
-    card = render_card(config, report, manifest, base_cards=base_cards(config, settings))
+    card = render_card(config, report, inputs, base_cards=base_cards(config, settings))
     path.write_text(card, encoding="utf-8")
     return path
 

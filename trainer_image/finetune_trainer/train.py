@@ -73,10 +73,10 @@ def train_anew(session: Session, inputs: InputsManifest) -> Report:
 
 
 def read_finished_report(session: Session) -> Report | None:
-    """Return the report of an earlier attempt that came to the end under the same spec, or None."""
+    """Return the report of an earlier attempt that came to the end of the same run, or None."""
     report = None
     if session.ranks.is_writer:
-        report = finished_report(session.workspace, session.config.spec_hash, warn=session.tracker.warn)
+        report = finished_report(session.workspace, session.run, warn=session.tracker.warn)
     shared: Report | None = session.ranks.share(report)
     return shared
 
@@ -100,7 +100,7 @@ def leave_result(
     tracker, files = session.tracker, save_result(session, judge)
     tracker.enter(Stage.DONE)
     report = Report(
-        spec_hash=session.config.spec_hash,
+        run=session.run,
         model=describe(model, revision=inputs.model.revision),
         datasets=inputs.datasets,
         evaluations=judge.compare(),
@@ -188,8 +188,8 @@ def run(tracker: Tracker, *, rank: int, stop: StopRequest) -> RunResult:
     port = int(os.environ.get(keys.ENV_TELEMETRY_PORT, str(keys.TELEMETRY_PORT)))
     with serve_telemetry(tracker, port=port) if rank == WRITER else contextlib.nullcontext():
         ranks = join(config)
-        session = Session(config, workspace, tracker.attempt, ranks, tracker, stop)
-        result = train(session)
+        own = read_own_inputs(workspace, config).run
+        result = train(Session(config, workspace, tracker.attempt, ranks, tracker, stop, own))
         leave(ranks)
     return result
 

@@ -48,8 +48,8 @@ def measure_baseline(setting: Setting) -> list[Finding]:
     """A baseline that an earlier attempt has measured against measuring it again."""
     encoder, evaluation = encoder_of(setting), Evaluation(setting.held_out, METRIC, setting.recipe.dimensions)
     path = Path(setting.workspace.baseline)
-    write_baseline(path, measure([evaluation], encoder), spec_hash="benchmark")
-    off, on = seconds_of(lambda: evaluation.run(encoder), lambda: read_baseline(path, spec_hash="benchmark"))
+    write_baseline(path, measure([evaluation], encoder), run="benchmark")
+    off, on = seconds_of(lambda: evaluation.run(encoder), lambda: read_baseline(path, run="benchmark"))
     return [Finding("baseline of an earlier attempt", "s", off, on, "pays when a gang is restarted")]
 
 

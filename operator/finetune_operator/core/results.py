@@ -20,6 +20,7 @@ def with_result(status: FinetuneJobStatus, result: RunResult | None) -> Finetune
     if result is None:
         return status
     update: dict[str, Any] = {
+        "run": result.run or status.run,
         "model": result.model or status.model,
         "datasets": result.datasets or status.datasets,
         "metrics": merge_metrics(status.metrics, result.metrics),

@@ -73,9 +73,9 @@ def test_more_processes_than_can_be_used_are_refused(visible: int, wanted: int) 
     assert refused.value.reason is Reason.INVALID_ARGUMENT
 
 
-def test_equal_names_give_equal_runs_and_the_config_asks_for_what_is_here() -> None:
+def test_equal_numbers_of_processes_give_equal_runs_and_the_config_asks_for_what_is_here() -> None:
     first, again = (local_config(job(**EIGHT), Devices(2, on_accelerator=True)) for _ in range(2))
-    other = local_config(Job("default", "other", job(**EIGHT).spec), Devices(2, on_accelerator=True))
+    other = local_config(Job("default", "other", job(**EIGHT).spec), Devices(3, on_accelerator=True))
 
     assert (first.world_size, first.simulated_accelerator) == (2, False)
     assert first.spec_hash == again.spec_hash

@@ -52,7 +52,7 @@ def making_parts(config: RunConfig, report: Report, manifest: InputsManifest) ->
         yield seconds_table(report.seconds)
     if report.versions:
         yield version_table(report.versions)
-    yield f"Made by finetune-operator, run `{report.spec_hash}`."
+    yield f"Made by finetune-operator, run `{report.run}`."
 
 
 def objectives_table(config: RunConfig, manifest: InputsManifest) -> str:

@@ -21,7 +21,7 @@ RECORD = "best.json"
 class BestRecord(Contract):
     """What the best model reaches; lies beside its files, so that both are replaced as one."""
 
-    spec_hash: str
+    run: str
     step: int
     measurements: list[Measurement]
     """On every set, the judging one first."""
@@ -40,18 +40,18 @@ class BestModel:
 
     folder: Path
     fence: Fence
-    spec_hash: str
+    run: str
     warn: Callable[[str], None] = lambda _: None
     """Takes what the user should know of: a best model that was lost."""
 
     def read(self) -> BestRecord | None:
-        """Return the record of the best model so far, of any attempt under this spec, if its files are whole."""
+        """Return the record of the best model so far, of any attempt of this run, if its files are whole."""
         mend(self.folder)
         try:
             record = BestRecord.model_validate_json((self.folder / RECORD).read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        if record.spec_hash != self.spec_hash:
+        if record.run != self.run:
             return None
         if (damage := find_damage(self.folder, record.files)) is not None:
             score = f"step {record.step}, {record.judged.metric} {record.judged.value:.4f}"

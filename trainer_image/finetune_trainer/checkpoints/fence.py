@@ -16,7 +16,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from finetune_api.base import Contract
-from finetune_api.contract import RunConfig
+from finetune_api.contract import RunConfig, spec_part
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.checkpoints.folder import whole_folder
@@ -30,7 +30,7 @@ class Owner(Contract):
     """The run that a workspace belongs to."""
 
     run: str
-    """What is trained, as a hash."""
+    """What is trained: the run's id, or its beginning until prepare has resolved the sources."""
     namespace: str
     name: str
     uid: str
@@ -39,7 +39,16 @@ class Owner(Contract):
 
     def is_same_job(self, other: "Owner") -> bool:
         """Tell whether it is the same run of the same job, whatever the gang."""
-        return (self.run, self.uid) == (other.run, other.uid)
+        return self.uid == other.uid and self.is_same_run(other.run)
+
+    def is_same_run(self, run: str) -> bool:
+        """Tell whether what is trained may be the same, as far as both are known."""
+        return self.run == run or (spec_part(run) == spec_part(self.run) and not (_is_whole(run) and self.is_known))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the whole id of the run is known."""
+        return _is_whole(self.run)
 
     def __str__(self) -> str:
         return f"FinetuneJob {self.namespace}/{self.name} (run {self.run})"
@@ -61,10 +70,10 @@ class Fence:
     me: Owner
 
     @classmethod
-    def of(cls, workspace: Workspace, config: RunConfig, *, attempt: int = 0) -> "Fence":
-        """Return the fence of a run; outside training there is no attempt."""
+    def of(cls, workspace: Workspace, config: RunConfig, *, run: str = "", attempt: int = 0) -> "Fence":
+        """Return the fence of a run, whose id prepare does not know yet; outside training there is no attempt."""
         job = config.job
-        me = Owner(run=config.spec_hash, namespace=job.namespace, name=job.name, uid=job.uid, attempt=attempt)
+        me = Owner(run=run or config.spec_hash, namespace=job.namespace, name=job.name, uid=job.uid, attempt=attempt)
         return cls(workspace, me)
 
     @contextlib.contextmanager
@@ -83,8 +92,19 @@ class Fence:
                 self._go_on(lock, theirs)
             else:
                 self._take_over(lock, theirs)
-            self._bring_back()
+            self._bring_back(self.me.run)
             yield
+
+    def settle(self, run: str) -> None:
+        """Say inside `held` which run it is, now that its sources are known.
+
+        What this spec has made of other sources is set aside; what it had made of these is brought back.
+        """
+        owner = read_owner(self.workspace) or self.me
+        if owner.is_known and owner.run != run:
+            self._set_aside(owner)
+        self._write(owner, run=run)
+        self._bring_back(run)
 
     def check(self) -> None:
         """Raise RunFailure unless this gang still has the workspace; call right before anything becomes visible."""
@@ -103,16 +123,16 @@ class Fence:
             raise self._overtaken(before.attempt)
         if not _has_locked(lock, fcntl.LOCK_SH):
             raise in_use(before)
-        self._write(attempt=self.me.attempt or before.attempt)
+        self._write(self.me, attempt=self.me.attempt or before.attempt, run=self._run_after(before))
 
     def _take_over(self, lock: IO[bytes], theirs: Owner | None) -> None:
         """Make the workspace this run's, unless a process of another one is inside now."""
         if not _has_locked(lock, fcntl.LOCK_EX):
             raise in_use(read_owner(self.workspace) or theirs)
         theirs = read_owner(self.workspace)  # whoever was faster than us has left meanwhile
-        if theirs is not None and theirs.run != self.me.run:
+        if theirs is not None and not self.me.is_same_run(theirs.run):
             self._set_aside(theirs)
-        self._write(attempt=self.me.attempt)
+        self._write(self.me, run=self._run_after(theirs))
         if not _has_locked(lock, fcntl.LOCK_SH):
             raise in_use(read_owner(self.workspace))
 
@@ -127,20 +147,29 @@ class Fence:
             write_whole(aside / self.workspace.owner.name, theirs.model_dump_json(by_alias=True))
             logger.warning("an earlier run was set aside", extra={"run": str(theirs), "folder": str(aside)})
 
-    def _bring_back(self) -> None:
+    def _run_after(self, before: Owner | None) -> str:
+        """Return whose files lie here, as far as that is known."""
+        is_told = before is not None and before.is_known and self.me.is_same_run(before.run)
+        return before.run if before is not None and is_told else self.me.run
+
+    def _bring_back(self, run: str) -> None:
         """Go on with what this very run had made before another one came in between."""
         for folder in self.workspace.made:
-            kept = self.workspace.earlier(self.me.run) / folder.name
+            kept = self.workspace.earlier(run) / folder.name
             if kept.exists() and not folder.exists():
                 kept.rename(folder)
 
-    def _write(self, *, attempt: int) -> None:
-        owner = self.me.model_copy(update={"attempt": attempt})
+    def _write(self, owner: Owner, **update: object) -> None:
+        owner = owner.model_copy(update=update)
         write_whole(self.workspace.owner, owner.model_dump_json(by_alias=True, indent=1) + "\n")
 
     def _overtaken(self, attempt: int) -> RunFailure:
         text = f"attempt {attempt} writes to the workspace now; attempt {self.me.attempt} ends"
         return RunFailure(Reason.PEER_LOST, text)
+
+
+def _is_whole(run: str) -> bool:
+    return spec_part(run) != run
 
 
 def in_use(owner: Owner | None) -> RunFailure:

@@ -31,7 +31,7 @@ class CheckpointStore:
     folder: Path
     fence: Fence
     keep: int
-    spec_hash: str
+    run: str
     world_size: int
     versions: Mapping[str, str] = field(default_factory=dict)
     """What writes now, by package."""
@@ -47,7 +47,7 @@ class CheckpointStore:
             manifest = CheckpointManifest(
                 step=step,
                 world_size=self.world_size,
-                spec_hash=self.spec_hash,
+                run=self.run,
                 time=now(),
                 files=hash_files(aside),
                 versions=dict(self.versions),
@@ -70,13 +70,13 @@ class CheckpointStore:
         return None
 
     def _superseded(self, newest: int) -> list[Path]:
-        """Return what no resume needs once `newest` is written. Those of another spec are somebody else's.
+        """Return what no resume needs once `newest` is written. Those of another run are somebody else's.
 
         Those of later steps are what training could not resume from when it went back before them. They count for
         nothing: were they taken for the newest, each new checkpoint would be removed until it has passed them.
         """
         manifests = {path: read_manifest(path) for path in self._paths()}
-        own = [path for path, manifest in manifests.items() if manifest and manifest.spec_hash == self.spec_hash]
+        own = [path for path, manifest in manifests.items() if manifest and manifest.run == self.run]
         usable = [path for path in own if _step_of(path) <= newest]
         damaged = [path for path, manifest in manifests.items() if manifest is None]
         return [path for path in (*own, *damaged) if path not in usable[: self.keep]]
@@ -84,8 +84,8 @@ class CheckpointStore:
     def _problem(self, path: Path, manifest: CheckpointManifest | None) -> str | None:
         if manifest is None:
             return "its manifest is missing or damaged"
-        if manifest.spec_hash != self.spec_hash:
-            return "it belongs to another spec"
+        if manifest.run != self.run:
+            return "it belongs to another run"
         if manifest.world_size != self.world_size:
             return (
                 f"it was written by {manifest.world_size} ranks, and {self.world_size} cannot continue its data order"

@@ -18,7 +18,7 @@ class CheckpointManifest(Contract):
     step: int
     """Optimizer steps made."""
     world_size: int
-    spec_hash: str
+    run: str
     time: str
     """When it was written, RFC 3339."""
     files: list[FileHash]

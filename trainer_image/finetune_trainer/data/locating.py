@@ -4,18 +4,21 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from finetune_api.splits import split_names
 from finetune_api.types import FinetuneJobSpec, NamedSource, named_datasets, named_models
 from finetune_api.workspace import Workspace
 from finetune_trainer.data.problems import InputProblem, as_failure
-from finetune_trainer.data.sources import Fetched, Sources
+from finetune_trainer.data.sources import DATASET, MODEL, Fetched, Kind, Sources
 from finetune_trainer.data.split_files import Split
 from finetune_trainer.failures import RunFailure
 
 BASE_MODEL = "spec.model"
 _ROUTES = "spec.model.router.routes."
 _SHORT = 12
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -37,43 +40,71 @@ class Located:
         return ", ".join(f"{name} {route.revision[:_SHORT]}" for name, route in routes.items())
 
 
-def locate(spec: FinetuneJobSpec, workspace: Workspace, sources: Sources) -> Located:
-    """Fetch everything; fails with all that cannot be found."""
+def resolve(spec: FinetuneJobSpec, sources: Sources, *, pinned: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the commit or content hash of every source, by the field that names it; fails with all that are missing.
+
+    `pinned` are those of an earlier try of this job. They stay while they can be had: what the job has made is of them.
+    """
     problems: list[InputProblem] = []
 
-    def fetch_all(named: list[NamedSource], fetch: Callable[[NamedSource], Fetched]) -> list[Fetched]:
-        """Fetch each source once, whoever names it."""
-        found: dict[object, Fetched] = {}
-        for one in named:
-            # The base model has a folder of its own, even if a miner or a guide is the same.
-            key = one.source, one.revision, one.path == BASE_MODEL
-            if key in found:
-                continue
-            try:
-                found[key] = fetch(one)
-            except RunFailure as failure:
-                problems.append(InputProblem(failure.reason, f"{one.path}.source: {failure.message}"))
-        keys = [(one.source, one.revision, one.path == BASE_MODEL) for one in named]
-        return [found[key] for key in keys if key in found]
+    def revision_of(kind: Kind, one: NamedSource) -> str:
+        before = (pinned or {}).get(one.path, one.revision)
+        try:
+            return sources.resolve(kind, one.source, revision=before)
+        except RunFailure as failure:
+            if failure.reason is not kind.missing or before == one.revision:
+                raise
+        return sources.resolve(kind, one.source, revision=one.revision)
 
+    datasets = _each_once(named_datasets(spec), lambda one: revision_of(DATASET, one), problems)
+    models = _each_once(named_models(spec), lambda one: revision_of(MODEL, one), problems)
+    if problems:
+        raise as_failure(problems)
+    return {**models, **datasets}
+
+
+def locate(spec: FinetuneJobSpec, workspace: Workspace, sources: Sources, commits: Mapping[str, str]) -> Located:
+    """Fetch everything as it was resolved; fails with all that cannot be had."""
+    problems: list[InputProblem] = []
     splits = splits_of(spec)
-    datasets = fetch_all(
+    datasets = _each_once(
         named_datasets(spec),
-        lambda one: sources.fetch_dataset(one.source, revision=one.revision, splits=splits[one.source, one.revision]),
+        lambda one: sources.fetch_dataset(
+            one.source, commit=commits[one.path], splits=splits[one.source, one.revision]
+        ),
+        problems,
     )
-    models = named_models(spec)
-    fetched = fetch_all(
-        models,
-        lambda one: sources.fetch_model(one.source, revision=one.revision, folder=model_folder(one, workspace)),
+    models = _each_once(
+        named_models(spec),
+        lambda one: sources.fetch_model(one.source, commit=commits[one.path], folder=model_folder(one, workspace)),
+        problems,
     )
     if problems:
         raise as_failure(problems)
+    found = list(datasets.values())
     return Located(
-        models={one.path: found for one, found in zip(models, fetched, strict=True)},
-        train=(train := datasets[: len(spec.data.train)]),
-        evaluation=datasets[len(spec.data.train) :]
+        models=models,
+        train=(train := found[: len(spec.data.train)]),
+        evaluation=found[len(spec.data.train) :]
         + [one for one, dataset in zip(train, spec.data.train, strict=True) if dataset.hold_out is not None],
     )
+
+
+def _each_once(
+    named: list[NamedSource], find: Callable[[NamedSource], Found], problems: list[InputProblem]
+) -> dict[str, Found]:
+    """Return what was found by field, each source once, whoever names it; what is wrong is added to `problems`."""
+    found: dict[object, Found] = {}
+    # The base model has a folder of its own, even if a miner or a guide is the same.
+    keys = {one.path: (one.source, one.revision, one.path == BASE_MODEL) for one in named}
+    for one in named:
+        if keys[one.path] in found:
+            continue
+        try:
+            found[keys[one.path]] = find(one)
+        except RunFailure as failure:
+            problems.append(InputProblem(failure.reason, f"{one.path}.source: {failure.message}"))
+    return {path: found[key] for path, key in keys.items() if key in found}
 
 
 def splits_of(spec: FinetuneJobSpec) -> Mapping[tuple[str, str], set[Split]]:

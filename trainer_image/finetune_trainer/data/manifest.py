@@ -74,6 +74,12 @@ class InputsManifest(Contract):
     """Everything under `inputs/`."""
 
     spec_hash: str
+    run: str
+    """The run's id."""
+    uid: str
+    """The job that they were prepared for. It keeps to these sources when they have to be fetched again."""
+    sources: dict[str, str]
+    """Commit, or content hash of a claim's folder, by the field that names the source."""
     model: ModelStatus
     train: list[PreparedTrain]
     evaluations: list[PreparedEvaluation]

@@ -19,7 +19,7 @@ def read_own_inputs(workspace: Workspace, config: RunConfig) -> InputsManifest:
     inputs = InputsManifest.read(workspace.manifest)
     if inputs.spec_hash != config.spec_hash:
         text = (
-            f"inputs/manifest.json is of run {inputs.spec_hash}, not of {config.spec_hash}; the workspace is that of "
+            f"inputs/manifest.json is of run {inputs.run}, not of {config.spec_hash}; the workspace is that of "
             f"{read_owner(workspace) or 'another job'} now. {GUIDANCE[Reason.WORKSPACE_IN_USE].next_step}"
         )
         raise RunFailure(Reason.WORKSPACE_IN_USE, text)

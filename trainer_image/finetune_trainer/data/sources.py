@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api.reasons import Reason
@@ -13,7 +13,7 @@ from finetune_trainer.data.selection import select_dataset_files, select_model_f
 from finetune_trainer.data.split_files import Split, lay_placeholders, select_descriptions, select_splits
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import Api
-from finetune_trainer.hub.snapshot import Wanted, fetch_snapshot, resolve_commit
+from finetune_trainer.hub.snapshot import Select, Wanted, fetch_snapshot, resolve_commit
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,19 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What a source is, the reason to give where it cannot be had, and which of its files count."""
+
+    name: str
+    missing: Reason
+    select: Select
+
+
+MODEL = Kind("model", Reason.MODEL_NOT_FOUND, select_model_files)
+DATASET = Kind("dataset", Reason.DATASET_NOT_FOUND, list)
+
+
+@dataclass(frozen=True)
 class Sources:
     """Where sources come from, and the scratch folder for datasets."""
 
@@ -35,39 +48,46 @@ class Sources:
     mounts: Path
     scratch: Path
 
-    def fetch_model(self, source: str, *, revision: str, folder: Path) -> Fetched:
-        """Make `folder` hold the model; fails with ModelNotFound, HubUnavailable or TokenRefused."""
-        missing = Reason.MODEL_NOT_FOUND
+    def resolve(self, kind: Kind, source: str, *, revision: str) -> str:
+        """Return the commit, or a hash over all content of a claim's folder; nothing is fetched.
+
+        Fails with ModelNotFound or DatasetNotFound, HubUnavailable or TokenRefused.
+        """
+        parsed = _parse(source)
+        if isinstance(parsed, ClaimSource):
+            return content_hash(*self._on_claim(kind, parsed))
+        commit = resolve_commit(self.api, Wanted(parsed.repository, kind.name, revision, kind.missing))
+        _log.info("source found", extra={"source": source, "commit": commit})
+        return commit
+
+    def fetch_model(self, source: str, *, commit: str, folder: Path) -> Fetched:
+        """Make `folder` hold the model as it was resolved; fails as `resolve` does."""
         parsed = _parse(source)
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(parsed, ClaimSource):
-            origin = find_claim_folder(parsed, mounts=self.mounts, missing=missing)
-            paths = select_model_files(list_files(origin, mount=self.mounts / parsed.claim, missing=missing))
-            copy_files(origin, paths, target=folder)
-            return Fetched(folder, content_hash(folder, paths))
-        wanted = Wanted(parsed.repository, "model", revision, missing)
-        commit = resolve_commit(self.api, wanted)
-        _log.info("model found", extra={"source": source, "commit": commit})
-        fetch_snapshot(self.api, replace(wanted, revision=commit), folder=folder, select=select_model_files)
+            copy_files(*self._on_claim(MODEL, parsed), target=folder)
+        else:
+            pinned = Wanted(parsed.repository, MODEL.name, commit, MODEL.missing)
+            fetch_snapshot(self.api, pinned, folder=folder, select=MODEL.select)
         return Fetched(folder, commit)
 
-    def fetch_dataset(self, source: str, *, revision: str, splits: Collection[Split]) -> Fetched:
-        """Return the dataset's folder; fails with DatasetNotFound, HubUnavailable or TokenRefused.
+    def fetch_dataset(self, source: str, *, commit: str, splits: Collection[Split]) -> Fetched:
+        """Return the folder of the dataset as it was resolved; fails as `resolve` does.
 
         Files of the Hub that hold other splits than `splits` are empty, where that can be told from their names.
         """
-        missing = Reason.DATASET_NOT_FOUND
         parsed = _parse(source)
         if isinstance(parsed, ClaimSource):
-            origin = find_claim_folder(parsed, mounts=self.mounts, missing=missing)
-            paths = list_files(origin, mount=self.mounts / parsed.claim, missing=missing)
-            return Fetched(origin, content_hash(origin, paths))
-        wanted = Wanted(parsed.repository, "dataset", revision, missing)
-        commit = resolve_commit(self.api, wanted)
-        _log.info("dataset found", extra={"source": source, "commit": commit})
+            return Fetched(self._on_claim(DATASET, parsed)[0], commit)
         folder = self.scratch / "repositories" / parsed.repository.replace("/", "--") / commit
-        self._fetch_splits(replace(wanted, revision=commit), splits, folder=folder)
+        pinned = Wanted(parsed.repository, DATASET.name, commit, DATASET.missing)
+        self._fetch_splits(pinned, splits, folder=folder)
         return Fetched(folder, commit)
+
+    def _on_claim(self, kind: Kind, source: ClaimSource) -> tuple[Path, list[str]]:
+        """Return a claim's folder and the files of it that count."""
+        folder = find_claim_folder(source, mounts=self.mounts, missing=kind.missing)
+        return folder, kind.select(list_files(folder, mount=self.mounts / source.claim, missing=kind.missing))
 
     def _fetch_splits(self, pinned: Wanted, splits: Collection[Split], *, folder: Path) -> None:
         outline = folder.with_name(f"{folder.name}-outline")

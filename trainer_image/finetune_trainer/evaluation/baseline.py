@@ -10,21 +10,21 @@ from finetune_trainer.whole_file import write_whole
 
 
 class Baseline(Contract):
-    """Measurements of the base model under one spec."""
+    """Measurements of the base model of one run."""
 
-    spec_hash: str
+    run: str
     measurements: list[Measurement]
 
 
-def read_baseline(path: Path, *, spec_hash: str) -> list[Measurement] | None:
-    """Return what was measured under this spec, or None."""
+def read_baseline(path: Path, *, run: str) -> list[Measurement] | None:
+    """Return what was measured in this run, or None."""
     try:
         baseline = Baseline.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-    return baseline.measurements if baseline.spec_hash == spec_hash else None
+    return baseline.measurements if baseline.run == run else None
 
 
-def write_baseline(path: Path, measurements: list[Measurement], *, spec_hash: str) -> None:
+def write_baseline(path: Path, measurements: list[Measurement], *, run: str) -> None:
     """Write atomically."""
-    write_whole(path, Baseline(spec_hash=spec_hash, measurements=measurements).model_dump_json(by_alias=True))
+    write_whole(path, Baseline(run=run, measurements=measurements).model_dump_json(by_alias=True))

@@ -54,13 +54,13 @@ class Judge:
         """Measure the base model, or read what an earlier attempt measured."""
         if not self.evaluations or not self.session.spec.evaluation.baseline:
             return
-        path, spec_hash, ranks = self.session.workspace.baseline, self.session.config.spec_hash, self.session.ranks
-        self.baseline = ranks.share(read_baseline(path, spec_hash=spec_hash) if ranks.is_writer else None)
+        path, run, ranks = self.session.workspace.baseline, self.session.run, self.session.ranks
+        self.baseline = ranks.share(read_baseline(path, run=run) if ranks.is_writer else None)
         if self.baseline is None:
             with self.session.tracker.stage(Stage.BASELINE):
                 self.baseline = measure(self.evaluations, self.reader)
             if ranks.is_writer:
-                write_baseline(path, self.baseline, spec_hash=spec_hash)
+                write_baseline(path, self.baseline, run=run)
         self.session.tracker.measured_baseline(scores_of(self.baseline))
         log("baseline", scores_of(self.baseline))
 
@@ -74,7 +74,7 @@ class Judge:
         self.session.tracker.measured(scores, step=step)
         log("evaluation", scores, step=step)
         if self.best is None or scores[0].value > self.best.judged.value:
-            self.best = BestRecord(spec_hash=self.session.config.spec_hash, step=step, measurements=measured)
+            self.best = BestRecord(run=self.session.run, step=step, measurements=measured)
             self.session.tracker.improved(scores[0], step=step)
             if self.session.ranks.is_writer:
                 with self.session.tracker.stage(Stage.SAVING):

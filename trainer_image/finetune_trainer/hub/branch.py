@@ -15,14 +15,17 @@ from finetune_trainer.hub.client import Api
 from finetune_trainer.hub.errors import lacks_call, status_of, understood
 from finetune_trainer.hub.names import is_commit_id
 
-HASH_TRAILER = "FinetuneJob-Spec-Hash"
+RUN_TRAILER = "FinetuneJob-Run"
 
 _log = logging.getLogger(__name__)
 
 
-def tag_name(spec_hash: str) -> str:
+_TAG = "finetunejob-"
+
+
+def tag_name(run: str) -> str:
     """Return the tag that names a run; publishing again finds it."""
-    return f"finetunejob-{spec_hash}"
+    return f"{_TAG}{run}"
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,14 @@ class Target:
                 return None
             raise
 
-    def is_of_run(self, commit: str, spec_hash: str) -> bool | None:
+    def is_of_run(self, commit: str, run: str) -> bool | None:
         """Say whether a commit's message names this run; None if the Hub has no log."""
         log = self.log(commit)
-        return None if log is None else any(one.commit_id == commit and _names(one, spec_hash) for one in log[:1])
+        return None if log is None else any(one.commit_id == commit and _names(one, run) for one in log[:1])
 
-    def find_commit(self, spec_hash: str) -> str | None:
+    def find_commit(self, run: str) -> str | None:
         """Return the newest commit of the branch that names this run, None if there is none or the Hub has no log."""
-        found = next((one.commit_id for one in self.log(self.branch) or () if _names(one, spec_hash)), None)
+        found = next((one.commit_id for one in self.log(self.branch) or () if _names(one, run)), None)
         return found if found is not None and self.commit_of(found) == found else None
 
     def holds(self, commit: str) -> bool:
@@ -85,6 +88,18 @@ class Target:
         if not is_commit_id(commit) or self.commit_of(commit) != commit:
             return False
         return self.head() == commit or any(one.commit_id == commit for one in self.log(self.branch) or ())
+
+    def tagged_runs(self, spec_hash: str) -> dict[str, str]:
+        """Return the commit of each run of a spec that a tag names; whether it is there, and what it holds, is open."""
+        try:
+            with understood(f"reading the tags of {self.repository}"):
+                tags = self.api.list_repo_refs(self.repository, repo_type="model").tags
+        except HfHubHTTPError as error:
+            if lacks_call(error):
+                return {}
+            raise
+        start = tag_name(spec_hash)
+        return {tag.name.removeprefix(_TAG): tag.target_commit for tag in tags if tag.name.startswith(start)}
 
     def tag(self, tag: str, *, commit: str) -> str | None:
         """Put `tag` on `commit`, also if it is elsewhere; return why it is not there in the end, None if it is."""
@@ -117,5 +132,6 @@ class Target:
         return None
 
 
-def _names(commit: GitCommitInfo, spec_hash: str) -> bool:
-    return f"{HASH_TRAILER}: {spec_hash}" in commit.message.splitlines()
+def _names(commit: GitCommitInfo, run: str) -> bool:
+    """Tell whether a message names a run, or one that begins so: ids are equally long."""
+    return any(line.startswith(f"{RUN_TRAILER}: {run}") for line in commit.message.splitlines())

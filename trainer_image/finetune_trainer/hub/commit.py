@@ -32,7 +32,7 @@ class Change:
     """Path in the repository to local file."""
     title: str
     description: str
-    spec_hash: str
+    run: str
     replaces: bool = True
     """Whether what is on the branch and not of this run may be replaced."""
 
@@ -75,7 +75,7 @@ def commit_files(target: Target, change: Change) -> Committed:
             failure = error if isinstance(error, RunFailure) else _worth_a_retry(target, error)
             if failure is None:
                 raise
-            if (found := find_untagged(target, change.files, spec_hash=change.spec_hash)) is not None:
+            if (found := find_untagged(target, change.files, run=change.run)) is not None:
                 return Committed(found, overtaken=overtaken)
             if failure is error:
                 raise
@@ -105,7 +105,7 @@ def _send(target: Target, change: Change) -> Committed:
     head = _head(target)
     present = target.files(head) if head else {}
     theirs = sorted(set(present) - INITIAL_FILES)
-    if head and theirs and not change.replaces and not target.is_of_run(head, change.spec_hash):
+    if head and theirs and not change.replaces and not target.is_of_run(head, change.run):
         raise OccupiedError(theirs)
     stale = sorted(path for path in present if path not in change.files and path not in KEPT)
     # Made anew for each try: an operation remembers what the Hub held at the head of its try.

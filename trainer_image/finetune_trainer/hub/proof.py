@@ -23,20 +23,20 @@ def differences(target: Target, commit: str, files: Mapping[str, Path]) -> list[
     return sorted([*missing, *changed, *unknown])
 
 
-def find_tagged(target: Target, tag: str, files: Mapping[str, Path], *, spec_hash: str) -> str | None:
+def find_tagged(target: Target, tag: str, files: Mapping[str, Path], *, run: str) -> str | None:
     """Return the commit that `tag` names if it is this run's, with these files; a tag alone proves nothing."""
     found = target.commit_of(tag)
-    if found is None or target.is_of_run(found, spec_hash) is False:
+    if found is None or target.is_of_run(found, run) is False:
         return None
     return found if _is_same_model(target, found, files) else None
 
 
-def find_untagged(target: Target, files: Mapping[str, Path], *, spec_hash: str) -> str | None:
+def find_untagged(target: Target, files: Mapping[str, Path], *, run: str) -> str | None:
     """Return this run's commit on the branch if it holds these files: an earlier try got it in, its answer was lost.
 
     On a Hub without a log nothing tells whose a commit is, so that there every byte of the newest one must be equal.
     """
-    if (found := target.find_commit(spec_hash)) is not None:
+    if (found := target.find_commit(run)) is not None:
         return found if _is_same_model(target, found, files) else None
     head = target.head()
     if head is None or target.log(head) is not None:

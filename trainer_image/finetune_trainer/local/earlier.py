@@ -99,7 +99,7 @@ def _changes(before: RunConfig, after: RunConfig) -> str:
 
 def _content(config: RunConfig) -> dict[str, Any]:
     spec = config.spec.model_dump(mode="json", by_alias=True, include=set(TRAINED_FIELDS))
-    return {"metadata": {"name": config.job.name, "namespace": config.job.namespace}, "spec": spec}
+    return {"number of processes": config.world_size, "spec": spec}
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON

@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from finetune_api import keys
-from finetune_api.contract import Role, RunResult
+from finetune_api.contract import Role, RunResult, spec_part
 from finetune_api.reasons import Reason
 from finetune_trainer.checkpoints.fence import read_owner
 from finetune_trainer.local.plan import Plan
@@ -101,7 +101,7 @@ def role_wiring(plan: Plan, *, attempt: int, port: int, ended: Path) -> dict[str
 def next_attempt(plan: Plan) -> int:
     """Return a number above that of every gang of this run that wrote to the workspace."""
     owner = read_owner(plan.workspace)
-    return owner.attempt + 1 if owner is not None and owner.run == plan.config.spec_hash else 1
+    return owner.attempt + 1 if owner is not None and spec_part(owner.run) == plan.config.spec_hash else 1
 
 
 def free_port() -> int:

@@ -12,6 +12,7 @@ from rich.text import Text
 from finetune_api.contract import ExitCode, Role, RunResult, exit_code_of
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
+from finetune_trainer.data.own_inputs import read_own_inputs
 from finetune_trainer.failures import RunFailure
 from finetune_trainer.local.checking import Job
 from finetune_trainer.local.devices import choose_devices, count_accelerators
@@ -136,7 +137,8 @@ def telling(stop: Stop, display: Display, sights: Iterable[Sight]) -> Iterator[S
 
 def trained_before(plan: Plan) -> RunResult | None:
     """Return the good end of a training that an earlier run has finished; spares loading torch to find that out."""
-    report = finished_report(plan.workspace, plan.config.spec_hash, warn=lambda _: None)  # training itself tells
+    inputs = read_own_inputs(plan.workspace, plan.config)
+    report = finished_report(plan.workspace, inputs.run, warn=lambda _: None)  # training itself tells
     if report is None:
         return None
     return RunResult(role=Role.TRAIN, reason=Reason.TRAINED, message=f"{report.steps} steps were made before")

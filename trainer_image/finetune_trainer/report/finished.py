@@ -19,7 +19,7 @@ def finished_report(workspace: Workspace, run: str, *, warn: Callable[[str], Non
     except ValueError as error:
         logger.warning("report is broken", extra={"error": str(error)[:200]})
         return None
-    if report.spec_hash != run:
+    if report.run != run:
         return None
     if (damage := find_damage(workspace.model, report.files)) is not None:
         warn(f"the model that was trained is lost: train/model/{damage}; training goes on from the newest checkpoint")

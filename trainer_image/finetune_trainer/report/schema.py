@@ -23,7 +23,8 @@ class CurvePoint(Contract):
 class Report(Contract):
     """Everything that outlives the training pods. Holds no row of data."""
 
-    spec_hash: str
+    run: str
+    """The run's id."""
     model: ModelStatus
     datasets: list[DatasetStatus] = Field(default_factory=list)
     evaluations: list[EvaluationScore] = Field(default_factory=list)

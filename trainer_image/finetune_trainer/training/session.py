@@ -24,6 +24,8 @@ class Session:
     ranks: Ranks
     tracker: Tracker
     stop: StopRequest
+    run: str
+    """The run's id, as prepare found it."""
 
     @property
     def spec(self) -> FinetuneJobSpec:
@@ -33,13 +35,13 @@ class Session:
     @property
     def fence(self) -> Fence:
         """Return the guard against writes of an older gang and of another run."""
-        return Fence.of(self.workspace, self.config, attempt=self.attempt)
+        return Fence.of(self.workspace, self.config, run=self.run, attempt=self.attempt)
 
     @property
     def best(self) -> BestModel:
         """Return the best model's folder."""
         folder, warn = self.workspace.best_model, self.tracker.warn
-        return BestModel(folder, fence=self.fence, spec_hash=self.config.spec_hash, warn=warn)
+        return BestModel(folder, fence=self.fence, run=self.run, warn=warn)
 
     def open_checkpoints(self) -> CheckpointStore:
         """Return the checkpoints of this job."""
@@ -47,7 +49,7 @@ class Session:
             self.workspace.checkpoints,
             fence=self.fence,
             keep=self.spec.checkpoint.keep,
-            spec_hash=self.config.spec_hash,
+            run=self.run,
             world_size=self.ranks.world_size,
             versions=versions(),
             warn=self.tracker.warn,
