@@ -1,6 +1,7 @@
 """What the model can do, found out by loading it without its weights in memory. Imports torch."""
 
 import logging
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import get_args
@@ -66,6 +67,10 @@ def inspect_model(spec: Model, workspace: Workspace) -> Inspection:
         model = build_model(spec, workspace, device=META)
     except RunFailure:
         raise
+    except pickle.UnpicklingError as error:  # torch advises to run what is in them
+        because = "a file of weights is a pickle that holds more than numbers, which could be code and is never run"
+        message = f"spec.model.source: {because}; save {_sources(spec)} as safetensors"
+        raise RunFailure(Reason.UNSUPPORTED_MODEL, message) from error
     except Exception as error:  # whatever the library's reading of foreign files raises
         message = f"spec.model.source: Sentence Transformers cannot load {_sources(spec)}: {one_line(error)[:600]}"
         raise RunFailure(Reason.UNSUPPORTED_MODEL, message) from error

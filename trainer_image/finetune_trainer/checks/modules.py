@@ -15,6 +15,7 @@ INPUT_MODULES = ("Transformer", "CLIPModel", "StaticEmbedding")
 #: Arguments of from_pretrained that are not the manifest's to give, and what to do instead.
 _NOT_YOURS = {
     "trust_remote_code": "code of a model is never run; use a model that needs none",
+    "weights_only": "leave it out: code in files of weights is never run",
     "dtype": "say it in spec.model.dtype",
     "torch_dtype": "say it in spec.model.dtype",
     "attn_implementation": "say it in spec.model.attention",
