@@ -141,6 +141,8 @@ class RunConfig(Contract):
     """The job, for logs, the model card and the commit message."""
     spec: FinetuneJobSpec
     """The spec. Where the operator writes it, without defaults and without what no trainer reads."""
+    trains_anyway: bool = False
+    """True to train a run also if it was published before: its owner asks for it once more, by spec.rerun."""
     simulated_accelerator: bool = False
     """True where the cluster offers accelerators that are not there: train on CPU with gloo instead of failing."""
 

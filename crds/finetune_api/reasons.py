@@ -132,7 +132,7 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.PUBLISHING: _nobody(),
     Reason.SUSPENDED: _nobody("Set spec.suspend to false to resume from the newest checkpoint."),
     Reason.PUBLISHED: _nobody(),
-    Reason.ALREADY_PUBLISHED: _nobody(),
+    Reason.ALREADY_PUBLISHED: _nobody("A new text in spec.rerun trains it all the same."),
     Reason.COMPLETED: _nobody(),
     Reason.GATE_NOT_MET: _nobody(
         "The model stays on the volume; lower publish.gate, or set publish.always, and set spec.rerun to a new text to "

@@ -309,6 +309,8 @@ class FinetuneJobStatus(Told):
     equal commits. The tag on the Hub has it, too."""
     rerun: str | None = None
     """The spec.rerun of this run."""
+    reruns: Count = 0
+    """How often spec.rerun has made the job run once more; from the first time on it trains also what was published."""
     restarts: RestartCounts = Field(default_factory=RestartCounts)
     """Restarts, and what they were charged to."""
     last_failure: LostAttempt | None = None

@@ -244,7 +244,8 @@ class Publish(Contract):
     branch: ShortText = "main"
     """Branch that gets the commit."""
     if_exists: Literal["Fail", "Update", "Skip"] = "Update"
-    """What to do when the repository has commits already: fail before training, add one, or leave it alone."""
+    """What to do when the repository has commits already: fail before training; add one that replaces the model, and
+    with it every file that loading a model reads, while all others stay; or leave it alone."""
     token_secret: SecretKey
     """Write token. Mounted as a file into the publishing containers alone."""
     gate: Gate | None = None

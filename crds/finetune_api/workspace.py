@@ -32,6 +32,8 @@ WORKSPACE = "/workspace"
 RUN_CONFIG = "/etc/finetune/run.json"
 READ_TOKEN = "/var/run/finetune/read-token/token"  # noqa: S105 - a path
 WRITE_TOKEN = "/var/run/finetune/write-token/token"  # noqa: S105 - a path
+#: Handed from preflight to prepare, in the pod's own /tmp.
+PUBLISHED_RUNS = "/tmp/finetune-published.json"  # noqa: S108 - a volume of the pod's own
 CLAIM_SOURCES = "/sources"
 #: Folder of an existing claim for jobs that name none. Hidden, so that no job takes the files of another for a dataset.
 CLAIM_FOLDERS = ".finetune"

@@ -12,7 +12,7 @@ from tests.demo.reloading import evaluate_published
 from tests.demo.summary import is_the_same, show, summarise
 from tests.demo.view import follow
 from tests.stack import jobs
-from tests.stack.inputs import push_inputs
+from tests.stack.inputs import forget_model, push_inputs
 from tests.stack.install import ROOT, install, uninstall
 from tests.stack.kubectl import Manifest
 from tests.stack.target import Target, find_given_cluster, find_target
@@ -39,6 +39,7 @@ def _up(console: Console) -> int:
     with _step("Inputs: a tiny Qwen3-VL and pages, pushed to the Hub", console):
         push_inputs(target.kubectl, "pages")
     manifest = _manifest(target, console)
+    forget_model(target.kubectl, manifest["spec"]["publish"]["repository"])
     job = _run(target, manifest, console)
     if job["status"]["phase"] != "Succeeded":
         console.print(f"[red]The job failed.[/] kubectl describe finetunejob -n {NAMESPACE} says more.")

@@ -199,6 +199,24 @@ def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warni
     assert len(published_commits(hub, repository("plain-hub"))) == 1
 
 
+def test_a_job_that_is_made_again_finds_its_model_on_the_hub_and_trains_nothing(
+    kube: Kubectl, hub: RunningHub, submit: Submit
+) -> None:
+    first = jobs.wait_until_finished(kube, submit(quick_job("made-again")), seconds=400)
+    kube.delete(jobs.KIND, "made-again", namespace=NAMESPACE)
+
+    again = jobs.wait_until_finished(kube, submit(quick_job("made-again")), seconds=200)
+
+    before, after = first["status"], again["status"]
+    assert again["metadata"]["uid"] != first["metadata"]["uid"]
+    assert (before["run"], before["published"]) == (after["run"], after["published"])
+    assert before["evaluations"] == after["evaluations"]
+    assert jobs.condition(again, "Succeeded")["reason"] == "AlreadyPublished"
+    owners = [one["metadata"]["ownerReferences"][0]["uid"] for one in children(kube, "jobs", again, "train")]
+    assert again["metadata"]["uid"] not in owners
+    assert len(published_commits(hub, repository("made-again"))) == 1
+
+
 def test_a_gate_that_is_not_met_publishes_nothing_and_says_so(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
     job = submit(quick_job("gate", publish__gate={"minImprovement": 0.99}, publish__always=False))
 

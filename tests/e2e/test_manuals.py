@@ -7,6 +7,7 @@ import pytest
 from tests.demo.reloading import evaluate_published
 from tests.e2e.conftest import NAMESPACE
 from tests.stack import jobs
+from tests.stack.inputs import forget_model
 from tests.stack.kubectl import Kubectl, Manifest
 
 pytestmark = pytest.mark.e2e
@@ -15,7 +16,9 @@ pytestmark = pytest.mark.e2e
 def test_minilm_gets_better_at_finding_sections_of_debians_manuals(
     kube: Kubectl, submit: Callable[[Manifest], Manifest]
 ) -> None:
-    job = submit(jobs.load_example("manuals", namespace=NAMESPACE))
+    manifest = jobs.load_example("manuals", namespace=NAMESPACE)
+    forget_model(kube, manifest["spec"]["publish"]["repository"])
+    job = submit(manifest)
 
     status = jobs.wait_until_finished(kube, job, seconds=1500)["status"]
 

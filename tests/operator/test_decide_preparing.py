@@ -6,7 +6,14 @@ import pytest
 
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
-from finetune_api.status import ConditionType, DatasetStatus, ModelStatus, Phase
+from finetune_api.status import (
+    ConditionType,
+    DatasetStatus,
+    EvaluationScore,
+    ModelStatus,
+    Phase,
+    PublishedStatus,
+)
 from finetune_operator.core.decision import Deletion
 from finetune_operator.core.observed import ContainerView, Observed, Trouble
 from tests.operator.given import (
@@ -184,8 +191,37 @@ def test_a_finished_prepare_job_waits_a_moment_for_its_pods_words() -> None:
 
     soon, late = look(job, observed, now=at(2)), look(job, observed, now=at(20))
 
-    assert (soon.status.phase, soon.requeue_after, soon.apply) == (Phase.PREPARING, 1.0, ())
-    assert late.status.phase == Phase.QUEUED
+    assert (soon.status.phase, soon.requeue_after, soon.apply, soon.delete) == (Phase.PREPARING, 1.0, (), ())
+    assert (late.status.phase, late.apply) == (Phase.PREPARING, ())
+    assert late.delete == (Deletion(kind="Job", name=f"{BASE}-prepare", uid=f"uid-{BASE}-prepare"),)
+    assert condition(late.status, ConditionType.SUCCEEDED).message == (
+        "what prepare found was lost with its pod, so it looks once more"
+    )
+
+
+def test_a_run_that_is_published_already_ends_without_a_gang() -> None:
+    published = PublishedStatus(repository="acme/better", commit="c" * 40, tag="finetunejob-1-2", url="https://hub/c")
+    score = EvaluationScore(name="held-out", metric="ndcg@10", baseline=0.1, final=0.8)
+    said = a_result(Role.PREPARE, Reason.ALREADY_PUBLISHED, "as c", run="1-2", published=published, evaluations=[score])
+    pod = a_pod(Role.PREPARE, phase="Succeeded", containers=ended(0, said))
+
+    decision = look(a_job(), Observed(jobs=(a_child(Role.PREPARE, is_complete=True),), pods=(pod,)))
+
+    status = decision.status
+    assert (status.phase, status.attempt, status.run) == (Phase.SUCCEEDED, 0, "1-2")
+    assert (status.published, status.evaluations) == (published, [score])
+    assert decision.apply == ()
+    assert conditions(status) == {
+        "Validated": ("True", "AlreadyPublished"),
+        "Scheduled": ("False", "AlreadyPublished"),
+        "Training": ("False", "AlreadyPublished"),
+        "Published": ("True", "AlreadyPublished"),
+        "Succeeded": ("True", "AlreadyPublished"),
+        "Finished": ("True", "AlreadyPublished"),
+        "Reconciling": ("False", "AlreadyPublished"),
+        "Stalled": ("False", "AlreadyPublished"),
+    }
+    assert [(event.reason, event.note) for event in decision.events] == [("AlreadyPublished", "as c")]
 
 
 def test_everything_wrong_with_the_spec_is_told_at_once() -> None:

@@ -1,5 +1,6 @@
 """A job that has ended runs once more with a new spec.rerun, from what its volume holds."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,17 @@ def test_then_it_begins_anew_with_fresh_budgets_and_counts_its_gangs_on() -> Non
     assert conditions(status)["Published"] == ("Unknown", "Accepted")
     assert conditions(status)["Finished"] == ("False", "Preparing")
     assert decision.events == ()
+
+
+def test_whoever_asks_for_another_run_gets_it_whatever_is_on_the_hub() -> None:
+    """A text that the job was made with asks for nothing: it comes back with the object from a backup."""
+    calm = look(a_job(rerun="of last year"))
+    asked = look(with_rerun(failed(), "again"))
+    later = look(with_status(with_rerun(failed(), "again"), asked.status), PREPARED)
+
+    told = [json.loads(one.apply[0]["data"]["run.json"])["trainsAnyway"] for one in (calm, asked, later)]
+    assert told == [False, True, True]
+    assert calm.apply[0]["metadata"]["name"] != asked.apply[0]["metadata"]["name"]
 
 
 def test_a_model_that_was_trained_is_published_without_another_gang() -> None:

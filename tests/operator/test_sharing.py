@@ -164,3 +164,35 @@ def test_a_job_behind_one_that_has_not_begun_either_does_not_say_that_the_folder
         "folder team/qwen of volume claim models goes first to FinetuneJob other, which is ahead of this one; "
         "this job begins when that one has ended."
     )
+
+
+def rival(other: dict[str, Any], **publish: str) -> str:
+    """Return whom a new job `b` is told of."""
+    cache, new = Cache(now=lambda: T0), job_named("b", day=2)
+    new["spec"]["publish"] |= publish
+    for found in (other, new):
+        cache.put(FINETUNE_JOB, found)
+    return cache.observe("uid-b").rival
+
+
+def test_two_jobs_that_publish_to_one_branch_are_known_before_the_second_begins() -> None:
+    running = job_named("a", day=1, phase=Phase.TRAINING)
+    elsewhere = deepcopy(running)
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+
+    assert rival(running) == "FinetuneJob a publishes to acme/better, branch main, too"
+    assert rival(elsewhere) == "a FinetuneJob of another namespace publishes to acme/better, branch main, too"
+    assert rival(running, branch="b") == rival(running, repository="acme/b") == ""
+    assert rival(job_named("a", day=1, phase=Phase.SUCCEEDED)) == ""
+
+
+def test_a_job_that_publishes_where_another_one_does_is_told_and_begins() -> None:
+    text = "FinetuneJob a publishes to acme/better, branch main, too"
+
+    decision = look(a_job(), Observed(rival=text))
+
+    assert decision.status.phase == Phase.PREPARING
+    assert decision.status.warnings == [
+        f"{text}: of two models on one branch the later one replaces the other; give one of the jobs a repository or a "
+        "branch of its own"
+    ]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub import HfApi
+
 from tests.stack.install import HUB_NAMESPACE, ROOT, WRITE_TOKEN
 from tests.stack.kubectl import Kubectl
 
@@ -27,6 +29,12 @@ def push_inputs(kubectl: Kubectl, which: str) -> None:
         token = Path(temporary) / "token"
         token.write_text(WRITE_TOKEN)
         _run("push", str(folder), "--endpoint", endpoint, "--token-file", str(token))
+
+
+def forget_model(kubectl: Kubectl, repository: str) -> None:
+    """Remove what an earlier run has published, so that a job of the same content is trained once more."""
+    with reach_hub(kubectl) as endpoint:
+        HfApi(endpoint, token=WRITE_TOKEN).delete_repo(repository, missing_ok=True)
 
 
 def _run(*arguments: str) -> None:

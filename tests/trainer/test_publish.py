@@ -41,6 +41,7 @@ MODEL_PATHS = [
     "1_Pooling/config.json",
     "README.md",
     "config.json",
+    "finetunejob.json",
     "model.safetensors",
     "modules.json",
     "tokenizer.json",
@@ -213,7 +214,7 @@ def test_a_commit_of_someone_else_meanwhile_stays_and_ours_goes_on_top(
     assert sorted(newest["files"]) == sorted([".gitattributes", "LICENSE", *MODEL_PATHS])
     assert result.reason is Reason.PUBLISHED
     assert result.warnings == [
-        "1 file of earlier content was removed: adapter_config.json",
+        "1 file of an earlier model was removed: adapter_config.json",
         "another commit came in while publishing; this run's commit is on top of it",
     ]
 
@@ -326,18 +327,24 @@ def test_a_hub_that_stays_down_is_told_as_such(run: Run, hub: RunningHub) -> Non
     )
 
 
-def test_files_of_an_earlier_model_are_removed_and_told(run: Run, hub: RunningHub) -> None:
+def test_what_loading_the_model_would_read_of_an_earlier_one_is_removed_and_the_rest_stays(
+    run: Run, hub: RunningHub
+) -> None:
     api = connect(hub.endpoint, token=hub.write_token)
     api.create_repo(REPOSITORY)
-    for name in ("model.bin", "LICENSE", "README.md", ".gitignore"):
+    others = ["LICENSE", "onnx/model.onnx", "notes.md", ".gitignore"]
+    for name in ("model.bin", "2_Dense/config.json", "adapter_config.json", "README.md", *others):
         api.upload_file(
             repo_id=REPOSITORY, path_in_repo=name, path_or_fileobj=CARD if name == "README.md" else b"*.json\n"
         )
 
     result = publish(run.config, run.settings)
 
-    assert paths(hub) == sorted([".gitattributes", "LICENSE", *MODEL_PATHS])
-    assert result.warnings == ["2 files of earlier content were removed: .gitignore, model.bin"]
+    assert paths(hub) == sorted([".gitattributes", *others, *MODEL_PATHS])
+    assert result.warnings == [
+        "3 files of an earlier model were removed: 2_Dense/config.json, adapter_config.json, model.bin",
+        "2 files stay that are no part of this model: notes.md, onnx/model.onnx; remove them if they are of another",
+    ]
 
 
 def test_a_repository_with_content_is_left_alone_if_asked(

@@ -1,4 +1,7 @@
-"""Before anything is fetched: may this token write to publish.repository, and does what is there fit ifExists?"""
+"""Before anything is fetched: may this token write to publish.repository, and does what is there fit ifExists?
+
+It also finds which runs of the spec are published already, for prepare.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -11,6 +14,7 @@ from finetune_trainer.hub.access import INITIAL_FILES, Access, check_repository,
 from finetune_trainer.hub.branch import Target
 from finetune_trainer.hub.client import Api, connect
 from finetune_trainer.hub.errors import told_as_failures
+from finetune_trainer.hub.published import PublishedRuns, find_published
 from finetune_trainer.settings import Settings, read_token
 
 _log = logging.getLogger(__name__)
@@ -27,10 +31,16 @@ def preflight(config: RunConfig, settings: Settings) -> RunResult:
     if publish is None:
         return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message="Nothing is to be published.")
     api = connect(settings.hub_endpoint, token=require_write_token(settings))
-    access = Access()
+    access, found = Access(), PublishedRuns()
     check_access(api, publish, access)
-    if publish.if_exists == "Fail" and not access.created:
-        refuse_filled(api, publish, spec_hash=config.spec_hash)
+    if not access.created:
+        target = Target(api, publish.repository, publish.branch)
+        with told_as_failures(f"publish.repository: reading {publish.repository}"):
+            if publish.if_exists == "Fail":
+                refuse_filled(target, publish, spec_hash=config.spec_hash)
+            if not config.trains_anyway:
+                found = find_published(target, config.spec_hash)
+    found.write(settings.published_runs)
     verb = "created" if access.created else "there"
     message = f"The token may write to {publish.repository}, which is {verb}."
     return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message=message, warnings=access.warnings)
@@ -58,16 +68,14 @@ def require_write_token(settings: Settings) -> str:
     return token
 
 
-def refuse_filled(api: Api, publish: Publish, *, spec_hash: str) -> None:
+def refuse_filled(target: Target, publish: Publish, *, spec_hash: str) -> None:
     """Fail with RepositoryExists if the branch holds files, unless a commit that is there names a run of this spec."""
-    target = Target(api, publish.repository, publish.branch)
-    with told_as_failures(f"publish.repository: reading {publish.repository}"):
-        head = target.head()
-        files = sorted(set(target.files(head)) - INITIAL_FILES) if head else []
-        if not files or target.find_commit(spec_hash) is not None:
-            return
-        if any(target.is_of_run(commit, run) for run, commit in target.tagged_runs(spec_hash).items()):
-            return
+    head = target.head()
+    files = sorted(set(target.files(head)) - INITIAL_FILES) if head else []
+    if not files or target.find_commit(spec_hash) is not None:
+        return
+    if any(target.is_of_run(commit, run) for run, commit in target.tagged_runs(spec_hash).items()):
+        return
     raise occupied(publish, files)
 
 

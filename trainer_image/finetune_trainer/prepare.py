@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune_api.contract import Role, RunConfig, RunResult, run_id
-from finetune_api.reasons import Reason
+from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.sense import notes
 from finetune_api.status import ModelStatus
 from finetune_api.types import FinetuneJobSpec, named_models
@@ -30,6 +30,7 @@ from finetune_trainer.data.sources import Sources
 from finetune_trainer.data.workplace import Workplace
 from finetune_trainer.data.writing import WrittenInputs, write_inputs
 from finetune_trainer.hub.client import connect
+from finetune_trainer.hub.published import PublishedRun, PublishedRuns
 from finetune_trainer.report.finished import finished_report
 from finetune_trainer.settings import Settings, read_token
 from finetune_trainer.whole_file import sync
@@ -66,10 +67,13 @@ def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence) -> RunRe
     if own is not None and is_whole(workspace, own):
         fence.settle(own.run)
         return there_already(own, workspace)
+    handed = PublishedRuns.read(settings.published_runs) if config.spec.publish is not None else PublishedRuns()
     with scratch_folder(workspace) as scratch:
         sources = connect_sources(settings, scratch)
         commits = resolve(config.spec, sources, pinned=own.sources if own is not None else None)
         run = run_id(config.spec_hash, commits)
+        if (done := handed.runs.get(run)) is not None:
+            return published_before(done)
         fence.settle(run)
         if before is not None and before.run == run and is_whole(workspace, before):
             manifest = before.model_copy(update={"uid": config.job.uid})
@@ -80,7 +84,25 @@ def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence) -> RunRe
         manifest = fill_inputs(config, workspace, sources, commits)
     stale_manifest(workspace).unlink(missing_ok=True)
     told = [] if own is None else changed_sources(own.sources, commits)
+    told += [handed.doubts[run]] if run in handed.doubts else []
     return as_result(manifest, told=told)
+
+
+def published_before(done: PublishedRun) -> RunResult:
+    """Return the end of a run that is on the Hub already; nothing was fetched for it."""
+    published, record = done.published, done.record
+    at = f"{published.repository}@{(published.commit or '')[:12]}, tag {published.tag}"
+    return RunResult(
+        role=Role.PREPARE,
+        reason=Reason.ALREADY_PUBLISHED,
+        message=f"Published before as {at}; nothing is trained. {GUIDANCE[Reason.ALREADY_PUBLISHED].next_step}",
+        run=record.run,
+        model=record.model,
+        datasets=record.datasets,
+        metrics=record.metrics,
+        evaluations=record.evaluations,
+        published=published,
+    )
 
 
 def there_already(manifest: InputsManifest, workspace: Workspace) -> RunResult:

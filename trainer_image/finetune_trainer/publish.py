@@ -29,7 +29,9 @@ from finetune_trainer.hub.branch import RUN_TRAILER, Target, tag_name
 from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.commit import Change, Committed, OccupiedError, commit_files
 from finetune_trainer.hub.errors import as_failure, hub_words, status_of, told_as_failures
-from finetune_trainer.hub.proof import CARD, find_tagged, find_untagged
+from finetune_trainer.hub.proof import CARD, RECORD, find_tagged, find_untagged
+from finetune_trainer.hub.published import published_at
+from finetune_trainer.hub.record import RunRecord, record_of
 from finetune_trainer.model_files import ModelFiles, list_model_files
 from finetune_trainer.preflight import occupied, require_write_token
 from finetune_trainer.report.schema import Report
@@ -113,7 +115,8 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report, in
     if (refused := refusal(config, settings.workspace, report)) is not None:
         return refused
     model = list_model_files(settings.workspace.model)
-    files = {**model.files, CARD: write_card(config, settings, report, inputs)}
+    record = write_record(settings.workspace, record_of(report, inputs, model.files))
+    files = {**model.files, CARD: write_card(config, settings, report, inputs), RECORD: record}
     target = Target(
         connect(settings.hub_endpoint, token=require_write_token(settings)), wanted.repository, wanted.branch
     )
@@ -175,8 +178,12 @@ def conclude(target: Target, committed: Committed, *, tag: str, warnings: tuple[
         notes.append(f"{untagged}: a repeated run finds the commit by its message")
     if committed.removed:
         number = len(committed.removed)
-        files = "1 file of earlier content was" if number == 1 else f"{number} files of earlier content were"
+        files = "1 file of an earlier model was" if number == 1 else f"{number} files of an earlier model were"
         notes.append(f"{files} removed: {_some(committed.removed)}")
+    if committed.foreign:
+        number = len(committed.foreign)
+        files = "1 file stays that is" if number == 1 else f"{number} files stay that are"
+        notes.append(f"{files} no part of this model: {_some(committed.foreign)}; remove them if they are of another")
     if committed.overtaken:
         notes.append("another commit came in while publishing; this run's commit is on top of it")
     message = f"Published as {target.repository}@{committed.commit[:12]}."
@@ -184,10 +191,11 @@ def conclude(target: Target, committed: Committed, *, tag: str, warnings: tuple[
     return Outcome(Reason.PUBLISHED, message, published, warnings=tuple(notes))
 
 
-def published_at(target: Target, commit: str, *, tag: str | None) -> PublishedStatus:
-    """Return what status shows."""
-    url = f"{target.api.endpoint}/{target.repository}/commit/{commit}"
-    return PublishedStatus(repository=target.repository, commit=commit, tag=tag, url=url)
+def write_record(workspace: Workspace, record: RunRecord) -> Path:
+    """Write the record beside the receipt and return its path."""
+    path = workspace.receipt.with_name(RECORD)
+    write_whole(path, record.model_dump_json(by_alias=True, indent=1, exclude_none=True) + "\n")
+    return path
 
 
 def write_card(config: RunConfig, settings: Settings, report: Report, inputs: InputsManifest) -> Path:

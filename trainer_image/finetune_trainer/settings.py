@@ -17,6 +17,7 @@ class Settings:
     run_config: Path
     workspace: Workspace
     claim_sources: Path
+    published_runs: Path
     read_token_file: Path
     write_token_file: Path
     termination_message: Path
@@ -30,6 +31,7 @@ class Settings:
             run_config=Path(environment.get(keys.ENV_RUN_CONFIG, workspace.RUN_CONFIG)),
             workspace=Workspace(Path(environment.get(keys.ENV_WORKSPACE, workspace.WORKSPACE))),
             claim_sources=Path(environment.get(keys.ENV_CLAIM_SOURCES, workspace.CLAIM_SOURCES)),
+            published_runs=Path(environment.get(keys.ENV_PUBLISHED_RUNS, workspace.PUBLISHED_RUNS)),
             read_token_file=Path(environment.get(keys.ENV_READ_TOKEN_FILE, workspace.READ_TOKEN)),
             write_token_file=Path(environment.get(keys.ENV_WRITE_TOKEN_FILE, workspace.WRITE_TOKEN)),
             termination_message=Path(environment.get(keys.ENV_TERMINATION_MESSAGE, workspace.TERMINATION_MESSAGE)),

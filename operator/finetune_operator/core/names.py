@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune_api import keys
 from finetune_api.contract import Role
-from finetune_api.types import GROUP, KIND, VERSION, FinetuneJob, FinetuneJobSpec, ObjectMeta
+from finetune_api.types import GROUP, KIND, VERSION, FinetuneJob, ObjectMeta
 from finetune_api.workspace import CLAIM_FOLDERS
 
 # The longest name is a rank's host name: BASE-HASH-train-NNNN-III, and a host name ends at 63 characters.
@@ -32,13 +32,17 @@ def base(metadata: ObjectMeta) -> str:
 
 def run_config(job: FinetuneJob) -> str:
     """Return the name of the ConfigMap, another one for each version of the spec: none ever changes under a pod."""
-    return f"{base(job.metadata)}-config-{_revision(job.spec)}"
+    return f"{base(job.metadata)}-config-{_revision(job)}"
 
 
-def _revision(spec: FinetuneJobSpec) -> str:
-    """Return 8 hex digits over what children are made of; defaults do not count, so that a release may add fields."""
-    content = spec.model_dump(mode="json", by_alias=True, exclude=OPERATORS_OWN, exclude_defaults=True)
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+def _revision(job: FinetuneJob) -> str:
+    """Return 8 hex digits over what children are made of; defaults do not count, so that a release may add fields.
+
+    A job that runs once more is another thing to its children, too: what was published is trained all the same.
+    """
+    content = job.spec.model_dump(mode="json", by_alias=True, exclude=OPERATORS_OWN, exclude_defaults=True)
+    told = [content, job.status.reruns] if job.status.reruns else content
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def workspace(job: FinetuneJob) -> str:

@@ -225,6 +225,8 @@ class Observed:
     """Name of the job whose gang is made before this one's, of those that were given back."""
     claim_modes: tuple[str, ...] = ()
     """Access modes of the existing claim that several nodes are to share; empty if that is not known."""
+    rival: str = ""
+    """Which other job publishes to the same branch of a repository, in words; looked for before this one begins."""
     is_claim_shared: bool = False
     """Whether another job of the namespace names the claim made for this one, which has ended."""
     claim: ClaimAnswer | None = None

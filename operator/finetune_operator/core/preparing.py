@@ -9,9 +9,10 @@ from finetune_operator.core import names
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.prepare_job import build_prepare_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
+from finetune_operator.core.cleaning import delete_jobs
 from finetune_operator.core.conditions import Finding, is_true
 from finetune_operator.core.decision import Decision, Manifest, Situation
-from finetune_operator.core.ending import fail
+from finetune_operator.core.ending import fail, succeed
 from finetune_operator.core.evidence import results
 from finetune_operator.core.failures import Failure
 from finetune_operator.core.gang import train_jobs
@@ -20,6 +21,7 @@ from finetune_operator.core.observed import JobView
 from finetune_operator.core.phases import enter, suspended, update_conditions
 from finetune_operator.core.pinning import with_digest
 from finetune_operator.core.rehearsing import rehearsal
+from finetune_operator.core.results import merge_warnings
 from finetune_operator.core.revisions import is_outdated
 from finetune_operator.core.sharing import Claimant
 
@@ -46,20 +48,34 @@ def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | Finet
         return _start(status, situation, job)
     step = follow(PREPARE, status, situation, job)
     if not isinstance(step, Decision):
-        if not is_outdated(job, situation.job):
-            step = with_digest(step, situation.observed.pods_of(job.role))
-        return update_conditions(step, situation, *_findings(situation, job))
+        return _done(step, situation, job)
     if situation.job.spec.suspend and step.status.phase in (Phase.PREPARING, Phase.QUEUED):
         return replace(step, status=suspended(step.status, situation))
     return step
 
 
-def _findings(situation: Situation, job: JobView) -> list[Finding]:
-    found = [Finding(ConditionType.VALIDATED, "True", Reason.VALIDATED, "model and data are here and fit the spec")]
-    if any(result.is_trained for result in results(situation.observed.pods_of(job.role))):
+def _done(status: FinetuneJobStatus, situation: Situation, job: JobView) -> Decision | FinetuneJobStatus:
+    """Return the end of a run that is on the Hub already, or the status with which to go on."""
+    pods = situation.observed.pods_of(job.role)
+    if not any(pod.is_terminal for pod in pods):  # whether there is anything to train on only its words say
+        again = "what prepare found was lost with its pod, so it looks once more"
+        status = enter(status, situation, Phase.PREPARING, Reason.PREPARING, again)
+        return Decision(status=status, delete=delete_jobs([job]))
+    found = results(pods)
+    if done := next((result for result in found if result.reason == Reason.ALREADY_PUBLISHED), None):
+        told = [
+            Finding(one, "True", done.reason, done.message)
+            for one in (ConditionType.VALIDATED, ConditionType.PUBLISHED)
+        ]
+        told += [Finding(one, "False", done.reason) for one in (ConditionType.SCHEDULED, ConditionType.TRAINING)]
+        return succeed(update_conditions(status, situation, *told), situation, done.reason, done.message)
+    if not is_outdated(job, situation.job):
+        status = with_digest(status, pods)
+    told = [Finding(ConditionType.VALIDATED, "True", Reason.VALIDATED, "model and data are here and fit the spec")]
+    if any(result.is_trained for result in found):
         message = "an earlier run reached the end; its model is on the volume"
-        found.append(Finding(ConditionType.TRAINING, "False", Reason.TRAINED, message))
-    return found
+        told.append(Finding(ConditionType.TRAINING, "False", Reason.TRAINED, message))
+    return update_conditions(status, situation, *told)
 
 
 def _start(status: FinetuneJobStatus, situation: Situation, old: JobView | None) -> Decision:
@@ -69,7 +85,7 @@ def _start(status: FinetuneJobStatus, situation: Situation, old: JobView | None)
         return Decision(status=_waiting_for(holder, status, situation), requeue_after=HELD_SECONDS)
     if failure := _claim_of_one_node(situation):
         return fail(status, situation, failure, ConditionType.VALIDATED)
-    decision = start(PREPARE, status, situation, old=old)
+    decision = start(PREPARE, _warned(status, situation), situation, old=old)
     if old is not None:
         return decision
     return replace(decision, rehearse=rehearsal(situation), apply=_children(situation))
@@ -85,6 +101,17 @@ def _claim_of_one_node(situation: Situation) -> Failure | None:
         f"{', '.join(dict.fromkeys(modes))}, and {spec.resources.nodes} nodes are to write to it"
     )
     return Failure(reason=Reason.VOLUME_NOT_SHARED, message=f"{text}. {GUIDANCE[Reason.VOLUME_NOT_SHARED].next_step}")
+
+
+def _warned(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
+    """Return the status with what its owner should know before anything is spent."""
+    if not situation.observed.rival:
+        return status
+    text = (
+        f"{situation.observed.rival}: of two models on one branch the later one replaces the other; give one of the "
+        "jobs a repository or a branch of its own"
+    )
+    return status.model_copy(update={"warnings": merge_warnings(status.warnings, [text])})
 
 
 def _waiting_for(holder: Claimant, status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:

@@ -201,6 +201,7 @@ class Cache:
             workspace_holder=self._workspace_holder(family),
             gang_ahead=self._gang_ahead(family),
             claim_modes=family.claim_modes,
+            rival=self._rival(family),
             is_claim_shared=self._is_claim_shared(family),
             claim=family.claim,
             is_cleared=family.is_cleared,
@@ -228,6 +229,18 @@ class Cache:
             if other is not family and other.job is not None and other.job.waiter is not None
         )
         return find_ahead(family.job.waiter, others, self._now())
+
+    def _rival(self, family: Family) -> str:
+        job = family.job
+        if job is None or not job.target or job.phase not in ("", Phase.PENDING):
+            return ""
+        others = [one.job for one in self._families.values() if one is not family and one.job is not None]
+        rival = next((one for one in others if one.target == job.target and not one.is_finished), None)
+        if rival is None:
+            return ""
+        is_near = rival.namespace == job.namespace
+        who = f"FinetuneJob {rival.manifest()['metadata']['name']}" if is_near else "a FinetuneJob of another namespace"
+        return f"{who} publishes to {job.target}, too"
 
     def _is_claim_shared(self, family: Family) -> bool:
         job = family.job

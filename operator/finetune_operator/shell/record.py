@@ -34,6 +34,8 @@ class Record:
     """Claim and folder, if it names a folder of an existing claim; others may, too."""
     waiter: Waiter | None
     """Its place in the order of gangs that were given back, if its own was."""
+    target: str
+    """Repository and branch that it publishes to, as words; empty if to none."""
     claims: tuple[str, ...]
     """Those that its spec names, to work on or to read from."""
     text: bytes
@@ -69,6 +71,7 @@ def make_record(manifest: Manifest) -> Record:
         names=names.base(ObjectMeta.model_validate(metadata)),
         shared_folder=_shared_folder(manifest),
         waiter=_waiter(manifest),
+        target=_target(manifest),
         claims=tuple(set(NAMED_CLAIM.findall(json.dumps(manifest.get("spec"), separators=(",", ":"))))),
         text=zlib.compress(text) if phase in FINISHED else text,
     )
@@ -96,3 +99,8 @@ def _waiter(manifest: Manifest) -> Waiter | None:
         timeout_seconds=int(schedule.get("gangTimeoutSeconds") or Schedule().gang_timeout_seconds),
         is_next=reasons.get(ConditionType.SUCCEEDED) == Reason.GANG_RETURNED,
     )
+def _target(manifest: Manifest) -> str:
+    """Return where the manifest publishes to."""
+    publish = (manifest.get("spec") or {}).get("publish") or {}
+    repository = publish.get("repository")
+    return f"{repository}, branch {publish.get('branch', 'main')}" if repository else ""

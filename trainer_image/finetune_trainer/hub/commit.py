@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.access import INITIAL_FILES
 from finetune_trainer.hub.branch import Target
 from finetune_trainer.hub.errors import asked_wait_seconds, hub_words, is_unreachable, status_of, understood
-from finetune_trainer.hub.proof import KEPT, differences, find_untagged
+from finetune_trainer.hub.proof import differences, find_untagged, is_foreign
 
 #: Seconds to wait before each further try.
 PAUSES = (1.0, 4.0, 15.0)
 #: Longest wait that the Hub may ask for; after a longer one the publish container is started anew.
 MOST_PAUSE_SECONDS = 300.0
+
+_UNTOLD = (".git", "LICENSE", "NOTICE")
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Committed:
 
     commit: str
     removed: Sequence[str] = ()
+    foreign: Sequence[str] = ()
+    """What stays beside the model; licenses and git's own files are not told."""
     overtaken: int = 0
     """How often another commit came first."""
 
@@ -68,7 +72,7 @@ def commit_files(target: Target, change: Change) -> Committed:
     for pause in (*PAUSES, None):
         try:
             sent = _send(target, change)
-            return Committed(_proven(target, sent.commit, change), sent.removed, overtaken)
+            return replace(sent, commit=_proven(target, sent.commit, change), overtaken=overtaken)
         except OccupiedError:
             raise
         except Exception as error:
@@ -107,7 +111,7 @@ def _send(target: Target, change: Change) -> Committed:
     theirs = sorted(set(present) - INITIAL_FILES)
     if head and theirs and not change.replaces and not target.is_of_run(head, change.run):
         raise OccupiedError(theirs)
-    stale = sorted(path for path in present if path not in change.files and path not in KEPT)
+    stale = sorted(path for path in present if path not in change.files and not is_foreign(path))
     # Made anew for each try: an operation remembers what the Hub held at the head of its try.
     additions = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=file) for path, file in change.files.items()]
     with understood(f"committing to {target.repository}"):
@@ -124,7 +128,8 @@ def _send(target: Target, change: Change) -> Committed:
             revision=target.branch,
             parent_commit=head,
         )
-    return Committed(info.oid, stale)
+    foreign = sorted(set(present) - set(stale) - set(change.files))
+    return Committed(info.oid, stale, [path for path in foreign if not path.startswith(_UNTOLD)])
 
 
 def _head(target: Target) -> str | None:

@@ -2,16 +2,45 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 
 from finetune_trainer.hub.branch import Target
 from finetune_trainer.hub.snapshot import is_as_listed
 
-#: Files of the repository that a new model does not replace.
-KEPT = frozenset({".gitattributes", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "NOTICE.txt"})
 CARD = "README.md"
+#: The run's record. Like the card it is made by the image at hand, which can be newer than that of an earlier try.
+RECORD = "finetunejob.json"
+#: What loading a model reads, by name: of another model, it would make this one half of each. All else is of others.
+_READ_BY_LOADERS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.bin",
+    "*.bin.index.json",
+    "*.pt",
+    "*.pth",
+    "modules.json",
+    "config.json",
+    "*_config.json",
+    "config_*.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "*.bpe",
+    "*.tiktoken",
+    "*.jinja",
+    "chat_template*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 _log = logging.getLogger(__name__)
+
+
+def is_foreign(path: str) -> bool:
+    """Tell whether a file of the repository is none that loading a model reads: a license, a picture, notes."""
+    return not any(fnmatch(PurePosixPath(path).name, pattern) for pattern in _READ_BY_LOADERS)
 
 
 def differences(target: Target, commit: str, files: Mapping[str, Path]) -> list[str]:
@@ -19,7 +48,7 @@ def differences(target: Target, commit: str, files: Mapping[str, Path]) -> list[
     listed = target.files(commit)
     missing = [path for path in files if path not in listed]
     changed = [path for path in files if path in listed and not is_as_listed(files[path], listed[path])]
-    unknown = [path for path in listed if path not in files and path not in KEPT]
+    unknown = [path for path in listed if path not in files and not is_foreign(path)]
     return sorted([*missing, *changed, *unknown])
 
 
@@ -45,7 +74,6 @@ def find_untagged(target: Target, files: Mapping[str, Path], *, run: str) -> str
 
 
 def _is_same_model(target: Target, commit: str, files: Mapping[str, Path]) -> bool:
-    # The card may differ: it is rendered by the image at hand, which can be newer than that of the earlier try.
-    changed = [path for path in differences(target, commit, files) if path != CARD]
+    changed = [path for path in differences(target, commit, files) if path not in {CARD, RECORD}]
     _log.info("commit of an earlier try found", extra={"commit": commit, "differs": changed})
     return not changed

@@ -87,6 +87,7 @@ def role_wiring(plan: Plan, *, attempt: int, port: int, ended: Path) -> dict[str
         keys.ENV_RUN_CONFIG: str(plan.config_file),
         keys.ENV_WORKSPACE: str(plan.workspace.root),
         keys.ENV_CLAIM_SOURCES: str(plan.claim_mounts),
+        keys.ENV_PUBLISHED_RUNS: str(plan.own / "published.json"),
         keys.ENV_READ_TOKEN_FILE: os.devnull,
         keys.ENV_WRITE_TOKEN_FILE: os.devnull,
         keys.ENV_TERMINATION_MESSAGE: str(ended),

@@ -38,5 +38,6 @@ def run_config(job: FinetuneJob, *, platform: Platform) -> RunConfig:
     return RunConfig(
         job=JobIdentity(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         spec=job.spec,
+        trains_anyway=job.status.reruns > 0,
         simulated_accelerator=platform.simulated_accelerator,
     )
