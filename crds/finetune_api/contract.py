@@ -31,6 +31,7 @@ from finetune_api.types import FinetuneJobSpec
 
 RESULT_LIMIT_BYTES = 4096
 MESSAGE_LIMIT = 1200
+MAX_WARNINGS = 20
 
 
 class Role(StrEnum):
@@ -215,6 +216,10 @@ class Progress(Contract):
     last_step_time: Time | None = None
     """When the newest step ended, evaluation batch was encoded or stage begun, RFC 3339; for stall detection. By the
     clock of `progress.last_update_time`, so that their difference is right whatever that clock shows."""
+    warnings: Annotated[list[Annotated[str, Field(max_length=MESSAGE_LIMIT)]], Field(max_length=MAX_WARNINGS)] = Field(
+        default_factory=list
+    )
+    """What did not stop training but deserves a look, such as a checkpoint that was skipped."""
 
 
 class RunResult(Contract):

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from finetune_api.contract import Progress, Role, RunResult
+from finetune_api.contract import MAX_WARNINGS, Progress, Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.status import (
     ConditionType,
@@ -14,7 +14,7 @@ from finetune_api.status import (
     ProgressStatus,
 )
 from finetune_operator.core.conditions import MESSAGE_LIMIT, Finding, set_conditions
-from finetune_operator.core.results import MAX_WARNINGS, merge_metrics, merge_warnings, with_progress, with_result
+from finetune_operator.core.results import merge_metrics, merge_warnings, with_progress, with_result
 from finetune_operator.core.transitions import NOTE_LIMIT_BYTES, find_transitions
 from tests.operator.given import T0, a_job, look
 
@@ -77,10 +77,18 @@ def test_scores_of_every_dimension_are_rounded() -> None:
 def test_a_result_that_says_nothing_takes_nothing_away() -> None:
     before = with_progress(
         FinetuneJobStatus(warnings=["w"]),
-        Progress(attempt=1, progress=ProgressStatus(step=3), metrics=MetricsStatus(score=0.5)),
+        Progress(attempt=1, progress=ProgressStatus(step=3), metrics=MetricsStatus(score=0.5), warnings=["skipped"]),
     )
 
     assert with_result(before, RunResult(role=Role.PUBLISH, reason=Reason.PUBLISHED)) == before
+
+
+def test_what_a_gang_warns_of_is_told_while_it_trains_and_once() -> None:
+    told = Progress(attempt=1, progress=ProgressStatus(step=3), warnings=["checkpoint step-000300 was skipped"])
+
+    status = with_progress(with_progress(FinetuneJobStatus(warnings=["w"]), told), told)
+
+    assert status.warnings == ["w", "checkpoint step-000300 was skipped"]
 
 
 def test_the_operator_puts_progress_in_words() -> None:

@@ -246,12 +246,13 @@ def test_a_successor_that_begins_while_a_checkpoint_goes_to_the_disk_is_not_writ
 ) -> None:
     """A rank that a frozen node held in fsync wakes up when the next gang has long begun."""
     store, successor = open_store(fence), a_fence(tmp_path, attempt=2)
-    half = successor.workspace.checkpoints / ".unfinished-step-000004-attempt-2"
+    writing = successor.whole_folder(store.folder / "step-000004")
+    halves: list[Path] = []
 
-    def wake_up_late(folder: Path) -> None:
+    def wake_up_late(_: Path) -> None:
         with successor.held():
-            half.mkdir()
-            (half / "model.safetensors").write_bytes(b"half of the successor's")
+            halves.append(writing.__enter__())
+            (halves[0] / "model.safetensors").write_bytes(b"half of the successor's")
 
     monkeypatch.setattr("finetune_trainer.checkpoints.folder.push_to_disk", wake_up_late)
 
@@ -259,8 +260,8 @@ def test_a_successor_that_begins_while_a_checkpoint_goes_to_the_disk_is_not_writ
         fill(store, 4)
 
     assert caught.value.reason is Reason.PEER_LOST
-    assert names(store.folder) == [half.name]
-    assert names(half) == ["model.safetensors"]
+    assert names(store.folder) == [halves[0].name]
+    assert names(halves[0]) == ["model.safetensors"]
 
 
 class KilledError(BaseException):

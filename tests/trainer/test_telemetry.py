@@ -144,6 +144,17 @@ def test_a_loss_that_is_no_number_is_absent_from_progress_as_json_knows_none() -
     assert tracker.history.curve[0].loss is None
 
 
+def test_warnings_are_told_while_training_goes_on_the_newest_of_many() -> None:
+    tracker = Tracker(attempt=1)
+    for number in range(25):
+        tracker.warn(f"{number} " + "w" * 5000)
+
+    warnings = tracker.read().warnings
+
+    assert [warning.split()[0] for warning in warnings] == [str(number) for number in range(5, 25)]
+    assert {len(warning) for warning in warnings} == {1200}
+
+
 def test_a_resumed_run_goes_on_with_curve_seconds_and_warnings() -> None:
     tracker = Tracker(attempt=2)
     tracker.warn("checkpoint step-000004 was skipped: it is damaged")

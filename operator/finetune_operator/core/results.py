@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from finetune_api.contract import Progress, RunResult, Stage, round_significant
+from finetune_api.contract import MAX_WARNINGS, Progress, RunResult, Stage, round_significant
 from finetune_api.status import (
     EvaluationScore,
     FinetuneJobStatus,
@@ -11,8 +11,6 @@ from finetune_api.status import (
     ProgressStatus,
 )
 from finetune_api.telling import in_words
-
-MAX_WARNINGS = 20
 
 
 def with_result(status: FinetuneJobStatus, result: RunResult | None) -> FinetuneJobStatus:
@@ -40,6 +38,7 @@ def with_progress(status: FinetuneJobStatus, progress: Progress) -> FinetuneJobS
             "progress": in_words(progress.progress),
             "metrics": merge_metrics(status.metrics, progress.metrics),
             "checkpoint": progress.checkpoint or status.checkpoint,
+            "warnings": merge_warnings(status.warnings, progress.warnings),
         }
     )
 

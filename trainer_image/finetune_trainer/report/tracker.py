@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from finetune_api.contract import Progress, Stage, round_significant
+from finetune_api.contract import MAX_WARNINGS, MESSAGE_LIMIT, Progress, Stage, round_significant
 from finetune_api.status import CheckpointStatus, MetricsStatus, ProgressStatus
 from finetune_trainer.evaluation.measurement import Scores
 from finetune_trainer.report.clock import now
@@ -69,6 +69,7 @@ class Tracker:
                 checkpoint=self._checkpoint,
                 nonfinite_steps=self.history.nonfinite_steps,
                 last_step_time=self._last_step_time,
+                warnings=[warning[:MESSAGE_LIMIT] for warning in self.history.warnings[-MAX_WARNINGS:]],
             )
 
     def resume(self, history: History, checkpoint: CheckpointStatus) -> None:

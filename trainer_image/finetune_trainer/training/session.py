@@ -1,7 +1,9 @@
 """What one process knows about the run it takes part in."""
 
+import os
 from dataclasses import dataclass
 
+from finetune_api import keys
 from finetune_api.contract import RunConfig
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
@@ -51,6 +53,6 @@ class Session:
             keep=self.spec.checkpoint.keep,
             run=self.run,
             world_size=self.ranks.world_size,
-            versions=versions(),
+            versions={**versions(), "image": os.environ.get(keys.ENV_IMAGE, "")},
             warn=self.tracker.warn,
         )

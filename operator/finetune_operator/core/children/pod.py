@@ -53,12 +53,13 @@ def until_node_is_lost() -> list[dict[str, Any]]:
 
 def container(job: FinetuneJob, role: str, *, platform: Platform, env: dict[str, str]) -> dict[str, Any]:
     """Return a container that runs one role of the trainer image and sees config and /tmp."""
+    image = pinned_image(job, platform).name
     return {
         "name": role,
-        "image": pinned_image(job, platform).name,
+        "image": image,
         "imagePullPolicy": platform.trainer_image_pull_policy,
         "args": [role],
-        "env": variables({**_common_environment(), **env}),
+        "env": variables({**_common_environment(), keys.ENV_IMAGE: image, **env}),
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePath": workspace.TERMINATION_MESSAGE,
         "terminationMessagePolicy": "File",
