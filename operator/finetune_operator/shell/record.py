@@ -99,6 +99,8 @@ def _waiter(manifest: Manifest) -> Waiter | None:
         timeout_seconds=int(schedule.get("gangTimeoutSeconds") or Schedule().gang_timeout_seconds),
         is_next=reasons.get(ConditionType.SUCCEEDED) == Reason.GANG_RETURNED,
     )
+
+
 def _target(manifest: Manifest) -> str:
     """Return where the manifest publishes to."""
     publish = (manifest.get("spec") or {}).get("publish") or {}
