@@ -144,23 +144,28 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     **pod_templates.REJECTED,
     "a gang that gives its nodes back at once": (
         {"schedule": {"gangTimeoutSeconds": 59}},
-        "spec.schedule.gangTimeoutSeconds in body should be greater than or equal to 60",
+        "spec.schedule.gangTimeoutSeconds: Invalid value: 59: spec.schedule.gangTimeoutSeconds in body should be",
     ),
     "no time in the queue": (
         {"schedule": {"queueTimeoutSeconds": 0}},
-        "spec.schedule.queueTimeoutSeconds in body should be greater than or equal to 1",
+        "spec.schedule.queueTimeoutSeconds: Invalid value: 0: spec.schedule.queueTimeoutSeconds in body should be",
     ),
     "a priority class without a name": (
         {"schedule": {"queuePriorityClassName": ""}},
+        'spec.schedule.queuePriorityClassName: Invalid value: "": '
         "spec.schedule.queuePriorityClassName in body should be at least 1 chars long",
+    ),
+    "no time for a collective": (
+        {"collectiveTimeoutSeconds": 29},
+        "spec.collectiveTimeoutSeconds: Invalid value: 29: spec.collectiveTimeoutSeconds in body should be greater",
     ),
     "no time to prepare": (
         {"prepareTimeoutSeconds": 59},
-        "spec.prepareTimeoutSeconds in body should be greater than or equal to 60",
+        "spec.prepareTimeoutSeconds: Invalid value: 59: spec.prepareTimeoutSeconds in body should be greater",
     ),
     "no time to publish": (
         {"publishTimeoutSeconds": 59},
-        "spec.publishTimeoutSeconds in body should be greater than or equal to 60",
+        "spec.publishTimeoutSeconds: Invalid value: 59: spec.publishTimeoutSeconds in body should be greater",
     ),
     "a bound of rows and one of percent": (
         {"data__train__0__split": "train[10%:200]"},

@@ -1,11 +1,10 @@
 """A job that has ended runs once more with a new spec.rerun, from what its volume holds."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
-from finetune_api.contract import Role
+from finetune_api.contract import Role, RunConfig
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, Phase, RestartCounts
 from finetune_api.types import FinetuneJob
@@ -94,8 +93,8 @@ def test_whoever_asks_for_another_run_gets_it_whatever_is_on_the_hub() -> None:
     asked = look(with_rerun(failed(), "again"))
     later = look(with_status(with_rerun(failed(), "again"), asked.status), PREPARED)
 
-    told = [json.loads(one.apply[0]["data"]["run.json"])["trainsAnyway"] for one in (calm, asked, later)]
-    assert told == [False, True, True]
+    configs = [RunConfig.model_validate_json(one.apply[0]["data"]["run.json"]) for one in (calm, asked, later)]
+    assert [config.trains_anyway for config in configs] == [False, True, True]
     assert calm.apply[0]["metadata"]["name"] != asked.apply[0]["metadata"]["name"]
 
 
