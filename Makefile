@@ -92,6 +92,10 @@ e2e: setup ## FinetuneJobs on the real cluster. One of them: make e2e T=name.
 scale: setup ## What the operator does and costs at a thousand jobs, on a control plane of its own: a quarter of an hour.
 	@$(PYTHON) -m benchmarks.operator
 
+.PHONY: chaos
+chaos: setup ## An hour of 20 jobs and random harm, then what must always hold: make chaos JOBS=4 MINUTES=5 SEED=7.
+	@$(PYTHON) -m tests.chaos $(if $(JOBS),--jobs $(JOBS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: generate
 generate: setup ## Regenerate the committed files that say so in their first line.
 	@$(PYTHON) -m finetune_api.crd crds/finetunejobs.yaml

@@ -45,7 +45,7 @@ def start(
 
 def is_running(name: str) -> bool:
     """Whether the recorded process of that name lives: same number, same start, no zombie."""
-    return _running_pid(name) is not None
+    return pid_of(name) is not None
 
 
 def life_of(name: str) -> str:
@@ -61,7 +61,7 @@ def boot_id() -> str:
 
 def stop(name: str, *, grace_seconds: float = 10) -> None:
     """End the process: politely, then after `grace_seconds` for certain."""
-    pid = _running_pid(name)
+    pid = pid_of(name)
     if pid is not None:
         kill([pid], first=signal.SIGTERM, grace_seconds=grace_seconds)
     (RECORDS / f"{name}.json").unlink(missing_ok=True)
@@ -85,7 +85,8 @@ def _write_record(name: str, pid: int) -> None:
     unfinished.rename(RECORDS / f"{name}.json")
 
 
-def _running_pid(name: str) -> int | None:
+def pid_of(name: str) -> int | None:
+    """Return the number of the process of that name, None if it does not run."""
     path = RECORDS / f"{name}.json"
     if not path.exists():
         return None

@@ -15,7 +15,7 @@ HEAD = """\
 
 What happens to a job, its gang and the operator, what you see of it, and the tests that show it: each is a link. Those
 in `e2e` run on a real cluster, the others say by their folder what they are about. Where no test shows a thing, or not
-all of it, the last column says so.
+all of it, the last column says so. `make chaos` does many of them at once, at random.
 """
 
 

@@ -43,6 +43,32 @@ def kill_rank(kube: Kubectl, job: Manifest, rank: int) -> None:
     assert killed.startswith("killed"), "no training process was found in the pod"
 
 
+def tell_ranks_to_end(kube: Kubectl, job: Manifest) -> None:
+    """Send SIGTERM to every rank's pod, as a kubelet does, without deleting it."""
+    for pod in names(children(kube, "pods", job, "train")):
+        end = "import os, signal; os.kill(1, signal.SIGTERM)"
+        kube.run("exec", "-n", job["metadata"]["namespace"], pod, "--", "python3", "-c", end)
+
+
+def build_idle_container(image: str, *, accelerators: int) -> Manifest:
+    """Return a container that holds accelerators and does nothing."""
+    return {
+        "name": "main",
+        "image": image,
+        "command": ["sleep", "3600"],
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+            "limits": {"memory": "16Mi", "nvidia.com/gpu": accelerators},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
 def kill_operator(kube: Kubectl) -> None:
     """Delete the operator's pod without a grace period."""
     selector = "app.kubernetes.io/name=finetune-operator"

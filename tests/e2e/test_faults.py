@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.conftest import LONG_JOB_STEPS, NAMESPACE, long_job, quick_job, repository
-from tests.e2e.gang import children, events, kill_operator, kill_rank, names, steps_trained
+from tests.e2e.gang import children, events, kill_operator, kill_rank, names
+from tests.e2e.states import has_checkpoint, in_phase, steps_trained
 from tests.hub.running import RunningHub
 from tests.stack import jobs
 from tests.stack.kubectl import Kubectl, Manifest
@@ -14,15 +15,6 @@ from tests.stack.target import Target
 
 pytestmark = pytest.mark.e2e
 Submit = Callable[[Manifest], Manifest]
-
-
-def has_checkpoint(job: Manifest) -> bool:
-    status = job.get("status", {})
-    return bool(status.get("phase") == "Training" and (status.get("checkpoint") or {}).get("step", 0) > 0)
-
-
-def in_phase(phase: str) -> Callable[[Manifest], bool]:
-    return lambda job: job.get("status", {}).get("phase") == phase
 
 
 def roles_of_jobs(kube: Kubectl, job: Manifest) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from finetune_api.status import Phase
 from finetune_operator.shell.kinds import POD_GROUP, WATCHED
-from tests.operator.given import PLATFORM
+from tests.operator.given import BASE, PLATFORM
 from tests.operator.world import Operator, World, run_to_the_end
 
 Action = tuple[str, int]
@@ -193,3 +193,12 @@ def test_a_quiet_job_is_not_written_to() -> None:
         play.world.now += timedelta(seconds=60)
 
     assert play.world.version == before
+
+
+def test_a_gang_that_is_replaced_takes_its_pod_group_with_it() -> None:
+    play = Play(["killed", "killed", "ok"])
+    play.finish()
+
+    made = [name for name in play.world.made if name.startswith("PodGroup/")]
+    assert made == [f"PodGroup/{BASE}-train-{attempt}" for attempt in (1, 2, 3)]
+    assert [group["metadata"]["name"] for group in play.world.all(POD_GROUP)] == [f"{BASE}-train-3"]

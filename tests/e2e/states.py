@@ -1,0 +1,23 @@
+"""What tests wait for in a FinetuneJob, and what they read from the states it went through."""
+
+from collections.abc import Callable
+
+from tests.stack.kubectl import Manifest
+
+
+def has_checkpoint(job: Manifest) -> bool:
+    """Tell whether the job trains and has a checkpoint."""
+    status = job.get("status", {})
+    return bool(status.get("phase") == "Training" and (status.get("checkpoint") or {}).get("step", 0) > 0)
+
+
+def in_phase(phase: str) -> Callable[[Manifest], bool]:
+    """Return whether a job is in the phase, to be waited for."""
+    return lambda job: job.get("status", {}).get("phase") == phase
+
+
+def steps_trained(states: list[Manifest], *, attempt: int) -> list[int]:
+    """Return the steps that rank 0 of an attempt reported while it trained."""
+    told = [state["status"] for state in states if state["status"]["attempt"] == attempt]
+    training = [status["progress"] for status in told if status["phase"] == "Training"]
+    return [progress["step"] for progress in training if progress["stage"] == "Training"]

@@ -1,0 +1,65 @@
+"""Whichever request of publish is cut, before or after the Hub has done it: one commit, tagged, and known."""
+
+from pathlib import Path
+
+import pytest
+
+from finetune_api.reasons import Reason
+from finetune_trainer.failures import RunFailure
+from finetune_trainer.hub import commit as hub_commit
+from finetune_trainer.publish import publish
+from tests.hub import RunningHub
+from tests.trainer.conftest import Run
+from tests.trainer.publishing import finished_run, make_run_in
+
+TITLES = ["Finetune with FinetuneJob search/pages", "initial commit"]
+#: More containers than one fault can cost.
+TRIES = 3
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_commit, "PAUSES", (0.0, 0.0))
+
+
+def a_run(folder: Path, model: Path, hub: RunningHub, *, repository: str) -> Run:
+    found = finished_run(make_run_in(folder), model, repository=repository)
+    return found.at(hub.endpoint).with_token(write=hub.write_token)
+
+
+def publish_in_the_end(run: Run) -> tuple[Reason, str | None]:
+    """Publish as a Job does, with another container after one that failed; return reason and commit."""
+    for _ in range(TRIES):
+        try:
+            result = publish(run.config, run.settings)
+        except RunFailure as failure:
+            if failure.reason is not Reason.HUB_UNAVAILABLE:
+                raise
+        else:
+            assert result.published is not None
+            return result.reason, result.published.commit
+    raise AssertionError("it is never published")
+
+
+@pytest.mark.parametrize("action", ["cut", "lose-answer"])
+def test_a_request_that_is_cut_makes_neither_two_commits_nor_none(
+    tmp_path: Path, small_model: Path, hub: RunningHub, action: str
+) -> None:
+    calm = a_run(tmp_path / "calm", small_model, hub, repository="demo/calm")
+    publish(calm.config, calm.settings)
+    requests = hub.requests()
+
+    for number, request in enumerate(requests):
+        repository = f"demo/cut-{number}"
+        run = a_run(tmp_path / str(number), small_model, hub, repository=repository)
+        hub.clear()
+        hub.fail(action, skip=number)
+
+        reason, commit = publish_in_the_end(run)
+
+        where = f"{request['method']} {request['path']} ({number})"
+        there = hub.commits(repository)
+        assert reason in (Reason.PUBLISHED, Reason.ALREADY_PUBLISHED), where
+        assert [each["title"] for each in there["commits"]] == TITLES, where
+        assert (there["branches"]["main"], set(there["tags"].values())) == (commit, {commit}), where
+    assert len(requests) > len(TITLES)
