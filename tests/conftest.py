@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.stack.kubectl import Kubectl
 from tests.stack.target import Target, find_kubectl, find_target
+
+# On a machine that is busy an example may take any time.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 CRD = Path(__file__).parents[1] / "crds" / "finetunejobs.yaml"
 
