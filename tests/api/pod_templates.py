@@ -30,9 +30,22 @@ EVERYTHING: dict[str, Any] = {
             {"weight": 1, "preference": {"matchExpressions": [{"key": "fast", "operator": "Exists"}]}}
         ],
     },
-    "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 300}],
+    "tolerations": [
+        {
+            "key": "node.kubernetes.io/not-ready",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": 300,
+        }
+    ],
     "topologySpreadConstraints": [
-        {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "ScheduleAnyway", "matchLabelKeys": ["team"]}
+        {
+            "maxSkew": 1,
+            "topologyKey": "rack",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"team": "search"}},
+            "matchLabelKeys": ["cost-centre"],
+        }
     ],
     "runtimeClassName": "nvidia",
     "schedulerName": "volcano",

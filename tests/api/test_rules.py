@@ -331,7 +331,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a way of keeping volumes that there is not": (
         {"storage": {"retain": "Never"}},
-        'spec.storage.retain: Unsupported value: "Never": supported values: "Always"',
+        'spec.storage.retain: Unsupported value: "Never": supported values: "UntilPublished", ',
     ),
     "a sub path without a claim": ({"storage": {"subPath": "a"}}, "subPath needs existingClaim"),
     "a repository without owner": (
@@ -481,7 +481,7 @@ def test_fifteen_lines_are_a_whole_job_because_everything_else_has_a_default(kub
 def test_an_explicit_null_is_an_absent_field(kubectl: Kubectl, job: Manifest) -> None:
     stored = submit(kubectl, change(job, schedule={"queueName": None, "priorityClassName": None}))
 
-    assert stored["spec"]["schedule"] == {}
+    assert stored["spec"]["schedule"] == {"gangTimeoutSeconds": 600}
 
 
 @pytest.fixture

@@ -122,6 +122,17 @@ def test_a_prepare_pod_that_failed_beside_a_sidecar_goes_so_that_its_job_tries_a
     assert decision.delete == (Deletion(kind="Pod", name=pod.name, uid=pod.uid),)
 
 
+def test_a_prepare_pod_that_failed_for_good_beside_a_sidecar_ends_the_job_in_its_own_words() -> None:
+    job = with_status(a_job(), look(a_job()).status)
+    words = a_result(Role.PREPARE, Reason.SPLIT_NOT_FOUND, "spec.data.train[0].split: 'tran' is wrong")
+    pod = a_pod(Role.PREPARE, phase="Failed", containers=ended(11, words))
+
+    decision = look(job, Observed(jobs=(a_child(Role.PREPARE),), pods=(beside_a_sidecar(pod),)))
+
+    assert decision.status.phase == Phase.FAILED
+    assert conditions(decision.status)["Validated"] == ("False", "SplitNotFound")
+
+
 def test_a_prepare_job_that_its_sidecar_failed_has_done_its_work() -> None:
     job = with_status(a_job(), look(a_job()).status)
     failed = a_child(Role.PREPARE, is_failed=True, finished_at=T0)

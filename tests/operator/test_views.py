@@ -52,6 +52,17 @@ def test_a_pod_that_ended_is_read_with_its_last_words() -> None:
     )
 
 
+@pytest.mark.parametrize("code", [0, 11])
+def test_a_pod_that_ends_a_moment_after_its_only_container_is_held_by_nothing(code: int) -> None:
+    containers = [{"name": "train", "state": {"terminated": {"exitCode": code}}}]
+    started = [{"name": "istio-proxy", "state": {"running": {}}}]  # a native sidecar, which the kubelet stops
+
+    view = pod_view(seen({"phase": "Running", "containerStatuses": containers, "initContainerStatuses": started}))
+
+    assert view is not None
+    assert (view.phase, view.is_held) == ("Failed" if code else "Succeeded", False)
+
+
 @pytest.mark.parametrize(
     ("code", "phase", "seen_as"),
     [

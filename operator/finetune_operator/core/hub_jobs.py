@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from finetune_api.contract import FINAL_EXIT_CODES
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.cleaning import force_stuck, replace_jobs
@@ -66,7 +67,8 @@ def follow(
         return Decision(status=status, delete=replace_jobs([job], situation.job), requeue_after=GOING_AWAY_SECONDS)
     last = last_failure(job, pods)
     last = with_log(last, situation.job, role=job.role) if last is not None else None
-    failure = _too_long(job, last) or last if job.is_failed else find_hopeless(observed, pods, now)
+    has_failed = job.is_failed or any(map(_is_last_try, pods))
+    failure = _too_long(job, last) or last if has_failed else find_hopeless(observed, pods, now)
     if failure is not None:
         return fail(_with_results(status, pods), situation, failure, hub_job.aspect)
     if job.is_held:
@@ -76,6 +78,12 @@ def follow(
     status = _on_its_way(hub_job, status, situation, find_complaint(observed, job, pods, now), last)
     look_again = seconds_to_next_look(observed, job, pods, now)
     return Decision(status=status, delete=forced, requeue_after=soonest(force_after, look_again))
+
+
+def _is_last_try(pod: PodView) -> bool:
+    """Tell whether our container failed as no other try mends, which its Job sees only once the others have ended."""
+    ends = [one.termination.exit_code for one in pod.own_containers if one.termination is not None]
+    return pod.is_held and pod.phase == "Failed" and any(code in FINAL_EXIT_CODES for code in ends)
 
 
 def _too_long(job: JobView, last: Failure | None) -> Failure | None:

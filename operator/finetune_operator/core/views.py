@@ -68,7 +68,7 @@ def pod_view(manifest: Manifest) -> PodView | None:
         **identity,
         index=int(metadata["labels"].get(keys.LABEL_COMPLETION_INDEX, 0)),
         phase=own_phase,
-        is_held=phase != own_phase,
+        is_held=phase != own_phase and (phase == "Failed" or _has_company(status, identity["role"])),
         address=status.get("podIP", ""),
         node=(manifest.get("spec") or {}).get("nodeName", ""),
         gone_at=gone_at,
@@ -135,6 +135,12 @@ def _is_unheard(status: Manifest) -> bool:
     """
     found = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
     return found.get("Ready") == "False" and found.get("ContainersReady") == "True"
+
+
+def _has_company(status: Manifest, role: str) -> bool:
+    """Tell whether a container beside ours runs. Without one the pod ends by itself, a moment after our container."""
+    beside = [entry for entry in status.get("containerStatuses") or () if entry["name"] != role]
+    return any("running" in (entry.get("state") or {}) for entry in beside)
 
 
 def _container(entry: Manifest) -> ContainerView:

@@ -25,6 +25,8 @@ _NOT_TOLD: dict[str, Any] = {
     "active_deadline_seconds": True,
     "stall_timeout_seconds": True,
     "collective_timeout_seconds": True,
+    "prepare_timeout_seconds": True,
+    "publish_timeout_seconds": True,
     "ttl_seconds_after_finished": True,
     "image": True,
 }
