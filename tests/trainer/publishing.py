@@ -96,7 +96,7 @@ def write_manifest(run: Run, prepared: dict[str, Any]) -> None:
 
 def write_report(run: Run, evaluations: list[EvaluationScore]) -> None:
     Report(
-        run=run.id,
+        run=InputsManifest.read(run.workspace.manifest).run,
         model=MODEL,
         datasets=DATASETS,
         evaluations=evaluations,
