@@ -74,6 +74,7 @@ def test_a_secret_that_is_not_there_is_told_and_waited_for(kube: Kubectl) -> Non
     kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": WRITE_TOKEN}})
     jobs.wait_until(kube, job, lambda found: jobs.condition(found, "Validated")["status"] == "True", seconds=300)
     kube.delete(jobs.KIND, "late-secret", namespace=NAMESPACE)
+    kube.delete("secret", "late", namespace=NAMESPACE)
 
     assert told["status"]["phase"] == "Preparing"
     assert "late" in jobs.condition(told, "Succeeded")["message"]
