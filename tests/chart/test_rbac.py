@@ -12,7 +12,7 @@ OPERATOR = {
     ("/pods", "create delete list watch"),
     ("/configmaps", "create delete get"),
     ("/services", "create delete get"),
-    ("/persistentvolumeclaims", "create delete get"),
+    ("/persistentvolumeclaims", "create delete get patch"),
     ("scheduling.k8s.io/podgroups", "create delete get"),
     ("kueue.x-k8s.io/workloads", "list"),
     ("/events", "list"),
