@@ -241,7 +241,6 @@ def test_a_lost_node_moves_the_gang_to_the_others(
 
     finished = states[-1]
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
-    assert finished["status"]["restarts"]["total"] == 1
-    assert finished["status"]["lastFailure"]["reason"] == "NodeLost"
+    assert finished["status"]["restarts"]["infrastructure"] == 1
     assert min(steps_trained(states, attempt=2)) >= before
     assert len(published_commits(hub, repository("lost-node"))) == 1

@@ -192,12 +192,35 @@ def test_a_lost_peer_counts_only_when_nothing_else_is_known() -> None:
     peers = [rank(index, code=18, reason=Reason.PEER_LOST) for index in range(2)]
 
     alone = find_failure(peers, None)
-    beside = find_failure([*peers, a_pod(Role.TRAIN, index=2, phase="Running", gone_at=at(60))], None)
+    beside = find_failure([*peers, a_pod(Role.TRAIN, index=2, phase="Running", gone_at=at(40), left_at=at(-10))], None)
 
     assert alone is not None
     assert alone.reason == Reason.PEER_LOST
     assert beside is not None
-    assert beside.reason == Reason.PREEMPTED
+    assert (beside.reason, budget_of(beside)) == (Reason.PREEMPTED, Budget.FREE)
+
+
+@pytest.mark.parametrize("code", [None, 143, 17])
+def test_a_rank_that_is_removed_because_another_was_lost_makes_the_loss_neither_free_nor_its_own(
+    code: int | None,
+) -> None:
+    lost = rank(0, code=18, reason=Reason.PEER_LOST, seconds=20)
+    other = rank(1, code=code, seconds=30) if code else a_pod(Role.TRAIN, index=1, attempt=1, phase="Running")
+
+    failure = find_failure([replace(other, gone_at=at(70), left_at=at(20)), lost], None)
+
+    assert failure is not None
+    assert (failure.reason, budget_of(failure)) == (Reason.PEER_LOST, Budget.INFRASTRUCTURE)
+
+
+def test_a_rank_on_a_node_that_does_not_answer_is_lost_with_its_node_whoever_removes_it() -> None:
+    peer = rank(0, code=18, reason=Reason.PEER_LOST, seconds=20)
+    silent = a_pod(Role.TRAIN, index=1, attempt=1, phase="Running", gone_at=at(70), left_at=at(20), is_unheard=True)
+
+    failure = find_failure([peer, silent], None)
+
+    assert failure is not None
+    assert (failure.reason, budget_of(failure)) == (Reason.NODE_LOST, Budget.INFRASTRUCTURE)
 
 
 def test_a_failed_job_without_pods_is_an_unknown_loss() -> None:

@@ -64,7 +64,9 @@ class Failure:
 
 def find_failure(pods: Iterable[PodView], job: JobView | None) -> Failure | None:
     """Return the first cause among the pods of one Job, or None if all is well with them and with the Job."""
-    found = [failure for pod in pods if (failure := pod_failure(pod)) is not None]
+    pods = tuple(pods)
+    first = min(filter(None, map(_failed_at, pods)), default=NEVER)
+    found = [_as_swept(one, pod, first) for pod in pods if (one := pod_failure(pod)) is not None]
     if found:
         return min(found, key=lambda failure: (_weight(failure), failure.finished_at or NEVER))
     if job is not None and job.is_failed:
@@ -77,7 +79,26 @@ def deleted(job: str) -> Failure:
     return replace(_failure(Reason.PREEMPTED, f"Job {job} was deleted"), is_announced=True)
 
 
+def _failed_at(pod: PodView) -> datetime | None:
+    """Return when the first of our containers in the pod failed."""
+    ends = [one.termination for one in pod.own_containers if one.termination is not None and one.termination.exit_code]
+    return min((end.finished_at for end in ends if end.finished_at is not None), default=None)
+
+
+def _as_swept(failure: Failure, pod: PodView, first: datetime) -> Failure:
+    """Return the failure of a pod that was told to go once another had failed, as a consequence that nobody announced.
+
+    The Job controller removes the others of a gang that has lost one; that costs what the loss costs.
+    """
+    is_swept = pod.left_at is not None and pod.left_at >= first and not pod.disruption
+    if failure.reason != Reason.PREEMPTED or not is_swept:
+        return failure
+    return replace(failure, is_consequence=True, is_announced=False)
+
+
 def _weight(failure: Failure) -> int:
+    if failure.reason == Reason.PREEMPTED and not failure.is_announced and failure.is_consequence:
+        return 3
     if failure.reason == Reason.PEER_LOST:
         return 2
     return 1 if failure.is_consequence else 0
@@ -114,9 +135,13 @@ def _find(pod: PodView) -> Failure | None:
         return _container_failure(pod, ended.termination)
     if pod.phase == "Failed":
         return _failure(Reason.RANK_KILLED, f"{_place(pod)} ended without running ({_of_others(pod)})")
-    if pod.gone_at is not None:
-        return _failure(Reason.PREEMPTED, f"{_place(pod)} was deleted", is_consequence=True)
-    return None
+    return _deleted(pod) if pod.gone_at is not None else None
+
+
+def _deleted(pod: PodView) -> Failure:
+    if pod.is_unheard:
+        return _failure(Reason.NODE_LOST, f"{_place(pod)} is on a node that does not answer")
+    return _failure(Reason.PREEMPTED, f"{_place(pod)} was deleted", is_consequence=True)
 
 
 def _of_others(pod: PodView) -> str:
