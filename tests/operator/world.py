@@ -257,7 +257,7 @@ class World:
             self._end(pod, 0, RunResult(role=role, reason=Reason.VALIDATED))
         elif role == Role.PUBLISH:
             self._end(pod, 0, RunResult(role=role, reason=Reason.PUBLISHED))
-        else:
+        elif any(kind == "Service" for kind, _ in self.objects):  # without one ranks do not find each other
             self._train(pod, index=index, attempt=int(labels[keys.LABEL_ATTEMPT]))
 
     def _train(self, pod: Object, *, index: str, attempt: int) -> None:

@@ -184,6 +184,8 @@ class Reconciler:
             self.telemetry.progress_writes.inc()
         if is_finished(job.status) and not is_finished(status):
             self.cache.note_rejection(job.metadata.uid, "")
+        if status.attempt > job.status.attempt > 0:
+            self.known.forget(uid)  # the gang may have been lost with what it needs, as by `kubectl delete all`
         self._count(job, status)
         return True
 
