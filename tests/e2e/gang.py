@@ -81,10 +81,3 @@ def events(kube: Kubectl, job: Manifest) -> list[str]:
     found = kube.find("events.events.k8s.io", namespace=metadata["namespace"])
     own = [entry for entry in found if entry.get("regarding", {}).get("uid") == metadata["uid"]]
     return [entry["reason"] for entry in sorted(own, key=lambda entry: entry["metadata"]["creationTimestamp"])]
-
-
-def steps_trained(states: list[Manifest], *, attempt: int) -> list[int]:
-    """Return the steps that rank 0 of an attempt reported while it trained."""
-    told = [state["status"] for state in states if state["status"]["attempt"] == attempt]
-    training = [status["progress"] for status in told if status["phase"] == "Training"]
-    return [progress["step"] for progress in training if progress["stage"] == "Training"]

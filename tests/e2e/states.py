@@ -18,6 +18,6 @@ def in_phase(phase: str) -> Callable[[Manifest], bool]:
 
 def steps_trained(states: list[Manifest], *, attempt: int) -> list[int]:
     """Return the steps that rank 0 of an attempt reported while it trained."""
-    told = [state["status"] for state in states if state["status"]["attempt"] == attempt]
+    told = [state["status"] for state in states if state["status"].get("attempt") == attempt]
     training = [status["progress"] for status in told if status["phase"] == "Training"]
     return [progress["step"] for progress in training if progress["stage"] == "Training"]
