@@ -19,5 +19,5 @@ def in_phase(phase: str) -> Callable[[Manifest], bool]:
 def steps_trained(states: list[Manifest], *, attempt: int) -> list[int]:
     """Return the steps that rank 0 of an attempt reported while it trained."""
     told = [state["status"] for state in states if state["status"].get("attempt") == attempt]
-    training = [status["progress"] for status in told if status["phase"] == "Training"]
+    training = [status["progress"] for status in told if status["phase"] == "Training" and "progress" in status]
     return [progress["step"] for progress in training if progress["stage"] == "Training"]
