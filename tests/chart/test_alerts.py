@@ -36,10 +36,29 @@ CASES = [
         {'finetune_operator_api_requests_total{verb="PATCH", code="409"}': "0+1x120"},
     ),
     Case(
+        "FinetuneOperatorRightMissing",
+        10,
+        {'finetune_operator_missing_right{verb="patch", resource="jobs"}': "1x120"},
+        {'finetune_operator_missing_right{verb="patch", resource="jobs"}': "1x5 stale"},
+    ),
+    Case(
         "FinetuneOperatorErrors",
         40,
         {'finetune_operator_reconcile_total{result="error"}': "0+1x120"},
         {'finetune_operator_reconcile_total{result="changed"}': "0+1x120"},
+    ),
+    Case(
+        "FinetuneOperatorCrdOutdated",
+        20,
+        {"finetune_operator_crd_missing_fields": "3x120"},
+        {"finetune_operator_crd_missing_fields": "0x120"},
+    ),
+    Case(
+        "FinetuneOperatorNotAlone",
+        60,
+        {"finetune_operator_foreign_status_writes": "0+2x120"},
+        # Of a person who has once corrected a status by hand, and of an operator that was started anew.
+        {"finetune_operator_foreign_status_writes": "7x40 8x10 0x70"},
     ),
     Case(
         "FinetuneJobStalled",

@@ -104,6 +104,17 @@ def test_the_first_toleration_that_matches_is_the_users() -> None:
     assert [one["key"] for one in train["tolerations"]] == [LOST[0], "job", "schedule", "administrator", *LOST]
 
 
+def test_who_tolerates_everything_does_not_wait_for_ever_on_a_lost_node() -> None:
+    everything, evictions = {"operator": "Exists"}, {"operator": "Exists", "effect": "NoExecute"}
+    job = a_job(schedule={"tolerations": [everything]}, podTemplate={"all": {"tolerations": [evictions]}})
+
+    found = pods(job, administered(all={"tolerations": [toleration("administrator"), everything]}))
+
+    for pod in found.values():
+        assert pod["tolerations"][-3:] == [evictions, everything, everything]
+        assert [one["key"] for one in pod["tolerations"][:-3]][-2:] == LOST
+
+
 def test_node_affinities_of_all_layers_hold() -> None:
     fast = {"key": "fast", "operator": "Exists"}
     job = a_job(podTemplate={"train": {"nodeAffinity": required(in_zone("a"), in_zone("b"))}})

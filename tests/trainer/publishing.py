@@ -1,6 +1,7 @@
 """A job that has finished training, for tests of publish and the card: workspace filled as prepare and train do."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def make_run_in(folder: Path) -> MakeRun:
     """Return what makes runs in a folder of their own: a workspace belongs to one run."""
     folder.mkdir()
     return lambda **spec: run_in(folder, spec)
+
+
+def with_if_exists(run: Run, policy: str) -> Run:
+    """Return the run with another `publish.ifExists`."""
+    spec = run.config.spec
+    assert spec.publish is not None
+    spec = spec.model_copy(update={"publish": spec.publish.model_copy(update={"if_exists": policy})})
+    return replace(run, config=run.config.model_copy(update={"spec": spec}))
 
 
 def finished_run(

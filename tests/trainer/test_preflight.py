@@ -14,9 +14,14 @@ CARD = b"---\nlicense: mit\n---\n"
 
 
 def run_for(
-    make_run: MakeRun, hub: RunningHub, *, repository: str = "demo/finetuned", if_exists: str = "Update"
+    make_run: MakeRun,
+    hub: RunningHub,
+    *,
+    repository: str = "demo/finetuned",
+    if_exists: str = "Update",
+    branch: str = "main",
 ) -> Run:
-    publish = {"repository": repository, "ifExists": if_exists, "tokenSecret": {"name": "hub"}}
+    publish = {"repository": repository, "branch": branch, "ifExists": if_exists, "tokenSecret": {"name": "hub"}}
     source = {"name": "pages", "source": "hf://demo/pages"}
     run = make_run(model={"source": "hf://demo/tiny"}, data={"train": [source]}, publish=publish)
     return run.at(hub.endpoint).with_token(write=hub.write_token)
@@ -116,6 +121,25 @@ def test_an_occupied_repository_fails_only_if_asked(make_run: MakeRun, hub: Runn
     assert failure.value.reason is Reason.REPOSITORY_EXISTS
     assert "README.md" in failure.value.message
     assert [result.reason for result in allowed] == [Reason.VALIDATED, Reason.VALIDATED]
+    assert [result.warnings for result in allowed] == [
+        [
+            "publish.repository: demo/finetuned holds files already (README.md) and publish.ifExists is Skip, so that "
+            "the model will stay on the volume; set ifExists to Update to publish it"
+        ],
+        [],
+    ]
+
+
+def test_a_branch_that_would_be_made_of_files_of_others_is_occupied_before_training(
+    make_run: MakeRun, hub: RunningHub
+) -> None:
+    fill(hub, "demo/finetuned")
+
+    with pytest.raises(RunFailure) as failure:
+        check(run_for(make_run, hub, if_exists="Fail", branch="experiment"))
+
+    assert failure.value.reason is Reason.REPOSITORY_EXISTS
+    assert set(hub.commits("demo/finetuned")["branches"]) == {"main"}
 
 
 def test_an_empty_repository_does_not_count_as_occupied(make_run: MakeRun, hub: RunningHub) -> None:

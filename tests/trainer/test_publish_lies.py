@@ -1,7 +1,6 @@
 """publish at a Hub whose answers are not true: what ends as published was read back, whatever was answered."""
 
 import json
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,15 @@ from finetune_trainer.preflight import preflight
 from finetune_trainer.publish import publish
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run
-from tests.trainer.publishing import REPOSITORY, finished_run, make_run_in, scores, write_manifest, write_report
+from tests.trainer.publishing import (
+    REPOSITORY,
+    finished_run,
+    make_run_in,
+    scores,
+    with_if_exists,
+    write_manifest,
+    write_report,
+)
 
 NOWHERE = "f" * 40
 CARD = b"---\nlicense: mit\n---\n# Theirs\n"
@@ -62,11 +69,8 @@ def assert_published(result: RunResult, run: Run, hub: RunningHub) -> None:
 
 
 def with_policy(run: Run, policy: str) -> Run:
-    """Return the run with another `publish.ifExists`."""
-    spec = run.config.spec
-    assert spec.publish is not None
-    spec = spec.model_copy(update={"publish": spec.publish.model_copy(update={"if_exists": policy})})
-    run = replace(run, config=run.config.model_copy(update={"spec": spec}))
+    """Return the run with another `publish.ifExists`, trained."""
+    run = with_if_exists(run, policy)
     write_manifest(run, {})
     write_report(run, scores())
     return run

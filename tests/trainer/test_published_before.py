@@ -11,6 +11,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from finetune_api.contract import RunResult, run_id
 from finetune_api.reasons import Reason
 from finetune_trainer.data.manifest import InputsManifest
+from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.published import PublishedRuns
 from finetune_trainer.preflight import preflight
@@ -19,7 +20,7 @@ from finetune_trainer.publish import publish
 from finetune_trainer.report.schema import Report
 from tests.hub import RunningHub
 from tests.trainer.conftest import Run, write_jsonl
-from tests.trainer.publishing import REPOSITORY, finished_run, make_run_in, scores
+from tests.trainer.publishing import REPOSITORY, finished_run, make_run_in, scores, with_if_exists
 
 
 def push_sources(hub: RunningHub, folder: Path, *, rows: int = 3) -> dict[str, str]:
@@ -132,6 +133,32 @@ def test_the_same_spec_of_newer_data_is_another_run(again: Run, hub: RunningHub,
 
     with pytest.raises(GoesOnError):
         prepare(again.config, again.settings)
+
+
+@pytest.mark.parametrize(("policy", "ended"), [("Fail", RunFailure), ("Skip", GoesOnError)])
+def test_a_model_of_older_data_is_in_the_way_before_anything_is_fetched(
+    again: Run, hub: RunningHub, tmp_path: Path, policy: str, ended: type[Exception]
+) -> None:
+    push_sources(hub, tmp_path / "sources", rows=4)
+    run = with_if_exists(again, policy)
+    checked = preflight(run.config, run.settings)
+
+    with pytest.raises(ended, match="holds files already" if policy == "Fail" else None):
+        prepare(run.config, run.settings)
+
+    assert checked.warnings == []
+
+
+@pytest.mark.parametrize("policy", ["Fail", "Skip"])
+def test_what_this_run_has_published_is_not_in_its_own_way(again: Run, policy: str) -> None:
+    run = with_if_exists(again, policy)
+    anyway = replace(run, config=run.config.model_copy(update={"trains_anyway": True}))
+
+    checked = [preflight(one.config, one.settings).warnings for one in (run, anyway)]
+
+    assert checked == [[], []]
+    with pytest.raises(GoesOnError):
+        prepare(anyway.config, anyway.settings)
 
 
 def retag(api: HfApi, tag: str, commit: str) -> None:

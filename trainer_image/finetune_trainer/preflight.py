@@ -4,17 +4,17 @@ It also finds which runs of the spec are published already, for prepare.
 """
 
 import logging
-from collections.abc import Sequence
 
 from finetune_api.contract import Role, RunConfig, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.types import Publish
 from finetune_trainer.failures import RunFailure
-from finetune_trainer.hub.access import INITIAL_FILES, Access, check_repository, check_token
+from finetune_trainer.hub.access import Access, check_repository, check_token
 from finetune_trainer.hub.branch import Target
 from finetune_trainer.hub.client import Api, connect
 from finetune_trainer.hub.errors import told_as_failures
 from finetune_trainer.hub.published import PublishedRuns, find_published
+from finetune_trainer.hub.standing import find_standing, spare
 from finetune_trainer.settings import Settings, read_token
 
 _log = logging.getLogger(__name__)
@@ -36,10 +36,12 @@ def preflight(config: RunConfig, settings: Settings) -> RunResult:
     if not access.created:
         target = Target(api, publish.repository, publish.branch)
         with told_as_failures(f"publish.repository: reading {publish.repository}"):
-            if publish.if_exists == "Fail":
-                refuse_filled(target, publish, spec_hash=config.spec_hash)
             if not config.trains_anyway:
                 found = find_published(target, config.spec_hash)
+            if publish.if_exists != "Update":
+                found = found.model_copy(update={"standing": find_standing(target)})
+        if not found.runs:
+            access.warnings += spare(publish, found.standing, run=config.spec_hash)
     found.write(settings.published_runs)
     verb = "created" if access.created else "there"
     message = f"The token may write to {publish.repository}, which is {verb}."
@@ -66,23 +68,3 @@ def require_write_token(settings: Settings) -> str:
         message = "publish.tokenSecret: the key of the Secret is empty; put a write token of the Hub into it"
         raise RunFailure(Reason.TOKEN_REFUSED, message)
     return token
-
-
-def refuse_filled(target: Target, publish: Publish, *, spec_hash: str) -> None:
-    """Fail with RepositoryExists if the branch holds files, unless a commit that is there names a run of this spec."""
-    head = target.head()
-    files = sorted(set(target.files(head)) - INITIAL_FILES) if head else []
-    if not files or target.find_commit(spec_hash) is not None:
-        return
-    if any(target.is_of_run(commit, run) for run, commit in target.tagged_runs(spec_hash).items()):
-        return
-    raise occupied(publish, files)
-
-
-def occupied(publish: Publish, files: Sequence[str]) -> RunFailure:
-    """Return that the branch holds these files, which are of others."""
-    message = (
-        f"publish.repository: {publish.repository} holds files already ({', '.join(files[:5])}) and "
-        "publish.ifExists is Fail; choose another repository or set ifExists to Update"
-    )
-    return RunFailure(Reason.REPOSITORY_EXISTS, message)

@@ -31,6 +31,7 @@ from finetune_trainer.data.workplace import Workplace
 from finetune_trainer.data.writing import WrittenInputs, write_inputs
 from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.published import PublishedRun, PublishedRuns
+from finetune_trainer.hub.standing import spare
 from finetune_trainer.report.finished import finished_report
 from finetune_trainer.settings import Settings, read_token
 from finetune_trainer.whole_file import sync
@@ -74,6 +75,7 @@ def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence) -> RunRe
         run = run_id(config.spec_hash, commits)
         if (done := handed.runs.get(run)) is not None:
             return published_before(done)
+        told = [] if config.spec.publish is None else spare(config.spec.publish, handed.standing, run=run)
         fence.settle(run)
         if before is not None and before.run == run and is_whole(workspace, before):
             manifest = before.model_copy(update={"uid": config.job.uid})
@@ -83,7 +85,7 @@ def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence) -> RunRe
             workspace.manifest.rename(stale_manifest(workspace))
         manifest = fill_inputs(config, workspace, sources, commits)
     stale_manifest(workspace).unlink(missing_ok=True)
-    told = [] if own is None else changed_sources(own.sources, commits)
+    told += [] if own is None else changed_sources(own.sources, commits)
     told += [handed.doubts[run]] if run in handed.doubts else []
     return as_result(manifest, told=told)
 

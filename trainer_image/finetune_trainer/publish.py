@@ -32,8 +32,9 @@ from finetune_trainer.hub.errors import as_failure, hub_words, status_of, told_a
 from finetune_trainer.hub.proof import CARD, RECORD, find_tagged, find_untagged
 from finetune_trainer.hub.published import published_at
 from finetune_trainer.hub.record import RunRecord, record_of
+from finetune_trainer.hub.standing import occupied
 from finetune_trainer.model_files import ModelFiles, list_model_files
-from finetune_trainer.preflight import occupied, require_write_token
+from finetune_trainer.preflight import require_write_token
 from finetune_trainer.report.schema import Report
 from finetune_trainer.settings import Settings
 from finetune_trainer.unchanged import is_unchanged

@@ -78,6 +78,12 @@ class Target:
         log = self.log(commit)
         return None if log is None else any(one.commit_id == commit and _names(one, run) for one in log[:1])
 
+    def run_of(self, commit: str) -> str | None:
+        """Return the run that a commit's message names, None if it names none or the Hub has no log."""
+        named = (one for one in (self.log(commit) or ())[:1] if one.commit_id == commit)
+        lines = (line.partition(f"{RUN_TRAILER}: ") for one in named for line in one.message.splitlines())
+        return next((run for before, found, run in lines if found and not before), None)
+
     def find_commit(self, run: str) -> str | None:
         """Return the newest commit of the branch that names this run, None if there is none or the Hub has no log."""
         found = next((one.commit_id for one in self.log(self.branch) or () if _names(one, run)), None)

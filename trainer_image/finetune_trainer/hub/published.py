@@ -1,4 +1,4 @@
-"""Which runs of a spec are on the Hub already: found by preflight, which may read there, and handed to prepare.
+"""Which runs of a spec are on the Hub already, and what stands there: found by preflight and handed to prepare.
 
 Preflight does not know the whole id, which the sources decide; prepare, which finds them, has no token for the target.
 """
@@ -12,6 +12,7 @@ from finetune_api.base import Contract
 from finetune_api.status import PublishedStatus
 from finetune_trainer.hub.branch import Target, tag_name
 from finetune_trainer.hub.record import RunRecord, read_record
+from finetune_trainer.hub.standing import Standing
 from finetune_trainer.whole_file import write_whole
 
 #: Each costs a few requests; a spec has one for each state of its data.
@@ -31,6 +32,8 @@ class PublishedRuns(Contract):
     runs: dict[str, PublishedRun] = Field(default_factory=dict)
     doubts: dict[str, str] = Field(default_factory=dict)
     """Why a tag is not believed, by the run that it names."""
+    standing: Standing | None = None
+    """What publish.ifExists spares."""
 
     @classmethod
     def read(cls, path: Path) -> "PublishedRuns":

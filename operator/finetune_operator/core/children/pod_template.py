@@ -84,8 +84,7 @@ def _add_to_pod(spec: Fields, layers: Sequence[Fields]) -> None:
             _add_items(spec, name, layer.get(name, []), key)
     _add_items(spec, "topologySpreadConstraints", _listed(layers, "topologySpreadConstraints"))
     spec["volumes"] = _keyed([*_listed(layers, "volumes"), *spec["volumes"]], "name")
-    # The first that matches a taint counts: the user's own, then the administrator's, then ours.
-    spec["tolerations"] = [*_listed(layers[::-1], "tolerations"), *spec.get("tolerations", [])]
+    _add_tolerations(spec, _listed(layers[::-1], "tolerations"))
     if selector := spec.get("nodeSelector", {}) | _united(layers, "nodeSelector"):
         spec["nodeSelector"] = selector
     affinities = [layer["nodeAffinity"] for layer in layers if "nodeAffinity" in layer]
@@ -94,6 +93,15 @@ def _add_to_pod(spec: Fields, layers: Sequence[Fields]) -> None:
         spec["affinity"] = spec.get("affinity", {}) | {"nodeAffinity": _all_of([own, *affinities])}
     if spec.get("hostNetwork"):
         spec["dnsPolicy"] = "ClusterFirstWithHostNet"  # else ranks would not know each other's names
+
+
+def _add_tolerations(spec: Fields, theirs: Sequence[Fields]) -> None:
+    """Add tolerations before ours, as the first that matches a taint counts: the user's, then the administrator's.
+
+    Those that name no taint come last: whoever tolerates everything does not mean to wait for ever for a lost node.
+    """
+    named, others = [one for one in theirs if one.get("key")], [one for one in theirs if not one.get("key")]
+    spec["tolerations"] = [*named, *spec.get("tolerations", []), *others]
 
 
 def _add_to_container(container: Fields, layers: Sequence[Fields], *, is_training: bool) -> None:

@@ -1,0 +1,54 @@
+"""What stands on the branch that publish.ifExists may spare: told before training, obeyed when committing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from huggingface_hub.constants import DEFAULT_REVISION
+
+from finetune_api.base import Contract
+from finetune_api.reasons import Reason
+from finetune_api.types import Publish
+from finetune_trainer.failures import RunFailure
+from finetune_trainer.hub.access import INITIAL_FILES
+from finetune_trainer.hub.branch import Target
+
+
+class Standing(Contract):
+    """Files on the branch, which only the run that has put them there may replace."""
+
+    files: list[str]
+    run: str | None = None
+    """What the newest commit names."""
+
+
+def find_standing(target: Target) -> Standing | None:
+    """Return what a commit to the branch would come upon; one that is missing is made from the default one."""
+    place = target if target.head() is not None else replace(target, branch=DEFAULT_REVISION)
+    head = place.head()
+    files = sorted(set(place.files(head)) - INITIAL_FILES) if head else []
+    return Standing(files=files, run=place.run_of(head)) if head and files else None
+
+
+def spare(publish: Publish, standing: Standing | None, *, run: str) -> list[str]:
+    """Return the warning that the model of a run, or of any whose id begins so, will stay on its volume.
+
+    Fails with RepositoryExists where that is to end the job.
+    """
+    if standing is None or (standing.run or "").startswith(run):
+        return []
+    if publish.if_exists == "Fail":
+        raise occupied(publish, standing.files)
+    text = (
+        f"publish.repository: {publish.repository} holds files already ({', '.join(standing.files[:5])}) and "
+        "publish.ifExists is Skip, so that the model will stay on the volume; set ifExists to Update to publish it"
+    )
+    return [text]
+
+
+def occupied(publish: Publish, files: Sequence[str]) -> RunFailure:
+    """Return that the branch holds these files, which are of others."""
+    message = (
+        f"publish.repository: {publish.repository} holds files already ({', '.join(files[:5])}) and "
+        "publish.ifExists is Fail; choose another repository or set ifExists to Update"
+    )
+    return RunFailure(Reason.REPOSITORY_EXISTS, message)
