@@ -173,8 +173,9 @@ class Storage(Contract):
     """Size of the volume claim: base model, dataset, checkpoints and the result have to fit."""
     storage_class_name: Annotated[str, StringConstraints(max_length=253)] | None = None
     """StorageClass; the cluster's default one if absent."""
-    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
-    """More than one node needs ReadWriteMany."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = "ReadWriteOnce"
+    """More than one node needs ReadWriteMany. With ReadWriteOncePod (CSI drivers alone) the storage lets in one pod at
+    a time, so that one on a lost node cannot write beside its successor."""
     existing_claim: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
     """Use this claim instead of making one; it is never deleted. Many jobs may share it."""
     sub_path: (

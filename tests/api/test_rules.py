@@ -50,6 +50,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "a claim source": {"model__source": "pvc://models/qwen/2b"},
     "descending dims": {"training__loss": {"matryoshkaDimensions": [768, 256, 64]}},
     "two nodes with ReadWriteMany": {"resources": {"nodes": 2}, "storage": {"accessMode": "ReadWriteMany"}},
+    "a volume of one pod": {"storage": {"accessMode": "ReadWriteOncePod"}},
     "two nodes with an existing claim": {"resources": {"nodes": 2}, "storage": {"existingClaim": "shared"}},
     "a gate with an evaluation set": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}}},
     "publish without a gate": {"publish": PUBLISH},
@@ -217,6 +218,15 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "two nodes with ReadWriteOnce": (
         {"resources": {"nodes": 2}},
         "resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume",
+    ),
+    "two nodes with ReadWriteOncePod": (
+        {"resources": {"nodes": 2}, "storage": {"accessMode": "ReadWriteOncePod"}},
+        "resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume",
+    ),
+    "an access mode that nobody can write with": (
+        {"storage": {"accessMode": "ReadOnlyMany"}},
+        'spec.storage.accessMode: Unsupported value: "ReadOnlyMany": supported values: "ReadWriteOnce", '
+        '"ReadWriteOncePod", "ReadWriteMany"',
     ),
     "a gate for what is published always": (
         {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}, "always": True}},

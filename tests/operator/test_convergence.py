@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_api.status import Phase
-from finetune_operator.shell.kinds import POD_GROUP, WATCHED
+from finetune_operator.shell.kinds import JOB, POD_GROUP, WATCHED
 from tests.operator.given import BASE, PLATFORM
 from tests.operator.world import Operator, World, run_to_the_end
 
@@ -100,11 +100,14 @@ class Play:
 
     def run_until_killed(self) -> None:
         while self.operator.look():
-            self.world.control_jobs()
-            self.world.run_pods()
-            self.world.now += timedelta(seconds=5)
-            for kind in WATCHED:
-                self.operator.resync(kind)
+            self.go_on()
+
+    def go_on(self) -> None:
+        self.world.control_jobs()
+        self.world.run_pods()
+        self.world.now += timedelta(seconds=5)
+        for kind in WATCHED:
+            self.operator.resync(kind)
 
     def finish(self) -> None:
         self._restart()
@@ -145,6 +148,18 @@ def test_people_who_delete_and_suspend_never_get_two_gangs_or_an_endless_job(
     play.finish()
 
     assert play.world.status.phase in (Phase.SUCCEEDED, Phase.FAILED)
+
+
+def test_a_train_job_that_somebody_deletes_leaves_no_pod_group() -> None:
+    play = Play(["ok"])
+    while f"Job/{BASE}-train-1" not in play.world.made:
+        play.operator.look()
+        play.go_on()
+    (number,) = [at for at, job in enumerate(play.world.all(JOB)) if job["metadata"]["name"] == f"{BASE}-train-1"]
+    play.world.delete_a_job(number)
+    play.finish()
+
+    assert [group["metadata"]["name"] for group in play.world.all(POD_GROUP)] == [f"{BASE}-train-2"]
 
 
 @pytest.mark.parametrize("script", [["ok"], ["user", "ok"], ["killed", "preempted", "ok"], ["nan"]])

@@ -407,6 +407,14 @@ def test_a_node_on_which_hardware_failed_is_told_and_avoided_for_a_day() -> None
     assert [sorted(affinity) for affinity in affinities] == [["nodeAffinity", "podAntiAffinity"], ["podAntiAffinity"]]
 
 
+def test_a_node_that_a_clock_far_ahead_has_noted_is_forgotten_once_the_clock_is_right() -> None:
+    ahead = AvoidedNode(name="node-1", reason="NodeFault", time="2027-11-23T09:01:00Z")
+    job = with_status(while_training(), while_training().status.model_copy(update={"avoided_nodes": [ahead]}))
+    job = once(job, Observed(), seconds=60)
+
+    assert look(job, Observed(), now=at(61)).status.avoided_nodes == []
+
+
 def test_a_node_is_avoided_once_and_of_many_the_last_ones() -> None:
     status = while_training().status
     for number in (*range(20), 19):

@@ -141,6 +141,18 @@ def test_a_gang_that_succeeded_is_published_whatever_the_deadline_says() -> None
     assert told.status.phase == Phase.PUBLISHING
 
 
+def test_a_training_that_began_by_a_clock_far_ahead_has_its_deadline_all_the_same() -> None:
+    job = while_training(activeDeadlineSeconds=100)
+    job = with_status(job, job.status.model_copy(update={"training_time": "2027-11-23T09:00:00Z"}))
+    running = Observed(jobs=(GANG,), pods=ranks())
+
+    seen = look(job, running, now=at(60))
+    over = look(with_status(job, seen.status), running, now=at(160))
+
+    assert (seen.status.training_time, seen.requeue_after) == ("2026-11-23T09:01:00Z", 100.0)
+    assert conditions(over.status)["Succeeded"] == ("False", "DeadlineExceeded")
+
+
 def test_a_model_that_is_being_published_is_past_the_deadline() -> None:
     job = with_status(a_job(activeDeadlineSeconds=1), look(while_training(), TRAINED, now=at(60)).status)
 

@@ -132,15 +132,18 @@ def test_node_affinities_of_all_layers_hold() -> None:
     assert "podAntiAffinity" in train["affinity"]
 
 
+@pytest.mark.parametrize("storage", [{}, {"accessMode": "ReadWriteOncePod"}])
 @pytest.mark.parametrize("role", ["prepare", "publish"])
-def test_the_pod_that_a_volume_for_one_node_is_made_for_runs_where_the_gang_may(role: str) -> None:
+def test_the_pod_that_a_volume_for_one_node_is_made_for_runs_where_the_gang_may(
+    role: str, storage: dict[str, str]
+) -> None:
     only_training = {
         "nodeSelector": {"pool": "gpu"},
         "nodeAffinity": required(in_zone("a")),
         "tolerations": [toleration("pool")],
         "runtimeClassName": "nvidia",
     }
-    job = a_job(storage={}, resources={}, podTemplate={"train": only_training})
+    job = a_job(storage=storage, resources={}, podTemplate={"train": only_training})
 
     pod = pods(job)[role]
 
@@ -161,7 +164,7 @@ def test_where_any_node_sees_the_volume_only_training_runs_where_only_training_h
     assert [one["key"] for one in pod["tolerations"]] == LOST
 
 
-@pytest.mark.parametrize("access_mode", ["ReadWriteOnce", "ReadWriteMany"])
+@pytest.mark.parametrize("access_mode", ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"])
 def test_the_schedule_is_that_of_all_pods_and_lets_them_onto_nodes_with_accelerators(access_mode: str) -> None:
     schedule = {"nodeSelector": {"kubernetes.io/arch": "amd64"}, "tolerations": [toleration("pool")]}
     job = a_job(storage={"accessMode": access_mode}, resources={}, schedule=schedule)

@@ -24,6 +24,7 @@ def with_fault(status: FinetuneJobStatus, failure: Failure, now: datetime) -> Fi
 
 
 def without_forgotten(status: FinetuneJobStatus, now: datetime) -> FinetuneJobStatus:
-    """Return the status without the nodes on which nothing was seen for a day."""
-    nodes = [node for node in status.avoided_nodes if seconds_since(parse_time(node.time), now) < FORGOTTEN_SECONDS]
+    """Return the status without the nodes on which nothing was seen for a day; a time to come was a wrong clock's."""
+    ages = {node.name: seconds_since(parse_time(node.time), now) for node in status.avoided_nodes}
+    nodes = [node for node in status.avoided_nodes if abs(ages[node.name]) < FORGOTTEN_SECONDS]
     return status.model_copy(update={"avoided_nodes": nodes})

@@ -7,6 +7,7 @@ from finetune_api.contract import Role
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
+from finetune_operator.core.children.pod_group import is_gang_scheduled
 from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decision import Decision, Deletion, Situation
 from finetune_operator.core.gang import seconds_to_force
@@ -74,6 +75,7 @@ def _by_name(status: FinetuneJobStatus, situation: Situation) -> tuple[Deletion,
     found = [
         Deletion(kind="Service", name=names.ranks_service(job)),
         *_delete_configs(situation.observed.jobs, names.run_config(job)),
+        *delete_group(situation, attempt=status.attempt),
     ]
     storage = job.spec.storage
     is_kept = storage.existing_claim is not None or storage.retain == "Always"
@@ -108,6 +110,13 @@ def delete_jobs(jobs: Iterable[JobView]) -> tuple[Deletion, ...]:
             Deletion(kind="Job", name=job.name, uid=job.uid),
         )
     )
+
+
+def delete_group(situation: Situation, *, attempt: int) -> tuple[Deletion, ...]:
+    """Return the removal of the PodGroup of a gang whose Job is gone: whoever has removed the Job has left it."""
+    if attempt < 1 or not is_gang_scheduled(situation.job, platform=situation.platform):
+        return ()
+    return (Deletion(kind="PodGroup", name=names.train_job(situation.job, attempt)),)
 
 
 def replace_jobs(jobs: Iterable[JobView], job: FinetuneJob) -> tuple[Deletion, ...]:

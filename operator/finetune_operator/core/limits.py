@@ -48,7 +48,9 @@ def _failure(reason: Reason, text: str) -> Failure:
 
 def time_of_training(status: FinetuneJobStatus, phase: Phase, situation: Situation) -> dict[str, Any]:
     """Return what is to be remembered of the time of training when that phase is entered."""
-    if phase == Phase.TRAINING:
-        return {} if status.training_time else {"training_time": format_time(situation.now)}
-    trained = int(seconds_since(parse_time(status.training_time), situation.now))
+    began = parse_time(status.training_time)
+    if phase == Phase.TRAINING:  # a time to come was written by a clock that has been set back since
+        is_known = began is not None and began <= situation.now
+        return {} if is_known else {"training_time": format_time(situation.now)}
+    trained = int(seconds_since(began, situation.now))
     return {"trained_seconds": status.trained_seconds + max(0, trained), "training_time": None}

@@ -16,7 +16,7 @@ from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.pod_group import build_pod_group, is_gang_scheduled
 from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
-from finetune_operator.core.cleaning import delete_outdated, kept_jobs
+from finetune_operator.core.cleaning import delete_group, delete_outdated, kept_jobs
 from finetune_operator.core.conditions import Finding, find_condition
 from finetune_operator.core.decision import Decision, Manifest, Situation
 from finetune_operator.core.ending import fail
@@ -106,7 +106,8 @@ def _make_gang(status: FinetuneJobStatus, situation: Situation) -> Decision:
             status, situation, Finding(ConditionType.SCHEDULED, "Unknown", Reason.WAITING_FOR_GANG)
         )
     outdated = delete_outdated(situation.observed.jobs, situation.job)
-    return Decision(status=status, delete=outdated, apply=_children(status, situation))
+    delete = (*outdated, *delete_group(situation, attempt=status.attempt - 1))
+    return Decision(status=status, delete=delete, apply=_children(status, situation))
 
 
 def _had_gang(status: FinetuneJobStatus, situation: Situation) -> bool:

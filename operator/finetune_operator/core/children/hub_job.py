@@ -52,7 +52,7 @@ def hub_pod_spec(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
     """
     spec = pod.pod_spec(platform=platform)
     accelerator = job.spec.resources.accelerator
-    follows = job.spec.storage.access_mode == "ReadWriteOnce" or job.spec.schedule.node_selector
+    follows = job.spec.storage.access_mode != "ReadWriteMany" or job.spec.schedule.node_selector
     if follows and accelerator.per_node > 0:
         spec["tolerations"] = [{"key": accelerator.name, "operator": "Exists"}, *spec["tolerations"]]
     return spec

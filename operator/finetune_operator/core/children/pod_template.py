@@ -50,7 +50,7 @@ def chosen(job: FinetuneJob, role: Role, field: str, *, platform: Platform) -> A
 def _layers(job: FinetuneJob, role: Role, platform: Platform) -> Iterator[PodTemplate]:
     schedule = job.spec.schedule
     # A volume for one node is often made where its first pod runs, which is prepare: there the gang has to fit.
-    follows = role is not Role.TRAIN and job.spec.storage.access_mode == "ReadWriteOnce"
+    follows = role is not Role.TRAIN and job.spec.storage.access_mode != "ReadWriteMany"
     yield from _of_role(platform.pod_template, role, follows=follows)
     yield PodTemplate(
         node_selector=schedule.node_selector,
