@@ -222,6 +222,10 @@ class Progress(Contract):
     """What did not stop training but deserves a look, such as a checkpoint that was skipped."""
 
 
+#: Told in place of what does not fit.
+CUT = "not all that was found fits here; the pod's log and the volume (train/report.json, inputs/manifest.json) have it"
+
+
 class RunResult(Contract):
     """How a container ended and what it found out. Fits a termination message."""
 
@@ -264,11 +268,17 @@ class RunResult(Contract):
         """Return JSON of at most RESULT_LIMIT_BYTES; what does not fit is cut from the least important end."""
         lines = self.last_lines
         fewer: list[dict[str, object]] = [{"last_lines": lines[number:]} for number in range(len(lines) + 1)]
-        short: dict[str, object] = {"warnings": [], "message": self.message[:300]}
+        short: dict[str, object] = {"warnings": [CUT], "message": self.message[:300]}
         firsts = {score.name: score for score in reversed(self.evaluations)}
         mains = {**short, "evaluations": [*reversed(firsts.values())]}
         least = {**short, "evaluations": self.evaluations[:1], "datasets": self.datasets[:4]}
-        others: list[dict[str, object]] = [{"warnings": self.warnings[:3]}, {"warnings": []}, short, mains, least]
+        others: list[dict[str, object]] = [
+            {"warnings": [*self.warnings[:3], CUT]},
+            {"warnings": [CUT]},
+            short,
+            mains,
+            least,
+        ]
         for cut in [*fewer, *({**other, "last_lines": []} for other in others)]:
             text = self.model_copy(update=cut).model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= RESULT_LIMIT_BYTES:

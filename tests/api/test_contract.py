@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from finetune_api.contract import (
+    CUT,
     EXIT_CODES,
     RESULT_LIMIT_BYTES,
     ExitCode,
@@ -135,7 +136,8 @@ def test_a_result_with_much_to_say_fits_the_termination_message_and_keeps_its_nu
     message = result.to_termination_message()
 
     assert len(message.encode()) <= RESULT_LIMIT_BYTES
-    assert RunResult.model_validate_json(message).evaluations == scores
+    again = RunResult.model_validate_json(message)
+    assert (again.evaluations, again.warnings[-1]) == (scores, CUT)
 
 
 def test_of_many_evaluation_sets_the_main_metric_of_each_fits_the_termination_message() -> None:
@@ -149,7 +151,8 @@ def test_of_many_evaluation_sets_the_main_metric_of_each_fits_the_termination_me
     message = result.to_termination_message()
 
     assert len(message.encode()) <= RESULT_LIMIT_BYTES
-    assert RunResult.model_validate_json(message).evaluations == scores[::3]
+    again = RunResult.model_validate_json(message)
+    assert (again.evaluations, again.warnings) == (scores[::3], [CUT])
 
 
 def test_of_the_last_lines_of_a_log_the_oldest_give_way_to_the_rest_of_a_termination_message() -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from finetune_api.types import FinetuneJob
+from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.decision import Situation
 from finetune_operator.core.observed import Observed
 from finetune_operator.core.rehearsing import rehearsal
@@ -62,6 +63,14 @@ def test_everything_that_may_be_added_makes_jobs_and_pods_that_the_api_server_ta
         for manifest in manifests
     ]
     assert len(shown) == 6
+
+
+def test_a_manifest_that_fits_no_config_map_is_refused_in_words(kubectl: Kubectl, namespace: str) -> None:
+    manifest = change(MINIMAL, training={"arguments": {"run_name": "x" * 1_100_000}})
+    manifest["metadata"] = manifest["metadata"] | {"namespace": namespace}
+
+    with pytest.raises(KubectlError, match="Too long: may not be more than 1048576 bytes"):
+        show(kubectl, build_config_map(FinetuneJob.model_validate(manifest), platform=PLATFORM))
 
 
 @pytest.mark.parametrize(

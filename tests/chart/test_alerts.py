@@ -54,6 +54,12 @@ CASES = [
         {"finetune_operator_crd_missing_fields": "0x120"},
     ),
     Case(
+        "FinetuneOperatorCannotRead",
+        20,
+        {'finetune_operator_ignored_objects{resource="finetunejobs", reason="unreadable"}': "1x120"},
+        {'finetune_operator_ignored_objects{resource="pods", reason="foreign"}': "1x120"},
+    ),
+    Case(
         "FinetuneOperatorNotAlone",
         60,
         {"finetune_operator_foreign_status_writes": "0+2x120"},
@@ -69,8 +75,8 @@ CASES = [
     Case(
         "FinetuneJobRestarting",
         50,
-        {f'finetunejob_restarts{{{SELECTOR}, kind="infrastructure"}}': "0x10 1x10 2x10 3x10 4x80"},
-        {f'finetunejob_restarts{{{SELECTOR}, kind="infrastructure"}}': "4x120"},
+        {f"finetunejob_attempt{{{SELECTOR}}}": "1x10 2x10 3x10 4x10 5x80"},
+        {f"finetunejob_attempt{{{SELECTOR}}}": "5x120"},
     ),
     Case(
         "FinetuneNonFiniteSteps",

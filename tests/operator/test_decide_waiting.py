@@ -235,6 +235,18 @@ def test_only_pods_of_dead_nodes_are_removed_by_force(fields: dict[str, Any], *,
     assert decision.delete == ((forced,) if is_forced else ())
 
 
+def test_a_pod_that_a_queue_took_away_from_a_silent_node_does_not_hold_up_its_job_for_ever() -> None:
+    held = replace(GANG, is_suspended=True)
+    lost = a_pod(Role.TRAIN, attempt=1, phase="Running", is_unheard=True, gone_at=at(110))
+    observed = Observed(jobs=(held,), pods=(lost,))
+    job = with_status(while_training(), look(while_training(), observed, now=at(100)).status)
+
+    soon, late = look(job, observed, now=at(130)), look(job, observed, now=at(140))
+
+    assert (soon.delete, soon.requeue_after) == ((), 10)
+    assert late.delete == (Deletion(kind="Pod", name=lost.name, uid=lost.uid, is_forced=True),)
+
+
 KEPT = replace(GANG, is_deleting=True, gone_at=at(60), finalizers=("example.com/audit",))
 WORDS = f"Job {BASE}-train-1 was removed and is kept by example.com/audit; whoever set that has to let it go"
 

@@ -1,6 +1,8 @@
 # ruff: noqa: ARG002 - worlds take the arguments of the real thing
 """Acting on decisions: what is read live, what is never done twice, and what the API server's refusals lead to."""
 
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from copy import deepcopy
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -11,11 +13,12 @@ from finetune_api import keys
 from finetune_api.contract import Progress, Role
 from finetune_api.status import ConditionType, Phase, ProgressStatus
 from finetune_api.types import FinetuneJob
+from finetune_operator.core import names
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.decision import Deletion, Manifest
 from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import format_time
-from finetune_operator.shell.cluster import NameTakenError
+from finetune_operator.shell.cluster import NameTakenError, Page
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED, Kind
 from finetune_operator.shell.wire import CONFLICT, NOT_FOUND, ApiError, Call
 from tests.operator.given import BASE, CONFIG, PLATFORM, UID, a_job, condition, conditions, manifest
@@ -53,14 +56,26 @@ class Overloaded(World):
         return await super().create(wanted, is_rehearsal=is_rehearsal)
 
 
+class Searched(World):
+    """A world that counts the lists of pods of one job."""
+
+    searches = 0
+
+    async def pages(self, kind: Kind, namespace: str = "", *, selector: str = "") -> AsyncIterator[Page]:
+        self.searches += bool(selector)
+        async for page in super().pages(kind, namespace, selector=selector):
+            yield page
+
+
 class Full(World):
-    """A world with a quota of Jobs that is used up."""
+    """A world with a quota of one kind that is used up."""
 
     is_full = True
+    kind = "Job"
 
     async def create(self, wanted: Manifest, *, is_rehearsal: bool = False) -> Manifest:
-        if wanted["kind"] == "Job" and not is_rehearsal and self.is_full:
-            raise ApiError(Call(method="POST", path="jobs"), 403, "exceeded quota: count/jobs.batch")
+        if wanted["kind"] == self.kind and not is_rehearsal and self.is_full:
+            raise ApiError(Call(method="POST", path=""), 403, f"exceeded quota: count/{self.kind}")
         return await super().create(wanted, is_rehearsal=is_rehearsal)
 
 
@@ -299,6 +314,20 @@ def test_the_words_of_a_pod_that_the_watch_has_not_shown_yet_are_fetched() -> No
     assert conditions(world.status)["Training"] == ("False", "NonFiniteLoss")
 
 
+def test_a_prepare_pod_whose_node_is_gone_is_not_searched_for_while_the_job_trains() -> None:
+    world = Searched(script=("ok",))
+    operator = train(world)
+    (pod,) = [one for one in world.all(POD) if one["metadata"]["labels"][keys.LABEL_ROLE] == Role.PREPARE]
+    world.delete_forced(POD, pod)
+    operator.resync(POD)
+    before = world.searches
+
+    for _ in range(10):
+        operator.look()
+
+    assert world.searches == before
+
+
 def test_what_the_api_server_refuses_in_rehearsal_fails_the_job_before_anything_is_made() -> None:
     world = Refusing(script=("ok",))
     operator = Operator(world)
@@ -352,8 +381,17 @@ def test_a_quota_that_refuses_pods_is_told_in_the_status_and_written_once() -> N
     assert (world.version, world.num_tries) == (version, 2)
 
 
-def test_a_quota_that_refuses_the_job_itself_is_told_and_passes() -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Job", f"{BASE}-prepare"),
+        ("PersistentVolumeClaim", f"{BASE}-workspace"),
+        ("ConfigMap", names.run_config(a_job())),
+    ],
+)
+def test_a_quota_that_refuses_the_job_itself_is_told_and_passes(kind: str, name: str) -> None:
     world = Full(script=("ok",))
+    world.kind = kind
     operator = Operator(world)
     with pytest.raises(ApiError, match="exceeded quota"):
         operator.look()
@@ -368,10 +406,33 @@ def test_a_quota_that_refuses_the_job_itself_is_told_and_passes() -> None:
 
     assert (told.reason, told.message) == (
         "Blocked",
-        f"the API server does not make Job {BASE}-prepare: exceeded quota: count/jobs.batch",
+        f"the API server does not make {kind} {name}: exceeded quota: count/{kind}",
     )
     assert events == ["Blocked"]
     assert condition(world.status, ConditionType.SUCCEEDED).reason == "Preparing"
+
+
+def test_a_quota_of_services_makes_the_gang_wait_and_passes() -> None:
+    world = Full(script=("ok",))
+    world.kind = "Service"
+    operator = Operator(world)
+    for _ in range(6):
+        with suppress(ApiError):
+            operator.look()
+        world.control_jobs()
+        world.run_pods()
+        for kind in WATCHED:
+            operator.resync(kind)
+    told = condition(world.status, ConditionType.SCHEDULED)
+
+    world.is_full = False
+    run_to_the_end(world, operator)
+
+    assert (told.reason, told.message) == (
+        "Blocked",
+        f"the API server does not make Service {BASE}-ranks: exceeded quota: count/Service",
+    )
+    assert (world.status.phase, world.status.restarts.total) == (Phase.SUCCEEDED, 0)
 
 
 def test_a_busy_api_server_is_no_reason_to_fail_a_job() -> None:

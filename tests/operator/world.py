@@ -292,6 +292,9 @@ class World:
         if pods:
             self._mark_deleted(POD, pods[number % len(pods)])
 
+    def delete_forced(self, kind: Kind, found: Object) -> None:
+        self._store(kind, "DELETED", found)
+
     def delete_a_job(self, number: int) -> None:
         jobs = self.all(JOB)
         if jobs:

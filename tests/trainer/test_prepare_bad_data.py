@@ -387,6 +387,17 @@ def test_pickles_are_never_read(make_run: MakeRun, claim: Path) -> None:
     )
 
 
+def test_scripts_of_datasets_are_never_run(make_run: MakeRun, claim: Path) -> None:
+    (claim / "qa").mkdir()
+    (claim / "qa" / "qa.py").write_text(f"import pathlib\npathlib.Path({str(claim / 'made')!r}).touch()\n")
+
+    assert told(text_run(make_run)) == (
+        Reason.DATASET_NOT_FOUND,
+        "spec.data.train[0]: the dataset needs code of its own, which is never run; convert it to parquet",
+    )
+    assert not (claim / "made").exists()
+
+
 def test_all_sources_that_are_missing_are_told_at_once(make_run: MakeRun, hub: RunningHub) -> None:
     run = make_run(
         model={"source": "hf://demo/no-model", "revision": "v2"},

@@ -58,6 +58,16 @@ def test_files_of_other_splits_stay_on_the_hub(run_on: Callable[..., Run], hub: 
     assert len(read(run.workspace.train_table("qa"))) == 6
 
 
+def test_scripts_of_datasets_are_not_even_fetched(run_on: Callable[..., Run], hub: RunningHub, qa: Path) -> None:
+    (qa / "qa.py").write_text("raise SystemExit('run')\n")
+    run = run_on("train.parquet")
+
+    lay_out(run)
+
+    assert fetched(hub) == {"train.parquet"}
+    assert len(read(run.workspace.train_table("qa"))) == 3
+
+
 def test_files_of_other_subsets_stay_on_the_hub(run_on: Callable[..., Run], hub: RunningHub, qa: Path) -> None:
     configs = "".join(
         f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {name}/train.parquet\n"

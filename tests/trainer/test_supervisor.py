@@ -265,6 +265,19 @@ def test_torchrun_takes_the_gang_from_the_environment_or_is_a_gang_of_its_own() 
     assert torchrun_arguments(run_config(), {}) == ["--standalone", "--nnodes=1", "--nproc-per-node=2", *fixed]
 
 
+#: Means something to a shell.
+ODD: dict[str, Any] = {"source": "pvc://inputs/model", "prompts": {"query": "$(touch made); `id` && exit | cat"}}
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_nothing_that_a_manifest_says_is_in_a_command_line(num_processes: int) -> None:
+    resources = {"accelerator": {"perNode": num_processes}}
+    plain, odd = run_config(resources=resources), run_config(resources=resources, model=ODD)
+
+    for environment in ({}, {"PET_NNODES": "2"}):
+        assert command_of(odd, environment) == command_of(plain, environment)
+
+
 @pytest.mark.parametrize(("cpu", "threads"), [("8", 4), ("3", 1), ("500m", 1)])
 def test_the_processes_of_a_pod_share_its_cpus(cpu: str, threads: int) -> None:
     config = run_config(resources={"accelerator": {"perNode": 2}, "requests": {"cpu": cpu}})

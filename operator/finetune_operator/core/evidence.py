@@ -2,7 +2,9 @@
 
 from datetime import datetime
 
-from finetune_api.contract import RunResult
+from finetune_api.contract import Role, RunResult
+from finetune_api.status import ConditionType, FinetuneJobStatus
+from finetune_operator.core.conditions import is_true
 from finetune_operator.core.failures import Failure, find_failure
 from finetune_operator.core.observed import JobView, Observed, PodView
 from finetune_operator.core.times import seconds_since
@@ -11,14 +13,21 @@ from finetune_operator.core.times import seconds_since
 EVIDENCE_SECONDS = 15
 
 
-def lacks_evidence(observed: Observed) -> bool:
-    """Tell whether a Job has ended while none of its pods that we know has."""
+def lacks_evidence(observed: Observed, status: FinetuneJobStatus) -> bool:
+    """Tell whether a Job has ended while none of its pods that we know has, and the status does not tell of it yet."""
     return any(
         job.is_finished
         and not job.is_deleting
+        and not _is_told(job, status)
         and not any(pod.is_terminal for pod in observed.pods_of(job.role, attempt=job.attempt))
         for job in observed.jobs
     )
+
+
+def _is_told(job: JobView, status: FinetuneJobStatus) -> bool:
+    if job.role == Role.PREPARE:
+        return is_true(status, ConditionType.VALIDATED)
+    return job.role == Role.TRAIN and job.attempt < status.attempt
 
 
 def is_waiting_for_evidence(job: JobView, pods: tuple[PodView, ...], now: datetime) -> bool:

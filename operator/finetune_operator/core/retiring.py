@@ -96,11 +96,11 @@ def is_anything_left(situation: Situation) -> bool:
 
 
 def remove_older(status: FinetuneJobStatus, situation: Situation) -> Decision:
-    """Return the removal of what is left of attempts before status.attempt."""
+    """Return the removal of what is left of attempts before status.attempt, and of all that is on silent nodes."""
     observed = situation.observed
     jobs = [job for job in train_jobs(observed) if job.attempt < status.attempt]
     pods = [pod for pod in train_pods(observed) if pod.attempt < status.attempt]
-    forced, wait = force_stuck(pods, situation.now)
+    forced, wait = force_stuck(train_pods(observed), situation.now)
     delete = (*replace_jobs(jobs, situation.job), *delete_orphans(observed, pods), *forced)
     return Decision(status=status, delete=delete, requeue_after=wait)
 

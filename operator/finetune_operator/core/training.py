@@ -138,7 +138,8 @@ def _with_gang(status: FinetuneJobStatus, situation: Situation, gang: Gang, verd
         return left
     if verdict.state is State.RUNNING:
         return show_running(status, situation, gang)
-    return _with_gang_that_waits(status, situation, gang, is_overdue=verdict.state is State.OVERDUE)
+    waits = _with_gang_that_waits(status, situation, gang, is_overdue=verdict.state is State.OVERDUE)
+    return replace(waits, requeue_after=soonest(waits.requeue_after, left.requeue_after))
 
 
 def _with_gang_that_waits(status: FinetuneJobStatus, situation: Situation, gang: Gang, *, is_overdue: bool) -> Decision:

@@ -104,7 +104,7 @@ class Reconciler:
     async def _fetch_late_pods(self, job: FinetuneJob) -> None:
         """Look for pods that ended before their Job did, when the watch of pods is behind the watch of Jobs."""
         uid = job.metadata.uid
-        if lacks_evidence(self.cache.observe(uid)):
+        if lacks_evidence(self.cache.observe(uid), job.status):
             async for _ in self._live_pods(job, f"{keys.LABEL_JOB_UID}={uid}"):
                 pass
 
