@@ -562,6 +562,16 @@ def test_a_published_job_whose_jobs_somebody_removed_leaves_no_volume_behind_aft
     assert world.status.cleanup_time is not None
 
 
+def test_an_operator_that_was_frozen_removes_no_volume_of_a_job_that_runs_anew() -> None:
+    world, frozen = finished(ttlSecondsAfterFinished=1800)
+    world.now += timedelta(hours=1)
+    world.rerun("again")
+
+    frozen.look()
+
+    assert ("PersistentVolumeClaim", f"{BASE}-workspace") in world.objects
+
+
 def test_an_operator_killed_before_any_write_of_a_cleanup_leaves_what_it_would_have_left() -> None:
     for point in range(20):
         world, _ = finished(ttlSecondsAfterFinished=1800, publish=None)

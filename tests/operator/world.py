@@ -142,7 +142,10 @@ class World:
         stored = deepcopy(self.objects[(FINETUNE_JOB.name, job.metadata.name)])
         if stored["metadata"]["resourceVersion"] != job.metadata.resource_version:
             raise ApiError(Call(method="PATCH", path="status"), CONFLICT, "the object has been modified")
+        before = stored.get("status")
         stored["status"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if stored["status"] == before:  # the API server writes nothing then
+            return stored
         return self._store(FINETUNE_JOB, "MODIFIED", stored)
 
     async def delete(self, namespace: str, deletion: Deletion) -> bool:

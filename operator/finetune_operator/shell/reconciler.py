@@ -143,7 +143,9 @@ class Reconciler:
 
     async def _act(self, job: FinetuneJob, decision: Decision) -> float | None:
         has_new_status = decision.status != job.status
-        if has_new_status and not await self._write_status(job, decision.status):
+        # A claim goes by the newest version of its job alone: whoever was frozen may not know that it runs anew.
+        is_decided_anew = has_new_status or any(one.kind == CLAIM.name for one in decision.delete)
+        if is_decided_anew and not await self._write_status(job, decision.status):
             return None
         for event in decision.events:
             await self._post(job, event)
