@@ -12,6 +12,7 @@ FULL_JOB: Manifest = {
     "metadata": {"namespace": "search", "name": "demo"},
     "status": {
         "phase": "Training",
+        "attempt": 1,
         "completionTime": "2026-01-01T00:00:00Z",
         "restarts": {"infrastructure": 1},
         "progress": {"step": 1},

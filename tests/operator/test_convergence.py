@@ -1,5 +1,6 @@
 """Whatever is lost, repeated, late or killed in between: the same end, one gang at a time, budgets respected."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from finetune_api.status import Phase
 from finetune_operator.shell.kinds import JOB, POD_GROUP, WATCHED
+from finetune_operator.shell.wire import ApiError
 from tests.operator.given import BASE, PLATFORM
 from tests.operator.world import Operator, World, run_to_the_end
 
@@ -196,6 +198,25 @@ def test_a_crash_before_any_write_of_another_run_leads_to_the_same_end() -> None
         play.finish()
 
         assert play.outcome() == calm.outcome(), f"killed before write {point}"
+
+
+@pytest.mark.parametrize("phase", [None, Phase.PREPARING, Phase.TRAINING, Phase.PUBLISHING])
+def test_ten_minutes_without_an_api_server_change_nothing_but_the_time_it_takes(phase: Phase | None) -> None:
+    calm, play = Play(["killed", "ok"]), Play(["killed", "ok"])
+    calm.finish()
+    while play.world.status.phase != phase:
+        play.operator.look()
+        play.go_on()
+
+    play.world.is_away = True
+    for _ in range(120):
+        with contextlib.suppress(ApiError):
+            play.operator.look()
+        play.world.now += timedelta(seconds=5)
+    play.world.is_away = False
+    run_to_the_end(play.world, play.operator)
+
+    assert play.outcome() == calm.outcome()
 
 
 def test_a_quiet_job_is_not_written_to() -> None:

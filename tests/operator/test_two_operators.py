@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import AsyncIterator, Coroutine, Generator
+from dataclasses import replace
 from datetime import timedelta
 from types import coroutine
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finetune_operator.core.platform import Platform
 from finetune_operator.shell.kinds import JOB, WATCHED
 from finetune_operator.shell.wire import CONFLICT, ApiError
 from tests.operator.given import BASE, UID
@@ -64,14 +66,14 @@ class Stepwise:
 class Worker:
     """One of the operators, in the middle of a look or not."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, platform: Platform) -> None:
+        self._world, self._platform = world, platform
         self.begin()
 
     def begin(self) -> None:
         """Start, or start again after being killed."""
         self.cluster = Stepwise(self._world)
-        self.operator = Operator(self._world, platform=GANG_SCHEDULED, cluster=self.cluster)
+        self.operator = Operator(self._world, platform=self._platform, cluster=self.cluster)
         self._work: Coroutine[Any, Any, object] | None = None
 
     def go_on(self) -> bool:
@@ -93,9 +95,9 @@ class Worker:
 class Pair:
     """Two operators in the world of a play."""
 
-    def __init__(self, script: list[str]) -> None:
+    def __init__(self, script: list[str], *, other: Platform = GANG_SCHEDULED) -> None:
         self.play = Play(script)
-        self.workers = [Worker(self.play.world), Worker(self.play.world)]
+        self.workers = [Worker(self.play.world, platform) for platform in (GANG_SCHEDULED, other)]
 
     def act(self, action: Action) -> None:
         name, number = action
@@ -142,6 +144,25 @@ def test_two_operators_at_once_come_to_the_end_of_one(script: list[str], turns: 
     pair.finish()
 
     assert outcome(pair.play) == outcome(calm)
+
+
+@settings(max_examples=30, deadline=None)
+@given(ENDS, TURNS)
+def test_two_operators_of_different_releases_make_one_run_of_one_image(script: list[str], turns: list[Action]) -> None:
+    calm, pair = (
+        Play(script),
+        Pair(script, other=replace(GANG_SCHEDULED, trainer_image="registry.example/trainer:next")),
+    )
+    calm.finish()
+
+    for turn in turns:
+        pair.act(turn)
+    pair.finish()
+
+    jobs = pair.play.world.all(JOB)
+    images = {job["spec"]["template"]["spec"]["containers"][0]["image"] for job in jobs}
+    assert outcome(pair.play) == outcome(calm)
+    assert len(images) == 1
 
 
 def test_of_two_operators_one_may_be_killed_before_any_write() -> None:

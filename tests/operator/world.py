@@ -31,7 +31,7 @@ from finetune_operator.shell.questions import Questions
 from finetune_operator.shell.reconciler import Reconciler
 from finetune_operator.shell.rehearsed import Rehearsed
 from finetune_operator.shell.telemetry import Telemetry
-from finetune_operator.shell.wire import CONFLICT, ApiError, Call
+from finetune_operator.shell.wire import CONFLICT, UNREACHABLE, ApiError, Call
 from tests.operator.given import PLATFORM, T0, UID, manifest
 
 Object = dict[str, Any]
@@ -59,6 +59,8 @@ class World:
     writes: int = 0
     reads: int = 0
     rehearsals: int = 0
+    is_away: bool = False
+    """Whether the API server gives no answer."""
     dies_at: int | None = None
     """Number of the write before which the operator is killed, once."""
     holds_pods: Callable[[Object], bool] = lambda _: False
@@ -102,16 +104,23 @@ class World:
         return deepcopy(found)
 
     def _write(self, path: str) -> None:
+        self._answer(path)
         if self.writes == self.dies_at:
             self.dies_at = None
             raise CrashError(path)
         self.writes += 1
 
+    def _answer(self, path: str) -> None:
+        if self.is_away:
+            raise ApiError(Call(method="", path=path), UNREACHABLE, "no answer")
+
     async def read(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        self._answer(name)
         self.reads += 1
         return deepcopy(self.objects.get((kind.name, name)))
 
     async def create(self, wanted: Object, *, is_rehearsal: bool = False) -> Object:
+        self._answer(wanted["kind"])
         if is_rehearsal:
             self.rehearsals += 1
             return wanted

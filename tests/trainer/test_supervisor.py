@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +73,15 @@ def pod(config: RunConfig, workspace: Workspace, folder: Path, *, node: int = 0,
         process.wait(PATIENCE_SECONDS)
 
 
+def of_a_gang() -> dict[str, str]:
+    """Return what both pods of a gang of two are told."""
+    static = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "localhost"}
+    return static | {"PET_MASTER_PORT": str(free_port())}
+
+
 @contextlib.contextmanager
 def two_pods(config: RunConfig, workspace: Workspace, folder: Path) -> Iterator[list[Pod]]:
-    static = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "localhost"}
-    static["PET_MASTER_PORT"] = str(free_port())
+    static = of_a_gang()
     with (
         pod(config, workspace, folder, node=0, PET_NODE_RANK="0", **static) as first,
         pod(config, workspace, folder, node=1, PET_NODE_RANK="1", **static) as second,
@@ -85,10 +90,14 @@ def two_pods(config: RunConfig, workspace: Workspace, folder: Path) -> Iterator[
 
 
 def wait_for(path: Path, pods: list[Pod]) -> None:
+    wait_until(path.exists, pods, f"{path} did not come")
+
+
+def wait_until(holds: Callable[[], object], pods: list[Pod], otherwise: str) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not path.exists():
+    while not holds():
         assert all(one.process.poll() is None for one in pods), [one.log.read_text() for one in pods]
-        assert time.monotonic() < deadline, f"{path} did not come"
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.05)
 
 
@@ -123,6 +132,18 @@ def test_sigterm_at_one_of_two_nodes_saves_and_ends_both_as_preempted(tmp_path: 
     message = f"asked to end; checkpoint of step {int(saved.name.removeprefix('step-'))} saved"
     assert [(result.reason, result.message) for result in results] == [(Reason.PREEMPTED, message)] * 2
     assert not workspace.report.exists()
+
+
+def test_a_rank_that_comes_first_waits_for_rank_0(tmp_path: Path) -> None:
+    config = run_config(training={"perDeviceTrainBatchSize": 8, "maxSteps": 2}, **TWO_NODES)
+    workspace, static = prepare_pages(tmp_path / "workspace", config), of_a_gang()
+
+    with pod(config, workspace, tmp_path, node=1, PET_NODE_RANK="1", **static) as second:
+        wait_until(lambda: children_of(second.process.pid), [second], "nobody looks for rank 0")
+        with pod(config, workspace, tmp_path, node=0, PET_NODE_RANK="0", **static) as first:
+            results = [one.result() for one in (first, second)]
+
+    assert [result.reason for result in results] == [Reason.TRAINED] * 2
 
 
 def test_a_killed_rank_ends_the_pod_of_the_others_within_seconds(tmp_path: Path) -> None:
