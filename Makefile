@@ -9,6 +9,9 @@ UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 PYTHON := .venv/bin/python
 PYTEST := .venv/bin/pytest
 T ?=
+# Processes that share the tests of one run. Those of the cluster mostly wait.
+WORKERS := 2
+PARALLEL := $(if $(T),-k "$(T)",-n $(WORKERS) --dist worksteal)
 export KUBECONFIG OPERATOR_IMAGE TRAINER_IMAGE HUB_IMAGE
 # Processes of several test runs share few cores: one thread each.
 export OMP_NUM_THREADS ?= 1
@@ -47,7 +50,9 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 	@$(MAKE) --no-print-directory training
 	@$(MAKE) --no-print-directory twins
 	@$(MAKE) --no-print-directory cluster
-	@$(PYTEST) -m "api_server or cluster or e2e" -q tests/cluster tests/api tests/chart tests/e2e
+	@$(PYTEST) -m "api_server or cluster" -q tests/cluster tests/api tests/chart
+	@$(PYTEST) -m "e2e and not alone" -q tests/e2e -n 3 --dist loadgroup
+	@$(PYTEST) -m "e2e and alone" -q tests/e2e
 
 .PHONY: lint
 lint: setup ## Style, types, import contracts, spelling.
@@ -61,15 +66,15 @@ lint: setup ## Style, types, import contracts, spelling.
 .PHONY: unit
 unit: setup ## Unit tests: a minute once Helm is built, no cluster. One of them: make unit T=name.
 	@$(PYTHON) -m tests.chart.program
-	@$(PYTEST) -m "not training and not api_server and not cluster and not e2e and not twins" -q $(if $(T),-k "$(T)")
+	@$(PYTEST) -m "not training and not api_server and not cluster and not e2e and not twins" -q $(PARALLEL)
 
 .PHONY: training
 training: setup ## Tests that load models and train them, on one and two processes: minutes.
-	@$(PYTEST) tests/trainer -m training -q $(if $(T),-k "$(T)")
+	@$(PYTEST) tests/trainer -m training -q $(PARALLEL)
 
 .PHONY: twins
 twins: setup ## Train the small examples on this machine, without a cluster: a few minutes.
-	@$(PYTEST) tests/examples -m twins -q $(if $(T),-k "$(T)")
+	@$(PYTEST) tests/examples -m twins -q $(PARALLEL)
 
 .PHONY: cluster
 cluster: setup ## Start the test cluster and build the images; keeps running.

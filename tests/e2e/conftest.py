@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from finetune_api import keys
+from tests.cluster.paths import exclusive
 from tests.hub.running import RunningHub
 from tests.stack import jobs
 from tests.stack.inputs import push_inputs, reach_hub
@@ -21,12 +22,24 @@ LONG_JOB_STEPS = 300
 
 
 @pytest.fixture(scope="session")
-def stack(target: Target) -> Stack:
-    installed = install(target)
-    installed.namespace(NAMESPACE)
-    target.kubectl.run("delete", "finetunejob", "--all", "-n", NAMESPACE)
-    push_inputs(target.kubectl, "all")
-    return installed
+def stack(target: Target, testrun_uid: str, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The product, installed once for all processes of a test run."""
+    with exclusive("e2e"):
+        done = tmp_path_factory.getbasetemp().parent / f"installed-{testrun_uid}"
+        if not done.exists():
+            _start_afresh(install(target))
+            done.touch()
+    return Stack(target=target)
+
+
+def _start_afresh(stack: Stack) -> None:
+    """Have the inputs on the Hub, and neither jobs nor faults of an earlier run."""
+    kube = stack.target.kubectl
+    stack.namespace(NAMESPACE)
+    kube.run("delete", jobs.KIND, "--all", "-n", NAMESPACE)
+    push_inputs(kube, "all")
+    with reach_hub(kube) as endpoint:
+        RunningHub(endpoint).clear()
 
 
 @pytest.fixture(scope="session")
@@ -36,12 +49,21 @@ def kube(stack: Stack) -> Kubectl:
 
 @pytest.fixture
 def hub(kube: Kubectl) -> Iterator[RunningHub]:
-    """The Hub in the cluster, without faults before and after."""
+    """The Hub in the cluster, to look at."""
     with reach_hub(kube) as endpoint:
-        running = RunningHub(endpoint)
-        running.clear()
-        yield running
-        running.clear()
+        yield RunningHub(endpoint)
+
+
+@pytest.fixture
+def faulty_hub(hub: RunningHub) -> Iterator[RunningHub]:
+    """The Hub in the cluster, for tests that make it go wrong: without faults before and after.
+
+    Others use it meanwhile: a fault is for the paths of the test's own repository, and no two tests with faults run at
+    once (they are of one `xdist_group`).
+    """
+    hub.clear()
+    yield hub
+    hub.clear()
 
 
 @pytest.fixture

@@ -88,6 +88,7 @@ def scan(kube: Kubectl) -> dict[str, list[object]]:
     return found
 
 
+@pytest.mark.alone  # No other job may fetch these meanwhile.
 @pytest.mark.usefixtures("filled_claim")
 def test_model_and_data_are_taken_from_a_claim_that_is_only_read(
     kube: Kubectl, hub: RunningHub, submit: Callable[[Manifest], Manifest]

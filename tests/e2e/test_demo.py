@@ -17,7 +17,8 @@ from tests.stack import jobs
 from tests.stack.install import ROOT, SYSTEM_NAMESPACE, Stack
 from tests.stack.kubectl import Kubectl, Manifest
 
-pytestmark = pytest.mark.e2e
+# Looks at the operator's metrics, which tests that kill it take away.
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("operator")]
 
 
 class Run:

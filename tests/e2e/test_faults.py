@@ -47,6 +47,7 @@ def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
     assert "RankKilled" in events(kube, finished)
 
 
+@pytest.mark.xdist_group("operator")
 def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
     job = submit(quick_job("killed-operator"))
 
@@ -64,6 +65,7 @@ def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: R
     assert len(published_commits(hub, repository("killed-operator"))) == 1
 
 
+@pytest.mark.xdist_group("operator")
 def test_an_operator_killed_while_the_gang_restarts_without_rank_0_starts_one_new_attempt_that_resumes(
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:
@@ -142,29 +144,31 @@ def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, 
     assert min(steps_trained(states, attempt=2)) >= suspended["status"]["checkpoint"]["step"]
 
 
+@pytest.mark.xdist_group("faulty-hub")
 def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
-    kube: Kubectl, hub: RunningHub, submit: Submit
+    kube: Kubectl, faulty_hub: RunningHub, submit: Submit
 ) -> None:
-    hub.fail("lose-answer", method="POST", path=f"/api/models/{repository('lost-answer')}/commit/")
+    faulty_hub.fail("lose-answer", method="POST", path=f"/api/models/{repository('lost-answer')}/commit/")
 
     job = submit(quick_job("lost-answer"))
     finished = jobs.wait_until_finished(kube, job, seconds=400)
 
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
-    assert len(published_commits(hub, repository("lost-answer"))) == 1
-    newest = hub.commits(repository("lost-answer"))["commits"][0]
+    assert len(published_commits(faulty_hub, repository("lost-answer"))) == 1
+    newest = faulty_hub.commits(repository("lost-answer"))["commits"][0]
     assert finished["status"]["published"]["commit"] == newest["oid"]
 
 
+@pytest.mark.xdist_group("faulty-hub")
 def test_a_job_whose_publishing_was_refused_publishes_its_model_when_it_is_run_again_without_training_anew(
-    kube: Kubectl, hub: RunningHub, submit: Submit
+    kube: Kubectl, faulty_hub: RunningHub, submit: Submit
 ) -> None:
     refusal = {"status": 403, "headers": {}}
-    hub.fail(refusal, method="POST", path=f"/api/models/{repository('again')}/commit/", times=None)
+    faulty_hub.fail(refusal, method="POST", path=f"/api/models/{repository('again')}/commit/", times=None)
     job = submit(quick_job("again"))
     failed = jobs.wait_until_finished(kube, job, seconds=400)
 
-    hub.clear()
+    faulty_hub.clear()
     kube.apply(jobs.change(job, rerun="the token may write now"))
     jobs.wait_until(kube, job, in_phase("Preparing"), seconds=120)
     states = jobs.states_until_finished(kube, job, seconds=300)
@@ -174,21 +178,22 @@ def test_a_job_whose_publishing_was_refused_publishes_its_model_when_it_is_run_a
     assert (status["phase"], status["rerun"]) == ("Succeeded", "the token may write now"), status
     assert {state["status"]["phase"] for state in states} <= {"Preparing", "Publishing", "Succeeded"}
     assert roles_of_jobs(kube, job) == ["prepare", "publish"]
-    assert len(published_commits(hub, repository("again"))) == 1
+    assert len(published_commits(faulty_hub, repository("again"))) == 1
     assert status["evaluations"] == failed["status"]["evaluations"]
 
 
+@pytest.mark.alone
 def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warning(
-    kube: Kubectl, hub: RunningHub, submit: Submit
+    kube: Kubectl, faulty_hub: RunningHub, submit: Submit
 ) -> None:
-    hub.features(whoami=False, settings=False)
+    faulty_hub.features(whoami=False, settings=False)
 
     job = submit(quick_job("plain-hub"))
     finished = jobs.wait_until_finished(kube, job, seconds=400)
 
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert any("whoami" in warning for warning in finished["status"]["warnings"])
-    assert len(published_commits(hub, repository("plain-hub"))) == 1
+    assert len(published_commits(faulty_hub, repository("plain-hub"))) == 1
 
 
 def test_a_job_that_is_made_again_finds_its_model_on_the_hub_and_trains_nothing(
@@ -221,6 +226,7 @@ def test_a_gate_that_is_not_met_publishes_nothing_and_says_so(kube: Kubectl, hub
     assert published_commits(hub, repository("gate")) == []
 
 
+@pytest.mark.alone
 def test_a_lost_node_moves_the_gang_to_the_others(
     kube: Kubectl, hub: RunningHub, submit: Submit, target: Target
 ) -> None:

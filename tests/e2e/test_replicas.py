@@ -10,7 +10,7 @@ from tests.stack.install import RELEASE, SYSTEM_NAMESPACE, install_chart
 from tests.stack.kubectl import Kubectl, Manifest
 from tests.stack.target import Target
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.stack import jobs
 from tests.stack.install import SYSTEM_NAMESPACE
 from tests.stack.kubectl import Kubectl, Manifest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("operator")]
 NAMESPACE = "default"
 NAME = "borrowed-labels"
 LABELS = {keys.LABEL_JOB: "a", keys.LABEL_ROLE: "train", keys.LABEL_COMPLETION_INDEX: "abc"}

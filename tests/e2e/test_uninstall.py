@@ -13,7 +13,7 @@ from tests.stack.install import LABEL_OURS, ROOT, SYSTEM_NAMESPACE, install, uni
 from tests.stack.kubectl import Kubectl
 from tests.stack.target import IMAGE_VARIABLES, Target, find_target
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 @pytest.fixture
