@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.conftest import NAMESPACE, long_job, quick_job
 from tests.e2e.gang import children, rank_pod
+from tests.e2e.states import steps_trained
 from tests.stack import jobs
 from tests.stack.kubectl import Kubectl, Manifest
 from tests.stack.target import Target
@@ -87,7 +88,6 @@ def shared_claim(kube: Kubectl) -> Iterator[None]:
     kube.delete("persistentvolumeclaim", CLAIM, namespace=NAMESPACE, wait=False)
 
 
-@pytest.mark.alone  # `delete all` takes the pods of every job of the namespace.
 def test_neither_delete_all_nor_the_ttl_removes_the_only_copy_of_a_model(
     kube: Kubectl, target: Target, submit: Submit
 ) -> None:
@@ -109,6 +109,23 @@ def test_neither_delete_all_nor_the_ttl_removes_the_only_copy_of_a_model(
     files, owners = read_claim(kube, target, status["storage"]["claim"])
     assert "train/model/model.safetensors" in files
     assert owners == {".": "delete-all"}
+
+
+def test_a_deleted_job_leaves_its_checkpoints_and_a_new_one_goes_on_from_them(kube: Kubectl, submit: Submit) -> None:
+    job = submit(long_job("pruned", publish=None))
+    seen = jobs.wait_until(kube, job, lambda one: bool(one.get("status", {}).get("checkpoint")), seconds=300)
+    claim, step = seen["status"]["storage"]["claim"], seen["status"]["checkpoint"]["step"]
+
+    kube.delete(jobs.KIND, "pruned", namespace=NAMESPACE)
+    kept = {"existingClaim": claim, "subPath": "."}
+    again = submit(long_job("again", publish=None, storage=kept))
+    states = jobs.states_until_finished(kube, again, seconds=400)
+
+    (left,) = [one for one in children(kube, "persistentvolumeclaims", job) if one["metadata"]["name"] == claim]
+    status = states[-1]["status"]
+    assert left["metadata"].get("ownerReferences") is None
+    assert (status["phase"], status["attempt"], status["storage"]) == ("Succeeded", 1, {"claim": claim, "folder": ""})
+    assert min(steps_trained(states, attempt=1)) >= step
 
 
 def test_a_published_jobs_volume_goes_with_it(kube: Kubectl, submit: Submit) -> None:
