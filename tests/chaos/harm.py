@@ -1,83 +1,99 @@
-"""What is done to the jobs: one blow at a time, drawn by chance."""
+"""What is done to the jobs: blow after blow, drawn by chance, and taken back after a while where it would last."""
 
 import random
-import signal
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from subprocess import CalledProcessError
 
-from tests.cluster import cluster, processes
-from tests.cluster.ending import kill
-from tests.cluster.node import NODES
-from tests.e2e.gang import LABEL_ROLE, kill_operator, kill_rank
-from tests.hub.running import RunningHub
-from tests.stack import jobs
-from tests.stack.kubectl import Kubectl, KubectlError, Manifest
+from tests.stack.kubectl import KubectlError
 
-HUB_ANSWERS = ("cut", "lose-answer", {"status": 503}, {"status": 500}, {"status": 429, "headers": {"Retry-After": "3"}})
+#: Between two blows.
+LEAST_SECONDS, MOST_SECONDS = 5.0, 25.0
+#: After which what could not be taken back is tried once more.
+AGAIN_SECONDS = 5.0
+
+
+class NoVictimError(Exception):
+    """Nothing is there that this blow could hit."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a blow did, and how it is taken back where it would last."""
+
+    text: str
+    undo: Callable[[], object] | None = None
+    undo_after_seconds: float = 0.0
+
+
+#: Does harm by the given chance; raises NoVictimError.
+Blow = Callable[[random.Random], Done]
+#: The last is how the cluster's driver says that a node does not start.
+MISSED = (NoVictimError, KubectlError, CalledProcessError, OSError, SystemExit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lasting:
+    """Harm that is still to be taken back."""
+
+    name: str
+    undo: Callable[[], object]
+    at: float
+
+
+@dataclass(kw_only=True)
 class Harm:
-    """Blows against jobs of one namespace, operator, nodes and Hub."""
+    """Draws blows. Which one comes and when is by the seed alone; whom it hits depends on who is there."""
 
-    kube: Kubectl
-    hub: RunningHub
-    namespace: str
-    chance: random.Random
+    blows: Mapping[str, tuple[int, Blow]]
+    """Each with its share."""
+    seed: int
+    clock: Callable[[], float]
+    say: Callable[[str], None]
+    struck: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    lasting: list[Lasting] = field(default_factory=list)
+    _due: float = 0.0
 
-    def strike(self) -> str:
-        """Do one thing and say what; one whose victim is gone meanwhile did nothing."""
-        blow = self.chance.choice(
-            (self._operator, self._rank, self._rank, self._pod, self._train_job, self._kubelet, self._hub, self._hub)
-        )
-        try:
-            return blow()
-        except (KubectlError, AssertionError, ValueError) as error:
-            return f"{blow.__name__.strip('_')}: missed ({str(error).splitlines()[0] if str(error) else 'gone'})"
+    def go_on(self) -> None:
+        """Do what is due by the clock: take back, strike."""
+        self._take_back([one for one in self.lasting if one.at <= self.clock()])
+        if self.clock() >= self._due:
+            self._due = self.clock() + self._strike()
 
     def mend(self) -> None:
-        """Take back what would last."""
-        self.hub.clear()
-        cluster.up()
+        """Take back all that lasts; what cannot be is said and stays in `lasting`."""
+        self._take_back([*self.lasting])
 
-    def _one_of(self, kind: str, wanted: Callable[[Manifest], bool], selector: str = "") -> Manifest:
-        found = [each for each in self.kube.find(kind, namespace=self.namespace, selector=selector) if wanted(each)]
-        return self.chance.choice(sorted(found, key=lambda each: str(each["metadata"]["name"])) or [{}])
+    def _strike(self) -> float:
+        """Do one thing and return the seconds until the next."""
+        chance = random.Random(f"{self.seed}/{self.struck.total() + self.missed.total()}")
+        name = chance.choices([*self.blows], [share for share, _ in self.blows.values()])[0]
+        pause = chance.uniform(LEAST_SECONDS, MOST_SECONDS)
+        try:
+            done = self.blows[name][1](chance)
+        except MISSED as error:
+            self.missed[name] += 1
+            self.say(f"{name}: missed ({_first_line(error)})")
+            return pause
+        self.struck[name] += 1
+        self.say(f"{name}: {done.text}")
+        if done.undo is not None:
+            self.lasting.append(Lasting(name=name, undo=done.undo, at=self.clock() + done.undo_after_seconds))
+        return pause
 
-    def _operator(self) -> str:
-        kill_operator(self.kube)
-        return "operator: killed"
+    def _take_back(self, due: list[Lasting]) -> None:
+        for one in due:
+            self.lasting.remove(one)
+            try:
+                one.undo()
+            except MISSED as error:
+                self.say(f"{one.name}: not taken back yet ({_first_line(error)})")
+                self.lasting.append(Lasting(name=one.name, undo=one.undo, at=self.clock() + AGAIN_SECONDS))
+            else:
+                self.say(f"{one.name}: taken back")
 
-    def _rank(self) -> str:
-        job = self._one_of(jobs.KIND, lambda each: each.get("status", {}).get("phase") == "Training")
-        rank = self.chance.randrange(2)
-        if job:
-            kill_rank(self.kube, job, rank)
-        return f"rank {rank} of {job['metadata']['name']}: killed" if job else "rank: none trains"
 
-    def _pod(self) -> str:
-        return self._delete("pod", "")
-
-    def _train_job(self) -> str:
-        return self._delete("job", f"{LABEL_ROLE}=train")
-
-    def _delete(self, kind: str, selector: str) -> str:
-        victim = self._one_of(kind, lambda each: "deletionTimestamp" not in each["metadata"], selector)
-        if not victim:
-            return f"{kind}: none is there"
-        name = victim["metadata"]["name"]
-        self.kube.delete(kind, name, namespace=self.namespace, wait=False)
-        return f"{kind} {name}: deleted"
-
-    def _kubelet(self) -> str:
-        worker = self.chance.choice(NODES)
-        pid = processes.pid_of(f"{worker.name}-kubelet")
-        if pid is not None:
-            kill([pid], first=signal.SIGKILL, grace_seconds=0)
-        cluster.start_node(worker.name)
-        return f"kubelet of {worker.name}: killed and started again"
-
-    def _hub(self) -> str:
-        answer, times = self.chance.choice(HUB_ANSWERS), self.chance.randint(1, 3)
-        self.hub.fail(answer, times=times, skip=self.chance.randrange(5))
-        return f"Hub: {times} requests go wrong by {answer}"
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:160]

@@ -34,7 +34,7 @@ def create(group: str) -> str:
             folder = folder / name
             folder.mkdir(exist_ok=True)
             _inherit_cpuset(folder)
-    return str(_tracking_hierarchy() / path_of(group) / "system")
+    return str(tracking_hierarchy() / path_of(group) / "system")
 
 
 def join(folder: str, pid: int) -> None:
@@ -73,7 +73,7 @@ def _remove(path: str) -> None:
 
 def pids_below(path: str) -> list[int]:
     """Return every process of the group of that path and of the groups in it."""
-    return [pid for file in (_tracking_hierarchy() / path).rglob("cgroup.procs") for pid in _pids_in(file)]
+    return [pid for file in (tracking_hierarchy() / path).rglob("cgroup.procs") for pid in _pids_in(file)]
 
 
 def _pids_in(file: Path) -> list[int]:
@@ -96,7 +96,8 @@ def _hierarchies() -> list[Path]:
     return [Path(fields[1]) for fields in mounts if fields[2] in {"cgroup", "cgroup2"}]
 
 
-def _tracking_hierarchy() -> Path:
+def tracking_hierarchy() -> Path:
+    """Return the folder of the hierarchy in which every process is found."""
     return MOUNT if is_version_2() else MOUNT / "pids"
 
 

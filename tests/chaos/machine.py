@@ -1,0 +1,73 @@
+"""What is harmed below Kubernetes: processes of pods, daemons, and the network between operator and ranks."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from finetune_api.keys import TELEMETRY_PORT
+from tests.cluster import binaries, cgroups, control_plane, paths, processes
+from tests.cluster.ending import kill
+from tests.stack.kubectl import Manifest
+
+TABLES = ("inet finetune-chaos", "bridge finetune-chaos")
+CUT = "chain cut { type filter hook forward priority 0; tcp dport %d drop; }"
+
+
+def pids_of(pod: Manifest) -> list[int]:
+    """Return the processes of a pod's containers, none of them if it has ended."""
+    node, uid = pod["spec"].get("nodeName", ""), pod["metadata"]["uid"]
+    folders = (cgroups.tracking_hierarchy() / cgroups.path_of(node)).glob(f"kubepods/**/pod{uid}")
+    found = [pid for folder in folders for pid in cgroups.pids_below(str(folder))]
+    return sorted(pid for pid in found if _words(pid)[:1] != [b"/pause"])
+
+
+def kill_all(pids: Iterable[int]) -> int:
+    """Kill processes at once; return how many there were."""
+    found = [*pids]
+    kill(found)
+    return len(found)
+
+
+def send(sent: signal.Signals, pids: Iterable[int]) -> None:
+    """Send a signal to those that still are."""
+    for pid in pids:
+        try:
+            os.kill(pid, sent)
+        except ProcessLookupError:
+            continue
+
+
+def kill_daemon(name: str) -> bool:
+    """Kill one of the cluster's own programs, as a crash would; False if it does not run."""
+    pid = processes.pid_of(name)
+    return pid is not None and kill_all([pid]) == 1
+
+
+def start_control_plane() -> None:
+    """Start what of it does not run."""
+    with paths.exclusive("cluster"):
+        control_plane.start(binaries.folder())
+
+
+def cut_progress_port() -> None:
+    """Drop what goes to the port at which rank 0 tells of its progress; nobody is told."""
+    heal_progress_port()
+    rule = CUT % TELEMETRY_PORT
+    text = "\n".join(f"table {table} {{ {rule} }}" for table in TABLES)
+    subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
+
+
+def heal_progress_port() -> None:
+    """Let it through again."""
+    for table in TABLES:
+        command = ["nft", "delete", "table", *table.split()]
+        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)  # there is none
+
+
+def _words(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
