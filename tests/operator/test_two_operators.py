@@ -7,6 +7,7 @@ from datetime import timedelta
 from types import coroutine
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from finetune_operator.core.platform import Platform
 from finetune_operator.shell.kinds import JOB, WATCHED
 from finetune_operator.shell.wire import CONFLICT, ApiError
 from tests.operator.given import BASE, UID
-from tests.operator.test_convergence import ENDS, GANG_SCHEDULED, Action, Play
+from tests.operator.test_convergence import ENDS, GANG_SCHEDULED, Action, Play, failed_and_run_again
 from tests.operator.world import CrashError, Operator, World, run_to_the_end
 
 #: Of both operators: go on to the next request, hear of what happened, be killed and started again.
@@ -115,14 +116,23 @@ class Pair:
 
     def finish(self) -> None:
         """Have both go on by turns until the job has ended, then one alone, which changes nothing any more."""
-        world = self.play.world
-        while world.status.phase not in ("Succeeded", "Failed"):
-            looking = {*self.workers}
-            while looking:
-                looking = {worker for worker in looking if not worker.go_on()}
-            move(world, *self.workers)
+        while self.play.world.status.phase not in ("Succeeded", "Failed"):
+            self.look()
             self.play.check()
         self.play.finish()
+
+    def look(self) -> None:
+        """Have both look at the job once, request by request in turn; the rest of the cluster does a step."""
+        looking = {*self.workers}
+        while looking:
+            looking = {worker for worker in looking if not worker.go_on()}
+        move(self.play.world, *self.workers)
+
+    def rerun(self) -> None:
+        """Ask for another run of a job that has failed, and have it begun."""
+        self.play.rerun()
+        while self.play.world.status.phase == "Failed":
+            self.look()
 
 
 def outcome(play: Play) -> tuple[object, ...]:
@@ -165,17 +175,64 @@ def test_two_operators_of_different_releases_make_one_run_of_one_image(script: l
     assert len(images) == 1
 
 
-def test_of_two_operators_one_may_be_killed_before_any_write() -> None:
-    script = ["killed", "ok"]
-    calm = Play(script)
+@pytest.mark.parametrize("script", [["ok"], ["killed", "ok"], ["user", "preempted", "ok"], ["nan"]])
+def test_of_two_operators_one_may_be_killed_before_any_write(script: list[str]) -> None:
+    calm, both = Play(script), Pair(script)
     calm.finish()
+    both.finish()
 
-    for point in range(calm.world.writes):
+    for point in range(both.play.world.writes):
         pair = Pair(script)
+        for _ in range(point % 4):  # one is ahead of the other
+            pair.workers[0].go_on()
         pair.play.world.dies_at = point
         pair.finish()
 
         assert outcome(pair.play) == outcome(calm), f"killed before write {point}"
+
+
+def test_of_two_operators_one_may_be_killed_before_any_write_of_another_run() -> None:
+    calm, both = failed_and_run_again(), Pair(["nan"])
+    calm.finish()
+    both.finish()
+    begin = both.play.world.writes
+    both.rerun()
+    both.finish()
+
+    for point in range(begin, both.play.world.writes):
+        pair = Pair(["nan"])
+        pair.finish()
+        pair.play.world.dies_at = point
+        pair.rerun()
+        pair.finish()
+
+        assert outcome(pair.play) == outcome(calm), f"killed before write {point}"
+
+
+@pytest.mark.parametrize("script", [["ok"], ["killed", "ok"]])
+def test_an_operator_that_is_frozen_before_any_request_and_wakes_up_after_the_end_changes_nothing(
+    script: list[str],
+) -> None:
+    calm = Play(script)
+    calm.finish()
+
+    for point in range(MANY):
+        pair = Pair(script)
+        world, frozen = pair.play.world, pair.workers[0]
+        for _ in range(point):
+            if frozen.go_on():
+                move(world, frozen)
+        if world.status.phase == "Succeeded":
+            break
+        run_to_the_end(world, Operator(world, platform=GANG_SCHEDULED))
+        while not frozen.go_on():
+            pass
+        run_to_the_end(world, Operator(world, platform=GANG_SCHEDULED))
+
+        assert outcome(pair.play)[:-1] == outcome(calm)[:-1], f"frozen before request {point}"
+        assert world.living_attempts() == set()
+        assert len([job for job in world.all(JOB) if "-train-" in job["metadata"]["name"]]) == 1
+    assert point > 20
 
 
 def test_a_gang_that_an_operator_makes_when_it_wakes_up_long_after_its_time_is_removed() -> None:
