@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import report
+from tests.chaos import machine, report
 from tests.chaos.blows import Blows
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.harm import Harm
@@ -65,6 +65,7 @@ def main() -> None:
         finally:
             play.mend(hub)
         play.wait_for_ends()
+        recorder.check()
         found = gather(kube, hub, recorder)
     sys.exit(1 if _conclude(found, play, folder) else 0)
 
@@ -119,20 +120,21 @@ class Play:
             if coming and (self.num_jobs - len(coming)) * pause <= age and self._submit(coming[0]):
                 coming.pop(0)
             self.harm.go_on()
-            self._show(seconds_left=seconds - age)
+            self._tend(seconds_left=seconds - age)
 
         wait_until(self._have_ended, seconds=seconds, meanwhile=go_on)
 
     def mend(self, hub: RunningHub) -> None:
         """Have everything whole again: what lasts is taken back, and what of the cluster does not run is started."""
         self.screen.say("no more harm is done")
-        cluster.up()
+        machine.start_control_plane()
         wait_until(lambda: not self.harm.lasting, seconds=60, meanwhile=self.harm.mend)
+        cluster.up()
         hub.clear()
 
     def wait_for_ends(self) -> None:
         """Wait for the jobs that have not ended yet, and for what must be over a minute after the last end."""
-        wait_until(self._have_ended, seconds=SECONDS_TO_END * self.num_jobs, meanwhile=self._show)
+        wait_until(self._have_ended, seconds=SECONDS_TO_END * self.num_jobs, meanwhile=self._tend)
         self.screen.say(f"in {FREE_SECONDS:.0f} s what must be over by then is looked at")
         time.sleep(FREE_SECONDS + 5)
 
@@ -147,7 +149,8 @@ class Play:
         newest = self.recorder.newest().values()
         return len(newest) == self.num_jobs and all(map(jobs.is_finished, newest))
 
-    def _show(self, *, seconds_left: float = 0) -> None:
+    def _tend(self, *, seconds_left: float = 0) -> None:
+        machine.offer_gpus()
         newest = self.recorder.newest().values()
         self.screen.show(how_it_goes(newest, num_jobs=self.num_jobs, seconds_left=seconds_left))
 

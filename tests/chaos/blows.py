@@ -175,17 +175,19 @@ class Blows:
     # Nodes
 
     def _restart_kubelet(self, chance: random.Random) -> Done:
-        node = chance.choice(NODES).name
-        machine.kill_daemon(f"{node}-kubelet")
-        cluster.start_node(node)
-        return Done(text=f"of {node}, started again")
+        worker = chance.choice(NODES)
+        machine.kill_daemon(f"{worker.name}-kubelet")
+        machine.start_kubelet(worker)
+        return Done(text=f"of {worker.name}, started again")
 
     def _stop_kubelet(self, chance: random.Random) -> Done:
-        """For less or more than it takes until its node is held to be lost."""
-        node = self._node_without_hub()
-        machine.kill_daemon(f"{node}-kubelet")
+        """For less or more than it takes until its node is held to be lost; its containers go on."""
+        worker = chance.choice(NODES)
+        machine.kill_daemon(f"{worker.name}-kubelet")
         return Done(
-            text=f"of {node}", undo=lambda: cluster.start_node(node), undo_after_seconds=chance.uniform(10, 100)
+            text=f"of {worker.name}",
+            undo=lambda: machine.start_kubelet(worker),
+            undo_after_seconds=chance.uniform(10, 100),
         )
 
     def _kill_containers(self, chance: random.Random) -> Done:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from finetune_api.keys import TELEMETRY_PORT
-from tests.cluster import binaries, cgroups, control_plane, paths, processes
+from tests.cluster import binaries, cgroups, control_plane, dns, node, paths, processes, volumes
 from tests.cluster.ending import kill
+from tests.cluster.node import Node, NodeError
 from tests.stack.kubectl import Manifest
 
 TABLES = ("inet finetune-chaos", "bridge finetune-chaos")
@@ -17,8 +18,8 @@ CUT = "chain cut { type filter hook forward priority 0; tcp dport %d drop; }"
 
 def pids_of(pod: Manifest) -> list[int]:
     """Return the processes of a pod's containers, none of them if it has ended."""
-    node, uid = pod["spec"].get("nodeName", ""), pod["metadata"]["uid"]
-    folders = (cgroups.tracking_hierarchy() / cgroups.path_of(node)).glob(f"kubepods/**/pod{uid}")
+    place, uid = pod["spec"].get("nodeName", ""), pod["metadata"]["uid"]
+    folders = (cgroups.tracking_hierarchy() / cgroups.path_of(place)).glob(f"kubepods/**/pod{uid}")
     found = [pid for folder in folders for pid in cgroups.pids_below(str(folder))]
     return sorted(pid for pid in found if _words(pid)[:1] != [b"/pause"])
 
@@ -46,9 +47,30 @@ def kill_daemon(name: str) -> bool:
 
 
 def start_control_plane() -> None:
-    """Start what of it does not run."""
+    """Start what of it does not run, and what ends itself where there is no API server."""
     with paths.exclusive("cluster"):
-        control_plane.start(binaries.folder())
+        built = binaries.folder()
+        control_plane.start(built)
+        dns.start(built)
+        volumes.start(built)
+
+
+def start_kubelet(worker: Node) -> None:
+    """Start the kubelet of a node whose containers went on without it."""
+    with paths.exclusive("cluster"):
+        try:
+            node.wait_until_ready(worker, binaries.folder())
+        except NodeError as error:
+            raise OSError(str(error)) from error
+
+
+def offer_gpus() -> None:
+    """Give nodes back the GPUs that a starting kubelet has taken from them, as their device plugin would."""
+    for worker in node.NODES:
+        try:
+            node.offer_gpus(worker)
+        except OSError:
+            continue  # the API server is away
 
 
 def cut_progress_port() -> None:

@@ -75,6 +75,11 @@ class Recorder:
         for thread in self._threads:
             thread.join()
 
+    def check(self) -> None:
+        """Raise RuntimeError if a part of this has died, so that the record is not whole."""
+        if not all(thread.is_alive() for thread in self._threads):
+            raise RuntimeError("the record is not whole: one of its threads has died; its words are above")
+
     def newest(self) -> dict[str, Manifest]:
         """Return each job as it was seen last."""
         return {name: states[-1] for name, states in [*self.states.items()]}
@@ -100,7 +105,8 @@ class Recorder:
                 found = json.loads(line)
             except ValueError:
                 continue  # kubectl was cut off in the middle
-            if found["type"] in ("ADDED", "MODIFIED"):
+            # A list of nothing comes as an object without a name.
+            if found["type"] in ("ADDED", "MODIFIED") and "uid" in found["object"]["metadata"]:
                 yield found["object"]
 
     def _note(self, job: Manifest) -> None:

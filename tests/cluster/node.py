@@ -104,10 +104,11 @@ def wait_until_ready(node: Node, binaries: Path) -> None:
     except TimeoutError as error:
         message = f"{error}; the end of its kubelet's log:\n{processes.tail(f'{node.name}-kubelet')}"
         raise NodeError(message) from error
-    _offer_gpus(node)
+    offer_gpus(node)
 
 
-def _offer_gpus(node: Node) -> None:
+def offer_gpus(node: Node) -> None:
+    """Give the node its GPUs if it has none, as a device plugin would."""
     if num_gpus(node) == NUM_GPUS:
         return
     patch = {"status": {"capacity": {GPU: str(NUM_GPUS)}, "allocatable": {GPU: str(NUM_GPUS)}}}
