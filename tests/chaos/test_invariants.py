@@ -76,7 +76,7 @@ def test_nothing_is_said_of_a_job_with_which_all_is_well() -> None:
             "step 199 at the end",
         ),
         (with_commits(), "P", "commit abc on the Hub, of which the status tells", "[]"),
-        (with_commits(COMMIT, COMMIT | {"oid": "abd"}), "P", "one commit", "2 commits"),
+        (with_commits(COMMIT, COMMIT | {"oid": "def"}), "P", "one commit", "2 commits"),
         (
             with_commits(COMMIT | {"files": {name: FILES[name] for name in ESSENTIAL[:-1]}}),
             "P",
