@@ -152,6 +152,18 @@ def test_the_schedulers_words_about_the_prepare_pod_are_shown() -> None:
     assert summary.message == "the prepare pod has no node yet: 0/2 nodes are available: 2 Insufficient cpu."
 
 
+def test_a_pod_that_waits_for_its_volume_for_a_moment_is_no_news() -> None:
+    pod = a_pod(Role.PREPARE, unscheduled="pod has unbound immediate PersistentVolumeClaims", unscheduled_since=T0)
+    observed = Observed(jobs=(a_child(Role.PREPARE),), pods=(pod,))
+
+    early, late = (look(a_job(), observed, now=at(seconds)) for seconds in (4, 10))
+
+    assert condition(early.status, ConditionType.SUCCEEDED).reason == "Preparing"
+    assert (early.events, early.requeue_after) == ((), 6)
+    assert condition(late.status, ConditionType.SUCCEEDED).reason == "Unschedulable"
+    assert [event.reason for event in late.events] == ["Unschedulable"]
+
+
 def test_what_prepare_found_goes_into_the_status_with_the_warnings_of_preflight() -> None:
     model, data = ModelStatus(revision="abc", modalities=["text"]), DatasetStatus(name="vdr", revision="d", rows=9)
     preflight = ended(0, a_result(Role.PREFLIGHT, Reason.VALIDATED, warnings=["whoami is missing"]))

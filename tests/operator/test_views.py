@@ -98,11 +98,12 @@ def test_a_pod_that_the_cluster_takes_away_is_read_with_the_reason() -> None:
 
 def test_a_pod_without_a_node_is_read_with_the_schedulers_words() -> None:
     scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
+    scheduled["lastTransitionTime"] = TIME
 
     view = pod_view(seen({"phase": "Pending", "conditions": [scheduled]}))
 
     assert view is not None
-    assert (view.unscheduled, view.scheduled_at) == ("0/2 nodes", None)
+    assert (view.unscheduled, view.unscheduled_since, view.scheduled_at) == ("0/2 nodes", T0, None)
 
 
 def test_words_that_are_no_result_are_no_result() -> None:

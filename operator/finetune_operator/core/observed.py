@@ -72,6 +72,7 @@ class PodView(ChildView):
     scheduled_at: datetime | None = None
     unscheduled: str = ""
     """Why the scheduler has found no node yet, in its own words."""
+    unscheduled_since: datetime | None = None
     disruption: str = ""
     """Reason of the DisruptionTarget condition: the cluster takes the pod away."""
     disruption_message: str = ""

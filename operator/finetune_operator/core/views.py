@@ -62,6 +62,7 @@ def pod_view(manifest: Manifest) -> PodView | None:
     own_end = next((one.termination for one in containers if one.name == identity["role"]), None)
     own_phase = phase if own_end is None else "Failed" if own_end.exit_code else "Succeeded"
     scheduled = _condition(status, "PodScheduled") or {}
+    unscheduled = _condition(status, "PodScheduled", value="False") or {}
     disruption = _condition(status, "DisruptionTarget") or {}
     gone_at = parse_time(metadata.get("deletionTimestamp"))
     return PodView(
@@ -74,7 +75,8 @@ def pod_view(manifest: Manifest) -> PodView | None:
         gone_at=gone_at,
         left_at=gone_at and gone_at - timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0),
         scheduled_at=parse_time(scheduled.get("lastTransitionTime")),
-        unscheduled=_unscheduled(status),
+        unscheduled=_words(unscheduled) if unscheduled else "",
+        unscheduled_since=parse_time(unscheduled.get("lastTransitionTime")),
         disruption=disruption.get("reason", ""),
         disruption_message=disruption.get("message", ""),
         is_unheard=_is_unheard(status),
@@ -87,7 +89,16 @@ def reduce_view(view: JobView | PodView) -> JobView | PodView:
     """Return the view without what only decisions about a living job need."""
     if isinstance(view, JobView):
         return replace(view, failure="")
-    return replace(view, address="", unscheduled="", disruption="", disruption_message="", note="", containers=())
+    return replace(
+        view,
+        address="",
+        unscheduled="",
+        unscheduled_since=None,
+        disruption="",
+        disruption_message="",
+        note="",
+        containers=(),
+    )
 
 
 def labelled_uid(manifest: Manifest) -> str:
@@ -114,17 +125,14 @@ def _identity(metadata: Manifest) -> dict[str, Any]:
     }
 
 
-def _condition(status: Manifest, *types: str) -> Manifest | None:
-    """Return the first condition of these types that is True."""
-    found = {entry["type"]: entry for entry in status.get("conditions") or () if entry.get("status") == "True"}
+def _condition(status: Manifest, *types: str, value: str = "True") -> Manifest | None:
+    """Return the first condition of these types that has this status."""
+    found = {entry["type"]: entry for entry in status.get("conditions") or () if entry.get("status") == value}
     return next((found[name] for name in types if name in found), None)
 
 
-def _unscheduled(status: Manifest) -> str:
-    for entry in status.get("conditions") or ():
-        if entry.get("type") == "PodScheduled" and entry.get("status") == "False":
-            return str(entry.get("message") or entry.get("reason") or "no node found")
-    return ""
+def _words(unscheduled: Manifest) -> str:
+    return str(unscheduled.get("message") or unscheduled.get("reason") or "no node found")
 
 
 def _is_unheard(status: Manifest) -> bool:

@@ -16,6 +16,8 @@ PATIENCE_SECONDS = 60
 #: A registry may be away, and a Secret be synced late; who waits for them holds no accelerator, or gives it back.
 LONG_PATIENCE_SECONDS = 1800
 LOOK_AGAIN_SECONDS = 15
+#: Every pod with a volume of its own has no node until the volume is bound; that is nobody's worry.
+UNSCHEDULED_SECONDS = 10
 # https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/kubelet/images/types.go
 IMAGE_COMPLAINTS = (
     "ErrImagePull",
@@ -106,7 +108,7 @@ def find_complaint(observed: Observed, job: JobView, pods: tuple[PodView, ...], 
         return stuck
     if text := describe_shortage(observed, job, pods, now):
         return StartProblem(Reason.PODS_REFUSED, text)
-    if text := _unscheduled(job, pods):
+    if text := _unscheduled(job, pods, now):
         return StartProblem(Reason.UNSCHEDULABLE, text)
     trouble = next(_troubles(observed, pods), None)
     return StartProblem(trouble.reason, trouble.message) if trouble is not None else None
@@ -127,12 +129,20 @@ def find_obstacle(observed: Observed) -> StartProblem | None:
     return StartProblem(Reason.BLOCKED, observed.obstacle) if observed.obstacle else None
 
 
-def _unscheduled(job: JobView, pods: tuple[PodView, ...]) -> str:
-    messages = [pod.unscheduled for pod in pods if pod.unscheduled]
+def _unscheduled(job: JobView, pods: tuple[PodView, ...], now: datetime) -> str:
+    messages = [pod.unscheduled for pod in pods if pod.unscheduled and not _seconds_to_unscheduled(pod, now)]
     if not messages:
         return ""
     who = f"the {job.role.value} pod has" if job.num_pods == 1 else f"{len(messages)} of {job.num_pods} pods have"
     return f"{who} no node yet: {messages[0]}"
+
+
+def _seconds_to_unscheduled(pod: PodView, now: datetime) -> float | None:
+    """Return when to tell that a pod has no node; None if that is so already, or if it has one."""
+    if not pod.unscheduled or pod.unscheduled_since is None:
+        return None
+    remaining = UNSCHEDULED_SECONDS - seconds_since(pod.unscheduled_since, now)
+    return remaining if remaining > 0 else None
 
 
 def _troubles(observed: Observed, pods: Iterable[PodView]) -> Iterator[Trouble]:
@@ -150,5 +160,6 @@ def seconds_to_next_look(
     troubled = [t for t in _troubles(observed, pods) if GUIDANCE[t.reason].fault == Fault.USER]
     times = [max(1.0, LONG_PATIENCE_SECONDS - seconds_since(trouble.since, now)) for trouble in troubled]
     times += [seconds for pod in pods if (seconds := seconds_to_stuck(pod, now)) is not None]
+    times += [seconds for pod in pods if (seconds := _seconds_to_unscheduled(pod, now)) is not None]
     missing = seconds_to_shortage(job, pods, now)
     return min([*times, *([] if missing is None else [missing])], default=None)
