@@ -4,18 +4,20 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
+from kubernetes.aio.config import kube_config
 
 from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import Notice
 from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.kinds import JOB, POD, POD_GROUP
-from finetune_operator.shell.wire import ApiError, Call, Wire
+from finetune_operator.shell.wire import ApiError, Call, Wire, connect, find_proxy
 from tests.operator.given import T0, UID, a_job, at
 
 JOB_MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "search"}}
@@ -388,3 +390,45 @@ def test_a_policy_is_no_mistake_in_an_object(status: int, message: str, *, is_re
     error = ApiError(Call(method="PATCH", path="jobs"), status, message)
 
     assert (error.is_rejection, error.is_refusal) == (is_rejection, not is_rejection)
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://proxy.example:3128"}, "http://proxy.example:3128"),
+        ({"HTTP_PROXY": "http://proxy.example:3128"}, None),
+        ({"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "10.96.0.1,.svc"}, None),
+    ],
+    ids=["none", "for https", "for http alone", "not for this server"],
+)
+def test_the_api_server_is_asked_through_the_proxy_that_the_environment_names_for_it(
+    environment: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert find_proxy("https://10.96.0.1:443") == proxy
+
+
+async def test_no_thread_looks_for_a_proxy_before_each_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As aiohttp does where it may trust the environment, and for a .netrc as well: two threads for each request."""
+    kubeconfig = tmp_path / "config"
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    clusters, users = (
+        [{"name": "c", "cluster": {"server": "https://10.96.0.1"}}],
+        [{"name": "u", "user": {"token": "t"}}],
+    )
+    content = {"current-context": "c", "contexts": [context], "clusters": clusters, "users": users}
+    kubeconfig.write_text(json.dumps(content))
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+
+    api = await connect()
+
+    session = api.rest_client._create_pool_manager()
+    assert session.trust_env is False
+    await session.close()
+    await api.close()

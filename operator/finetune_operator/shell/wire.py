@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -98,7 +100,16 @@ async def connect() -> client.ApiClient:
         config.load_incluster_config(client_configuration=configuration)
     else:
         await config.load_kube_config(client_configuration=configuration)
+    # The session would look for a proxy, and for a .netrc, before each request anew, both times in a thread.
+    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.proxy = configuration.proxy or find_proxy(configuration.host)
     return client.ApiClient(configuration)
+
+
+def find_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a server."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 @dataclass
@@ -144,10 +155,11 @@ class Wire:
         status, refusal = UNREACHABLE, ""
         headers = {"Accept": "application/json", "Content-Type": call.content}
         try:
-            request = await self.api.param_serialize(
-                call.method, call.path, {}, list(call.query.items()), headers, call.body, auth_settings=["BearerToken"]
+            query = list(call.query.items())
+            method, url, headers, *_ = await self.api.param_serialize(
+                call.method, call.path, {}, query, headers, auth_settings=["BearerToken"]
             )
-            response = (await self.api.call_api(*request, _request_timeout=patience)).response
+            response = (await self.api.call_api(method, url, headers, call.body, _request_timeout=patience)).response
             refusal = "" if response.status in SUCCESS else str(parse(await response.read()).get("message", ""))
             status = response.status
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
