@@ -206,7 +206,7 @@ def test_of_a_job_that_has_ended_only_what_removes_its_children_is_kept() -> Non
     cache.note_polled(Target(uid=UID, attempt=1, address="127.0.0.1"), answer(1), at=0)
     status = while_training().status.model_copy(update={"phase": Phase.SUCCEEDED})
 
-    cache.put(FINETUNE_JOB, manifest(status=status))
+    cache.put(FINETUNE_JOB, versioned(manifest(status=status), 20))
     cache.put(POD, versioned(raw_pod(Role.TRAIN, attempt=1, index=2), 10, **WAITING))
 
     observed = cache.observe(UID)
@@ -370,3 +370,46 @@ def test_a_rank_0_that_is_being_deleted_is_not_asked() -> None:
     cache.put(POD, pod)
 
     assert cache.targets() == []
+
+
+def test_what_is_known_already_or_changes_nothing_that_is_kept_is_no_news() -> None:
+    """A write of the operator's own comes back over the watch, and the Job controller counts pods in each Job."""
+    cache = Cache(now=Clock())
+    job, child = versioned(manifest(), 10), versioned(raw_job(Role.TRAIN, attempt=1), 11)
+
+    first = [cache.put(FINETUNE_JOB, job), cache.put(JOB, child)]
+    echoes = [cache.put(FINETUNE_JOB, job), cache.put(JOB, child)]
+    counted = cache.put(JOB, versioned(child, 12, active=2, ready=1))
+    ended = cache.put(JOB, versioned(child, 13, conditions=[{"type": "Complete", "status": "True"}]))
+
+    assert (first, echoes, counted, ended) == ([UID, UID], ["", ""], "", UID)
+
+
+def test_jobs_can_be_read_by_another_thread_while_they_come_and_go() -> None:
+    cache = Cache(now=Clock())
+    for index in range(3):
+        cache.put(FINETUNE_JOB, changed(manifest(), uid=f"uid-{index}"))
+
+    read = cache.jobs()
+    found = [next(read)["metadata"]["uid"]]
+    cache.drop(FINETUNE_JOB, "uid-1")
+    cache.put(FINETUNE_JOB, changed(manifest(), uid="uid-3"))
+
+    assert [*found, *(job["metadata"]["uid"] for job in read)] == ["uid-0", "uid-2"]
+
+
+def test_a_job_that_is_gone_or_changed_is_nobodys_neighbour_for_what_it_was() -> None:
+    """Whom a look concerns is found without a look at all jobs, so what is found by has to be up to date."""
+    cache, shared = Cache(now=Clock()), {"existingClaim": "models", "subPath": "team"}
+    first = changed(manifest(storage=shared), uid="uid-first", name="first")
+    other = changed(manifest(storage={**shared, "subPath": "other"}), uid="uid-other", name="other")
+    for job in (first, other):
+        cache.put(FINETUNE_JOB, job)
+
+    cache.put(FINETUNE_JOB, versioned(changed(other, uid="uid-other"), 20))
+    known = set(cache._neighbours._uids)
+    for uid in ("uid-first", "uid-other"):
+        cache.drop(FINETUNE_JOB, uid)
+
+    assert ("folder", "search", "models/team") in known
+    assert (cache._neighbours._uids, cache._families) == ({}, {})

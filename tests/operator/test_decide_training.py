@@ -110,10 +110,10 @@ def test_a_rank_that_ends_before_the_others_does_not_end_training() -> None:
 
 def test_progress_is_written_when_it_is_due_and_not_sooner() -> None:
     job = while_training()
-    observed = Observed(jobs=(GANG,), pods=ranks(), progress=a_report(7), is_progress_due=False)
+    observed = Observed(jobs=(GANG,), pods=ranks(), progress=a_report(7), seconds_to_progress=5.0)
     job = once(job, observed, seconds=0)
 
-    soon, due = look(job, observed, now=at(9)), look(job, replace(observed, is_progress_due=True), now=at(10))
+    soon, due = look(job, observed, now=at(9)), look(job, replace(observed, seconds_to_progress=0.0), now=at(10))
 
     assert soon.status == job.status
     assert due.status.progress is not None
@@ -195,7 +195,7 @@ def test_a_question_without_an_answer_now_and_then_changes_nothing() -> None:
     job = while_training()
     report = a_report(7, num_unanswered=2, silent_since=0)
 
-    decision = look(job, Observed(jobs=(GANG,), pods=ranks(), progress=report, is_progress_due=False))
+    decision = look(job, Observed(jobs=(GANG,), pods=ranks(), progress=report, seconds_to_progress=5.0))
 
     assert decision.status == job.status
 

@@ -1,10 +1,15 @@
 """Probes, over HTTP."""
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from finetune_operator.shell.freshness import PATIENCE_SECONDS, Freshness
 from finetune_operator.shell.health import build_app
@@ -50,6 +55,31 @@ async def test_metrics_are_those_of_the_moment() -> None:
 
     assert status == 200
     assert "moment 7.0" in text
+
+
+async def test_a_scrape_that_takes_long_keeps_nobody_else_waiting() -> None:
+    """Of five thousand jobs it takes seconds, in which watches, looks and probes have to go on."""
+    registry, is_asked, is_answered = CollectorRegistry(), threading.Event(), threading.Event()
+
+    class Slow(Collector):
+        def collect(self) -> Iterator[Metric]:
+            is_asked.set()
+            assert is_answered.wait(timeout=60)
+            yield GaugeMetricFamily("slow", "Comes last.", value=1)
+
+    registry.register(Slow())
+    app = build_app(Patient(), registry, before_scrape=is_answered.clear)
+    is_answered.set()
+    async with TestClient(TestServer(app)) as client:
+        scrape = asyncio.create_task(client.get("/metrics"))
+        await asyncio.to_thread(is_asked.wait, 60)
+        async with client.get("/healthz") as response:
+            health = await response.text()
+        is_answered.set()
+        async with await scrape as response:
+            text = await response.text()
+
+    assert (health, "slow 1.0" in text) == ("ok", True)
 
 
 def freshness_after(steps: list[tuple[str, str, int]], *, seconds: float) -> Freshness:

@@ -337,3 +337,24 @@ async def test_a_status_of_ones_own_is_no_other_operators(order: str) -> None:
     informer.on_event(FINETUNE_JOB, "MODIFIED", suspended)
 
     assert informer.writers.num_foreign == 0
+
+
+async def test_a_write_of_our_own_that_comes_back_has_nothing_looked_at() -> None:
+    informer = an_informer()
+    written = manifest()
+    informer.cache.put(FINETUNE_JOB, written)
+
+    informer.on_event(FINETUNE_JOB, "MODIFIED", written)
+
+    assert len(informer.queue) == 0
+
+
+async def test_of_a_job_that_is_gone_nobody_remembers_anything() -> None:
+    informer = an_informer()
+    told: list[str] = []
+    informer.on_gone = told.append
+    informer.on_event(FINETUNE_JOB, "ADDED", manifest())
+
+    informer.on_event(FINETUNE_JOB, "DELETED", manifest())
+
+    assert told == [UID]

@@ -24,11 +24,11 @@ class Minute:
             jitter=lambda: 617 * next(turns) % self.num / self.num,
         )
         uids = [f"uid-{index}" for index in range(self.num)]
-        pace.share_among(uids)
+        pace.share_among(len(uids))
         for second in range(0, seconds, 4):
             for index, uid in enumerate(uids):
                 self.time = second + 4 * index / self.num
-                if pace.is_due(uid, has_progress=self.has_progress or uid in self.written):
+                if not pace.seconds_to_due(uid, is_first=not self.has_progress and uid not in self.written):
                     self.written.setdefault(uid, []).append(self.time)
                     pace.note_written(uid)
         return self
@@ -56,12 +56,22 @@ def test_a_thousand_that_are_found_by_a_new_process_take_turns_and_none_gets_old
 def test_the_first_progress_of_a_job_is_written_at_once() -> None:
     pace = Pace(seconds=10, writes_per_second=20, clock=lambda: 0.0)
 
-    assert pace.is_due("a", has_progress=False)
+    assert pace.seconds_to_due("a", is_first=True) == 0
 
 
-def test_who_trains_no_more_is_forgotten() -> None:
+def test_the_first_progress_of_a_thousand_jobs_that_begin_at_once_takes_turns_too() -> None:
+    pace = Pace(seconds=10, writes_per_second=20, clock=lambda: 100.0)
+    pace.share_among(1000)
+    pace.note_written("a")
+
+    assert pace.seconds_to_due("a", is_first=True) == 50
+
+
+def test_who_has_ended_is_forgotten() -> None:
     pace = Pace(seconds=10, writes_per_second=20, clock=lambda: 0.0)
     pace.note_written("a")
-    pace.share_among(["b"])
 
-    assert pace._written_at == {}
+    before = pace.seconds_to_due("a", is_first=False)
+    pace.forget("a")
+
+    assert (before, pace._written_at) == (10, {})

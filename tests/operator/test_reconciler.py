@@ -93,8 +93,11 @@ class Governed(World):
 class Claimed(World):
     """A world with a claim for one node."""
 
+    num_asked = 0
+
     async def read(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         if name == "mine":
+            self.num_asked += 1
             return {"spec": {"accessModes": ["ReadWriteOnce"]}, "status": {"accessModes": ["ReadWriteOnce"]}}
         return await super().read(kind, namespace, name)
 
@@ -176,6 +179,27 @@ def test_a_whole_life_costs_twelve_requests() -> None:
     assert world.writes + world.reads + world.rehearsals - of_claims <= 12
 
 
+def test_a_look_that_changed_something_is_followed_by_another_at_once() -> None:
+    """What was written comes back over a watch, where it is no news; the next step must not wait for anything else."""
+    world = World(script=("ok",))
+    operator = Operator(world)
+
+    again = [run_now(operator.reconciler.reconcile(UID)) for _ in range(2)]
+
+    assert again == [0.0, None]
+
+
+def test_how_a_claim_may_be_mounted_is_asked_once_for_all_jobs_that_share_it() -> None:
+    world = Claimed(script=("ok",), spec={"storage": {"existingClaim": "mine"}})
+    operator = Operator(world)
+
+    found = [run_now(operator.reconciler.inquiry.look(world.job)).claim_modes for _ in range(3)]
+    world.now += timedelta(minutes=2)
+    run_now(operator.reconciler.inquiry.look(world.job))
+
+    assert (found, world.num_asked) == ([("ReadWriteOnce", "ReadWriteOnce")] * 3, 2)
+
+
 def test_what_another_process_has_made_meanwhile_is_found_by_the_refusal_and_adopted() -> None:
     world = World(script=("ok",))
     late, quick = Operator(world), Operator(world)
@@ -213,7 +237,7 @@ def test_what_the_api_server_took_in_rehearsal_is_not_shown_to_it_again_for_a_wh
     job, other, larger = world.job, a_job("another"), a_job(resources={"sharedMemory": "3Gi"})
     operator.look()
 
-    rehearsed = operator.reconciler.rehearsed
+    rehearsed = operator.reconciler.maker.rehearsed
 
     def is_believed(job: FinetuneJob) -> bool:
         return rehearsed.has(job, build_train_job(job, attempt=1, platform=PLATFORM))
@@ -490,13 +514,19 @@ def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
     assert (world.made, world.status.phase) == ([], None)
 
 
+def show(world: World, operator: Operator, unreadable: Manifest) -> None:
+    """Let the operator see a manifest that this version of the code cannot read."""
+    for found in (world.all(FINETUNE_JOB)[0], unreadable):
+        found["metadata"]["resourceVersion"] = "1000"
+    operator.cache.put(FINETUNE_JOB, unreadable)
+
+
 def test_a_manifest_that_cannot_be_read_is_refused_with_its_field_paths() -> None:
     world = World(script=("ok",))
     operator = Operator(world)
     broken = manifest()
     broken["spec"] |= {"nonsense": 1, "resources": {"nodes": 0}}
-    broken["metadata"]["resourceVersion"] = "101"
-    operator.cache.put(FINETUNE_JOB, broken)
+    show(world, operator, broken)
 
     operator.look()
 
@@ -513,7 +543,7 @@ def test_a_running_job_that_this_version_cannot_read_is_left_alone() -> None:
     before = world.status
     newer = deepcopy(world.all(FINETUNE_JOB)[0])
     newer["spec"]["fieldOfTheFuture"] = True
-    operator.cache.put(FINETUNE_JOB, newer)
+    show(world, operator, newer)
 
     operator.look()
 

@@ -22,10 +22,14 @@ from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import Notice
 from finetune_operator.core.platform import Platform
 from finetune_operator.core.times import format_time
+from finetune_operator.shell.believed import Believed
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.freshness import Freshness
+from finetune_operator.shell.inquiry import MODES_SECONDS, Inquiry
 from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB, JOB, POD, WATCHED, Kind
+from finetune_operator.shell.known import Known
+from finetune_operator.shell.maker import Maker
 from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.questions import Questions
 from finetune_operator.shell.reconciler import Reconciler
@@ -335,17 +339,34 @@ class Operator:
         self.cursor: dict[str, int] = {}
         for kind in WATCHED:
             self.resync(kind)
+        asked, known, freshness = cast("Cluster", cluster or world), Known(), Freshness(clock=lambda: 0.0)
+        inquiry = Inquiry(
+            self.cache,
+            asked,
+            now=lambda: world.now,
+            known=known,
+            questions=Questions(clock=world.clock),
+            modes=Believed(seconds=MODES_SECONDS, clock=world.clock),
+        )
         self.reconciler = Reconciler(
             cache=self.cache,
-            cluster=cast("Cluster", cluster or world),
-            freshness=Freshness(clock=lambda: 0.0),
+            cluster=asked,
+            inquiry=inquiry,
+            maker=Maker(
+                self.cache,
+                asked,
+                freshness=freshness,
+                inquiry=inquiry,
+                known=known,
+                rehearsed=Rehearsed(clock=world.clock),
+            ),
+            known=known,
+            freshness=freshness,
             telemetry=Telemetry(CollectorRegistry(), version="0"),
             platform=platform,
             instance="test",
             now=lambda: world.now,
             pace=Pace(seconds=10, writes_per_second=20, clock=world.clock),
-            rehearsed=Rehearsed(clock=world.clock),
-            questions=Questions(clock=world.clock),
         )
 
     def resync(self, kind: Kind) -> None:

@@ -234,8 +234,13 @@ class Observed:
     """What this operator has asked of the claim made for the job."""
     is_cleared: bool = False
     """Whether this operator, when it last removed things, found none of them left."""
-    is_progress_due: bool = True
-    """Whether new progress may go into the status now; changes of the phase never wait for that."""
+    seconds_to_progress: float = 0.0
+    """How long new progress waits to go into the status; changes of the phase never do."""
+
+    @property
+    def is_progress_due(self) -> bool:
+        """Tell whether new progress may go into the status now."""
+        return self.seconds_to_progress <= 0
 
     def job(self, role: Role, *, attempt: int = 0) -> JobView | None:
         """Return the Job of a role (and gang), or None."""

@@ -71,15 +71,24 @@ def show_waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) ->
     observed, now = situation.observed, situation.now
     if hopeless := find_hopeless(observed, gang.pods, now):
         return fail(status, situation, hopeless, ConditionType.TRAINING)
+    wait: float | None = None
     if gang.is_queued:
         status = queued(status, situation, Reason.QUEUED, describe_queue(observed, gang.job))
     elif complaint := find_complaint(observed, gang.job, gang.pods, now):
         status = queued(status, situation, complaint.reason, complaint.message)
+    elif _is_counted(status) and not observed.is_progress_due:
+        wait = observed.seconds_to_progress  # pods that start one after another are not told of one by one
     else:
         text = f"{gang.num_running} of {gang.num_nodes} pods run"
         status = queued(status, situation, Reason.WAITING_FOR_GANG, text)
     look_again = seconds_to_next_look(observed, gang.job, gang.pods, now)
-    return Decision(status=status, requeue_after=soonest(look_again, seconds_to_return(gang, status, situation)))
+    return Decision(status=status, requeue_after=soonest(look_again, wait, seconds_to_return(gang, status, situation)))
+
+
+def _is_counted(status: FinetuneJobStatus) -> bool:
+    """Tell whether the status has told how many pods run, and with it that the gang was made."""
+    scheduled = find_condition(status, ConditionType.SCHEDULED)
+    return scheduled is not None and (scheduled.status, scheduled.reason) == ("False", Reason.WAITING_FOR_GANG)
 
 
 def waiting_its_turn(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:

@@ -3,20 +3,19 @@
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from finetune_api.contract import Progress
 from finetune_api.status import Phase
-from finetune_operator.core import listening, names
+from finetune_operator.core import listening
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.observed import ClaimAnswer, JobView, Observed, PodView, ProgressReport, Refusal, Trouble
-from finetune_operator.core.returning import find_ahead
-from finetune_operator.core.sharing import Claimant, find_holder
 from finetune_operator.core.views import job_view, labelled_uid, pod_view
 from finetune_operator.core.waiting import StartProblem, start_problem
-from finetune_operator.shell.family import Family, claimant
+from finetune_operator.shell.family import Family
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, Kind
+from finetune_operator.shell.neighbours import Neighbours
 from finetune_operator.shell.record import Record, make_record
 
 logger = logging.getLogger(__name__)
@@ -41,6 +40,7 @@ class Cache:
     def __init__(self, *, now: Callable[[], datetime]) -> None:
         self._now = now
         self._families: dict[str, Family] = {}
+        self._neighbours = Neighbours(self._families)
         self._homes: dict[str, str] = {}
         """Uid of the FinetuneJob by that of the child."""
         self._ignored: dict[str, tuple[str, str]] = {}
@@ -48,7 +48,7 @@ class Cache:
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     def put(self, kind: Kind, manifest: Manifest) -> str:
-        """Keep an object; return the uid of the FinetuneJob it concerns, empty if none.
+        """Keep an object; return the uid of the FinetuneJob that it is news to, empty if to none.
 
         What cannot be read is somebody else's doing: it is noted and left alone, and never stops the work on the rest.
         """
@@ -56,7 +56,7 @@ class Cache:
         if uid in self._gone:
             return ""
         try:
-            home = self._put_job(manifest) if kind == FINETUNE_JOB else self._put_child(kind, manifest)
+            home, is_news = self._put_job(manifest) if kind == FINETUNE_JOB else self._put_child(kind, manifest)
         except Exception as error:  # noqa: BLE001 - anything at all may be written in a manifest
             self.note_unreadable(kind, manifest, repr(error))
             return ""
@@ -64,7 +64,7 @@ class Cache:
         if not home:
             self._remove_child(uid)
             self._ignored[uid] = (kind.plural, FOREIGN)
-        return home
+        return home if is_news else ""
 
     def note_unreadable(self, kind: Kind, manifest: Manifest, problem: str) -> None:
         """Remember, and say once, that an object is left alone because it cannot be read, until it can be."""
@@ -92,34 +92,39 @@ class Cache:
             return False
         return view is not None and uid in self._families and self._families[uid].is_own(view)
 
-    def _put_job(self, manifest: Manifest) -> str:
+    def _put_job(self, manifest: Manifest) -> tuple[str, bool]:
         uid = str(manifest["metadata"]["uid"])
         version = int(manifest["metadata"].get("resourceVersion") or 0)
         family = self._families.get(uid) or Family()
-        if family.job is None or version >= family.job.version:
-            family.job = make_record(manifest)
+        is_news = family.job is None or version > family.job.version
+        if is_news:
+            old, family.job = family.job, make_record(manifest)
+            self._neighbours.moved(uid, old, family.job)
             if family.job.is_finished:
                 family.forget_details()
         self._families[uid] = family
-        return uid
+        return uid, is_news
 
-    def _put_child(self, kind: Kind, manifest: Manifest) -> str:
+    def _put_child(self, kind: Kind, manifest: Manifest) -> tuple[str, bool]:
         view = job_view(manifest) if kind == JOB else pod_view(manifest)
         if view is None:
-            return ""
+            return "", False
         # A Job is controlled by its FinetuneJob; a pod by a Job, which may be gone, or not be seen yet.
         job_home = view.owner_uid if isinstance(view, JobView) else self._homes.get(view.owner_uid)
         uid = job_home or labelled_uid(manifest)
         if not uid:
-            return ""
+            return "", False
         family = self._families.setdefault(uid, Family())
         old = family.children.get(view.uid)
-        if old is None or view.resource_version >= old.resource_version:
-            self._homes[view.uid] = uid
-            family.keep(view)
-            if isinstance(view, PodView):
-                family.note_trouble(view, start_problem(view), now=self._now())
-        return uid
+        if old is not None and view.resource_version < old.resource_version:
+            return uid, False
+        self._homes[view.uid] = uid
+        family.keep(view)
+        if isinstance(view, PodView):
+            family.note_trouble(view, start_problem(view), now=self._now())
+        # Much of what the Job controller and kubelets write has no meaning here: counts, conditions, finalizers.
+        is_same = old is not None and replace(family.children[view.uid], resource_version=old.resource_version) == old
+        return uid, not is_same
 
     def drop(self, kind: Kind, uid: str) -> str:
         """Forget a deleted object; return the uid of the FinetuneJob it concerned, empty if none."""
@@ -130,6 +135,7 @@ class Cache:
         if kind != FINETUNE_JOB:
             return self._remove_child(uid)
         if uid in self._families:
+            self._neighbours.moved(uid, self._families[uid].job, None)
             self._families[uid].job = None
             self._remove_if_empty(uid)
         return uid
@@ -176,20 +182,23 @@ class Cache:
         return family.job if family else None
 
     def uids(self) -> list[str]:
-        """Return the uids of all FinetuneJobs, those that have ended last: they can wait."""
-        found = [(family.job.is_finished, uid) for uid, family in self._families.items() if family.job is not None]
-        return [uid for _, uid in sorted(found, key=lambda one: one[0])]
+        """Return the uids of all FinetuneJobs: first those that nobody has looked at, last those that have ended."""
+        found = [(uid, family.job) for uid, family in self._families.items() if family.job is not None]
+        return [uid for uid, job in sorted(found, key=lambda one: (one[1].is_finished, bool(one[1].phase)))]
 
     def jobs(self) -> Iterator[Manifest]:
-        """Yield all FinetuneJobs, one at a time: together they would take ten times as much as they do here."""
-        for uid in self.uids():
-            if (manifest := self.job(uid)) is not None:
-                yield manifest
+        """Yield all FinetuneJobs, one at a time: together they would take ten times as much as they do here.
+
+        Another thread may ask for them: records never change, and the list of them is taken at once.
+        """
+        for family in list(self._families.values()):
+            if (record := family.job) is not None:
+                yield record.manifest()
 
     def observe(self, uid: str) -> Observed:
         """Return what is known of a job's children."""
         family = self._families.get(uid) or Family()
-        children = family.own_children()
+        children, job, near = family.own_children(), family.job, self._neighbours
         return Observed(
             jobs=tuple(view for view in children if isinstance(view, JobView)),
             pods=tuple(view for view in children if isinstance(view, PodView)),
@@ -198,57 +207,14 @@ class Cache:
             refusals=tuple(family.refusals.values()),
             rejection=family.rejection,
             obstacle=family.obstacle,
-            workspace_holder=self._workspace_holder(family),
-            gang_ahead=self._gang_ahead(family),
+            workspace_holder=near.workspace_holder(uid, job) if job else None,
+            gang_ahead=near.gang_ahead(uid, job, self._now()) if job else "",
             claim_modes=family.claim_modes,
-            rival=self._rival(family),
-            is_claim_shared=self._is_claim_shared(family),
+            rival=near.rival(uid, job) if job else "",
+            is_claim_shared=near.is_claim_shared(uid, job) if job else False,
             claim=family.claim,
             is_cleared=family.is_cleared,
         )
-
-    def _workspace_holder(self, family: Family) -> Claimant | None:
-        job = family.job
-        if job is None or not job.shared_folder:
-            return None
-        others = [
-            claimant(other, other.job)
-            for other in self._families.values()
-            if other is not family
-            and other.job is not None
-            and (other.job.namespace, other.job.folder) == (job.namespace, job.shared_folder)
-        ]
-        return find_holder(claimant(family, job), others)
-
-    def _gang_ahead(self, family: Family) -> str:
-        if family.job is None or family.job.waiter is None:
-            return ""
-        others = (
-            (other.job.waiter, other.gang(other.job.attempt))
-            for other in self._families.values()
-            if other is not family and other.job is not None and other.job.waiter is not None
-        )
-        return find_ahead(family.job.waiter, others, self._now())
-
-    def _rival(self, family: Family) -> str:
-        job = family.job
-        if job is None or not job.target or job.phase not in ("", Phase.PENDING):
-            return ""
-        others = [one.job for one in self._families.values() if one is not family and one.job is not None]
-        rival = next((one for one in others if one.target == job.target and not one.is_finished), None)
-        if rival is None:
-            return ""
-        is_near = rival.namespace == job.namespace
-        who = f"FinetuneJob {rival.manifest()['metadata']['name']}" if is_near else "a FinetuneJob of another namespace"
-        return f"{who} publishes to {job.target}, too"
-
-    def _is_claim_shared(self, family: Family) -> bool:
-        job = family.job
-        if job is None or not job.is_finished:
-            return False
-        claim = names.made_workspace(job.names)
-        others = [other.job for other in self._families.values() if other is not family and other.job is not None]
-        return any(other.namespace == job.namespace and claim in other.claims for other in others)
 
     def targets(self) -> list[Target]:
         """Return every rank 0 that trains now."""

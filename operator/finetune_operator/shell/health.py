@@ -1,5 +1,6 @@
 """/healthz, /readyz and /metrics on one port."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -31,9 +32,13 @@ def build_app(vitals: Vitals, registry: CollectorRegistry, *, before_scrape: Cal
         ready = vitals.is_ready()
         return web.Response(text="ok" if ready else "the first list is not in yet", status=OK if ready else UNAVAILABLE)
 
+    turn = asyncio.Lock()
+
     async def metrics(_: web.Request) -> web.Response:
-        before_scrape()
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        async with turn:  # what is told of thousands of jobs is in memory once, however many ask
+            before_scrape()
+            text = await asyncio.to_thread(generate_latest, registry)  # which takes seconds then
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)

@@ -54,6 +54,8 @@ class Informer:
     schema: SchemaCheck = field(default_factory=SchemaCheck)
     writers: Writers = field(default_factory=Writers)
     clock: Callable[[], float] = time.monotonic
+    on_gone: Callable[[str], None] = lambda _: None
+    """Told of each FinetuneJob that is gone, so that nothing of it is remembered."""
     heard_at: float | None = None
     """When the last page of a list came, or the first list was begun."""
     is_filled: bool = False
@@ -65,7 +67,7 @@ class Informer:
     _reopened_at: dict[str, float] = field(default_factory=dict)
 
     def on_event(self, kind: Kind, change: str | None, manifest: Manifest) -> None:
-        """Take over what a watch shows, and have the job that it concerns looked at."""
+        """Take over what a watch shows, and have the job that it concerns looked at if that is news."""
         metadata = manifest["metadata"]
         self.telemetry.watch_events.labels(kind.plural).inc()
         self.telemetry.watch_last_event.labels(kind.plural).set(time.time())
@@ -77,6 +79,7 @@ class Informer:
             self.queue.add(uid)
         elif uid:
             self.queue.forget(uid)
+            self.on_gone(uid)
 
     def _note_writer(self, change: str | None, manifest: Manifest) -> None:
         metadata = manifest["metadata"]

@@ -1,15 +1,16 @@
 """How often progress is written: all jobs together share a budget, so that many at once do not load the API server.
 
-The interval of each stretches with the number of jobs that train. A change of the phase is never held back by it.
+The interval of each stretches with the number of jobs that train. A change of the phase is never held back by it. That
+pods of a gang run one after another is progress, too.
 """
 
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 
 class Pace:
-    """When progress was last written, by job. `clock` is monotonic, `jitter()` between 0 and 1."""
+    """When a status was last written, by job. `clock` is monotonic, `jitter()` between 0 and 1."""
 
     def __init__(
         self,
@@ -26,23 +27,27 @@ class Pace:
         self._interval = seconds
         self._written_at: dict[str, float] = {}
 
-    def share_among(self, uids: Collection[str]) -> None:
-        """Let these jobs, and no others, share the budget from now on."""
-        self._interval = max(self._seconds, len(uids) / self._writes_per_second)
-        self._written_at = {uid: at for uid, at in self._written_at.items() if uid in uids}
+    def share_among(self, num: int) -> None:
+        """Let so many jobs share the budget from now on."""
+        self._interval = max(self._seconds, num / self._writes_per_second)
 
-    def is_due(self, uid: str, *, has_progress: bool) -> bool:
-        """Tell whether the progress of a job may be written now; `has_progress` if its status holds some already.
+    def seconds_to_due(self, uid: str, *, is_first: bool) -> float:
+        """Return how long the progress of a job waits to be written; `is_first` if its status holds none yet.
 
-        Of a job that was written by the process before this one nothing is known: it takes its turn at random, so that
-        a start does not write all at once.
+        The first progress is written at once, unless there are so many jobs that it has to wait its turn. Of a
+        job that was written by the process before this one nothing is known: it takes its turn at random, so that a
+        start does not write all at once.
         """
+        if is_first and self._interval <= self._seconds:
+            return 0.0
         if uid not in self._written_at:
-            if not has_progress:
-                return True
             self._written_at[uid] = self._clock() - self._jitter() * self._interval
-        return self._clock() - self._written_at[uid] >= self._interval
+        return max(0.0, self._interval - (self._clock() - self._written_at[uid]))
 
     def note_written(self, uid: str) -> None:
-        """Note that the progress of a job was written just now."""
+        """Note that the status of a job was written just now."""
         self._written_at[uid] = self._clock()
+
+    def forget(self, uid: str) -> None:
+        """Forget a job that has ended or is gone."""
+        self._written_at.pop(uid, None)

@@ -31,7 +31,7 @@ class ProgressPoller:
     cache: Cache
     _: KW_ONLY
     pace: Pace
-    """Is told who trains."""
+    """Is told how many train."""
     enqueue: Callable[[str], None]
     seconds: float
     port: int = keys.TELEMETRY_PORT
@@ -58,7 +58,7 @@ class ProgressPoller:
     def _ask_all(self, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
         targets = set(self.cache.targets())
         self._answering &= targets
-        self.pace.share_among({target.uid for target in targets})
+        self.pace.share_among(len({target.uid for target in targets}))
         for target in targets - self._under_way:
             self._under_way.add(target)
             group.create_task(self._ask(session, target))

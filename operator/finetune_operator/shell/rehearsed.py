@@ -7,34 +7,30 @@ worth a few minutes; whatever it would say later is told when the child is made.
 import hashlib
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 from finetune_api import keys
 from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.decision import Manifest
+from finetune_operator.shell.believed import Believed
 
 BELIEVED_SECONDS = 300.0
-MAX_REMEMBERED = 1000
 
 
 class Rehearsed:
     """Manifests by their content; `clock` is monotonic."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._until: OrderedDict[str, float] = OrderedDict()
+        self._taken: Believed[str, bool] = Believed(seconds=BELIEVED_SECONDS, clock=clock)
 
     def has(self, job: FinetuneJob, manifest: Manifest) -> bool:
         """Tell whether a manifest of the same content was taken lately."""
-        return self._until.get(_content(job, manifest), 0.0) > self._clock()
+        return self._taken.get(_content(job, manifest)) is not None
 
     def note(self, job: FinetuneJob, manifest: Manifest) -> None:
         """Note that it was taken."""
-        self._until[_content(job, manifest)] = self._clock() + BELIEVED_SECONDS
-        while len(self._until) > MAX_REMEMBERED:
-            self._until.popitem(last=False)
+        self._taken.note(_content(job, manifest), True)  # noqa: FBT003 - the answer was yes
 
 
 def _content(job: FinetuneJob, manifest: Manifest) -> str:

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from prometheus_client import (
 )
 
 import finetune_api
+from finetune_operator.core.decision import Manifest
 from finetune_operator.core.platform import Platform
 from finetune_operator.settings import Settings
 from finetune_operator.shell.cache import Cache
@@ -27,9 +27,12 @@ from finetune_operator.shell.cluster import Cluster, NameTakenError
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.health import build_app, serve
 from finetune_operator.shell.informer import Informer
+from finetune_operator.shell.inquiry import Inquiry
 from finetune_operator.shell.job_metrics import JobCollector
 from finetune_operator.shell.kinds import FINETUNE_JOB, POD_GROUP, WATCHED
+from finetune_operator.shell.known import Known
 from finetune_operator.shell.leader import Leadership
+from finetune_operator.shell.maker import Maker
 from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.progress import ProgressPoller
 from finetune_operator.shell.queue import KeyedQueue
@@ -57,10 +60,10 @@ class Runtime:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self.telemetry = Telemetry(registry, version=finetune_api.__version__)
-        registry.register(JobCollector(self.cache.jobs, skip=partial(self.cache.note_unreadable, FINETUNE_JOB)))
+        self._loop = loop = asyncio.get_running_loop()
+        registry.register(JobCollector(self.cache.jobs, skip=self._skip_in_scrape))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        loop = asyncio.get_running_loop()
         self.queue = KeyedQueue(call_later=loop.call_later, jitter=random.random, clock=time.monotonic)
         self.informer = Informer(
             cache=self.cache,
@@ -94,6 +97,7 @@ class Runtime:
             self.cache, pace=pace, enqueue=self.queue.add, seconds=self.settings.progress_poll_seconds
         )
         reconciler = self._reconciler(cluster, await self._platform(cluster), pace)
+        self.informer.on_gone = reconciler.forget
         for number in range(self.settings.workers):
             self._spawn(self._work(reconciler), f"worker-{number}")
         self._spawn(poller.run(), "progress")
@@ -122,9 +126,14 @@ class Runtime:
         return replace(self.settings, gang_scheduling="Never")
 
     def _reconciler(self, cluster: Cluster, platform: Platform, pace: Pace) -> Reconciler:
+        known = Known()
+        inquiry = Inquiry(self.cache, cluster, now=self.clock.now, known=known)
         return Reconciler(
             cache=self.cache,
             cluster=cluster,
+            inquiry=inquiry,
+            maker=Maker(self.cache, cluster, freshness=self.freshness, inquiry=inquiry, known=known),
+            known=known,
             freshness=self.freshness,
             telemetry=self.telemetry,
             platform=platform,
@@ -172,8 +181,12 @@ class Runtime:
         self._stop_flag.set()
 
     def _note_answer(self, call: Call, status: int, message: str) -> None:
-        self.telemetry.api_requests.labels(call.action, str(status)).inc()
+        self.telemetry.api_requests.labels(call.action, call.resource, str(status)).inc()
         self.rights.note(call, status, message)
+
+    def _skip_in_scrape(self, manifest: Manifest, problem: str) -> None:
+        """Note what cannot be shown; a scrape is the work of a thread, and the cache is not its own."""
+        self._loop.call_soon_threadsafe(self.cache.note_unreadable, FINETUNE_JOB, manifest, problem)
 
     def _refresh_gauges(self) -> None:
         self.telemetry.queue_depth.set(len(self.queue))
