@@ -11,7 +11,7 @@ from kubernetes.aio import client, config
 
 from finetune_operator.shell.cluster import Cluster
 from finetune_operator.shell.kinds import Kind
-from finetune_operator.shell.wire import Wire
+from finetune_operator.shell.wire import UNREACHABLE, ApiError, Wire
 
 Object = dict[str, Any]
 MERGE = "application/merge-patch+json"
@@ -48,10 +48,14 @@ class Api:
         async for page in cluster.pages(kind, namespace):
             version = page.version
         while True:
-            async for change, found in cluster.watch(kind, namespace, version=version):
-                version = int(found["metadata"]["resourceVersion"])
-                if change != "BOOKMARK":
-                    yield change, found
+            try:
+                async for change, found in cluster.watch(kind, namespace, version=version):
+                    version = int(found["metadata"]["resourceVersion"])
+                    if change != "BOOKMARK":
+                        yield change, found
+            except ApiError as error:
+                if error.status != UNREACHABLE:  # a watch that says nothing for long is opened again
+                    raise
 
 
 @asynccontextmanager
@@ -60,5 +64,6 @@ async def connected(kubeconfig: Path) -> AsyncIterator[Api]:
     configuration = client.Configuration()
     await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
     configuration.connection_pool_maxsize = 2 * MAX_AT_ONCE
+    configuration.client_session_kwargs = {"trust_env": False}  # as the operator's, for the sake of the time it takes
     async with client.ApiClient(configuration) as api:
         yield Api(api)

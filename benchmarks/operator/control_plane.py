@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -43,6 +43,8 @@ class ControlPlane:
     programs: Path
     chart: list[Manifest]
     """What the chart with its default values consists of."""
+    pids: dict[str, int] = field(default_factory=dict)
+    """Its processes, by name."""
 
     def kubeconfig(self, user: str) -> Path:
         """Return the path of a kubeconfig of one of the users."""
@@ -135,6 +137,7 @@ def _controller_manager(plane: ControlPlane) -> list[str]:
 def _process(plane: ControlPlane, name: str, arguments: Sequence[str]) -> Iterator[None]:
     with (plane.folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen([plane.programs / name, *arguments], stdout=log, stderr=log)
+    plane.pids[name] = process.pid
     try:
         yield
     finally:

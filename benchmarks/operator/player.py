@@ -41,6 +41,8 @@ class Player:
     moments: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     """By the job's name: created, prepare, train and publish (its Jobs are there), and each phase."""
     statuses: dict[str, Object] = field(default_factory=dict)
+    generations: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """What the status of each has told of."""
     num_changes: int = 0
     """Of FinetuneJobs, whoever made them."""
     _begun: set[str] = field(default_factory=set)
@@ -94,7 +96,9 @@ class Player:
             self.num_changes += 1
             self.statuses[name] = status
             self.note(name, str(status.get("phase")))
-            self.note(name, f"generation {status.get('observedGeneration')}")
+            for generation in range(self.generations[name] + 1, status.get("observedGeneration", 0) + 1):
+                self.note(name, f"generation {generation}")  # a status that tells of a change tells of those before
+                self.generations[name] = generation
 
     async def _jobs(self) -> None:
         async for _, found in self.api.follow(JOB, self.namespace):

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
@@ -14,6 +15,7 @@ from benchmarks.operator.control_plane import OPERATOR, ControlPlane
 
 PORT = 28080
 READY_SECONDS = 300
+PROBE_SECONDS = 0.01
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -76,10 +78,24 @@ class Operator:
             map(float, re.findall(r"^finetune_operator_progress_writes_total (\S+)", self._metrics(), re.MULTILINE))
         )
 
-    def cpu_seconds(self) -> float:
-        """Return the CPU time that it has used."""
-        (seconds,) = re.findall(r"^process_cpu_seconds_total (\S+)", self._metrics(), re.MULTILINE)
-        return float(seconds)
+    def pids(self) -> dict[str, int]:
+        """Return its process and those of its control plane, by name."""
+        own = {} if self.process is None else {"operator": self.process.pid}
+        return own | self.plane.pids
+
+    def scrape(self) -> tuple[float, float]:
+        """Return the seconds that a scrape takes, and for how long the operator answers nobody else meanwhile."""
+        silence = 0.0
+        with ThreadPoolExecutor() as pool:
+            began = time.monotonic()
+            scrape = pool.submit(self._metrics)
+            while not scrape.done():
+                asked = time.monotonic()
+                self._is_ready()
+                silence = max(silence, time.monotonic() - asked)
+                time.sleep(PROBE_SECONDS)
+            scrape.result()
+        return time.monotonic() - began, silence
 
     def memory(self) -> tuple[float, float]:
         """Return its peak and what it has now, in MB."""

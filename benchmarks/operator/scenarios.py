@@ -2,31 +2,37 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from benchmarks.operator.api import MERGE, Api, Object
 from benchmarks.operator.families import NODES, create_families
+from benchmarks.operator.figure import Figure
+from benchmarks.operator.meter import Meter
 from benchmarks.operator.player import Player
 from benchmarks.operator.process import WRITES, Operator
 from finetune_api.status import Phase
-from finetune_operator.shell.kinds import FINETUNE_JOB
+from finetune_operator.shell.kinds import CHILDREN, FINETUNE_JOB
 from tests.stack import jobs
 
-Row = tuple[str, float, str, str]
 LIMIT_SECONDS = 900
 SETTLE_SECONDS, WATCHED_SECONDS, QUIET_SECONDS = 60, 60, 60
+COLD_SECONDS = 20
+CLAIM = "shared"
 CHANGES_PER_SECOND, NUM_CHANGED, CHANGING_SECONDS = 50, 200, 20
 NUM_LIVING, NUM_LIVES = 200, 50
 
 
 async def make_namespace(api: Api, name: str) -> None:
-    """Have a namespace."""
+    """Have a namespace, with a claim for all jobs in it."""
     await api.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    await api.send("POST", CHILDREN["PersistentVolumeClaim"].path(name), {"metadata": {"name": CLAIM}, "spec": spec})
 
 
 def template(namespace: str, **changes: object) -> Object:
     """Return the demo's job on two nodes, with a claim that is there."""
-    storage = {"accessMode": "ReadWriteMany", "existingClaim": "shared"}
+    storage = {"accessMode": "ReadWriteMany", "existingClaim": CLAIM}
     return jobs.load_example("demo", namespace=namespace, resources__nodes=NODES, storage=storage, **changes)
 
 
@@ -39,53 +45,67 @@ def named(namespace: str, num: int, *, name: str, **changes: object) -> list[Obj
     return made
 
 
-async def lives(operator: Operator, player: Player) -> list[Row]:
+async def lives(operator: Operator, player: Player) -> list[Figure]:
     """Lead a few jobs through their lives, and count what they cost."""
+    shared, own = named(player.namespace, NUM_LIVES, name="counted"), named(player.namespace, NUM_LIVES, name="own")
+    for job in own:
+        job["spec"]["storage"] = {"accessMode": "ReadWriteMany"}
+    return [
+        Figure("API requests per life, besides progress", await _requests(operator, player, shared), at_most=12),
+        Figure("API requests per life with a claim of its own", await _requests(operator, player, own)),
+    ]
+
+
+async def _requests(operator: Operator, player: Player, made: list[Object]) -> float:
     before = operator.requests() - operator.progress_writes()
+    await player.create(made)
+    await player.wait_for(Phase.TRAINING, len(made), seconds=LIMIT_SECONDS)
     player.is_trained.set()
-    await player.create(named(player.namespace, NUM_LIVES, name="counted"))
-    await player.wait_for(Phase.SUCCEEDED, NUM_LIVES, seconds=LIMIT_SECONDS)
+    await player.wait_for(Phase.SUCCEEDED, len(made), seconds=LIMIT_SECONDS)
     player.is_trained.clear()
     player.moments.clear()
-    after = operator.requests() - operator.progress_writes()
-    return [("API requests per life, besides progress", (after - before) / NUM_LIVES, "", "at most 12")]
+    return (operator.requests() - operator.progress_writes() - before) / len(made)
 
 
-async def burst(operator: Operator, player: Player, num: int) -> list[Row]:
+async def burst(operator: Operator, player: Player, num: int) -> list[Figure]:
     """Create so many jobs at once, and lead them to their end; in between all train at once, and the operator dies."""
-    began = time.monotonic()
-    await player.create(named(player.namespace, num, name="life"))
-    await player.wait_for(Phase.TRAINING, num, seconds=LIMIT_SECONDS)
+    meter, began = Meter(operator.pids), time.monotonic()
+    with meter.running():
+        await player.create(named(player.namespace, num, name="life"))
+        await player.wait_for(Phase.TRAINING, num, seconds=LIMIT_SECONDS)
     seconds = time.monotonic() - began
-    rows = await _while_all_train(operator, player)
-    rows += await _killed(operator, player, num)
+    figures = await _while_all_train(operator, player)
+    figures += await _killed(operator, player, num)
     released = time.monotonic()
-    player.is_trained.set()
-    await player.wait_for(Phase.SUCCEEDED, num, seconds=LIMIT_SECONDS)
+    with meter.running():
+        player.is_trained.set()
+        await player.wait_for(Phase.SUCCEEDED, num + 1, seconds=LIMIT_SECONDS)
     seconds += time.monotonic() - released
     waited = player.seconds("created", "prepare")
     return [
-        ("create to prepare Job, median", waited[num // 2], "s", ""),
-        ("create to prepare Job, p99", waited[int(0.99 * (num - 1))], "s", "under 20"),
-        ("whole lives without the training", seconds, "s", "under 120"),
-        *rows,
+        Figure("create to prepare Job, median", waited[num // 2], "s"),
+        Figure("create to prepare Job, p99", waited[int(0.99 * (num - 1))], "s", under=20),
+        Figure("whole lives without the training", seconds, "s", under=120),
+        Figure("CPU of the operator per life", meter.seconds["operator"] / num, "s"),
+        *meter.figures("whole lives"),
+        *figures,
         *await _quiet_minute(operator, player),
     ]
 
 
-async def _while_all_train(operator: Operator, player: Player) -> list[Row]:
+async def _while_all_train(operator: Operator, player: Player) -> list[Figure]:
     await asyncio.sleep(SETTLE_SECONDS)
-    before, cpu = player.num_changes, operator.cpu_seconds()
-    oldest = 0.0
-    for _ in range(WATCHED_SECONDS):
-        await asyncio.sleep(1)
-        training = [status for status in player.statuses.values() if status.get("phase") == Phase.TRAINING]
-        oldest = max(oldest, *map(_age, training))
+    before, oldest, meter = player.num_changes, 0.0, Meter(operator.pids)
+    with meter.running():
+        for _ in range(WATCHED_SECONDS):
+            await asyncio.sleep(1)
+            training = [status for status in player.statuses.values() if status.get("phase") == Phase.TRAINING]
+            oldest = max(oldest, *map(_age, training))
     return [
-        ("status writes a second while all train", (player.num_changes - before) / WATCHED_SECONDS, "", "at most 20"),
-        ("oldest progress in a status while all train", oldest, "s", "at most 60"),
-        ("CPU while all train", 100 * (operator.cpu_seconds() - cpu) / WATCHED_SECONDS, "%", ""),
-        ("resident memory while all train", operator.memory()[1], "MB", ""),
+        Figure("status writes a second while all train", (player.num_changes - before) / WATCHED_SECONDS, at_most=20),
+        Figure("oldest progress in a status while all train", oldest, "s", at_most=60),
+        Figure("CPU of the operator while all train", 100 * meter.seconds["operator"] / WATCHED_SECONDS, "% of a core"),
+        Figure("resident memory while all train", operator.memory()[1], "MB"),
     ]
 
 
@@ -94,7 +114,7 @@ def _age(status: Object) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(told_at)).total_seconds()
 
 
-async def _killed(operator: Operator, player: Player, num: int) -> list[Row]:
+async def _killed(operator: Operator, player: Player, num: int) -> list[Figure]:
     """Kill it while all train, see when it takes up a job that was made meanwhile, then end it politely."""
     operator.kill()
     (job,) = named(player.namespace, 1, name="late")
@@ -107,20 +127,20 @@ async def _killed(operator: Operator, player: Player, num: int) -> list[Row]:
     stopped = await asyncio.to_thread(operator.stop)
     await asyncio.to_thread(operator.start)
     return [
-        ("back at work after it was killed", back, "s", "under 10"),
-        ("clean stop", stopped, "s", "under 5"),
+        Figure("back at work after it was killed", back, "s", under=10),
+        Figure("clean stop", stopped, "s", under=5),
     ]
 
 
-async def _quiet_minute(operator: Operator, player: Player) -> list[Row]:
+async def _quiet_minute(operator: Operator, player: Player) -> list[Figure]:
     await asyncio.sleep(SETTLE_SECONDS)
     before, changes = operator.requests(*WRITES), player.num_changes
     await asyncio.sleep(QUIET_SECONDS)
     num_writes = max(operator.requests(*WRITES) - before, player.num_changes - changes)
-    return [(f"writes in {QUIET_SECONDS} quiet seconds", num_writes, "", "0")]
+    return [Figure(f"writes in {QUIET_SECONDS} quiet seconds", num_writes, at_most=0)]
 
 
-async def changes(player: Player) -> list[Row]:
+async def changes(player: Player) -> list[Figure]:
     """Change specs at a steady pace, and see when their statuses know."""
     made = named(player.namespace, NUM_CHANGED, name="changed", suspend=True)
     await player.create(made)
@@ -134,10 +154,11 @@ async def changes(player: Player) -> list[Row]:
     await asyncio.sleep(2)
     seen = {key: player.moments[key[0]].get(key[1]) for key in sent}
     waited = sorted(at - sent[key] for key, at in seen.items() if at is not None)
+    pace = f"change to status at {CHANGES_PER_SECOND} a second"
     return [
-        ("changes of a spec that no status has told of", len(sent) - len(waited), "", "0"),
-        (f"change to status at {CHANGES_PER_SECOND} a second, median", waited[len(waited) // 2], "s", ""),
-        (f"change to status at {CHANGES_PER_SECOND} a second, p99", waited[int(0.99 * len(waited))], "s", "under 1"),
+        Figure("changes of a spec that no status has told of", len(sent) - len(waited), at_most=0),
+        Figure(f"{pace}, median", waited[len(waited) // 2], "s"),
+        Figure(f"{pace}, p99", waited[int(0.99 * len(waited))], "s", under=1),
     ]
 
 
@@ -148,20 +169,27 @@ async def _change(player: Player, name: str, number: int, sent: dict[tuple[str, 
     sent[name, f"generation {changed['metadata']['generation']}"] = at
 
 
-async def memory(operator: Operator, api: Api, namespace: str, *, finished: int, goal: str) -> list[Row]:
-    """Start it among so many jobs more that have ended."""
-    operator.stop()
-    names = [f"ended-{finished}-{index:05d}" for index in range(finished)]
-    await create_families(api, template(namespace), names, is_finished=True)
+async def memory(operator: Operator, *, num: int, limit: float) -> list[Figure]:
+    """Start it among so many jobs that have ended, have it scraped, and stop it."""
     ready = await asyncio.to_thread(operator.start)
-    await asyncio.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(COLD_SECONDS)
+    scrape, silence = await asyncio.to_thread(operator.scrape)
     peak, resident = operator.memory()
-    among = f"among {finished} more finished jobs"
+    operator.stop()
+    among = f"among {num} finished jobs"
     return [
-        (f"seconds until ready {among}", ready, "s", ""),
-        (f"peak memory of a cold start {among}", peak, "MB", goal),
-        (f"resident memory {among}", resident, "MB", ""),
+        Figure(f"seconds until ready {among}", ready, "s"),
+        Figure(f"a scrape of /metrics {among}", scrape, "s"),
+        Figure(f"longest silence during that scrape {among}", silence, "s", under=0.5),
+        Figure(f"peak memory {among}, cold start and scrape", peak, "MB", under=limit),
+        Figure(f"resident memory {among}", resident, "MB"),
     ]
+
+
+async def make_finished(api: Api, namespace: str, numbers: Iterable[int]) -> None:
+    """Have jobs that have ended, of these numbers."""
+    names = [f"ended-{number:05d}" for number in numbers]
+    await create_families(api, template(namespace), names, is_finished=True)
 
 
 async def make_living(api: Api, namespace: str) -> None:
