@@ -51,7 +51,7 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 	@$(MAKE) --no-print-directory twins
 	@$(MAKE) --no-print-directory cluster
 	@$(PYTEST) -m "api_server or cluster" -q tests/cluster tests/api tests/chart
-	@$(PYTEST) -m "e2e and not alone" -q tests/e2e -n 3 --dist loadgroup
+	@$(PYTEST) -m "e2e and not alone" -q tests/e2e -n 3 --dist loadfile
 	@$(PYTEST) -m "e2e and alone" -q tests/e2e
 
 .PHONY: lint

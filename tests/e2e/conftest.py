@@ -10,7 +10,7 @@ from tests.cluster.paths import exclusive
 from tests.hub.running import RunningHub
 from tests.stack import jobs
 from tests.stack.inputs import push_inputs, reach_hub
-from tests.stack.install import Stack, install
+from tests.stack.install import SYSTEM_NAMESPACE, Stack, install
 from tests.stack.kubectl import Kubectl, Manifest
 from tests.stack.target import Target
 
@@ -56,14 +56,22 @@ def hub(kube: Kubectl) -> Iterator[RunningHub]:
 
 @pytest.fixture
 def faulty_hub(hub: RunningHub) -> Iterator[RunningHub]:
-    """The Hub in the cluster, for tests that make it go wrong: without faults before and after.
+    """The Hub in the cluster, for one test at a time that makes it go wrong: without faults before and after.
 
-    Others use it meanwhile: a fault is for the paths of the test's own repository, and no two tests with faults run at
-    once (they are of one `xdist_group`).
+    Others use it meanwhile: a fault is for the paths of the test's own repository.
     """
-    hub.clear()
-    yield hub
-    hub.clear()
+    with exclusive("faulty-hub"):
+        hub.clear()
+        yield hub
+        hub.clear()
+
+
+@pytest.fixture
+def own_operator(kube: Kubectl) -> Iterator[None]:
+    """The operator, to kill or to look into; other tests that do wait meanwhile."""
+    with exclusive("operator"):
+        kube.run("rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=3m")
+        yield
 
 
 @pytest.fixture

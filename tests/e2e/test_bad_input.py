@@ -12,8 +12,7 @@ from tests.stack.inputs import reach_hub
 from tests.stack.install import WRITE_TOKEN
 from tests.stack.kubectl import Kubectl, Manifest
 
-# Submitted together, looked at one by one.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bad-input")]
+pytestmark = pytest.mark.e2e
 
 TRAIN = "data__train__0__"
 #: What is changed, the reason that must be given, and words that the message must hold.

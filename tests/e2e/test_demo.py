@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.cluster.paths import exclusive
 from tests.demo.__main__ import NAMESPACE, SUMMARY
 from tests.e2e.gang import children, rank_pod
 from tests.hub.running import RunningHub
@@ -17,8 +18,7 @@ from tests.stack import jobs
 from tests.stack.install import ROOT, SYSTEM_NAMESPACE, Stack
 from tests.stack.kubectl import Kubectl, Manifest
 
-# Looks at the operator's metrics, which tests that kill it take away.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("operator")]
+pytestmark = pytest.mark.e2e
 
 
 class Run:
@@ -35,6 +35,11 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(stack: Stack) -> Run:
+    with exclusive("operator"):  # Tests that kill it would take its metrics away.
+        return _run(stack)
+
+
+def _run(stack: Stack) -> Run:
     seen = Run()
     kube = stack.target.kubectl
     job = jobs.load_example("demo", namespace=NAMESPACE)

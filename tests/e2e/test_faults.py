@@ -47,7 +47,7 @@ def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
     assert "RankKilled" in events(kube, finished)
 
 
-@pytest.mark.xdist_group("operator")
+@pytest.mark.usefixtures("own_operator")
 def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
     job = submit(quick_job("killed-operator"))
 
@@ -65,7 +65,7 @@ def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: R
     assert len(published_commits(hub, repository("killed-operator"))) == 1
 
 
-@pytest.mark.xdist_group("operator")
+@pytest.mark.usefixtures("own_operator")
 def test_an_operator_killed_while_the_gang_restarts_without_rank_0_starts_one_new_attempt_that_resumes(
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:
@@ -144,7 +144,6 @@ def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, 
     assert min(steps_trained(states, attempt=2)) >= suspended["status"]["checkpoint"]["step"]
 
 
-@pytest.mark.xdist_group("faulty-hub")
 def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
     kube: Kubectl, faulty_hub: RunningHub, submit: Submit
 ) -> None:
@@ -159,7 +158,6 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
     assert finished["status"]["published"]["commit"] == newest["oid"]
 
 
-@pytest.mark.xdist_group("faulty-hub")
 def test_a_job_whose_publishing_was_refused_publishes_its_model_when_it_is_run_again_without_training_anew(
     kube: Kubectl, faulty_hub: RunningHub, submit: Submit
 ) -> None:

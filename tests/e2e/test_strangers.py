@@ -12,7 +12,7 @@ from tests.stack import jobs
 from tests.stack.install import SYSTEM_NAMESPACE
 from tests.stack.kubectl import Kubectl, Manifest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("operator")]
+pytestmark = pytest.mark.e2e
 NAMESPACE = "default"
 NAME = "borrowed-labels"
 LABELS = {keys.LABEL_JOB: "a", keys.LABEL_ROLE: "train", keys.LABEL_COMPLETION_INDEX: "abc"}
@@ -48,7 +48,7 @@ def count_ignored(kube: Kubectl) -> float:
     return float(found[1]) if found else 0.0
 
 
-@pytest.mark.usefixtures("stranger")
+@pytest.mark.usefixtures("own_operator", "stranger")
 def test_a_pod_with_borrowed_labels_stops_neither_a_running_operator_nor_one_that_starts(
     kube: Kubectl, submit: Callable[[Manifest], Manifest]
 ) -> None:
