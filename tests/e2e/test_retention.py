@@ -88,6 +88,7 @@ def shared_claim(kube: Kubectl) -> Iterator[None]:
     kube.delete("persistentvolumeclaim", CLAIM, namespace=NAMESPACE, wait=False)
 
 
+@pytest.mark.alone  # `delete all` takes the pods of every job of the namespace.
 def test_neither_delete_all_nor_the_ttl_removes_the_only_copy_of_a_model(
     kube: Kubectl, target: Target, submit: Submit
 ) -> None:
