@@ -103,7 +103,7 @@ def test_model_and_data_are_taken_from_a_claim_that_is_only_read(
         kube,
         job,
         lambda state: jobs.condition(state, "Validated").get("status") in ("True", "False"),
-        seconds=200,
+        seconds=600,
     )
 
     assert jobs.condition(validated, "Validated")["status"] == "True", validated["status"]

@@ -32,10 +32,10 @@ def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:
     job = submit(long_job("killed-rank"))
-    before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
+    before = jobs.wait_until(kube, job, has_checkpoint, seconds=600)["status"]["checkpoint"]["step"]
 
     kill_rank(kube, job, 1)
-    states = jobs.states_until_finished(kube, job, seconds=400)
+    states = jobs.states_until_finished(kube, job, seconds=600)
 
     finished = states[-1]
     restarts = finished["status"]["restarts"]
@@ -52,9 +52,9 @@ def test_an_operator_killed_in_every_phase_changes_nothing(kube: Kubectl, hub: R
     job = submit(quick_job("killed-operator"))
 
     for phase in ("Preparing", "Queued", "Training", "Publishing"):
-        jobs.wait_until(kube, job, in_phase(phase), seconds=300)
+        jobs.wait_until(kube, job, in_phase(phase), seconds=600)
         kill_operator(kube)
-    finished = jobs.wait_until_finished(kube, job, seconds=300)
+    finished = jobs.wait_until_finished(kube, job, seconds=600)
 
     status = finished["status"]
     assert status["phase"] == "Succeeded", status
@@ -70,12 +70,12 @@ def test_an_operator_killed_while_the_gang_restarts_without_rank_0_starts_one_ne
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:
     job = submit(long_job("killed-restarting"))
-    before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
+    before = jobs.wait_until(kube, job, has_checkpoint, seconds=600)["status"]["checkpoint"]["step"]
 
     kill_rank(kube, job, 0)  # it writes the checkpoints, tells the progress and is where the others meet
-    jobs.wait_until(kube, job, in_phase("Restarting"), seconds=120)
+    jobs.wait_until(kube, job, in_phase("Restarting"), seconds=300)
     kill_operator(kube)
-    states = jobs.states_until_finished(kube, job, seconds=300)
+    states = jobs.states_until_finished(kube, job, seconds=600)
 
     status = states[-1]["status"]
     assert status["phase"] == "Succeeded", status
@@ -88,7 +88,7 @@ def test_an_operator_killed_while_the_gang_restarts_without_rank_0_starts_one_ne
 
 def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, submit: Submit) -> None:
     job = submit(long_job("deleted"))
-    jobs.wait_until(kube, job, has_checkpoint, seconds=300)
+    jobs.wait_until(kube, job, has_checkpoint, seconds=600)
 
     deleted_at = time.monotonic()
     kube.delete(jobs.KIND, "deleted", namespace=NAMESPACE)
@@ -108,7 +108,7 @@ def test_a_job_that_fails_while_it_trains_says_so_once_and_frees_its_accelerator
     kube: Kubectl, submit: Submit
 ) -> None:
     job = submit(long_job("deadline"))
-    jobs.wait_until(kube, job, has_checkpoint, seconds=300)
+    jobs.wait_until(kube, job, has_checkpoint, seconds=600)
 
     kube.apply(jobs.change(job, activeDeadlineSeconds=1))
     failed = jobs.wait_until_finished(kube, job, seconds=60)
@@ -129,14 +129,14 @@ def test_a_job_that_fails_while_it_trains_says_so_once_and_frees_its_accelerator
 
 def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, submit: Submit) -> None:
     job = submit(long_job("suspended"))
-    jobs.wait_until(kube, job, has_checkpoint, seconds=300)
+    jobs.wait_until(kube, job, has_checkpoint, seconds=600)
 
     kube.apply(jobs.change(job, suspend=True))
-    suspended = jobs.wait_until(kube, job, in_phase("Suspended"), seconds=90)
+    suspended = jobs.wait_until(kube, job, in_phase("Suspended"), seconds=300)
     for pod in names(children(kube, "pods", job, "train")):
         kube.run("wait", "--for=delete", f"pod/{pod}", "-n", NAMESPACE, "--timeout=60s")
     kube.apply(jobs.change(job, suspend=False))
-    states = jobs.states_until_finished(kube, job, seconds=300)
+    states = jobs.states_until_finished(kube, job, seconds=600)
 
     finished = states[-1]
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
@@ -150,7 +150,7 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
     faulty_hub.fail("lose-answer", method="POST", path=f"/api/models/{repository('lost-answer')}/commit/")
 
     job = submit(quick_job("lost-answer"))
-    finished = jobs.wait_until_finished(kube, job, seconds=400)
+    finished = jobs.wait_until_finished(kube, job, seconds=600)
 
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert len(published_commits(faulty_hub, repository("lost-answer"))) == 1
@@ -164,12 +164,12 @@ def test_a_job_whose_publishing_was_refused_publishes_its_model_when_it_is_run_a
     refusal = {"status": 403, "headers": {}}
     faulty_hub.fail(refusal, method="POST", path=f"/api/models/{repository('again')}/commit/", times=None)
     job = submit(quick_job("again"))
-    failed = jobs.wait_until_finished(kube, job, seconds=400)
+    failed = jobs.wait_until_finished(kube, job, seconds=600)
 
     faulty_hub.clear()
     kube.apply(jobs.change(job, rerun="the token may write now"))
-    jobs.wait_until(kube, job, in_phase("Preparing"), seconds=120)
-    states = jobs.states_until_finished(kube, job, seconds=300)
+    jobs.wait_until(kube, job, in_phase("Preparing"), seconds=300)
+    states = jobs.states_until_finished(kube, job, seconds=600)
 
     assert (failed["status"]["phase"], jobs.condition(failed, "Published")["reason"]) == ("Failed", "WriteForbidden")
     status = states[-1]["status"]
@@ -187,7 +187,7 @@ def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warni
     faulty_hub.features(whoami=False, settings=False)
 
     job = submit(quick_job("plain-hub"))
-    finished = jobs.wait_until_finished(kube, job, seconds=400)
+    finished = jobs.wait_until_finished(kube, job, seconds=600)
 
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert any("whoami" in warning for warning in finished["status"]["warnings"])
@@ -197,10 +197,10 @@ def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warni
 def test_a_job_that_is_made_again_finds_its_model_on_the_hub_and_trains_nothing(
     kube: Kubectl, hub: RunningHub, submit: Submit
 ) -> None:
-    first = jobs.wait_until_finished(kube, submit(quick_job("made-again")), seconds=400)
+    first = jobs.wait_until_finished(kube, submit(quick_job("made-again")), seconds=600)
     kube.delete(jobs.KIND, "made-again", namespace=NAMESPACE)
 
-    again = jobs.wait_until_finished(kube, submit(quick_job("made-again")), seconds=200)
+    again = jobs.wait_until_finished(kube, submit(quick_job("made-again")), seconds=600)
 
     before, after = first["status"], again["status"]
     assert again["metadata"]["uid"] != first["metadata"]["uid"]
@@ -215,7 +215,7 @@ def test_a_job_that_is_made_again_finds_its_model_on_the_hub_and_trains_nothing(
 def test_a_gate_that_is_not_met_publishes_nothing_and_says_so(kube: Kubectl, hub: RunningHub, submit: Submit) -> None:
     job = submit(quick_job("gate", publish__gate={"minImprovement": 0.99}, publish__always=False))
 
-    finished = jobs.wait_until_finished(kube, job, seconds=400)
+    finished = jobs.wait_until_finished(kube, job, seconds=600)
 
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     published = jobs.condition(finished, "Published")
@@ -233,7 +233,7 @@ def test_a_lost_node_moves_the_gang_to_the_others(
     from tests.cluster import cluster
 
     job = submit(long_job("lost-node"))
-    before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
+    before = jobs.wait_until(kube, job, has_checkpoint, seconds=600)["status"]["checkpoint"]["step"]
     hub_pod = kube.find("pods", namespace="finetune-hub", selector="app.kubernetes.io/name=hub")[0]
     (lost,) = {"node-1", "node-2"} - {hub_pod["spec"]["nodeName"]}
 

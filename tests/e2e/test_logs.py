@@ -43,11 +43,11 @@ def test_the_log_of_a_lost_attempt_stays_on_the_volume_and_the_status_says_where
     kube: Kubectl, stack: Stack, submit: Callable[[Manifest], Manifest]
 ) -> None:
     job = submit(long_job("logs"))
-    jobs.wait_until(kube, job, lambda seen: bool((seen.get("status") or {}).get("checkpoint")), seconds=300)
+    jobs.wait_until(kube, job, lambda seen: bool((seen.get("status") or {}).get("checkpoint")), seconds=600)
     lost = names(children(kube, "pods", job, "train"))
 
     kill_rank(kube, job, 1)
-    restarting = jobs.wait_until(kube, job, lambda seen: seen["status"]["phase"] == "Restarting", seconds=120)
+    restarting = jobs.wait_until(kube, job, lambda seen: seen["status"]["phase"] == "Restarting", seconds=300)
     for pod in lost:
         kube.run("wait", "--for=delete", f"pod/{pod}", "-n", NAMESPACE, "--timeout=90s")
     place = PLACE.search(jobs.condition(restarting, "Training")["message"])

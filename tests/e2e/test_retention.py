@@ -93,14 +93,14 @@ def test_neither_delete_all_nor_the_ttl_removes_the_only_copy_of_a_model(
     kube: Kubectl, target: Target, submit: Submit
 ) -> None:
     job = submit(long_job("delete-all", publish=None))
-    jobs.wait_until(kube, job, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=300)
+    jobs.wait_until(kube, job, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=600)
 
     kube.run("delete", "all", "--all", "-n", NAMESPACE)
-    finished = jobs.wait_until_finished(kube, job, seconds=400)
+    finished = jobs.wait_until_finished(kube, job, seconds=600)
     kube.run("delete", "all", "--all", "-n", NAMESPACE)
     ttl = json.dumps({"spec": {"ttlSecondsAfterFinished": 1}})
     kube.run("patch", jobs.KIND, "delete-all", "-n", NAMESPACE, "--type", "merge", "-p", ttl)
-    cleaned = jobs.wait_until(kube, job, lambda seen: "cleanupTime" in seen["status"], seconds=120)
+    cleaned = jobs.wait_until(kube, job, lambda seen: "cleanupTime" in seen["status"], seconds=300)
 
     status = cleaned["status"]
     assert finished["status"]["phase"] == status["phase"] == "Succeeded", status
@@ -114,13 +114,13 @@ def test_neither_delete_all_nor_the_ttl_removes_the_only_copy_of_a_model(
 
 def test_a_deleted_job_leaves_its_checkpoints_and_a_new_one_goes_on_from_them(kube: Kubectl, submit: Submit) -> None:
     job = submit(long_job("pruned", publish=None))
-    seen = jobs.wait_until(kube, job, lambda one: bool(one.get("status", {}).get("checkpoint")), seconds=300)
+    seen = jobs.wait_until(kube, job, lambda one: bool(one.get("status", {}).get("checkpoint")), seconds=600)
     claim, step = seen["status"]["storage"]["claim"], seen["status"]["checkpoint"]["step"]
 
     kube.delete(jobs.KIND, "pruned", namespace=NAMESPACE)
     kept = {"existingClaim": claim, "subPath": "."}
     again = submit(long_job("again", publish=None, storage=kept))
-    states = jobs.states_until_finished(kube, again, seconds=400)
+    states = jobs.states_until_finished(kube, again, seconds=600)
 
     (left,) = [one for one in children(kube, "persistentvolumeclaims", job) if one["metadata"]["name"] == claim]
     status = states[-1]["status"]
@@ -131,7 +131,7 @@ def test_a_deleted_job_leaves_its_checkpoints_and_a_new_one_goes_on_from_them(ku
 
 def test_a_published_jobs_volume_goes_with_it(kube: Kubectl, submit: Submit) -> None:
     job = submit(quick_job("goes"))
-    claim = jobs.wait_until_finished(kube, job, seconds=300)["status"]["storage"]["claim"]
+    claim = jobs.wait_until_finished(kube, job, seconds=600)["status"]["storage"]["claim"]
 
     kube.delete(jobs.KIND, "goes", namespace=NAMESPACE)
 
@@ -142,7 +142,7 @@ def test_a_published_jobs_volume_goes_with_it(kube: Kubectl, submit: Submit) -> 
 def test_jobs_on_one_claim_take_nothing_from_each_other(kube: Kubectl, target: Target, submit: Submit) -> None:
     same = {"existingClaim": CLAIM, "subPath": "team/pages"}
     first = submit(quick_job("first", publish=None, storage=same, training__maxSteps=60))
-    jobs.wait_until(kube, first, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=300)
+    jobs.wait_until(kube, first, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=600)
 
     second = submit(quick_job("second", publish=None, storage=same, training__maxSteps=20))
     aside = submit(quick_job("aside", publish=None, storage={"existingClaim": CLAIM}))
@@ -150,10 +150,10 @@ def test_jobs_on_one_claim_take_nothing_from_each_other(kube: Kubectl, target: T
         kube, second, lambda seen: jobs.condition(seen, "Succeeded").get("reason") == "WorkspaceInUse", seconds=60
     )
     beside = jobs.wait_until(
-        kube, aside, lambda seen: jobs.condition(seen, "Validated").get("status") == "True", seconds=300
+        kube, aside, lambda seen: jobs.condition(seen, "Validated").get("status") == "True", seconds=600
     )
     kube.delete(jobs.KIND, "aside", namespace=NAMESPACE)
-    ends = [jobs.wait_until_finished(kube, job, seconds=400)["status"] for job in (first, second)]
+    ends = [jobs.wait_until_finished(kube, job, seconds=600)["status"] for job in (first, second)]
 
     message = jobs.condition(waiting, "Succeeded")["message"]
     assert message.startswith(
@@ -174,7 +174,7 @@ def test_jobs_on_one_claim_take_nothing_from_each_other(kube: Kubectl, target: T
 def test_a_rank_0_that_answers_nobody_is_told_and_left_alone(kube: Kubectl, submit: Submit) -> None:
     """Its process is stopped for twice as long as a gang may stand still, as a pause of its machine does."""
     job = submit(long_job("silent", publish=None, resources__nodes=1, stallTimeoutSeconds=30))
-    jobs.wait_until(kube, job, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=300)
+    jobs.wait_until(kube, job, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=600)
     pod = rank_pod(kube, job, 0)
 
     def tell(signal: str) -> None:
@@ -185,10 +185,10 @@ def test_a_rank_0_that_answers_nobody_is_told_and_left_alone(kube: Kubectl, subm
         return lambda seen: jobs.condition(seen, "ProgressKnown").get("status") == value
 
     tell("SIGSTOP")
-    silent = jobs.wait_until(kube, job, is_known("False"), seconds=180)
+    silent = jobs.wait_until(kube, job, is_known("False"), seconds=300)
     tell("SIGCONT")
     jobs.wait_until(kube, job, is_known("True"), seconds=60)
-    finished = jobs.wait_until_finished(kube, job, seconds=400)
+    finished = jobs.wait_until_finished(kube, job, seconds=600)
 
     known = jobs.condition(silent, "ProgressKnown")
     assert (silent["status"]["phase"], known["reason"]) == ("Training", "NoAnswer")
