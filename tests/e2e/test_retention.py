@@ -119,7 +119,7 @@ def test_a_deleted_job_leaves_its_checkpoints_and_a_new_one_goes_on_from_them(ku
 
     kube.delete(jobs.KIND, "pruned", namespace=NAMESPACE)
     kept = {"existingClaim": claim, "subPath": "."}
-    again = submit(long_job("again", publish=None, storage=kept))
+    again = submit(long_job("goes-on", publish=None, storage=kept))
     states = jobs.states_until_finished(kube, again, seconds=600)
 
     (left,) = [one for one in children(kube, "persistentvolumeclaims", job) if one["metadata"]["name"] == claim]
