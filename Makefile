@@ -9,7 +9,7 @@ UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 PYTHON := .venv/bin/python
 PYTEST := .venv/bin/pytest
 T ?=
-# Processes that share the tests of one run. Those of the cluster mostly wait.
+# Processes that share the tests of one run.
 WORKERS := 2
 PARALLEL := $(if $(T),-k "$(T)",-n $(WORKERS) --dist worksteal)
 export KUBECONFIG OPERATOR_IMAGE TRAINER_IMAGE HUB_IMAGE
@@ -51,7 +51,7 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 	@$(MAKE) --no-print-directory twins
 	@$(MAKE) --no-print-directory cluster
 	@$(PYTEST) -m "api_server or cluster" -q tests/cluster tests/api tests/chart
-	@$(PYTEST) -m "e2e and not alone" -q tests/e2e -n 3 --dist loadfile
+	@$(PYTEST) -m "e2e and not alone" -q tests/e2e -n $(WORKERS) --dist loadfile
 	@$(PYTEST) -m "e2e and alone" -q tests/e2e
 
 .PHONY: lint
