@@ -29,12 +29,13 @@ from tests.stack.target import find_target
 NAMESPACE = "finetune-chaos"
 #: Jobs come one after another in the first part of the time, so that harm meets them in different places.
 SHARE_OF_COMING = 0.4
-#: Once no harm is done any more, for each job that has not ended: each may have lost a gang just then.
-SECONDS_TO_END = 240
+#: Once no harm is done any more, for each job: each may have lost a gang just then.
+MINUTES_TO_END = 4
+#: Two cores have to do for all of them: some minutes of training for each, be it in pieces.
 CHANGES = {
-    "training__maxSteps": 200,
+    "training__maxSteps": 100,
     "checkpoint__everySteps": 10,
-    "evaluation__every": 100,
+    "evaluation__every": 50,
     # A gang that hangs is to be seen to in this hour.
     "stallTimeoutSeconds": 240,
     # A budget that no chance uses up; of errors that are a user's not one is made.
@@ -64,7 +65,7 @@ def main() -> None:
             play.harm_jobs(seconds=arguments.minutes * 60)
         finally:
             play.mend(hub)
-        play.wait_for_ends()
+        play.wait_for_ends(seconds=60 * (arguments.patience or MINUTES_TO_END * arguments.jobs))
         recorder.check()
         found = gather(kube, hub, recorder)
     sys.exit(1 if _conclude(found, play, folder) else 0)
@@ -74,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument(
+        "--patience", type=float, help=f"minutes for the ends afterwards; {MINUTES_TO_END} for each job"
+    )
     parser.add_argument("--seed", type=int, help="of an earlier run: the same blows in the same order")
     return parser
 
@@ -95,7 +99,8 @@ def _reach_hub(kube: Kubectl) -> RunningHub:
 
 def _job(number: int) -> Manifest:
     """Return a job unlike the others, so that no model is taken for another's."""
-    manifest = quick_job(f"chaos-{number:02}", **CHANGES, training__seed=number)
+    nodes = 2 - number % 2
+    manifest = quick_job(f"chaos-{number:02}", **CHANGES, training__seed=number, resources__nodes=nodes)
     return manifest | {"metadata": manifest["metadata"] | {"namespace": NAMESPACE}}
 
 
@@ -132,9 +137,9 @@ class Play:
         cluster.up()
         hub.clear()
 
-    def wait_for_ends(self) -> None:
+    def wait_for_ends(self, *, seconds: float) -> None:
         """Wait for the jobs that have not ended yet, and for what must be over a minute after the last end."""
-        wait_until(self._have_ended, seconds=SECONDS_TO_END * self.num_jobs, meanwhile=self._tend)
+        wait_until(self._have_ended, seconds=seconds, meanwhile=self._tend)
         self.screen.say(f"in {FREE_SECONDS:.0f} s what must be over by then is looked at")
         time.sleep(FREE_SECONDS + 5)
 

@@ -9,7 +9,7 @@ from subprocess import CalledProcessError
 from tests.stack.kubectl import KubectlError
 
 #: Between two blows.
-LEAST_SECONDS, MOST_SECONDS = 5.0, 25.0
+LEAST_SECONDS, MOST_SECONDS = 5.0, 35.0
 #: After which what could not be taken back is tried once more.
 AGAIN_SECONDS = 5.0
 

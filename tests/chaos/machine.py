@@ -13,7 +13,7 @@ from tests.cluster.node import Node, NodeError
 from tests.stack.kubectl import Manifest
 
 TABLES = ("inet finetune-chaos", "bridge finetune-chaos")
-CUT = "chain cut { type filter hook forward priority 0; tcp dport %d drop; }"
+CUT = "chain cut { type filter hook forward priority 0; tcp dport %d drop; };"
 
 
 def pids_of(pod: Manifest) -> list[int]:

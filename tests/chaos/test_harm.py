@@ -56,7 +56,7 @@ def test_a_seed_gives_the_same_blows_in_the_same_order_whoever_is_there() -> Non
     assert names(few) != names(others)
     assert few.harm.struck == Counter(kill=names(few).count("kill"), stop=names(few).count("stop"))
     assert few.harm.missed == Counter(miss=names(few).count("miss"))
-    assert 600 / 25 <= len(names(few)) <= 600 / 5 + 1
+    assert 600 / 35 <= len(names(few)) <= 600 / 5 + 1
 
 
 def test_what_lasts_is_taken_back_in_time_and_again_where_it_was_refused() -> None:
