@@ -8,6 +8,7 @@ import pytest
 from finetune_api import keys
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
+from finetune_operator.core.failures import pod_failure
 from finetune_operator.core.observed import ContainerView, JobView, PodView, Termination
 from finetune_operator.core.views import job_view, pod_view, reduce_view
 from tests.operator.given import T0, UID, at, raw_job, raw_pod
@@ -115,6 +116,29 @@ def test_words_that_are_no_result_are_no_result() -> None:
 
     assert view is not None
     assert view.containers == (ContainerView(name="t", termination=Termination(exit_code=1, finished_at=T0)),)
+
+
+def test_a_container_that_was_lost_with_its_node_has_ended_though_it_is_said_to_be_created() -> None:
+    """As the kubelet of a node that was booted anew tells it at first, and two seconds later."""
+    end = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    first = {"name": "train", "state": {"waiting": {"reason": "ContainerCreating"}}, "lastState": {"terminated": end}}
+    then = {"name": "train", "state": {"terminated": end}}
+
+    views = [pod_view(seen({"phase": "Failed", "containerStatuses": [one]})) for one in (first, then)]
+
+    failures = [pod_failure(view) for view in views if view is not None]
+    assert [failure and failure.reason for failure in failures] == [Reason.NODE_LOST, Reason.NODE_LOST]
+    assert len({failure and failure.message for failure in failures}) == 1
+
+
+def test_an_earlier_end_of_a_container_that_runs_again_is_of_no_account() -> None:
+    end = {"exitCode": 137, "reason": "ContainerStatusUnknown"}
+    running = {"name": "train", "state": {"running": {}}, "lastState": {"terminated": end}}
+
+    view = pod_view(seen({"phase": "Running", "containerStatuses": [running]}))
+
+    assert view is not None
+    assert view.containers == (ContainerView(name="train", running=True),)
 
 
 def test_init_containers_come_first() -> None:

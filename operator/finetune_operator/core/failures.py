@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from finetune_api.contract import EXIT_CODES, ExitCode, Role
 from finetune_api.reasons import GUIDANCE, Reason
-from finetune_operator.core.observed import NEVER_RAN, ContainerView, JobView, PodView, Termination
+from finetune_operator.core.observed import NEVER_RAN, STATUS_UNKNOWN, ContainerView, JobView, PodView, Termination
 
 SIGKILL_EXIT = 137
 SIGTERM_EXIT = 143
@@ -26,7 +26,7 @@ _KUBELET = "TerminationByKubelet"
 _REASON_BY_NOTE = {"UnexpectedAdmissionError": Reason.NODE_FAULT, "NodeLost": Reason.NODE_LOST}
 #: What runtimes and kubelets say of a container that was cut off from them, as when the node was booted anew.
 # https://github.com/containerd/containerd/blob/v2.1.0/internal/cri/store/container/status.go
-_CUT_OFF = ("Unknown", "ContainerStatusUnknown")
+_CUT_OFF = ("Unknown", STATUS_UNKNOWN)
 #: What kubelets say when a pod went over a limit of its own; where the node ran short there is a DisruptionTarget.
 # https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/kubelet/eviction/helpers.go
 _OVER_LIMIT = re.compile(r"exceeds the (total )?limit|exceeded its local ephemeral storage limit")

@@ -9,6 +9,8 @@ from finetune_operator.core.sharing import Claimant
 
 #: Runtimes' words for a container whose program was not found or could not be started.
 NEVER_RAN = ("StartError", "ContainerCannotRun")
+#: Kubelets' word for a container that they do not find any more.
+STATUS_UNKNOWN = "ContainerStatusUnknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

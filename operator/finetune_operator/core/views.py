@@ -12,7 +12,14 @@ from pydantic import ValidationError
 from finetune_api import keys
 from finetune_api.contract import Role, RunResult
 from finetune_api.types import GROUP, KIND
-from finetune_operator.core.observed import NEVER_RAN, ContainerView, JobView, PodView, Termination
+from finetune_operator.core.observed import (
+    NEVER_RAN,
+    STATUS_UNKNOWN,
+    ContainerView,
+    JobView,
+    PodView,
+    Termination,
+)
 from finetune_operator.core.times import parse_time
 
 Manifest = dict[str, Any]
@@ -154,7 +161,7 @@ def _has_company(status: Manifest, role: str) -> bool:
 def _container(entry: Manifest) -> ContainerView:
     state = entry.get("state") or {}
     waiting = state.get("waiting") or {}
-    terminated = state.get("terminated")
+    terminated = state.get("terminated") or _lost(entry)
     return ContainerView(
         name=entry["name"],
         image_id=str(entry.get("imageID") or ""),
@@ -163,6 +170,17 @@ def _container(entry: Manifest) -> ContainerView:
         waiting_message=waiting.get("message", ""),
         termination=_termination(terminated) if terminated else None,
     )
+
+
+def _lost(entry: Manifest) -> Manifest | None:
+    """Return how a container ended that a kubelet does not find any more, as after a reboot of its node.
+
+    It is told as one that is being created, with its end as an earlier one, until the kubelet looks again.
+    https://github.com/kubernetes/kubernetes/blob/v1.37.0/pkg/kubelet/kubelet_pods.go
+    """
+    last = (entry.get("lastState") or {}).get("terminated")
+    is_lost = last is not None and last.get("reason") == STATUS_UNKNOWN and "waiting" in (entry.get("state") or {})
+    return last if is_lost else None
 
 
 def _termination(terminated: Manifest) -> Termination:
