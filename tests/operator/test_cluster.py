@@ -350,6 +350,14 @@ WORKLOAD = {
         ]
     }
 }
+PREEMPTED = {
+    "status": {
+        "conditions": [
+            {"type": "QuotaReserved", "status": "True", "message": "Quota reserved in ClusterQueue gpus"},
+            {"type": "Evicted", "status": "True", "message": "Preempted to accommodate a workload"},
+        ]
+    }
+}
 
 
 @pytest.mark.parametrize(
@@ -357,11 +365,12 @@ WORKLOAD = {
     [
         ([(200, {"items": [WORKLOAD]})], "2 more GPUs are needed", 1),
         ([(404, {}), (200, {"items": [WORKLOAD]})], "2 more GPUs are needed", 2),
+        ([(200, {"items": [PREEMPTED]})], "Preempted to accommodate a workload", 1),
         ([(200, {"items": []})], "", 1),
         ([(404, {}), (404, {})], "", 2),
         ([(403, {}), (403, {})], "", 2),
     ],
-    ids=["newest API", "older API", "not there yet", "no Kueue", "may not be read"],
+    ids=["newest API", "older API", "just preempted", "not there yet", "no Kueue", "may not be read"],
 )
 async def test_kueue_says_why_it_holds_a_job(answers: list[tuple[int, Any]], words: str, num_asked: int) -> None:
     wire = Scripted([*answers])

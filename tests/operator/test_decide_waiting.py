@@ -69,10 +69,15 @@ def test_a_rank_that_failed_by_itself_while_a_queue_took_its_job_is_the_cause() 
 
 
 @pytest.mark.parametrize(
+    "start", [{"started_at": at(100)}, {"started_at": None, "held_since": at(90)}], ids=["begun anew", "not begun yet"]
+)
+@pytest.mark.parametrize(
     "old", [{"phase": "Running"}, {"phase": "Failed", "containers": ended(137)}], ids=["running", "ended"]
 )
-def test_pods_that_go_while_a_queue_has_admitted_the_job_anew_are_waited_for(old: dict[str, Any]) -> None:
-    again = replace(GANG, started_at=at(100))
+def test_pods_that_go_while_a_queue_has_admitted_the_job_anew_are_waited_for(
+    old: dict[str, Any], start: dict[str, Any]
+) -> None:
+    again = replace(GANG, **start)
     leaving = ranks(gone_at=at(140), left_at=at(90), **old)
     new = tuple(replace(pod, name=f"{pod.name}-new", uid=f"{pod.uid}-new") for pod in ranks())
 
@@ -125,6 +130,26 @@ def test_a_job_that_a_queue_holds_is_queued_in_the_queues_own_words(role: Role, 
     assert (silent.status.phase, silent.requeue_after) == (Phase.QUEUED, 60)
     assert summary(silent.status) == f"the queue has not admitted the {words} Job yet"
     assert summary(told.status) == f"the queue has not admitted the {words} Job yet: 2 more GPUs are needed"
+
+
+@pytest.mark.parametrize(
+    ("role", "done", "hint"),
+    [
+        (Role.PREPARE, Observed(), "spec.schedule.queueName, and let all roles carry it: queue.allRoles of the chart"),
+        (Role.TRAIN, PREPARED, "spec.schedule.queueName"),
+    ],
+)
+@pytest.mark.parametrize("words", ["LocalQueue  doesn't exist", "LocalQueue missing doesn't exist"])
+def test_a_job_whose_queue_is_not_there_is_told_how_to_name_one(
+    role: Role, done: Observed, hint: str, words: str
+) -> None:
+    job = with_status(a_job(), look(a_job(), done).status)
+    held = a_child(role, attempt=int(role == Role.TRAIN), is_suspended=True)
+    refusal = Refusal(job_uid=held.uid, message=words)
+
+    told = look(job, replace(done, jobs=(*done.jobs, held), refusals=(refusal,)))
+
+    assert summary(told.status).partition(": ")[2] == f"{words}. Name one that does in {hint}"
 
 
 def test_a_job_whose_prepare_a_queue_holds_can_be_suspended() -> None:

@@ -7,7 +7,7 @@ import pytest
 from finetune_api.contract import Role
 from finetune_api.status import ConditionType, Phase
 from finetune_operator.core.observed import JobView, Notice, Observed, Refusal
-from finetune_operator.core.shortage import explain_refusal, is_short, seconds_to_shortage
+from finetune_operator.core.shortage import explain_refusal, is_held_for_long, is_short, seconds_to_shortage
 from tests.operator.given import (
     BASE,
     PREPARED,
@@ -60,6 +60,15 @@ def test_a_job_that_is_not_making_pods_is_never_short_of_them(job: JobView) -> N
 
 def test_events_are_asked_for_when_patience_ends_and_once_a_minute_from_then_on() -> None:
     assert [seconds_to_shortage(GANG, (), at(10)), seconds_to_shortage(GANG, (), at(30))] == [20, 60]
+
+
+def test_a_queue_is_given_a_moment_to_say_why_it_holds_a_job_and_asked_once_a_minute_from_then_on() -> None:
+    held = replace(GANG, is_suspended=True, held_since=at(100))
+
+    asked = [is_held_for_long(held, at(100)), is_held_for_long(held, at(105)), is_held_for_long(GANG, at(900))]
+    looks = [seconds_to_shortage(held, (), at(101)), seconds_to_shortage(held, (), at(105))]
+
+    assert (asked, looks) == ([False, True, False], [4, 60])
 
 
 @pytest.mark.parametrize(

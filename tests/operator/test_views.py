@@ -1,6 +1,7 @@
 """Views made from Jobs and Pods as the API server shows them."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -29,6 +30,28 @@ def seen(status: dict[str, Any], **metadata: object) -> dict[str, Any]:
         "spec": {"nodeName": "node-2"},
         "status": status,
     }
+
+
+@pytest.mark.parametrize(
+    ("suspend", "conditions", "since"),
+    [
+        (True, [], T0),
+        (True, [{"type": "Suspended", "status": "True", "lastTransitionTime": "2026-11-23T09:01:00Z"}], at(60)),
+        (False, [{"type": "Suspended", "status": "True", "lastTransitionTime": "2026-11-23T09:01:00Z"}], at(60)),
+        (False, [{"type": "Suspended", "status": "False", "lastTransitionTime": "2026-11-23T09:01:00Z"}], None),
+    ],
+    ids=["made suspended", "suspended later", "to be resumed", "resumed"],
+)
+def test_a_job_is_held_since_it_was_suspended(
+    suspend: bool, conditions: list[dict[str, Any]], since: datetime | None
+) -> None:
+    view = job_view(
+        seen({"conditions": conditions}, creationTimestamp=TIME, ownerReferences=[OWNER])
+        | {"spec": {"suspend": suspend}}
+    )
+
+    assert view is not None
+    assert view.held_since == since
 
 
 def test_a_pod_that_ended_is_read_with_its_last_words() -> None:

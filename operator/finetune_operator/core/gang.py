@@ -81,7 +81,11 @@ def gather(job: JobView, pods: Sequence[PodView], *, num_nodes: int) -> Gang:
 
 
 def _left_before(pod: PodView, job: JobView) -> bool:
-    return pod.left_at is not None and job.started_at is not None and pod.left_at <= job.started_at
+    if pod.left_at is None:
+        return False
+    # A queue that admits a Job anew has taken its start back; the Job controller notes the next one a moment later.
+    is_resuming = job.held_since is not None and not job.is_suspended
+    return is_resuming or (job.started_at is not None and pod.left_at <= job.started_at)
 
 
 def final_result(pod: PodView) -> RunResult | None:

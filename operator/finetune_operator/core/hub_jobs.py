@@ -16,7 +16,7 @@ from finetune_operator.core.observed import JobView, PodView
 from finetune_operator.core.phases import enter
 from finetune_operator.core.results import with_result
 from finetune_operator.core.revisions import is_outdated
-from finetune_operator.core.shortage import ASK_AGAIN_SECONDS, describe_queue
+from finetune_operator.core.shortage import describe_queue, seconds_to_shortage
 from finetune_operator.core.times import soonest
 from finetune_operator.core.waiting import (
     StartProblem,
@@ -73,7 +73,7 @@ def follow(
         return fail(_with_results(status, pods), situation, failure, hub_job.aspect)
     if job.is_held:
         status = enter(status, situation, Phase.QUEUED, Reason.QUEUED, describe_queue(observed, job))
-        return Decision(status=status, requeue_after=ASK_AGAIN_SECONDS)
+        return Decision(status=status, requeue_after=seconds_to_shortage(job, pods, now))
     forced, force_after = force_stuck(pods, now)
     status = _on_its_way(hub_job, status, situation, find_complaint(observed, job, pods, now), last)
     look_again = seconds_to_next_look(observed, job, pods, now)

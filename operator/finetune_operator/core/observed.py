@@ -120,6 +120,8 @@ class JobView(ChildView):
     finalizers: tuple[str, ...] = ()
     """Those that Kubernetes itself did not set."""
     is_suspended: bool = False
+    held_since: datetime | None = None
+    """When it was suspended; None again once the Job controller has resumed it."""
     is_complete: bool = False
     is_failed: bool = False
     failure: str = ""

@@ -9,8 +9,12 @@ from finetune_operator.core.observed import JobView, Notice, Observed, PodView
 from finetune_operator.core.times import seconds_since
 
 PATIENCE_SECONDS = 30
+#: A queue decides a moment after it has seen a Job, and until then says nothing.
+QUEUE_PATIENCE_SECONDS = 5
 ASK_AGAIN_SECONDS = 60
 NAMES = {Role.PREPARE: "prepare", Role.TRAIN: "training", Role.PUBLISH: "publish"}
+#: What Kueue says of a queue that is not in the namespace, or of a Job that names none.
+NO_SUCH_QUEUE = re.compile(r"LocalQueue \S* doesn't exist")
 # The pod's name is another one each time; without it the words stay the same.
 # https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/controller/controller_utils.go
 REFUSED = re.compile(r'Error creating: (?:pods? "[^"]*" is (?:forbidden: )?)?(?P<words>.+)', re.DOTALL | re.IGNORECASE)
@@ -22,11 +26,18 @@ def is_short(job: JobView, pods: tuple[PodView, ...], now: datetime) -> bool:
     return remaining is not None and remaining <= 0
 
 
+def is_held_for_long(job: JobView, now: datetime) -> bool:
+    """Tell whether a queue holds the Job back and may say why."""
+    return job.is_held and _seconds_to_words(job, now) <= 0
+
+
+def _seconds_to_words(job: JobView, now: datetime) -> float:
+    return QUEUE_PATIENCE_SECONDS - seconds_since(job.held_since, now) if job.held_since is not None else 0.0
+
+
 def seconds_to_shortage(job: JobView, pods: tuple[PodView, ...], now: datetime) -> float | None:
     """Return when to ask for the Job's events, or its queue, if pods are still missing then; None if none are."""
-    if job.is_held:
-        return ASK_AGAIN_SECONDS
-    remaining = _remaining_patience(job, pods, now)
+    remaining = _seconds_to_words(job, now) if job.is_held else _remaining_patience(job, pods, now)
     return ASK_AGAIN_SECONDS if remaining is not None and remaining <= 0 else remaining
 
 
@@ -46,6 +57,9 @@ def explain_refusal(notices: Iterable[Notice]) -> str:
 def describe_queue(observed: Observed, job: JobView) -> str:
     """Return that a queue holds the Job back, in its own words if they are known."""
     words = _words(observed, job)
+    if NO_SUCH_QUEUE.fullmatch(words):
+        words += ". Name one that does in spec.schedule.queueName"
+        words += "" if job.role == Role.TRAIN else ", and let all roles carry it: queue.allRoles of the chart"
     return f"the queue has not admitted the {NAMES[job.role]} Job yet{f': {words}' if words else ''}"
 
 

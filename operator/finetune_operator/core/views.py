@@ -4,7 +4,7 @@ Anybody may write anything into a manifest: what cannot be read raises whatever 
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,6 +38,7 @@ def job_view(manifest: Manifest) -> JobView | None:
     complete = _condition(status, "Complete", "SuccessCriteriaMet")
     failed = _condition(status, "Failed", "FailureTarget")
     end = complete or failed
+    is_suspended = bool(spec.get("suspend"))
     return JobView(
         **identity,
         config=str((manifest["metadata"].get("annotations") or {}).get(keys.ANNOTATION_RUN_CONFIG, "")),
@@ -47,7 +48,8 @@ def job_view(manifest: Manifest) -> JobView | None:
         is_deleting="deletionTimestamp" in manifest["metadata"],
         gone_at=parse_time(manifest["metadata"].get("deletionTimestamp")),
         finalizers=tuple(one for one in manifest["metadata"].get("finalizers") or () if one not in OWN_FINALIZERS),
-        is_suspended=bool(spec.get("suspend")),
+        is_suspended=is_suspended,
+        held_since=_held_since(manifest["metadata"], status, is_suspended=is_suspended),
         is_complete=complete is not None,
         is_failed=failed is not None,
         failure=": ".join(filter(None, (failed.get("reason"), failed.get("message")))) if failed else "",
@@ -136,6 +138,13 @@ def _condition(status: Manifest, *types: str, value: str = "True") -> Manifest |
     """Return the first condition of these types that has this status."""
     found = {entry["type"]: entry for entry in status.get("conditions") or () if entry.get("status") == value}
     return next((found[name] for name in types if name in found), None)
+
+
+def _held_since(metadata: Manifest, status: Manifest, *, is_suspended: bool) -> datetime | None:
+    """Return when the Job controller suspended a Job that it has not resumed; one may be made so from the beginning."""
+    suspended = _condition(status, "Suspended") or {}
+    made = metadata.get("creationTimestamp") if is_suspended else None
+    return parse_time(suspended.get("lastTransitionTime") or made)
 
 
 def _words(unscheduled: Manifest) -> str:

@@ -34,8 +34,8 @@ SILENT_SECONDS = 90
 #: A Pod has up to 30 KiB of JSON, which are 150 KiB as dictionaries: a page of Pods takes less than 10 MB.
 PAGE_SIZE = 50
 MAX_EVENTS = 500
-#: Those of a Workload that a Job needs before its pods are made.
-QUEUE_CONDITIONS = ("QuotaReserved", "Admitted")
+#: Conditions of a Workload by which its Job has no pods. While pods still go, one that is preempted keeps its quota.
+HELD_BACK = {"QuotaReserved": "False", "Admitted": "False", "Evicted": "True"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Cluster:
                     raise
                 continue
             conditions = [one for item in page["items"] for one in (item.get("status") or {}).get("conditions") or ()]
-            refused = [one for one in conditions if one["type"] in QUEUE_CONDITIONS and one["status"] == "False"]
+            refused = [one for one in conditions if one["status"] == HELD_BACK.get(one["type"])]
             return next((str(one.get("message") or "") for one in refused), "")
         return ""
 

@@ -12,7 +12,7 @@ from finetune_operator.core.cleaning import is_gone
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.evidence import lacks_evidence
 from finetune_operator.core.observed import JobView, Observed, PodView
-from finetune_operator.core.shortage import explain_refusal, is_short
+from finetune_operator.core.shortage import explain_refusal, is_held_for_long, is_short
 from finetune_operator.core.views import pod_view
 from finetune_operator.core.waiting import explain_events, is_stuck
 from finetune_operator.shell.believed import Believed
@@ -67,7 +67,7 @@ class Inquiry:
         short = [
             child
             for child in observed.jobs
-            if child.is_held or is_short(child, observed.pods_of(child.role, attempt=child.attempt), now)
+            if is_held_for_long(child, now) or is_short(child, observed.pods_of(child.role, attempt=child.attempt), now)
         ]
         asked = self.questions.next(uid, [*short, *stuck])
         if asked is None:
