@@ -40,13 +40,21 @@ def ensure_system_images(run: Path, binaries: Path) -> None:
     wanted = system_images.references(binaries)
     if _has(run, wanted, binaries):
         return
-    archive = system_images.write_archive(binaries)
+    load_images(run, wanted, archive=system_images.write_archive(binaries), binaries=binaries)
+    sync_images(run, wanted, prefix=system_images.PREFIX, binaries=binaries)
+
+
+def load_images(run: Path, wanted: Sequence[str], *, archive: Path, binaries: Path) -> None:
+    """Load the images of an archive, which are the wanted ones, and wait until the runtime knows them.
+
+    Raises:
+        RuntimeFailedError: they were loaded, but the runtime does not know them.
+    """
     try:
         _ctr(run, "images", "import", "--no-unpack", str(archive))
         api.wait_until(lambda: _has(run, wanted, binaries), seconds=IMPORT_SECONDS, what=f"{', '.join(wanted)}: known")
     except (subprocess.CalledProcessError, TimeoutError) as error:
         raise RuntimeFailedError(f"{run.name}: {error}") from error
-    sync_images(run, wanted, prefix=system_images.PREFIX, binaries=binaries)
 
 
 def image_tags(run: Path, binaries: Path) -> list[str]:

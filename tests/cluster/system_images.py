@@ -36,20 +36,25 @@ def write_archive(binaries: Path) -> Path:
     pause, busybox = _layers(binaries)
     names = references(binaries)
     ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(ARCHIVE, "w") as archive:
+    images = {names.pause: (pause, ["/pause"]), names.busybox: (busybox, ["/bin/sh"])}
+    write_images(ARCHIVE, images)
+    return ARCHIVE
+
+
+def write_images(file: Path, images: dict[str, tuple[bytes, list[str]]]) -> None:
+    """Write an archive of images, each by its name: its only layer, and the command that it runs."""
+    with tarfile.open(file, "w") as archive:
         entries = [
-            _add_image(archive, name=names.pause, layer=pause, command=["/pause"]),
-            _add_image(archive, name=names.busybox, layer=busybox, command=["/bin/sh"]),
+            _add_image(archive, name=name, layer=layer, command=command) for name, (layer, command) in images.items()
         ]
         _add(archive, "manifest.json", json.dumps(entries).encode())
-    return ARCHIVE
 
 
 def _layers(binaries: Path) -> tuple[bytes, bytes]:
     links = {f"bin/{name}": "busybox" for name in BUSYBOX_NAMES}
     return (
-        _layer(programs={"pause": binaries / "pause"}, links={}),
-        _layer(programs={"bin/busybox": BUSYBOX_PROGRAM}, links=links),
+        build_layer(programs={"pause": binaries / "pause"}, links={}),
+        build_layer(programs={"bin/busybox": BUSYBOX_PROGRAM}, links=links),
     )
 
 
@@ -57,7 +62,8 @@ def _layer_digest(layer: bytes) -> str:
     return hashlib.sha256(layer).hexdigest()
 
 
-def _layer(*, programs: dict[str, Path], links: dict[str, str]) -> bytes:
+def build_layer(*, programs: dict[str, Path], links: dict[str, str]) -> bytes:
+    """Return the layer with these programs and links, by their paths without the first slash."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as layer:
         for name, source in programs.items():

@@ -99,13 +99,13 @@ def install_chart(target: Target, *, replicas: int = 1) -> None:
         where = ["--namespace", SYSTEM_NAMESPACE]
         # Tests may have applied the CRD before; a given cluster had none, and its Helm may not know the second flag.
         adopt_crd = ["--take-ownership", "--force-conflicts"] if target.is_ours else []
-        _helm(target, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd)
+        run_helm(target, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd)
     # Not Helm's --wait: it takes a rollout that failed before for the one that has just begun.
     rollout = ["rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=5m"]
     target.kubectl.run(*rollout)
 
 
-def _helm(target: Target, *arguments: str) -> None:
+def run_helm(target: Target, *arguments: str) -> None:
     """Run Helm, whose notes are of interest only when it fails."""
     done = subprocess.run(
         [target.helm, *arguments], env=target.kubectl.environment, check=False, capture_output=True, text=True
@@ -135,6 +135,6 @@ def uninstall(target: Target, *namespaces: str) -> None:
     if not _is_claimed(target):
         raise SystemExit(f"Nothing is removed: the namespace {SYSTEM_NAMESPACE} is not of the demo, or not there.")
     kubectl.run("delete", "namespace", *namespaces, HUB_NAMESPACE, "--ignore-not-found")
-    _helm(target, "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
+    run_helm(target, "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
     kubectl.run("delete", "crd", CRD, "--ignore-not-found")
     kubectl.run("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found")
