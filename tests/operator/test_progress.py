@@ -54,6 +54,26 @@ async def test_a_good_answer_is_kept_and_the_job_is_looked_at() -> None:
     assert await poll(answer) == (replace(REPORT, progress=GOOD, answered_at=7), [UID])
 
 
+async def test_who_answers_is_looked_at_again_only_when_new_progress_may_be_written() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=GOOD.model_dump_json(by_alias=True))
+
+    time, looked_at = [0.0], []
+    pace = Pace(seconds=10, writes_per_second=20, clock=lambda: time[0])
+    pace.note_written(UID)
+    app = web.Application()
+    app.router.add_get("/progress", answer)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        assert server.port is not None
+        poller = ProgressPoller(
+            training_cache(), pace=pace, enqueue=lambda _: looked_at.append(time[0]), seconds=1, port=server.port
+        )
+        for time[0] in (0.0, 4.0, 8.0, 12.0):
+            await poller.poll(session)
+
+    assert looked_at == [0.0, 12.0]
+
+
 BAD = {
     "HTTP status 500 instead of 200": web.Response(status=500),
     "HTTP status 302 instead of 200": web.Response(status=302, headers={"Location": "http://192.0.2.1/"}),
