@@ -94,7 +94,7 @@ e2e: setup ## FinetuneJobs on the real cluster. One of them: make e2e T=name.
 	@$(PYTEST) tests/e2e -m e2e -q $(if $(T),-k "$(T)")
 
 .PHONY: scale
-scale: setup ## What the operator does and costs at a thousand jobs, on a control plane of its own: a quarter of an hour.
+scale: setup ## What the operator does and costs at a thousand jobs, on a control plane of its own: half an hour or more.
 	@$(PYTHON) -m benchmarks.operator
 
 .PHONY: chaos

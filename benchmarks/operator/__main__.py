@@ -1,6 +1,6 @@
 """What the operator does and costs at size: `python -m benchmarks.operator`.
 
-A control plane of its own is started on this machine; its pods are played. Takes a quarter of an hour. Exits with 1 if
+A control plane of its own is started on this machine; its pods are played. Takes half an hour or more. Exits with 1 if
 a goal is not reached.
 """
 

@@ -26,7 +26,7 @@ CHART = "chart"
 def ensure() -> Path:
     """Return Kueue's chart; the image that it needs is on every node that runs."""
     with exclusive("kueue"):
-        built = BINARIES / f"kueue-{key_of(MODULE, VERSION)}"
+        built = BINARIES / f"kueue-{key_of(Path(__file__))}"
         if not built.is_dir():
             disk.check(disk.HELM_GIB, what="building Kueue")
             say("Building Kueue from its Go module (about 3 minutes on 2 cores, once)")

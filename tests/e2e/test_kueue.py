@@ -50,7 +50,7 @@ def test_a_job_without_a_queue_where_every_job_must_have_one_says_that_it_is_hel
     job = quick_job("unnamed") | {"metadata": {"name": "unnamed", "namespace": QUEUELESS}}
     kube.apply(job)
 
-    jobs.wait_until(kube, job, in_phase("Queued"), seconds=120)
+    jobs.wait_until(kube, job, in_phase("Queued"), seconds=300)
     states = []
     for state in jobs.watch(kube, job, seconds=60):
         states.append(state)
@@ -68,7 +68,7 @@ def test_a_job_without_a_queue_where_every_job_must_have_one_says_that_it_is_hel
 def test_a_gang_whose_workload_and_job_somebody_holds_on_to_is_replaced_once_the_queue_has_room(
     kube: Kubectl, endless: Manifest
 ) -> None:
-    before = jobs.wait_until(kube, endless, has_checkpoint, seconds=300)["status"]
+    before = jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]
     (gang,) = names(children(kube, "jobs", endless, "train"))
     held = workload_of(kube, gang)
     add = f'[{{"op": "add", "path": "/metadata/finalizers/-", "value": "{FINALIZER}"}}]'
@@ -76,9 +76,9 @@ def test_a_gang_whose_workload_and_job_somebody_holds_on_to_is_replaced_once_the
     kube.run("patch", "job", gang, "-n", NAMESPACE, "-p", f'{{"metadata": {{"finalizers": ["{FINALIZER}"]}}}}')
 
     kill_rank(kube, endless, 1)
-    jobs.wait_until(kube, endless, is_full, seconds=240)
+    jobs.wait_until(kube, endless, is_full, seconds=600)
     let_go(kube, WORKLOAD, held)
-    after = jobs.wait_until(kube, endless, has_checkpoint, seconds=240)["status"]
+    after = jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]
     is_kept = any(FINALIZER in one["metadata"].get("finalizers", []) for one in children(kube, "jobs", endless))
     let_go(kube, "job", gang)
 

@@ -68,12 +68,12 @@ def test_two_gangs_that_each_need_all_that_is_free_take_no_half_of_it_and_run_on
     offer_slots("node-1", 1)
 
     pair = [submit(rationed_job(name)) for name in ("gang-one", "gang-two")]
-    waiting = [jobs.wait_until(kube, job, waits("2 of 2 pods have no node yet"), seconds=240) for job in pair]
+    waiting = [jobs.wait_until(kube, job, waits("2 of 2 pods have no node yet"), seconds=600) for job in pair]
     held_while_one_is_free = nodes_held(kube)
     offer_slots("node-2", 1)
     seen, ends = [], []
     for job in pair:
-        for state in jobs.watch(kube, job, seconds=400):
+        for state in jobs.watch(kube, job, seconds=600):
             seen.append(nodes_held(kube))
             if jobs.is_finished(state):
                 ends.append(state["status"])
@@ -97,9 +97,9 @@ def test_a_quota_for_half_a_gang_is_told_and_once_it_is_raised_the_job_runs(
     kube.apply(quota(1))
     try:
         job = submit(rationed_job("rationed"))
-        waiting = jobs.wait_until(kube, job, waits("exceeded quota"), seconds=240)
+        waiting = jobs.wait_until(kube, job, waits("exceeded quota"), seconds=600)
         kube.apply(quota(2))
-        finished = jobs.wait_until_finished(kube, job, seconds=400)
+        finished = jobs.wait_until_finished(kube, job, seconds=600)
     finally:
         kube.delete("resourcequota", "slots", namespace=NAMESPACE)
 
@@ -123,7 +123,7 @@ def test_a_gang_whose_node_is_drained_goes_on_elsewhere_is_charged_nothing_and_l
     kube: Kubectl, submit: Submit
 ) -> None:
     job = submit(long_job("drained"))
-    before = jobs.wait_until(kube, job, has_checkpoint, seconds=300)["status"]["checkpoint"]["step"]
+    before = jobs.wait_until(kube, job, has_checkpoint, seconds=600)["status"]["checkpoint"]["step"]
     (group,) = names(children(kube, "podgroups", job))
 
     selector = f"{LABEL_JOB}=drained,{LABEL_ROLE}=train"
@@ -131,7 +131,7 @@ def test_a_gang_whose_node_is_drained_goes_on_elsewhere_is_charged_nothing_and_l
     states = []
     try:
         kube.run("drain", "node-2", f"--pod-selector={selector}", *options)
-        for state in jobs.watch(kube, job, seconds=200):
+        for state in jobs.watch(kube, job, seconds=600):
             states.append(state)
             if steps_trained(states, attempt=2):
                 break
@@ -151,7 +151,7 @@ def test_a_rank_over_its_memory_limit_is_said_to_have_run_out_of_memory(kube: Ku
     requests = {"cpu": "500m", "memory": "300Mi"}
 
     job = submit(short_job("greedy", resources__requests=requests, retry={"userErrors": 0}))
-    failed = jobs.wait_until_finished(kube, job, seconds=300)
+    failed = jobs.wait_until_finished(kube, job, seconds=600)
 
     told = jobs.condition(failed, "Succeeded")
     assert (failed["status"]["phase"], told["reason"]) == ("Failed", "OutOfMemory"), told

@@ -74,6 +74,32 @@ async def test_who_answers_is_looked_at_again_only_when_new_progress_may_be_writ
     assert looked_at == [0.0, 12.0]
 
 
+async def test_who_falls_silent_is_looked_at_once_that_is_to_be_told_whenever_progress_is_due() -> None:
+    calls, time, looked_at = iter([200, 200, 500, 500, 500]), [0.0], []
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=next(calls), text=GOOD.model_dump_json(by_alias=True))
+
+    pace = Pace(seconds=1000, writes_per_second=20, clock=lambda: time[0])
+    pace.note_written(UID)
+    app = web.Application()
+    app.router.add_get("/progress", answer)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        assert server.port is not None
+        poller = ProgressPoller(
+            training_cache(),
+            pace=pace,
+            enqueue=lambda _: looked_at.append(time[0]),
+            seconds=1,
+            port=server.port,
+            clock=lambda: time[0],
+        )
+        for time[0] in (0.0, 4.0, 8.0, 40.0, 80.0):
+            await poller.poll(session)
+
+    assert looked_at == [0.0, 80.0]
+
+
 BAD = {
     "HTTP status 500 instead of 200": web.Response(status=500),
     "HTTP status 302 instead of 200": web.Response(status=302, headers={"Location": "http://192.0.2.1/"}),

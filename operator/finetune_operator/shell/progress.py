@@ -67,7 +67,7 @@ class ProgressPoller:
         async with self._slots if target in self._answering else self._slots_of_the_silent:
             answer = await self._fetch(session, target)
         self._under_way.remove(target)
-        is_heard_anew = target not in self._answering
+        is_usual = isinstance(answer, Progress) and target in self._answering
         if isinstance(answer, Progress):
             self._answering.add(target)
         else:
@@ -75,7 +75,7 @@ class ProgressPoller:
             logger.debug("progress not available", extra={"uid": target.uid, "error": answer})
         is_news = self.cache.note_polled(target, answer, at=self.clock())
         # A thousand jobs answer 250 times a second, which is of use to a decision only where it may be written.
-        if is_news and (is_heard_anew or self.pace.seconds_to_due(target.uid, is_first=False) <= 0):
+        if is_news and (not is_usual or self.pace.seconds_to_due(target.uid, is_first=False) <= 0):
             self.enqueue(target.uid)
 
     async def _fetch(self, session: aiohttp.ClientSession, target: Target) -> Progress | str:
