@@ -98,10 +98,11 @@ def _add_to_pod(spec: Fields, layers: Sequence[Fields]) -> None:
 def _add_tolerations(spec: Fields, theirs: Sequence[Fields]) -> None:
     """Add tolerations before ours, as the first that matches a taint counts: the user's, then the administrator's.
 
-    Those that name no taint come last: whoever tolerates everything does not mean to wait for ever for a lost node.
+    Those of every taint come last: whoever tolerates everything does not mean to wait for ever for a lost node.
     """
-    named, others = [one for one in theirs if one.get("key")], [one for one in theirs if not one.get("key")]
-    spec["tolerations"] = [*named, *spec.get("tolerations", []), *others]
+    every = [one for one in theirs if one.get("operator") == "Exists" and not one.get("key")]
+    named = [one for one in theirs if one not in every]
+    spec["tolerations"] = [*named, *spec.get("tolerations", []), *every]
 
 
 def _add_to_container(container: Fields, layers: Sequence[Fields], *, is_training: bool) -> None:
