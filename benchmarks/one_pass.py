@@ -19,12 +19,12 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from benchmarks.figures import report
 from examples.inputs import tiny_qwen3_vl
 from examples.inputs.pages import build_rows, split_pages
-from finetune_trainer.distributed.ranks import Ranks
-from finetune_trainer.evaluation.dataset import Items, RetrievalSet
-from finetune_trainer.evaluation.encode import Encoder
-from finetune_trainer.evaluation.retrieval import score_retrieval
-from finetune_trainer.evaluation.shares import Shares
-from finetune_trainer.model.inputs import InputReader, open_image
+from finetune_trainer.recipe.model.inputs import InputReader, open_image
+from finetune_trainer.train.evaluation.dataset import Items, RetrievalSet
+from finetune_trainer.train.evaluation.encode import Encoder
+from finetune_trainer.train.evaluation.retrieval import score_retrieval
+from finetune_trainer.train.evaluation.shares import Shares
+from finetune_trainer.train.gang.ranks import Ranks
 
 DIMENSIONS = (64, 48, 32, 24, 16, 12, 8)
 METRICS = ("ndcg@10", "mrr@10", "recall@10")

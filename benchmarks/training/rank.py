@@ -8,11 +8,11 @@ from transformers import Trainer
 
 from benchmarks.training.outcome import ENV_FOLDER, RankRecord
 from benchmarks.training.stopwatch import DATA_WAIT, STEP, Stopwatch
-from finetune_trainer import train
+from finetune_trainer.train import train
 
 
 def main() -> int:
-    """Train as `finetune_trainer.train` does; leave this rank's record in the folder that the environment names."""
+    """Train as a rank does; leave this rank's record in the folder that the environment names."""
     watch = Stopwatch()
     watch.time_method(Trainer, "get_batch_samples", DATA_WAIT)
     watch.time_method(Trainer, "training_step", STEP)

@@ -16,7 +16,7 @@ from finetune_api import keys
 from finetune_api.contract import JobIdentity, RunConfig
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
-from finetune_trainer.report.schema import Report
+from finetune_trainer.workspace.report import Report
 
 PREPARE = "prepare"
 PHASES = (PREPARE, LOAD, BASELINE, DATA_WAIT, STEP, LOOP, EVALUATION, SAVE)

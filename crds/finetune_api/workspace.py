@@ -5,20 +5,20 @@ inputs/                 written by prepare, read by the others
   model/                  the base model
   models/<key>/           other models that the spec names: routes, guides, miners of negatives
   data/train/<name>.parquet    columns query, positive, negative_0..., label: text, or paths below inputs/images
-  data/evaluation/<name>/      tables of one evaluation set, see finetune_trainer/data/manifest.py
+  data/evaluation/<name>/      tables of one evaluation set, see finetune_trainer/workspace/manifest.py
   images/ab/abcdef...png  every image once, named by the SHA-256 of its bytes
 owner.json              the run, and the number of its gang, that may write; others stop
 owner.lock              locked by every process that writes
 earlier/<run>/          train/ and publish/ of another run that had this folder before
 train/                  written by rank 0 of train, read by publish
   baseline.json           scores of the base model
-  checkpoints/step-000100/  complete and verified, see finetune_trainer/checkpoints
+  checkpoints/step-000100/  complete and verified, see finetune_trainer/train/checkpoints
   best/                   best model so far
   model/                  the result
   report.json             scores, curves, timings; written last
 publish/                written by publish
   receipt.json            commit and tag, for a repeated run
-logs/                   what the pods logged, each at most 2 MiB; see finetune_trainer/kept_log.py
+logs/                   what the pods logged, each at most 2 MiB; see finetune_trainer/workspace/kept_log.py
   prepare.log, publish.log  of every try, the newest last
   attempt-2/rank-0.log    of a rank of a gang; the newest 5 gangs stay
   attempt-2/rank-0.log.1  the part before that, of a long log

@@ -83,7 +83,7 @@ def test_every_alert_is_in_the_documentation(everything: list[Manifest]) -> None
 def test_alerts_use_series_that_are_exported(everything: list[Manifest]) -> None:
     from finetune_operator.shell.job_metrics import JobCollector
     from finetune_operator.shell.telemetry import Telemetry
-    from finetune_trainer.report.metrics import TrainMetrics
+    from finetune_trainer.train.report.metrics import TrainMetrics
 
     operator = CollectorRegistry()
     Telemetry(operator, version="0")

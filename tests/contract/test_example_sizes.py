@@ -21,8 +21,8 @@ PARAMETERS = {
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: A patch of 16 x 16 pixels becomes 2 frames x 3 colours x 16 x 16 float32 numbers.
 BYTES_PER_PIXEL = 24
-#: What the data loader of a process has: at most so many workers (finetune_trainer/training/arguments.py), and of each
-#: so many batches that wait (torch's default).
+#: What the data loader of a process has: at most so many workers (finetune_trainer/recipe/arguments/training.py), and
+#: of each so many batches that wait (torch's default).
 MAX_LOADER_WORKERS = 8
 PREFETCHED = 2
 #: Of a page where the manifest sets no limit: the models' own.

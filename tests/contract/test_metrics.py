@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("operator/finetune_operator/shell", "trainer_image/finetune_trainer/report")
+SOURCES = ("operator/finetune_operator/shell", "trainer_image/finetune_trainer/train/report")
 
 
 def test_every_series_is_documented_and_no_other() -> None:

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from finetune_api.reasons import Reason
-from finetune_trainer.data.manifest import InputsManifest
 from finetune_trainer.hub.client import connect
-from finetune_trainer.prepare import prepare
+from finetune_trainer.prepare.prepare import prepare
+from finetune_trainer.workspace.manifest import InputsManifest
 from tests.examples.stand_ins import NUM_ROWS, push_stand_ins
 from tests.hub import RunningHub
 from tests.trainer.conftest import Run, run_in

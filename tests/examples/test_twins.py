@@ -22,7 +22,7 @@ from finetune_api.datasets import EvaluationDataset
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
 from finetune_trainer.hub.client import connect
-from finetune_trainer.report.schema import Report
+from finetune_trainer.workspace.report import Report
 from tests.examples.ranks import ndcg_of_embeddings, ndcg_of_scores
 from tests.hub import RunningHub
 

@@ -12,7 +12,7 @@ import pytest
 
 from finetune_api.contract import RunConfig, run_id
 from finetune_api.workspace import Workspace
-from finetune_trainer.settings import Settings
+from finetune_trainer.workspace.settings import Settings
 from tests.hub import RunningHub, running_hub
 
 os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")

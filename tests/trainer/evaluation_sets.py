@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from finetune_api.evaluators import Evaluator
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import Modality, PreparedEvaluation
+from finetune_trainer.workspace.manifest import Modality, PreparedEvaluation
 
 
 def read_held_out(workspace: Workspace) -> tuple[list[str], list[str]]:

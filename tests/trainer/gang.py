@@ -21,10 +21,10 @@ from typing import Any
 from finetune_api import keys
 from finetune_api.contract import RunConfig, RunResult
 from finetune_api.workspace import Workspace
-from finetune_trainer.distributed.records import ENV_RECORDS, Records
+from finetune_trainer.train.gang.records import ENV_RECORDS, Records
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["finetune_trainer.train", "tests.trainer.train_inputs"])
+CONTEXT.set_forkserver_preload(["finetune_trainer.train.train", "tests.trainer.train_inputs"])
 PATIENCE_SECONDS = 300
 
 
@@ -132,7 +132,7 @@ def be_rank(
 
 def train_rank(config: RunConfig, root: Path, folder: Path, attempt: int = 1) -> int:
     """Run the training program of one rank; `folder` takes its record. Returns its exit code."""
-    from finetune_trainer import train
+    from finetune_trainer.train import train
 
     config_file = folder / f"run-{os.environ['RANK']}.json"
     config_file.write_text(config.model_dump_json(by_alias=True))

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from finetune_trainer.data.addresses import Addresses, Limits
-from finetune_trainer.data.public_network import PublicNetwork, connect
+from finetune_trainer.prepare.fetch.addresses import Addresses, Limits
+from finetune_trainer.prepare.fetch.public_network import PublicNetwork, connect
 
 PUBLIC = "93.184.216.34"
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -7,15 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from finetune_api.reasons import Reason
-from finetune_trainer.data.addresses import Addresses
-from finetune_trainer.data.images import ImageStore
-from finetune_trainer.data.locating import locate, resolve
-from finetune_trainer.data.manifest import Column
-from finetune_trainer.data.opening import open_inputs
-from finetune_trainer.data.workplace import Workplace
-from finetune_trainer.data.writing import MinerOf, WrittenInputs, write_inputs
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.prepare import connect_sources
+from finetune_trainer.prepare.fetch.addresses import Addresses
+from finetune_trainer.prepare.fetch.locating import locate, resolve
+from finetune_trainer.prepare.images.store import ImageStore
+from finetune_trainer.prepare.layout.writing import MinerOf, WrittenInputs, write_inputs
+from finetune_trainer.prepare.prepare import connect_sources
+from finetune_trainer.prepare.rows.opening import open_inputs
+from finetune_trainer.prepare.rows.workplace import Workplace
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.manifest import Column
 from tests.trainer.conftest import MakeRun, Run, write_jsonl
 
 

@@ -22,8 +22,8 @@ from finetune_api.losses import EMBEDDING_LOSSES, RERANKER_LOSSES, Kind, Label, 
 from finetune_api.objective import Loss
 from finetune_api.status import ModelStatus
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import Column, InputsManifest, PreparedTrain
-from finetune_trainer.losses.build import build_loss
+from finetune_trainer.recipe.losses.build import build_loss
+from finetune_trainer.workspace.manifest import Column, InputsManifest, PreparedTrain
 from tests.trainer.train_inputs import run_config
 
 DIMENSION = 32

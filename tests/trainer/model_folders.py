@@ -22,8 +22,8 @@ from examples.inputs.tiny_qwen3_vl import (
 from examples.inputs.tiny_vit import build_tiny_vit
 from finetune_api.model import Model
 from finetune_api.workspace import Workspace
-from finetune_trainer.model.load import load_model
-from finetune_trainer.model.part import parts_of
+from finetune_trainer.recipe.model.load import load_model
+from finetune_trainer.recipe.model.part import parts_of
 from tests.trainer.loss_cases import build_bert
 
 VLM = "hf://tiny/qwen3-vl"

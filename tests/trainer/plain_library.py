@@ -77,7 +77,7 @@ def train_reranker(root: Path, folder: Path) -> str | None:
     from torch import device
 
     from finetune_api.workspace import Workspace
-    from finetune_trainer.model.load import load_model
+    from finetune_trainer.recipe.model.load import load_model
     from tests.trainer.train_inputs import run_config
     from tests.trainer.trainers import VLM_RERANKER
 

@@ -12,8 +12,8 @@ from finetune_api.status import (
     MetricsStatus,
     ModelStatus,
 )
-from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
-from finetune_trainer.report.schema import CurvePoint, Report
+from finetune_trainer.workspace.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
+from finetune_trainer.workspace.report import CurvePoint, Report
 from tests.trainer.conftest import MakeRun, Run, run_in
 
 REPOSITORY = "demo/finetuned"

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from finetune_api.losses import Kind
 from finetune_api.types import FinetuneJobSpec, Training
-from finetune_trainer.training import argument_rules
+from finetune_trainer.recipe.arguments import rules as argument_rules
 
 KINDS: list[Kind] = ["Embedding", "Reranker"]
 PATH = "spec.training.arguments"
@@ -18,7 +18,7 @@ PATH = "spec.training.arguments"
 
 def told(arguments: dict[str, Any], kind: Kind = "Embedding") -> list[str]:
     """Return the sentences about these arguments."""
-    from finetune_trainer.checks.arguments import check_arguments
+    from finetune_trainer.prepare.checks.arguments import check_arguments
 
     return [problem.message for problem in check_arguments(Training(arguments=arguments), kind)]
 
@@ -27,7 +27,7 @@ def told(arguments: dict[str, Any], kind: Kind = "Embedding") -> list[str]:
 def test_every_argument_of_the_library_is_passed_ours_or_refused(kind: Kind) -> None:
     from dataclasses import fields
 
-    from finetune_trainer.training.arguments import CLASSES
+    from finetune_trainer.recipe.arguments.training import CLASSES
 
     names = [field.name for field in fields(CLASSES[kind])]
 

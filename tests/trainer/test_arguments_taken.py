@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import Column, PreparedTrain
+from finetune_trainer.workspace.manifest import Column, PreparedTrain
 from tests.trainer.train_inputs import run_config
 
 TEXTS = [Column(name="query", modality="text"), Column(name="positive", modality="text")]
@@ -19,8 +19,8 @@ def arguments_for(*sets: PreparedTrain, device: str = "cpu", prompts: dict[str, 
     """Return the library's object for a job with these parts."""
     import torch
 
-    from finetune_trainer.training.arguments import training_arguments
-    from finetune_trainer.training.schedule import plan
+    from finetune_trainer.recipe.arguments.training import training_arguments
+    from finetune_trainer.recipe.batches.schedule import plan
 
     spec = run_config(**sections).spec
     return training_arguments(
@@ -149,7 +149,7 @@ def test_a_router_is_told_the_route_of_each_column_of_each_set() -> None:
 
 
 def test_optimizer_schedule_clipping_and_rates_are_those_of_the_job(loss_models: Workspace, tmp_path: Path) -> None:
-    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.train.gang.ranks import Ranks
     from tests.trainer.loss_cases import cases, prepare_case
     from tests.trainer.trainers import open_session, open_trainer
 

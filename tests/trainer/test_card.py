@@ -8,11 +8,11 @@ import yaml
 
 from finetune_api.evaluators import Evaluator
 from finetune_api.status import EvaluationScore
-from finetune_trainer.card.render import render_card
-from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
-from finetune_trainer.gate import main_score
-from finetune_trainer.publish import base_cards
-from finetune_trainer.report.schema import Report
+from finetune_trainer.publish.card.render import render_card
+from finetune_trainer.publish.gate import main_score
+from finetune_trainer.publish.publish import base_cards
+from finetune_trainer.workspace.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
+from finetune_trainer.workspace.report import Report
 from tests.trainer.conftest import MakeRun, Run
 from tests.trainer.publishing import MODEL, finished_run
 

@@ -7,13 +7,13 @@ import pytest
 
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.checkpoints.best import BestModel, BestRecord
-from finetune_trainer.checkpoints.fence import Fence, Owner
-from finetune_trainer.checkpoints.folder import whole_folder
-from finetune_trainer.checkpoints.store import CheckpointStore
-from finetune_trainer.data.manifest import FileHash
-from finetune_trainer.evaluation.measurement import Measurement, Sample, Scores
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.train.checkpoints.best import BestModel, BestRecord
+from finetune_trainer.train.checkpoints.store import CheckpointStore
+from finetune_trainer.train.evaluation.measurement import Measurement, Sample, Scores
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.fence import Fence, Owner
+from finetune_trainer.workspace.folder import whole_folder
+from finetune_trainer.workspace.manifest import FileHash
 
 
 def a_fence(root: Path, *, run: str = "abc", name: str = "pages", attempt: int = 1) -> Fence:
@@ -254,7 +254,7 @@ def test_a_successor_that_begins_while_a_checkpoint_goes_to_the_disk_is_not_writ
             halves.append(writing.__enter__())
             (halves[0] / "model.safetensors").write_bytes(b"half of the successor's")
 
-    monkeypatch.setattr("finetune_trainer.checkpoints.folder.push_to_disk", wake_up_late)
+    monkeypatch.setattr("finetune_trainer.workspace.folder.push_to_disk", wake_up_late)
 
     with pytest.raises(RunFailure, match="attempt 2 writes") as caught:
         fill(store, 4)

@@ -159,7 +159,7 @@ def gradients_of(jobs: list[tuple[RunConfig, Path]]) -> list[list[Any]]:
     import torch
     from transformers import TrainerCallback
 
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
 
     ranks = join(jobs[0][0])
     found: list[list[Any]] = []
@@ -194,7 +194,7 @@ def test_two_ranks_step_as_one_process_does_whatever_the_loss_and_the_order_of_t
 
 def train_ours_in_small_steps(root: Path, config: RunConfig) -> float:
     """Train; return the share of the layers' weights that are as they were."""
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
 
     trainer, _ = open_trainer(open_session(config, Workspace(root), join(config)))
     before = weights_of_layers(trainer.model)

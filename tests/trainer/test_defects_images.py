@@ -22,7 +22,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def images_of(workspace: Workspace) -> list[Any]:
-    from finetune_trainer.model.inputs import open_image
+    from finetune_trainer.recipe.model.inputs import open_image
 
     return [open_image(path) for path in sorted(workspace.images.rglob("*.png"))][:NUM_IMAGES]
 
@@ -72,11 +72,11 @@ def evaluate_with_ours(root: Path) -> int:
     """Embed the same images; return the bytes that this rank sent."""
     from sentence_transformers import SentenceTransformer
 
-    from finetune_trainer.distributed.ranks import join
-    from finetune_trainer.evaluation.dataset import Items, PairSet
-    from finetune_trainer.evaluation.encode import Encoder
-    from finetune_trainer.evaluation.shares import Shares
-    from finetune_trainer.model.inputs import InputReader
+    from finetune_trainer.recipe.model.inputs import InputReader
+    from finetune_trainer.train.evaluation.dataset import Items, PairSet
+    from finetune_trainer.train.evaluation.encode import Encoder
+    from finetune_trainer.train.evaluation.shares import Shares
+    from finetune_trainer.train.gang.ranks import join
 
     ranks, workspace = join(run_config()), Workspace(root)
     sizes = bytes_between_ranks()

@@ -9,7 +9,7 @@ import pytest
 
 from finetune_api.evaluators import Evaluator
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import InputsManifest, PreparedEvaluation
+from finetune_trainer.workspace.manifest import InputsManifest, PreparedEvaluation
 from tests.trainer.evaluation_sets import add_pair_set, add_reranking_set, add_triplet_set, read_held_out
 from tests.trainer.gang import start_gang
 from tests.trainer.rerankers import build_tiny_reranker
@@ -50,9 +50,9 @@ def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimensio
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.evaluation.dataset import load_retrieval_set
-    from finetune_trainer.evaluation.evaluate import Evaluation
+    from finetune_trainer.train.evaluation.dataset import load_retrieval_set
+    from finetune_trainer.train.evaluation.evaluate import Evaluation
+    from finetune_trainer.train.gang.ranks import Ranks
 
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
     held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
@@ -79,12 +79,12 @@ def test_a_model_with_prompts_is_measured_on_pairs_and_triplets_as_the_library_d
     import numpy as np
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator, TripletEvaluator
 
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.evaluation.dataset import Items, PairSet, TripletSet
-    from finetune_trainer.evaluation.encode import Encoder
-    from finetune_trainer.evaluation.score import score
-    from finetune_trainer.evaluation.shares import Shares
-    from finetune_trainer.model.inputs import InputReader
+    from finetune_trainer.recipe.model.inputs import InputReader
+    from finetune_trainer.train.evaluation.dataset import Items, PairSet, TripletSet
+    from finetune_trainer.train.evaluation.encode import Encoder
+    from finetune_trainer.train.evaluation.score import score
+    from finetune_trainer.train.evaluation.shares import Shares
+    from finetune_trainer.train.gang.ranks import Ranks
     from tests.trainer.model_folders import PROMPTED, load
 
     model = load(tmp_path, source=PROMPTED)
@@ -108,9 +108,9 @@ def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
     from PIL import Image
     from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
 
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.evaluation.dataset import RerankingSet, load_set
-    from finetune_trainer.evaluation.evaluate import Evaluation
+    from finetune_trainer.train.evaluation.dataset import RerankingSet, load_set
+    from finetune_trainer.train.evaluation.evaluate import Evaluation
+    from finetune_trainer.train.gang.ranks import Ranks
 
     dataset = load_set(workspace, prepared[1], ranked=False)
     assert isinstance(dataset, RerankingSet)
@@ -132,7 +132,7 @@ def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
 def test_two_ranks_measure_as_one_process_does_and_open_each_page_once(
     workspace: Workspace, prepared: list[PreparedEvaluation]
 ) -> None:
-    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.train.gang.ranks import Ranks
 
     alone = measure_all(prepared, encoder(workspace, Ranks()), workspace)
 
@@ -148,7 +148,7 @@ def test_two_ranks_measure_as_one_process_does_and_open_each_page_once(
 def test_two_ranks_measure_a_reranker_as_one_process_does(
     workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path
 ) -> None:
-    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.train.gang.ranks import Ranks
 
     sets = [prepared[1], prepared[3], prepared[4]]
     alone = measure_all(sets, pair_scorer(workspace, reranker, Ranks()), workspace)
@@ -170,8 +170,8 @@ def test_a_page_of_many_pairs_is_prepared_once_per_batch_and_scores_the_same(
 ) -> None:
     from contextlib import nullcontext
 
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.evaluation import pairs
+    from finetune_trainer.train.evaluation import pairs
+    from finetune_trainer.train.gang.ranks import Ranks
 
     counts, measured = [], []
     for is_once in (True, False):
@@ -199,7 +199,7 @@ class CountingProcessor:
         return getattr(self.inner, name)
 
     def __call__(self, images: Any, **settings: Any) -> Any:
-        from finetune_trainer.model.pair_images import flatten
+        from finetune_trainer.recipe.model.pair_images import flatten
 
         self.images += len(list(flatten(images)))
         return self.inner(images, **settings)
@@ -218,9 +218,9 @@ def assert_close(found: Any, expected: Any) -> None:
 def encoder(workspace: Workspace, ranks: Any, **settings: Any) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    from finetune_trainer.evaluation.encode import Encoder
-    from finetune_trainer.evaluation.shares import Shares
-    from finetune_trainer.model.inputs import InputReader
+    from finetune_trainer.recipe.model.inputs import InputReader
+    from finetune_trainer.train.evaluation.encode import Encoder
+    from finetune_trainer.train.evaluation.shares import Shares
 
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
     reader = InputReader.of(model, images=workspace.images)
@@ -230,9 +230,9 @@ def encoder(workspace: Workspace, ranks: Any, **settings: Any) -> Any:
 def pair_scorer(workspace: Workspace, folder: Path, ranks: Any, **settings: Any) -> Any:
     from sentence_transformers import CrossEncoder
 
-    from finetune_trainer.evaluation.pairs import PairScorer
-    from finetune_trainer.evaluation.shares import Shares
-    from finetune_trainer.model.inputs import InputReader
+    from finetune_trainer.recipe.model.inputs import InputReader
+    from finetune_trainer.train.evaluation.pairs import PairScorer
+    from finetune_trainer.train.evaluation.shares import Shares
 
     model = CrossEncoder(str(folder), device="cpu")
     reader = InputReader.of(model, images=workspace.images)
@@ -241,10 +241,10 @@ def pair_scorer(workspace: Workspace, folder: Path, ranks: Any, **settings: Any)
 
 def measure_all(prepared: list[PreparedEvaluation], reader: Any, workspace: Workspace) -> Any:
     from finetune_api.evaluators import EVALUATORS
-    from finetune_trainer.evaluation.dataset import load_set
-    from finetune_trainer.evaluation.encode import Encoder
-    from finetune_trainer.evaluation.evaluate import Evaluation, measure
-    from finetune_trainer.evaluation.metrics import STANDARD_METRICS
+    from finetune_trainer.recipe.metrics import STANDARD_METRICS
+    from finetune_trainer.train.evaluation.dataset import load_set
+    from finetune_trainer.train.evaluation.encode import Encoder
+    from finetune_trainer.train.evaluation.evaluate import Evaluation, measure
 
     dimensions = (64, 16) if isinstance(reader, Encoder) else ()
     evaluations = [
@@ -260,8 +260,8 @@ def measure_all(prepared: list[PreparedEvaluation], reader: Any, workspace: Work
 
 
 def measure_in_gang(workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path | None) -> dict[str, Any]:
-    from finetune_trainer.distributed.ranks import join
-    from finetune_trainer.model import inputs
+    from finetune_trainer.recipe.model import inputs
+    from finetune_trainer.train.gang.ranks import join
 
     opened: list[Path] = []
     rounds: list[int] = []
@@ -297,8 +297,8 @@ def test_the_score_of_a_bfloat16_reranker_does_not_move_in_steps(
 ) -> None:
     import torch
 
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.evaluation.dataset import Items, PairSet
+    from finetune_trainer.train.evaluation.dataset import Items, PairSet
+    from finetune_trainer.train.gang.ranks import Ranks
 
     scorer = pair_scorer(workspace, reranker, Ranks(), autocast=torch.bfloat16 if autocast else None)
     scorer.model.activation_fn = torch.nn.Identity()
@@ -324,9 +324,9 @@ def test_a_bfloat16_reranker_scores_where_it_is_used_as_where_it_was_measured(
     import torch
     from sentence_transformers import CrossEncoder
 
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.evaluation.dataset import Items, PairSet
-    from finetune_trainer.model.save import save_model
+    from finetune_trainer.train.checkpoints.save import save_model
+    from finetune_trainer.train.evaluation.dataset import Items, PairSet
+    from finetune_trainer.train.gang.ranks import Ranks
 
     scorer = pair_scorer(workspace, reranker, Ranks())
     scorer.model.to(torch.bfloat16)
@@ -350,8 +350,8 @@ def test_a_model_that_computes_no_numbers_ends_the_run_with_a_reason(
     import torch
 
     from finetune_api.reasons import Reason
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.failures import RunFailure
+    from finetune_trainer.train.gang.ranks import Ranks
+    from finetune_trainer.workspace.failures import RunFailure
 
     broken = encoder(workspace, Ranks())
     with torch.no_grad():
@@ -368,7 +368,7 @@ def test_a_text_that_names_an_image_stays_a_text(tmp_path: Path, workspace: Work
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modality import infer_modality
 
-    from finetune_trainer.model.inputs import InputReader
+    from finetune_trainer.recipe.model.inputs import InputReader
 
     page = tmp_path / "page.png"
     Image.new("RGB", (64, 64), "red").save(page)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune_trainer.evaluation.bootstrap import LEAST_ROWS, MOST_ROWS, Interval, improvement_interval
-from finetune_trainer.evaluation.measurement import Sample
-from finetune_trainer.evaluation.statistics import measure, statistic
+from finetune_trainer.train.evaluation.bootstrap import LEAST_ROWS, MOST_ROWS, Interval, improvement_interval
+from finetune_trainer.train.evaluation.measurement import Sample
+from finetune_trainer.train.evaluation.statistics import measure, statistic
 
 STATISTICS = ("spearman", "pearson", "ap", "f1", "accuracy", "precision", "recall", "mcc")
 

@@ -9,8 +9,8 @@ import pytest
 from finetune_api.contract import run_id
 from finetune_api.evaluators import Evaluator
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import InputsManifest
-from finetune_trainer.report.tracker import Tracker
+from finetune_trainer.train.report.tracker import Tracker
+from finetune_trainer.workspace.manifest import InputsManifest
 from tests.trainer.evaluation_sets import add_pair_set, add_reranking_set, read_held_out
 from tests.trainer.rerankers import build_tiny_reranker
 from tests.trainer.train_inputs import prepare_pages, run_config
@@ -54,11 +54,11 @@ def workspace(prepared: Workspace, tmp_path: Path) -> Workspace:
 
 
 def appoint(workspace: Workspace, config: Any, model: Any) -> Any:  # noqa: ANN401 - torch is imported late
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.distributed.stop import StopRequest
-    from finetune_trainer.evaluation.judge import appoint_judge
-    from finetune_trainer.model.inputs import InputReader
-    from finetune_trainer.training.session import Session
+    from finetune_trainer.recipe.model.inputs import InputReader
+    from finetune_trainer.train.evaluation.judge import appoint_judge
+    from finetune_trainer.train.gang.ranks import Ranks
+    from finetune_trainer.train.gang.stop import StopRequest
+    from finetune_trainer.train.session import Session
 
     run = run_id(config.spec_hash, {})
     session = Session(config, workspace, 1, Ranks(), Tracker(attempt=1), StopRequest(None), run)
@@ -185,7 +185,7 @@ def test_a_model_with_adapters_is_measured_as_it_is_published(workspace: Workspa
     from sentence_transformers import SentenceTransformer
 
     from finetune_api.model import Lora
-    from finetune_trainer.model.adapters import add_adapters
+    from finetune_trainer.recipe.model.adapters import add_adapters
 
     halved = {"model_kwargs": {"dtype": torch.bfloat16}, "device": "cpu"}
     model = SentenceTransformer(str(workspace.base_model), **halved)
@@ -205,7 +205,7 @@ def test_a_model_with_adapters_is_measured_as_it_is_published(workspace: Workspa
 
 
 def test_sets_of_a_few_queries_are_told_to_say_nothing_sure(workspace: Workspace, tmp_path: Path) -> None:
-    from finetune_trainer.evaluation.measurement import Measurement, Sample, Scores
+    from finetune_trainer.train.evaluation.measurement import Measurement, Sample, Scores
 
     judge = appoint(workspace, config_of(SETS), load_embedding_model(workspace))
     scores = Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": 0.5})

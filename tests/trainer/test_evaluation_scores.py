@@ -65,14 +65,14 @@ def vectors(names: list[str], *, levels: int) -> dict[str, Any]:
 
 
 def items(names: list[str]) -> Any:
-    from finetune_trainer.evaluation.dataset import Items
+    from finetune_trainer.train.evaluation.dataset import Items
 
     return Items(ids=names, cells=names, modality="text")
 
 
 def embeddings_of(model: Lookup, *names: list[str]) -> Any:
     """Return what the encoder would have made of the queries and of the documents."""
-    from finetune_trainer.evaluation.encode import Embeddings, Encoded
+    from finetune_trainer.train.evaluation.encode import Embeddings, Encoded
 
     roles = dict(zip(("query", "document"), names, strict=True))
     encoded: Any = {
@@ -83,7 +83,7 @@ def embeddings_of(model: Lookup, *names: list[str]) -> Any:
 
 
 def pair_scores_of(model: Scorer) -> Any:
-    from finetune_trainer.evaluation.pairs import PairScores
+    from finetune_trainer.train.evaluation.pairs import PairScores
 
     pairs = list(model.scores)
     rows: Any = {(query, "text", document, "text"): row for row, (query, document) in enumerate(pairs)}
@@ -95,8 +95,8 @@ def pair_scores_of(model: Scorer) -> Any:
 def test_information_retrieval_equals_the_library_in_every_dimension(similarity: str, levels: int) -> None:
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
-    from finetune_trainer.evaluation.dataset import RetrievalSet
-    from finetune_trainer.evaluation.score import score
+    from finetune_trainer.train.evaluation.dataset import RetrievalSet
+    from finetune_trainer.train.evaluation.score import score
 
     queries, documents = [f"q{n}" for n in range(23)], [f"d{n}" for n in range(111)]
     model = Lookup(vectors(queries + documents, levels=levels), similarity)
@@ -128,8 +128,8 @@ def test_information_retrieval_equals_the_library_in_every_dimension(similarity:
 def test_a_query_that_is_a_document_is_ranked_as_if_it_were_none(levels: int) -> None:
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
-    from finetune_trainer.evaluation.dataset import RetrievalSet
-    from finetune_trainer.evaluation.score import score
+    from finetune_trainer.train.evaluation.dataset import RetrievalSet
+    from finetune_trainer.train.evaluation.score import score
 
     names = [f"d{n}" for n in range(40)]
     model = Lookup(vectors(names, levels=levels), "dot")  # which no size of a batch rounds in another way
@@ -158,7 +158,7 @@ def test_a_query_that_is_a_document_is_ranked_as_if_it_were_none(levels: int) ->
 
 def reranking(*, ranked: bool) -> tuple[list[str], list[str], list[dict[str, Any]], Any]:
     """Return queries, documents, the library's samples, and the same as a set of ours."""
-    from finetune_trainer.evaluation.dataset import Candidates, RerankingSet
+    from finetune_trainer.train.evaluation.dataset import Candidates, RerankingSet
 
     rng = random.Random(0)
     queries, documents = [f"q{n}" for n in range(40)], [f"d{n}" for n in range(60)]
@@ -179,7 +179,7 @@ def reranking(*, ranked: bool) -> tuple[list[str], list[str], list[dict[str, Any
 def test_reranking_by_embeddings_equals_the_library_in_every_dimension(similarity: str, levels: int) -> None:
     from sentence_transformers.sentence_transformer.evaluation import RerankingEvaluator
 
-    from finetune_trainer.evaluation.score import score
+    from finetune_trainer.train.evaluation.score import score
 
     queries, documents, samples, dataset = reranking(ranked=False)
     model = Lookup(vectors(queries + documents, levels=levels), similarity)
@@ -205,7 +205,7 @@ def test_reranking_by_a_reranker_equals_the_library_with_and_without_given_candi
 ) -> None:
     from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
 
-    from finetune_trainer.evaluation.score import score
+    from finetune_trainer.train.evaluation.score import score
 
     queries, documents, samples, dataset = reranking(ranked=ranked)
     rng = random.Random(1)
@@ -221,7 +221,7 @@ def test_reranking_by_a_reranker_equals_the_library_with_and_without_given_candi
 
 
 def test_map_is_cut_after_k_candidates_as_in_information_retrieval() -> None:
-    from finetune_trainer.evaluation.ranking import rank
+    from finetune_trainer.train.evaluation.ranking import rank
 
     ranking = rank(np.array([5.0, 4.0, 3.0, 2.0]), np.array([1, 0, 1, 1]), order=range(4))
 
@@ -235,8 +235,8 @@ def test_map_is_cut_after_k_candidates_as_in_information_retrieval() -> None:
 def test_triplets_equal_the_library_in_every_dimension(similarity: str, levels: int) -> None:
     from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
 
-    from finetune_trainer.evaluation.dataset import TripletSet
-    from finetune_trainer.evaluation.score import score
+    from finetune_trainer.train.evaluation.dataset import TripletSet
+    from finetune_trainer.train.evaluation.score import score
 
     queries, documents = [f"q{n}" for n in range(50)], [f"d{n}" for n in range(100)]
     model = Lookup(vectors(queries + documents, levels=levels), similarity)
@@ -253,7 +253,7 @@ def test_triplets_equal_the_library_in_every_dimension(similarity: str, levels: 
 
 
 def pairs(*, labels: np.ndarray) -> tuple[list[str], list[str], Any]:
-    from finetune_trainer.evaluation.dataset import PairSet
+    from finetune_trainer.train.evaluation.dataset import PairSet
 
     queries, documents = [f"q{n}" for n in range(len(labels))], [f"d{n}" for n in range(len(labels))]
     return queries, documents, PairSet("set", items(queries), items(documents), labels)
@@ -269,7 +269,7 @@ def test_similarities_equal_the_library_for_both_kinds_of_model(similarity: str,
     from sentence_transformers.cross_encoder.evaluation import CrossEncoderCorrelationEvaluator
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
-    from finetune_trainer.evaluation.score import score
+    from finetune_trainer.train.evaluation.score import score
 
     queries, documents, dataset = pairs(labels=draw_labels(levels=5))
     model = Lookup(vectors(queries + documents, levels=max(levels, 3)), similarity)
@@ -295,7 +295,7 @@ def test_binary_classification_equals_the_library_for_both_kinds_of_model(simila
     from sentence_transformers.cross_encoder.evaluation import CrossEncoderClassificationEvaluator
     from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
 
-    from finetune_trainer.evaluation.score import score
+    from finetune_trainer.train.evaluation.score import score
 
     queries, documents, dataset = pairs(labels=draw_labels(levels=2))
     labels = [int(label) for label in dataset.labels]
@@ -317,7 +317,7 @@ def test_binary_classification_equals_the_library_for_both_kinds_of_model(simila
 
 
 def test_a_metric_that_the_rows_leave_undefined_is_zero() -> None:
-    from finetune_trainer.evaluation.statistics import measure
+    from finetune_trainer.train.evaluation.statistics import measure
 
     ones, rising = np.ones(8), np.arange(8.0)
 

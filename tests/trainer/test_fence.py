@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.checkpoints import fence as fences
-from finetune_trainer.checkpoints.fence import Fence, Owner, earlier_runs, read_owner
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.workspace import fence as fences
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.fence import Fence, Owner, earlier_runs, read_owner
 
 
 def fence_of(root: Path, name: str, *, attempt: int = 0) -> Fence:

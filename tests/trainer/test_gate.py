@@ -4,7 +4,8 @@ import pytest
 
 from finetune_api.status import EvaluationScore
 from finetune_api.types import FinetuneJobSpec, Gate
-from finetune_trainer.gate import confidence_of, improvement_text, main_score, shortfall
+from finetune_trainer.publish.gate import improvement_text, main_score, shortfall
+from finetune_trainer.recipe.metrics import confidence_of
 
 
 def score(

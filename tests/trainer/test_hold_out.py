@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from finetune_api.evaluators import Evaluator
 from finetune_api.reasons import Reason
-from finetune_trainer.data.groups import choose_groups, group_rows
-from finetune_trainer.data.writing import WrittenInputs
+from finetune_trainer.prepare.layout.groups import choose_groups, group_rows
+from finetune_trainer.prepare.layout.writing import WrittenInputs
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
 from tests.trainer.laying_out import lay_out, read, text_run, told
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from finetune_trainer.kept_log import KEPT_ATTEMPTS, Keeper, gap
+from finetune_trainer.workspace.kept_log import KEPT_ATTEMPTS, Keeper, gap
 
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from finetune_trainer import kept_log
+from finetune_trainer.workspace import kept_log
 
 kept_log.LAST_SECONDS = 0.2
 

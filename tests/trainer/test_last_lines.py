@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
-from finetune_trainer.last_lines import add_last_lines, last_lines
+from finetune_trainer.workspace.last_lines import add_last_lines, last_lines
 
 PROGRAM = """
 import sys
@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
-from finetune_trainer.kept_log import keeping_log
-from finetune_trainer.last_lines import add_last_lines
+from finetune_trainer.workspace.kept_log import keeping_log
+from finetune_trainer.workspace.last_lines import add_last_lines
 
 log, message = Path(sys.argv[1]), Path(sys.argv[2])
 

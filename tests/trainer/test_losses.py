@@ -10,7 +10,7 @@ import pytest
 from finetune_api.objective import Loss
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.workspace.failures import RunFailure
 
 CACHED = "CachedMultipleNegativesRankingLoss"
 PLAIN = "MultipleNegativesRankingLoss"
@@ -21,7 +21,7 @@ def arguments_of(loss: Loss, *, kind: Any = "Embedding", device: str = "cpu", wo
     """Return the keyword arguments that the class gets."""
     import torch
 
-    from finetune_trainer.losses.arguments import ModelFacts, complete, parts_of
+    from finetune_trainer.recipe.losses.arguments import ModelFacts, complete, parts_of
 
     (part,) = parts_of(loss, kind)
     assert list(part.stated.problems("training.loss.arguments")) == []
@@ -32,7 +32,7 @@ def build(loss: Loss, loss_models: Workspace, *, kind: Any = "Embedding", num_la
     """Return the loss for one of the small models."""
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    from finetune_trainer.losses.build import build_loss
+    from finetune_trainer.recipe.losses.build import build_loss
 
     model = (
         SentenceTransformer(str(loss_models.base_model), device="cpu")
@@ -52,7 +52,7 @@ def test_negatives_are_gathered_from_all_ranks_unless_the_spec_says_otherwise() 
 
 def test_what_trains_each_layer_goes_around_no_loss_that_embeds_twice_or_has_a_guide() -> None:
     from finetune_api.losses import EMBEDDING_LOSSES
-    from finetune_trainer.losses.table import EMBEDDING
+    from finetune_trainer.recipe.losses.table import EMBEDDING
 
     refused = {name for name, rule in EMBEDDING_LOSSES.items() if rule.no_layers}
 
@@ -86,7 +86,7 @@ def test_an_automatic_mini_batch_is_bounded_by_tokens_where_the_loss_counts_them
 
 @pytest.mark.parametrize(("embedding_size", "tokens"), [(64, 1536), (128, 384), (384, 128), (2048, 128)])
 def test_on_a_cpu_a_narrow_model_embeds_more_tokens_at_once(embedding_size: int, tokens: int) -> None:
-    from finetune_trainer.losses.arguments import automatic_on_cpu
+    from finetune_trainer.recipe.losses.arguments import automatic_on_cpu
 
     assert automatic_on_cpu(embedding_size) == {"mini_batch_size": 16, "mini_batch_num_tokens": tokens}
 
@@ -94,8 +94,8 @@ def test_on_a_cpu_a_narrow_model_embeds_more_tokens_at_once(embedding_size: int,
 def test_mini_batches_are_bounded_by_rows_where_a_model_takes_inputs_without_tokens(tmp_path: Path) -> None:
     import torch
 
-    from finetune_trainer.losses.arguments import ModelFacts, complete, parts_of
-    from finetune_trainer.losses.tokens import counts_tokens
+    from finetune_trainer.recipe.losses.arguments import ModelFacts, complete, parts_of
+    from finetune_trainer.recipe.losses.tokens import counts_tokens
     from tests.trainer.model_folders import CLIP, EMBEDDER, load
 
     (part,) = parts_of(Loss(name=CACHED), "Embedding")
@@ -114,7 +114,7 @@ def test_mini_batches_are_bounded_by_rows_where_a_model_takes_inputs_without_tok
 
 
 def test_a_bound_in_tokens_is_refused_where_a_model_takes_inputs_without_tokens(tmp_path: Path) -> None:
-    from finetune_trainer.losses.build import build_loss
+    from finetune_trainer.recipe.losses.build import build_loss
     from tests.trainer.model_folders import CLIP, load
 
     loss = Loss(name=CACHED, arguments={"mini_batch_num_tokens": 512})
@@ -259,7 +259,7 @@ def test_a_decoder_that_shares_weights_keeps_them_in_the_models_precision(loss_m
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from finetune_trainer.losses.build import build_loss
+    from finetune_trainer.recipe.losses.build import build_loss
 
     model = SentenceTransformer(str(loss_models.base_model), device="cpu", model_kwargs={"dtype": torch.float64})
     loss = build_loss(

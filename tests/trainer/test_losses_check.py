@@ -9,7 +9,7 @@ import pytest
 from finetune_api.losses import Label
 from finetune_api.objective import Loss
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import Column
+from finetune_trainer.workspace.manifest import Column
 
 TEXTS = [Column(name="query", modality="text"), Column(name="positive", modality="text")]
 IMAGES = [Column(name="query", modality="text"), Column(name="positive", modality="image")]
@@ -53,7 +53,7 @@ def told(  # noqa: PLR0913 - parts of what is checked
     """Return the sentences."""
     from sentence_transformers import CrossEncoder
 
-    from finetune_trainer.checks.loss import check_loss
+    from finetune_trainer.prepare.checks.loss import check_loss
 
     problems = check_loss(
         Loss.model_validate(loss),

@@ -160,7 +160,7 @@ def test_a_step_of_any_loss_is_much_the_same_with_weights_of_bfloat16(number: in
 
 
 def test_the_step_of_every_loss_in_the_tables_is_shown() -> None:
-    from finetune_trainer.losses.table import EMBEDDING, RERANKER
+    from finetune_trainer.recipe.losses.table import EMBEDDING, RERANKER
 
     shown = {(case.kind, case.loss.name) for case in each_loss()}
 
@@ -174,7 +174,7 @@ def steps_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[Step]:
     import torch
     from transformers import TrainerCallback
 
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
     from tests.trainer.trainers import open_session, open_trainer
 
     gc.freeze()
@@ -206,7 +206,7 @@ def gradients_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[list[Any]]:
     """Train each job for its two steps; return the gradient of each, over all that is trained."""
     from transformers import TrainerCallback
 
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
     from tests.trainer.trainers import open_session, open_trainer
 
     gc.freeze()  # each training collects garbage; what was imported needs no looking through

@@ -50,7 +50,7 @@ def test_a_loss_that_takes_no_dimensions_breaks_when_embeddings_are_cut(
 ) -> None:
     from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
-    from finetune_trainer.losses.build import build_loss
+    from finetune_trainer.recipe.losses.build import build_loss
 
     monkeypatch.setattr(
         "tests.trainer.loss_cases.build_loss",
@@ -89,7 +89,7 @@ def still_weights(loss: "Module") -> list[str]:
 
 
 def test_both_tables_name_the_same_losses() -> None:
-    from finetune_trainer.losses.table import EMBEDDING, RERANKER
+    from finetune_trainer.recipe.losses.table import EMBEDDING, RERANKER
 
     assert sorted(EMBEDDING) == sorted(EMBEDDING_LOSSES)
     assert sorted(RERANKER) == sorted(RERANKER_LOSSES)
@@ -105,7 +105,7 @@ NOT_NAMED = {
 def test_every_loss_of_the_library_is_in_a_table_or_has_a_reason_why_not(family: str) -> None:
     import importlib
 
-    from finetune_trainer.losses.table import EMBEDDING, RERANKER
+    from finetune_trainer.recipe.losses.table import EMBEDDING, RERANKER
 
     library = importlib.import_module(f"sentence_transformers.{family}.losses")
     losses = {name for name in library.__all__ if name.endswith("Loss")} | {

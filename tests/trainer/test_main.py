@@ -176,7 +176,7 @@ def test_a_crash_is_told_in_one_line_with_the_traceback_in_the_log_and_no_token(
     def crash(*_: object) -> None:
         raise ZeroDivisionError("near very-secret\nand hf_" + "a" * 34)
 
-    monkeypatch.setattr("finetune_trainer.prepare.prepare", crash)
+    monkeypatch.setattr("finetune_trainer.prepare.prepare.prepare", crash)
 
     code = main(["prepare"], run.environment())
 
@@ -232,7 +232,7 @@ def test_anything_but_one_role_is_answered_with_the_usage(
     assert capfd.readouterr().err == USAGE + "\n"
 
 
-@pytest.mark.parametrize("module", ["preflight", "publish", "prepare"])
+@pytest.mark.parametrize("module", ["publish.preflight", "publish.publish", "prepare.prepare"])
 def test_a_role_starts_without_torch(module: str) -> None:
     program = f"import sys, finetune_trainer.__main__, finetune_trainer.{module}; sys.exit('torch' in sys.modules)"
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_model as read_weights
 from safetensors.torch import save_model as write_weights
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from finetune_trainer.model.save import save_model
+from finetune_trainer.train.checkpoints.save import save_model
 from tests.trainer.model_folders import EMBEDDER, TEXT, VLM, load, red_page
 
 SCORED = [

@@ -13,10 +13,10 @@ from sentence_transformers.sentence_transformer.modules.tokenizer import Whitesp
 from finetune_api.model import Model
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.checks.model import inspect_model
-from finetune_trainer.checks.parameters import check_learning_rates
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.model.save import save_model
+from finetune_trainer.prepare.checks.model import inspect_model
+from finetune_trainer.prepare.checks.parameters import check_learning_rates
+from finetune_trainer.train.checkpoints.save import save_model
+from finetune_trainer.workspace.failures import RunFailure
 from tests.trainer.model_folders import CHATTING_VLM, EMBEDDER, RERANKER, STATIC, TEXT, VIT, VLM, load, prepare_models
 from tests.trainer.test_model_paths import ANY_TO_ANY, LAST_TOKEN
 

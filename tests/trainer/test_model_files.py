@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from finetune_api.reasons import Reason
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.model_files import list_model_files
+from finetune_trainer.publish.model_files import list_model_files
+from finetune_trainer.workspace.failures import RunFailure
 from tests.trainer.rerankers import build_tiny_reranker
 
 
 def save(model: Any, folder: Path) -> Path:  # noqa: ANN401 - torch is imported late
-    from finetune_trainer.model.save import save_model
+    from finetune_trainer.train.checkpoints.save import save_model
 
     folder.mkdir()
     save_model(model, folder)
@@ -89,7 +89,7 @@ def test_adapters_are_published_as_part_of_the_weights(tiny_model: Path, tmp_pat
     from sentence_transformers import SentenceTransformer
 
     from finetune_api.model import Lora
-    from finetune_trainer.model.adapters import add_adapters
+    from finetune_trainer.recipe.model.adapters import add_adapters
 
     model = SentenceTransformer(str(tiny_model), device="cpu")
     add_adapters(model, Lora(rank=2))

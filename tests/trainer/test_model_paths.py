@@ -9,9 +9,9 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Normalize, Pooling, Transformer
 
-from finetune_trainer.checks.model import inspect_model
-from finetune_trainer.model.load import describe, load_model
-from finetune_trainer.model.save import save_model
+from finetune_trainer.prepare.checks.model import inspect_model
+from finetune_trainer.recipe.model.load import describe, load_model
+from finetune_trainer.train.checkpoints.save import save_model
 from tests.trainer.model_folders import (
     CLIP,
     CPU,

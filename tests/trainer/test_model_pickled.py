@@ -11,10 +11,10 @@ import pytest
 from finetune_api.model import Model
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.checks.modules import check_modules
-from finetune_trainer.checks.signing import installed
-from finetune_trainer.data.selection import select_model_files
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.prepare.checks.modules import check_modules
+from finetune_trainer.prepare.checks.signing import installed
+from finetune_trainer.prepare.fetch.selection import select_model_files
+from finetune_trainer.workspace.failures import RunFailure
 
 
 class Trap:
@@ -42,7 +42,7 @@ def pickled(text_model: Path, root: Path, extra: dict[str, Any]) -> Workspace:
 def load(workspace: Workspace, **fields: Any) -> Any:  # noqa: ANN401 - torch is imported late
     import torch
 
-    from finetune_trainer.model.load import load_model
+    from finetune_trainer.recipe.model.load import load_model
 
     return load_model(Model(source="hf://acme/old", **fields), workspace, device=torch.device("cpu"), seed=1)
 
@@ -61,7 +61,7 @@ def test_a_model_of_pickled_weights_alone_is_trained(text_model: Path, tmp_path:
 def test_code_in_a_pickle_is_not_run_and_the_model_refused_before_training(
     text_model: Path, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
-    from finetune_trainer.checks.model import inspect_model
+    from finetune_trainer.prepare.checks.model import inspect_model
 
     made = tmp_path / "made-by-the-pickle"
     workspace = pickled(text_model, tmp_path / "workspace", {"trap": Trap(made)})

@@ -10,10 +10,10 @@ from transformers import Trainer, TrainingArguments
 from finetune_api.model import Model
 from finetune_api.reasons import Reason
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.checks.precision import check_precision, precision_warnings
-from finetune_trainer.data.problems import InputProblem
-from finetune_trainer.model.load import missing_autocast
-from finetune_trainer.model.precision import precision_arguments
+from finetune_trainer.prepare.checks.precision import check_precision, precision_warnings
+from finetune_trainer.recipe.model.load import missing_autocast
+from finetune_trainer.recipe.model.precision import precision_arguments
+from finetune_trainer.workspace.problems import InputProblem
 from tests.trainer.model_folders import CPU, TEXT
 
 
@@ -157,7 +157,7 @@ def test_precision_and_attention_are_those_stated_and_automatic_attention_is_the
     installed: bool,
 ) -> None:
     # flash_attn needs an accelerator to be installed at all.
-    monkeypatch.setattr("finetune_trainer.model.precision.has_flash_attention", lambda: installed)
+    monkeypatch.setattr("finetune_trainer.recipe.model.precision.has_flash_attention", lambda: installed)
 
     assert precision_arguments(Model.model_validate({"source": TEXT} | fields), device=torch.device(device)) == expected
 

@@ -11,9 +11,9 @@ from sentence_transformers.cross_encoder.modules import LogitScore
 from sentence_transformers.sentence_transformer.modules import Transformer
 
 from finetune_api.reasons import Reason
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.model.prompts import prompts_of
-from finetune_trainer.model.save import save_model
+from finetune_trainer.recipe.model.prompts import prompts_of
+from finetune_trainer.train.checkpoints.save import save_model
+from finetune_trainer.workspace.failures import RunFailure
 from tests.trainer.model_folders import CHATTING_VLM, CPU, RERANKER, TEXT, VLM, load, prepare_models, red_page
 from tests.trainer.test_model_paths import ANY_TO_ANY, LAST_TOKEN, RERANKERS
 

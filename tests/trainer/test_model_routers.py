@@ -8,8 +8,8 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from finetune_api.model import Model
-from finetune_trainer.data.manifest import Column
-from finetune_trainer.model.router import router_mapping
+from finetune_trainer.recipe.model.router import router_mapping
+from finetune_trainer.workspace.manifest import Column
 from tests.trainer.model_folders import PROMPTED, STATIC, TEXT, VIT, load, red_page, text_folder
 
 IMAGE_MODULES = [{"type": "Transformer"}, {"type": "Pooling"}, {"type": "Dense", "arguments": {"out_features": 384}}]

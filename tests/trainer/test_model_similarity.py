@@ -23,8 +23,8 @@ def test_embeddings_are_compared_as_the_spec_says_and_the_saved_model_too(
 ) -> None:
     import torch
 
-    from finetune_trainer.model.load import load_model
-    from finetune_trainer.model.save import save_model
+    from finetune_trainer.recipe.model.load import load_model
+    from finetune_trainer.train.checkpoints.save import save_model
 
     workspace = Workspace(tmp_path)
     workspace.base_model.parent.mkdir(parents=True)

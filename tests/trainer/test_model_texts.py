@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finetune_trainer.model.inputs import InputReader
-from finetune_trainer.model.tokens import media_tokens
+from finetune_trainer.recipe.model.inputs import InputReader
+from finetune_trainer.recipe.model.tokens import media_tokens
 from tests.trainer.model_folders import EMBEDDER, TEXT, VIT, VLM, load, red_page
 from tests.trainer.test_model_paths import ENCODERS, RERANKERS
 

@@ -17,11 +17,11 @@ from finetune_api.model import Model
 from finetune_api.objective import Loss
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.checks.model import inspect_model
-from finetune_trainer.checks.tokens import check_tokens
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.losses.guide import load_guide
-from finetune_trainer.model.load import load_model
+from finetune_trainer.prepare.checks.model import inspect_model
+from finetune_trainer.prepare.checks.tokens import check_tokens
+from finetune_trainer.recipe.losses.guide import load_guide
+from finetune_trainer.recipe.model.load import load_model
+from finetune_trainer.workspace.failures import RunFailure
 from tests.trainer.loss_cases import build_bert
 from tests.trainer.model_folders import CPU, build_clip
 

@@ -4,9 +4,9 @@ import pytest
 
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
-from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import connect
-from finetune_trainer.preflight import preflight
+from finetune_trainer.publish.preflight import preflight
+from finetune_trainer.workspace.failures import RunFailure
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run
 

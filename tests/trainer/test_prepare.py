@@ -12,13 +12,13 @@ from finetune_api.contract import ExitCode
 from finetune_api.reasons import Reason
 from finetune_api.status import DatasetStatus, ModelStatus
 from finetune_api.workspace import Workspace
-from finetune_trainer.checkpoints.fence import Fence, Owner
-from finetune_trainer.checkpoints.verify import hash_files
-from finetune_trainer.data.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
-from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import connect
-from finetune_trainer.prepare import prepare
-from finetune_trainer.report.schema import Report
+from finetune_trainer.prepare.prepare import prepare
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.fence import Fence, Owner
+from finetune_trainer.workspace.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
+from finetune_trainer.workspace.report import Report
+from finetune_trainer.workspace.verify import hash_files
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
 from tests.trainer.laying_out import read

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from finetune_trainer.data.addresses import Addresses, Limits, Refused
-from finetune_trainer.data.manifest import Column
-from finetune_trainer.data.public_network import PublicNetwork, is_public
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.prepare.fetch.addresses import Addresses, Limits, Refused
+from finetune_trainer.prepare.fetch.public_network import PublicNetwork, is_public
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.manifest import Column
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl
 from tests.trainer.image_host import PUBLIC, ImageHost, content, dripping, running_image_host, status
 from tests.trainer.laying_out import lay_out, read, text_run

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from finetune_api.contract import run_id
-from finetune_trainer.data.manifest import InputsManifest
 from finetune_trainer.hub.client import connect
-from finetune_trainer.prepare import prepare
+from finetune_trainer.prepare.prepare import prepare
+from finetune_trainer.workspace.manifest import InputsManifest
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, write_jsonl
 
@@ -73,7 +73,7 @@ def test_a_job_keeps_to_its_commits_also_when_fetching_them_anew_was_cut_off(
     push_rows(hub, tmp_path, 50)
     run.workspace.train_table("qa").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("finetune_trainer.prepare.locate", lambda *_: 1 / 0)
+        patch.setattr("finetune_trainer.prepare.prepare.locate", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prepare(run.config, run.settings)
     assert not run.workspace.manifest.exists()

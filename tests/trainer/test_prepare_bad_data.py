@@ -11,9 +11,9 @@ import pytest
 from finetune_api.contract import MESSAGE_LIMIT, ExitCode
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.images import Fault, decode
-from finetune_trainer.data.texts import is_visible
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.prepare.images.store import Fault, decode
+from finetune_trainer.prepare.rows.texts import is_visible
+from finetune_trainer.workspace.failures import RunFailure
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
 from tests.trainer.laying_out import lay_out, read, text_run, told

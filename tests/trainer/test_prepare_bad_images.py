@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from finetune_api.reasons import Reason
-from finetune_trainer.data.images import Fault, decode
-from finetune_trainer.data.pixels import as_seen
+from finetune_trainer.prepare.images.store import Fault, decode
+from finetune_trainer.recipe.model.pixels import as_seen
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
 from tests.trainer.laying_out import given, lay_out, text_run, told
 

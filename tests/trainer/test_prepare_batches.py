@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_api.reasons import Reason
-from finetune_trainer.prepare import prepare
+from finetune_trainer.prepare.prepare import prepare
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
 from tests.trainer.test_prepare import failure_of
 
@@ -260,7 +260,7 @@ def test_a_length_of_the_models_own_beyond_its_positions_is_refused_too(text_mod
     from sentence_transformers import SentenceTransformer
 
     from finetune_api.model import Model
-    from finetune_trainer.checks.limits import check_positions
+    from finetune_trainer.prepare.checks.limits import check_positions
 
     model = SentenceTransformer(str(text_model), device="cpu")
     spec = Model(source="hf://acme/base")
@@ -280,7 +280,7 @@ def test_positions_are_counted_as_each_family_keeps_them() -> None:
     import torch
     import transformers
 
-    from finetune_trainer.model.tokenizers import num_positions
+    from finetune_trainer.recipe.model.tokenizers import num_positions
 
     expected = {
         ("BertModel", 512): 512,

@@ -8,7 +8,7 @@ import pytest
 
 from finetune_api.evaluators import Evaluator
 from finetune_api.reasons import Reason
-from finetune_trainer.data.manifest import PreparedEvaluation
+from finetune_trainer.workspace.manifest import PreparedEvaluation
 from tests.trainer.conftest import MakeRun, Run, write_jsonl
 from tests.trainer.laying_out import lay_out, read, read_evaluation, text_run, told
 

@@ -9,7 +9,7 @@ import pytest
 
 from finetune_api.losses import Label
 from finetune_api.reasons import Reason
-from finetune_trainer.data.manifest import PreparedTrain
+from finetune_trainer.workspace.manifest import PreparedTrain
 from tests.trainer.conftest import MakeRun, write_jsonl
 from tests.trainer.laying_out import columns, given, lay_out, names_and_types, read, text_run, told, written
 

@@ -8,8 +8,8 @@ import datasets
 
 from finetune_api.losses import Label
 from finetune_api.reasons import Reason
-from finetune_trainer.data.examples import Example
-from finetune_trainer.data.manifest import Column, PreparedTrain
+from finetune_trainer.prepare.layout.examples import Example
+from finetune_trainer.workspace.manifest import Column, PreparedTrain
 from tests.trainer.conftest import MakeRun, png, write_jsonl
 from tests.trainer.laying_out import columns, given, lay_out, names_and_types, read, text_run, told, written
 

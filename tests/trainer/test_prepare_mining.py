@@ -14,14 +14,14 @@ from sentence_transformers.util import mine_hard_negatives
 
 from finetune_api.datasets import MinedNegatives
 from finetune_api.reasons import Reason
-from finetune_trainer.data.embedding_cache import EmbeddingCache, Floats, Role
-from finetune_trainer.data.examples import Example
-from finetune_trainer.data.manifest import Column, InputsManifest, Modality
-from finetune_trainer.data.miners import Encoding
-from finetune_trainer.data.mining import Miner
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.model.inputs import InputReader
-from finetune_trainer.prepare import prepare
+from finetune_trainer.prepare.layout.examples import Example
+from finetune_trainer.prepare.mining.embedding_cache import EmbeddingCache, Floats, Role
+from finetune_trainer.prepare.mining.miners import Encoding
+from finetune_trainer.prepare.mining.mining import Miner
+from finetune_trainer.prepare.prepare import prepare
+from finetune_trainer.recipe.model.inputs import InputReader
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.manifest import Column, InputsManifest, Modality
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
 from tests.trainer.laying_out import read
 

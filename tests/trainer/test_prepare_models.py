@@ -9,10 +9,10 @@ import pytest
 from finetune_api.losses import Label
 from finetune_api.reasons import Reason
 from finetune_api.types import named_models
-from finetune_trainer.data.locating import Located, locate, resolve
-from finetune_trainer.data.manifest import Column, InputsManifest, PreparedTrain
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.prepare import connect_sources, prepare
+from finetune_trainer.prepare.fetch.locating import Located, locate, resolve
+from finetune_trainer.prepare.prepare import connect_sources, prepare
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.manifest import Column, InputsManifest, PreparedTrain
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
 from tests.trainer.rerankers import build_tiny_reranker

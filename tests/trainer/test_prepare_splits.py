@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pytest
 
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.workspace.failures import RunFailure
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl
 from tests.trainer.laying_out import lay_out, read

@@ -11,7 +11,7 @@ import pytest
 
 from finetune_api.reasons import Reason
 from finetune_api.status import DatasetStatus
-from finetune_trainer.data.manifest import Column, PreparedEvaluation
+from finetune_trainer.workspace.manifest import Column, PreparedEvaluation
 from tests.trainer.conftest import MakeRun, png, write_jsonl, write_pages
 from tests.trainer.laying_out import lay_out, read, read_evaluation, text_run, told
 

@@ -14,14 +14,14 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from finetune_api.contract import ExitCode
 from finetune_api.reasons import Reason
 from finetune_api.status import PublishedStatus
-from finetune_trainer.checkpoints.fence import Fence, Owner
-from finetune_trainer.checkpoints.verify import hash_files
-from finetune_trainer.data.manifest import InputsManifest
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.hub import commit as hub_commit
 from finetune_trainer.hub.client import connect
-from finetune_trainer.publish import publish
-from finetune_trainer.report.schema import Report
+from finetune_trainer.publish import commit as hub_commit
+from finetune_trainer.publish.publish import publish
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.fence import Fence, Owner
+from finetune_trainer.workspace.manifest import InputsManifest
+from finetune_trainer.workspace.report import Report
+from finetune_trainer.workspace.verify import hash_files
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run
 from tests.trainer.publishing import REPOSITORY, finished_run, make_run_in, scores

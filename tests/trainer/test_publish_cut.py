@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from finetune_api.reasons import Reason
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.hub import commit as hub_commit
-from finetune_trainer.publish import publish
+from finetune_trainer.publish import commit as hub_commit
+from finetune_trainer.publish.publish import publish
+from finetune_trainer.workspace.failures import RunFailure
 from tests.hub import RunningHub
 from tests.trainer.conftest import Run
 from tests.trainer.publishing import finished_run, make_run_in

@@ -11,11 +11,11 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from finetune_api.contract import RunResult
 from finetune_api.reasons import Reason
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.hub import commit as hub_commit
 from finetune_trainer.hub.client import connect
-from finetune_trainer.preflight import preflight
-from finetune_trainer.publish import publish
+from finetune_trainer.publish import commit as hub_commit
+from finetune_trainer.publish.preflight import preflight
+from finetune_trainer.publish.publish import publish
+from finetune_trainer.workspace.failures import RunFailure
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run
 from tests.trainer.publishing import (

@@ -10,14 +10,14 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from finetune_api.contract import RunResult, run_id
 from finetune_api.reasons import Reason
-from finetune_trainer.data.manifest import InputsManifest
-from finetune_trainer.failures import RunFailure
 from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.published import PublishedRuns
-from finetune_trainer.preflight import preflight
-from finetune_trainer.prepare import prepare
-from finetune_trainer.publish import publish
-from finetune_trainer.report.schema import Report
+from finetune_trainer.prepare.prepare import prepare
+from finetune_trainer.publish.preflight import preflight
+from finetune_trainer.publish.publish import publish
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.manifest import InputsManifest
+from finetune_trainer.workspace.report import Report
 from tests.hub import RunningHub
 from tests.trainer.conftest import Run, write_jsonl
 from tests.trainer.publishing import REPOSITORY, finished_run, make_run_in, scores, with_if_exists
@@ -70,7 +70,7 @@ def nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_: object) -> None:
         raise GoesOnError
 
-    monkeypatch.setattr("finetune_trainer.prepare.locate", fetch)
+    monkeypatch.setattr("finetune_trainer.prepare.prepare.locate", fetch)
 
 
 def test_a_run_that_is_on_the_hub_ends_with_its_scores_and_fetches_nothing(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import hf_hub_download
 
-from finetune_trainer.publish import publish
+from finetune_trainer.publish.publish import publish
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png
 from tests.trainer.publishing import REPOSITORY, finished_run

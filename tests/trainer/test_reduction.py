@@ -17,10 +17,10 @@ from PIL import Image
 from examples.inputs.page_drawing import draw_page
 from examples.inputs.pages import split_pages
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.data.images import EXTENSIONS, Fault, ImageStore
-from finetune_trainer.data.reduction import Reduction, reduction_for
-from finetune_trainer.model.inputs import open_image
-from finetune_trainer.prepare import prepare
+from finetune_trainer.prepare.images.reduction import Reduction, reduction_for
+from finetune_trainer.prepare.images.store import EXTENSIONS, Fault, ImageStore
+from finetune_trainer.prepare.prepare import prepare
+from finetune_trainer.recipe.model.inputs import open_image
 from tests.trainer.conftest import MakeRun, png, write_pages
 from tests.trainer.laying_out import read
 
@@ -125,7 +125,7 @@ def test_a_reduced_image_is_not_made_again_and_has_the_name_of_its_content_and_o
 def test_an_image_of_each_format_is_kept_as_it_is_without_a_reduction(tmp_path: Path, form: str) -> None:
     content = bytes_of(page((62, 88)), form)
     check = (
-        "import sys; from pathlib import Path; from finetune_trainer.data.images import ImageStore\n"
+        "import sys; from pathlib import Path; from finetune_trainer.prepare.images.store import ImageStore\n"
         "folder = Path(sys.argv[1])\n"
         "print(*ImageStore(folder / 'kept').keep_all([(folder / 'given').read_bytes()], root=folder, cache=folder))"
     )

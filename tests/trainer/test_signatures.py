@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from finetune_trainer.checks.json_types import ANYTHING, refusal, schema_of
-from finetune_trainer.checks.signatures import FILE, committed
+from finetune_trainer.recipe.arguments.json_types import ANYTHING, refusal, schema_of
+from finetune_trainer.recipe.arguments.signatures import FILE, committed
 
 
 class Places(Enum):
@@ -16,7 +16,7 @@ class Places(Enum):
 
 
 def test_the_committed_file_is_what_the_installed_library_takes() -> None:
-    from finetune_trainer.checks.signing import installed
+    from finetune_trainer.prepare.checks.signing import installed
 
     assert FILE.read_text(encoding="utf-8") == installed().render(), "run `make generate`"
 

@@ -11,8 +11,8 @@ from tests.trainer.train_inputs import run_config
 
 HANGING = """
 import threading
-from finetune_trainer.distributed.records import Records
-from finetune_trainer.distributed.stacks import tell_stacks
+from finetune_trainer.train.gang.records import Records
+from finetune_trainer.train.gang.stacks import tell_stacks
 
 def wait_for_a_peer_that_is_gone():
     print("it hangs", flush=True)
@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
-from finetune_trainer import supervisor
+from finetune_trainer.train import supervisor
 supervisor.command_of = lambda config, environment: [sys.executable, "-c", {HANGING!r}]
 supervisor.STACKS_SECONDS = 0.1
 config, root, result = sys.argv[1:]

@@ -14,8 +14,8 @@ import pytest
 from finetune_api.contract import RunConfig, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.distributed.records import ENV_RECORDS
-from finetune_trainer.supervisor import command_of, rank_environment, threads_per_process, torchrun_arguments
+from finetune_trainer.train.gang.records import ENV_RECORDS
+from finetune_trainer.train.supervisor import command_of, rank_environment, threads_per_process, torchrun_arguments
 from tests.trainer.gang import free_port
 from tests.trainer.train_inputs import prepare_pages, run_config
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
-from finetune_trainer.supervisor import supervise
+from finetune_trainer.train.supervisor import supervise
 config, root, attempt, result = sys.argv[1:]
 ended = supervise(RunConfig.model_validate_json(Path(config).read_bytes()), Workspace(Path(root)), int(attempt))
 Path(result).write_text(ended.model_dump_json(by_alias=True))
@@ -183,7 +183,7 @@ def test_a_single_process_is_the_only_one_beside_its_supervisor_and_saves_when_t
         one.process.send_signal(signal.SIGTERM)
         result = one.result()
 
-    assert started == [sys.executable, "-m", "finetune_trainer.train"]
+    assert started == [sys.executable, "-m", "finetune_trainer.train.train"]
     saved = max(int(folder.name.removeprefix("step-")) for folder in workspace.checkpoints.iterdir())
     assert (result.reason, result.message) == (
         Reason.PREEMPTED,
@@ -265,10 +265,10 @@ def test_a_run_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("resources", "is_simulated", "first"),
     [
-        ({"accelerator": {"perNode": 1}}, True, ["finetune_trainer.train"]),
-        ({"accelerator": {"perNode": 0}}, False, ["finetune_trainer.train"]),
-        ({"accelerator": {"perNode": 1}}, False, ["finetune_trainer.distributed.agent", "--standalone"]),
-        ({"accelerator": {"perNode": 2}}, True, ["finetune_trainer.distributed.agent", "--standalone"]),
+        ({"accelerator": {"perNode": 1}}, True, ["finetune_trainer.train.train"]),
+        ({"accelerator": {"perNode": 0}}, False, ["finetune_trainer.train.train"]),
+        ({"accelerator": {"perNode": 1}}, False, ["finetune_trainer.train.gang.agent", "--standalone"]),
+        ({"accelerator": {"perNode": 2}}, True, ["finetune_trainer.train.gang.agent", "--standalone"]),
     ],
 )
 def test_torchrun_starts_all_but_a_single_process_on_a_cpu(
@@ -280,7 +280,7 @@ def test_torchrun_starts_all_but_a_single_process_on_a_cpu(
 
 
 def test_torchrun_takes_the_gang_from_the_environment_or_is_a_gang_of_its_own() -> None:
-    fixed = ["--max-restarts=0", "--shutdown-timeout=10", "--module", "finetune_trainer.train"]
+    fixed = ["--max-restarts=0", "--shutdown-timeout=10", "--module", "finetune_trainer.train.train"]
 
     assert torchrun_arguments(run_config(), {"PET_NNODES": "2"}) == fixed
     assert torchrun_arguments(run_config(), {}) == ["--standalone", "--nnodes=1", "--nproc-per-node=2", *fixed]

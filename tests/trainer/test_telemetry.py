@@ -11,12 +11,12 @@ import pytest
 
 from finetune_api.contract import Progress, Stage
 from finetune_api.status import CheckpointStatus
-from finetune_trainer.evaluation.measurement import Scores
-from finetune_trainer.report.history import History
-from finetune_trainer.report.metrics import peak_resident_bytes
-from finetune_trainer.report.schema import CurvePoint
-from finetune_trainer.report.telemetry import serve_telemetry
-from finetune_trainer.report.tracker import Step, Tracker
+from finetune_trainer.train.evaluation.measurement import Scores
+from finetune_trainer.train.report.history import History
+from finetune_trainer.train.report.metrics import peak_resident_bytes
+from finetune_trainer.train.report.telemetry import serve_telemetry
+from finetune_trainer.train.report.tracker import Step, Tracker
+from finetune_trainer.workspace.report import CurvePoint
 
 SCORES = [
     Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": 0.123456789, "mrr@10": 0.5}, dimensions={16: 0.25}),

@@ -5,10 +5,10 @@ import pytest
 from datasets import Dataset
 
 from finetune_api.reasons import Reason
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.training.mixture import MixedBatches
-from finetune_trainer.training.sampler import DistinctBatches, LabelBatches, number_cells
-from finetune_trainer.training.schedule import Schedule, plan
+from finetune_trainer.recipe.batches.mixture import MixedBatches
+from finetune_trainer.recipe.batches.sampler import DistinctBatches, LabelBatches, number_cells
+from finetune_trainer.recipe.batches.schedule import Schedule, plan
+from finetune_trainer.workspace.failures import RunFailure
 from tests.trainer.train_inputs import run_config
 
 

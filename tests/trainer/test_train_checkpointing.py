@@ -61,13 +61,13 @@ def train_and_count(jobs: Sequence[tuple[RunConfig, Path, int]]) -> list[Counted
 
     import torch
 
-    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.train.gang.ranks import Ranks
 
     gc.freeze()  # each training collects garbage; what was imported needs no looking through
     found = []
     for config, root, spare_bytes in jobs:
         runs: Counter[str] = Counter()
-        with mock.patch("finetune_trainer.training.kept_graphs.spare_bytes", return_value=spare_bytes):
+        with mock.patch("finetune_trainer.train.loop.kept_graphs.spare_bytes", return_value=spare_bytes):
             trainer, _ = open_trainer(open_session(config, Workspace(root), Ranks()))
         for name, module in trainer.model.named_modules():
             if name.endswith(("attn", "attention")):

@@ -23,7 +23,7 @@ def train_where_one_step_is_tight(config: RunConfig, root: Path) -> Any:
     import torch
     from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss as Loss
 
-    from finetune_trainer.training.trainer import GangTrainer
+    from finetune_trainer.train.loop.trainer import GangTrainer
 
     make, embed = GangTrainer.training_step, Loss.embed_minibatch
     is_last = os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1)

@@ -57,8 +57,8 @@ def step(model: Any, loss: Any, kept: Any, answers: list[str] = ANSWERS) -> tupl
 
 
 def kept_graphs(loss: Any, room: int) -> Any:
-    from finetune_trainer.training.kept_graphs import KeptGraphs
-    from finetune_trainer.training.mini_batches import cached_loss
+    from finetune_trainer.train.loop.kept_graphs import KeptGraphs
+    from finetune_trainer.train.loop.mini_batches import cached_loss
 
     return KeptGraphs(cached_loss(loss), room=lambda _: room)
 
@@ -89,8 +89,8 @@ def test_without_room_nothing_is_kept(model: Any) -> None:
 
 
 def test_on_a_cpu_nothing_is_kept_nor_measured(model: Any) -> None:
-    from finetune_trainer.training.kept_graphs import KeptGraphs
-    from finetune_trainer.training.mini_batches import cached_loss
+    from finetune_trainer.train.loop.kept_graphs import KeptGraphs
+    from finetune_trainer.train.loop.mini_batches import cached_loss
 
     loss = ranking_loss(model)
     kept = KeptGraphs(cached_loss(loss))

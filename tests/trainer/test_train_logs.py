@@ -58,8 +58,8 @@ def test_an_end_that_the_user_caused_is_one_line_on_each_rank(workspace: Workspa
 
 def train_rank_that_is_asked_to_end(config: RunConfig, root: Path, folder: Path) -> int:
     """Train; rank 1 is asked to end after its first batch."""
-    from finetune_trainer.distributed.stop import StopRequest
-    from finetune_trainer.training.trainer import RetrievalTrainer
+    from finetune_trainer.train.gang.stop import StopRequest
+    from finetune_trainer.train.loop.trainer import RetrievalTrainer
 
     step = RetrievalTrainer.training_step
 
@@ -91,7 +91,7 @@ def test_a_preempted_gang_ends_as_it_should_and_logs_no_error(workspace: Workspa
 
 
 def train_rank_with_a_mistake(config: RunConfig, root: Path, folder: Path) -> int:
-    from finetune_trainer.training.trainer import RetrievalTrainer
+    from finetune_trainer.train.loop.trainer import RetrievalTrainer
 
     def step(*_: Any) -> None:  # noqa: ANN401
         raise ValueError("a mistake of ours")

@@ -12,7 +12,7 @@ from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl
 from finetune_api.contract import RunConfig
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.workspace.failures import RunFailure
 from tests.trainer.gang import start_gang
 from tests.trainer.train_inputs import prepare_sets, run_config, text_set
 from tests.trainer.trainers import CACHED, open_session, open_trainer
@@ -53,7 +53,7 @@ ROOM = Tight(fits=4)
 
 def train_in_turn(root: Path, cases: list[tuple[RunConfig, Tight]]) -> list[Any]:
     """Train once per case from the same start; the last rank has little memory."""
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
 
     ranks = join(cases[0][0])
     return [train_in_little_memory(open_session(config, Workspace(root), ranks), tight) for config, tight in cases]
@@ -63,7 +63,7 @@ def train_in_little_memory(session: Any, tight: Tight) -> tuple[str, int, list[s
     """Train; return weights, mini-batch size and warnings, or how it failed."""
     import torch
 
-    from finetune_trainer.training.mini_batches import cached_loss
+    from finetune_trainer.train.loop.mini_batches import cached_loss
 
     trainer, _ = open_trainer(session)
     loss: Any = cached_loss(trainer.loss)
@@ -122,8 +122,8 @@ def test_a_token_budget_is_halved_with_the_rows_and_goes_when_one_row_is_left(wo
 
 def write_and_load(root: Path, config: RunConfig, folder: Path) -> tuple[int, int | None]:
     """Run out of memory, write a checkpoint, load it into a new trainer; return what that one embeds at once."""
-    from finetune_trainer.distributed.ranks import join
-    from finetune_trainer.training.mini_batches import cached_loss
+    from finetune_trainer.train.gang.ranks import join
+    from finetune_trainer.train.loop.mini_batches import cached_loss
 
     session = open_session(config, Workspace(root), join(config))
     trainer, _ = open_trainer(session)

@@ -36,9 +36,9 @@ def train_without_some_numbers(root: Path, losses: set[int], gradients: set[int]
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from torch import cat
 
-    from finetune_trainer.distributed.ranks import join
-    from finetune_trainer.train import train
-    from finetune_trainer.training.pacer import Pacer
+    from finetune_trainer.train.gang.ranks import join
+    from finetune_trainer.train.loop.pacer import Pacer
+    from finetune_trainer.train.train import train
 
     ranks = join(CONFIG)
     session = open_session(CONFIG, Workspace(root), ranks)

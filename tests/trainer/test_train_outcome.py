@@ -9,9 +9,9 @@ import pytest
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.status import CheckpointStatus, ProgressStatus
-from finetune_trainer.distributed.outcome import conclude
-from finetune_trainer.distributed.records import RankRecord
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.train.gang.outcome import conclude
+from finetune_trainer.train.gang.records import RankRecord
+from finetune_trainer.workspace.failures import RunFailure
 
 
 def record(rank: int, reason: Reason, *, at: float = 0.0) -> RankRecord:
@@ -134,7 +134,7 @@ def test_foreign_exceptions_are_told_as_reasons() -> None:
     from safetensors import SafetensorError
     from torch import distributed
 
-    from finetune_trainer.distributed.errors import explain
+    from finetune_trainer.train.gang.errors import explain
 
     expected = {
         RunFailure(Reason.NON_FINITE_LOSS, "no number"): Reason.NON_FINITE_LOSS,
@@ -231,7 +231,7 @@ class Deadly:
 def test_how_a_data_loader_worker_died_says_which_memory_ran_out_if_any(number: int) -> None:
     from torch.utils.data import DataLoader
 
-    from finetune_trainer.distributed.errors import explain
+    from finetune_trainer.train.gang.errors import explain
 
     loader: DataLoader[Any] = DataLoader(Deadly(number), num_workers=1)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
@@ -242,7 +242,7 @@ def test_how_a_data_loader_worker_died_says_which_memory_ran_out_if_any(number: 
 
 
 def test_a_data_loader_worker_that_died_no_one_knows_how_is_not_said_to_have_run_out_of_memory() -> None:
-    from finetune_trainer.distributed.errors import explain
+    from finetune_trainer.train.gang.errors import explain
 
     failure = explain(RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"))
 
@@ -254,7 +254,7 @@ def test_a_data_loader_worker_that_died_no_one_knows_how_is_not_said_to_have_run
 
 
 def test_what_fails_while_a_lost_connection_is_handled_is_the_cause() -> None:
-    from finetune_trainer.distributed.errors import explain
+    from finetune_trainer.train.gang.errors import explain
 
     with pytest.raises(ValueError, match="not what") as caught:
         fail_after(ConnectionError("no metrics server"))
@@ -268,7 +268,7 @@ def test_what_fails_while_a_lost_connection_is_handled_is_the_cause() -> None:
 def test_a_full_volume_is_the_cause_of_what_fails_because_of_it_unless_that_is_denied(
     *, suppressed: bool, reason: Reason
 ) -> None:
-    from finetune_trainer.distributed.errors import explain
+    from finetune_trainer.train.gang.errors import explain
 
     with pytest.raises(ValueError, match="not what") as caught:
         fail_after(OSError(errno.ENOSPC, "No space left on device"), suppressed=suppressed)
@@ -298,7 +298,7 @@ class Unreadable:
 def test_an_error_of_a_data_loader_worker_is_told_in_its_own_words() -> None:
     from torch.utils.data import DataLoader
 
-    from finetune_trainer.distributed.errors import explain
+    from finetune_trainer.train.gang.errors import explain
 
     loader: DataLoader[Any] = DataLoader(Unreadable(), num_workers=1)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="Caught OSError in DataLoader worker process 0") as caught:
@@ -312,7 +312,7 @@ def test_an_error_of_a_data_loader_worker_is_told_in_its_own_words() -> None:
 
 
 def test_an_unknown_exception_is_told_with_its_place_and_without_its_details() -> None:
-    from finetune_trainer.distributed.errors import explain
+    from finetune_trainer.train.gang.errors import explain
 
     with pytest.raises(ValueError, match="first line") as caught:
         fail()

@@ -178,7 +178,7 @@ def train_each(jobs: Sequence[tuple[RunConfig, Path]]) -> list[Trained]:
 
     import torch
 
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
 
     gc.freeze()  # each training collects garbage; what was imported needs no looking through
     ranks = join(jobs[0][0])

@@ -13,7 +13,7 @@ from finetune_api.contract import RunConfig
 from finetune_api.evaluators import Evaluator
 from finetune_api.losses import Label
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import InputsManifest, PreparedEvaluation
+from finetune_trainer.workspace.manifest import InputsManifest, PreparedEvaluation
 from tests.trainer.evaluation_sets import add_pair_set, add_reranking_set, add_triplet_set
 from tests.trainer.train_inputs import draw_pages, prepare_sets, run_config, text_set, write_evaluation
 from tests.trainer.trainers import CACHED, RERANKERS, open_session, open_trainer
@@ -53,7 +53,7 @@ def texts(kind: str, count: int = 2) -> list[str]:
 
 def open_job(config: RunConfig, workspace: Workspace) -> tuple[Any, Any]:
     """Return session and trainer."""
-    from finetune_trainer.distributed.ranks import Ranks
+    from finetune_trainer.train.gang.ranks import Ranks
 
     session = open_session(config, workspace, Ranks())
     trainer, _ = open_trainer(session)
@@ -70,8 +70,8 @@ def shown_in_a_step(trainer: Any) -> list[str]:
 
 def shown_in_an_evaluation(session: Any, model: Any) -> list[str]:
     """Return every text that reaches the transformer while all sets are measured."""
-    from finetune_trainer.evaluation.judge import appoint_judge
-    from finetune_trainer.model.inputs import InputReader
+    from finetune_trainer.recipe.model.inputs import InputReader
+    from finetune_trainer.train.evaluation.judge import appoint_judge
 
     workspace = session.workspace
     inputs = InputsManifest.read(workspace.manifest)

@@ -117,7 +117,7 @@ def weights_after_training(jobs: Sequence[tuple[RunConfig, Path]]) -> list[tuple
 
     import torch
 
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
 
     ranks = join(jobs[0][0])
     found = []
@@ -156,7 +156,7 @@ def count_prepared(config: RunConfig, root: Path, workers: int, how: str) -> tup
     import torch
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
 
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
 
     trainer, _ = open_trainer(open_session(config, Workspace(root), join(config)))
     multiprocessing.set_start_method("fork", force=True)  # as in the training program; the gang's is another
@@ -177,7 +177,7 @@ def count_prepared(config: RunConfig, root: Path, workers: int, how: str) -> tup
     trainer.model.preprocess = preprocess_and_count
     Qwen2VLImageProcessor.__call__ = prepare_and_count
     if how == "as the library does":
-        mock.patch("finetune_trainer.training.rows.remember").start()
+        mock.patch("finetune_trainer.recipe.batches.rows.remember").start()
     trainer.train()
     weights = torch.cat([one.detach().flatten() for one in trainer.trained.values()])
     return num_pairs, num_images, weights.tolist()

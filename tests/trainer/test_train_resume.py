@@ -10,9 +10,9 @@ import pytest
 from finetune_api.contract import RunConfig, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.checkpoints.fence import Fence, Owner
-from finetune_trainer.distributed.records import Records
-from finetune_trainer.report.schema import Report
+from finetune_trainer.train.gang.records import Records
+from finetune_trainer.workspace.fence import Fence, Owner
+from finetune_trainer.workspace.report import Report
 from tests.trainer.gang import start_gang, train_gang, train_rank
 from tests.trainer.train_inputs import belong_to, prepare_pages, prepare_texts, run_config
 
@@ -83,13 +83,13 @@ def test_two_ranks_train_to_the_end(undisturbed: tuple[Workspace, list[RunResult
 def test_the_result_is_the_model_whose_score_is_reported(undisturbed: tuple[Workspace, list[RunResult]]) -> None:
     from sentence_transformers import SentenceTransformer
 
-    from finetune_trainer.data.manifest import InputsManifest
-    from finetune_trainer.distributed.ranks import Ranks
-    from finetune_trainer.evaluation.dataset import load_retrieval_set
-    from finetune_trainer.evaluation.encode import Encoder
-    from finetune_trainer.evaluation.evaluate import Evaluation
-    from finetune_trainer.evaluation.shares import Shares
-    from finetune_trainer.model.inputs import InputReader
+    from finetune_trainer.recipe.model.inputs import InputReader
+    from finetune_trainer.train.evaluation.dataset import load_retrieval_set
+    from finetune_trainer.train.evaluation.encode import Encoder
+    from finetune_trainer.train.evaluation.evaluate import Evaluation
+    from finetune_trainer.train.evaluation.shares import Shares
+    from finetune_trainer.train.gang.ranks import Ranks
+    from finetune_trainer.workspace.manifest import InputsManifest
 
     workspace, results = undisturbed
     model = SentenceTransformer(str(workspace.model), device="cpu")
@@ -185,7 +185,7 @@ def train_rank_until_evaluation(step: int, config: RunConfig, root: Path, folder
     """Train, and get the wish to end when the evaluation after `step` begins: at one rank, the other must follow."""
     import os
 
-    from finetune_trainer.evaluation.judge import Judge
+    from finetune_trainer.train.evaluation.judge import Judge
 
     measure = Judge.measure
 
@@ -233,7 +233,7 @@ def test_every_epoch_has_its_own_order_and_the_ranks_share_its_rows(prepared: Wo
 
 def train_rank_and_tell_rows(config: RunConfig, root: Path, folder: Path) -> list[list[str]]:
     """Train; return the pages of each batch."""
-    from finetune_trainer.training.rows import RowCollator
+    from finetune_trainer.recipe.batches.rows import RowCollator
 
     seen: list[list[str]] = []
     collate = RowCollator.__call__

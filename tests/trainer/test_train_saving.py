@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from finetune_trainer.report.tracker import Tracker
-from finetune_trainer.training import fit
+from finetune_trainer.train.loop import fit
+from finetune_trainer.train.report.tracker import Tracker
 
 
 def test_a_checkpoint_tells_how_long_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def steps_of(root: Path, configs: list[RunConfig]) -> list[list[dict[str, Any]]]
     import torch
     from transformers import TrainerCallback
 
-    from finetune_trainer.distributed.ranks import join
+    from finetune_trainer.train.gang.ranks import join
 
     ranks = join(configs[0])
     found: list[list[dict[str, Any]]] = []

@@ -12,8 +12,8 @@ from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl, build_tiny_qwen3_
 from finetune_api.contract import RunConfig
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.distributed.records import Records
-from finetune_trainer.training.shared_memory import open_more_files
+from finetune_trainer.recipe.batches.shared_memory import open_more_files
+from finetune_trainer.train.gang.records import Records
 from tests.trainer.gang import start_gang, train_rank
 from tests.trainer.train_inputs import draw_pages, prepare_sets, run_config, text_set
 from tests.trainer.trainers import CACHED, VLM_RERANKER
@@ -66,7 +66,7 @@ def train_with_little_shared_memory(config: RunConfig, root: Path, folder: Path)
 
     from torch.utils.data import get_worker_info
 
-    from finetune_trainer.training.rows import RowReader
+    from finetune_trainer.recipe.batches.rows import RowReader
 
     multiprocessing.set_start_method("fork", force=True)  # as in the training program; the gang's is another
     read = RowReader.read

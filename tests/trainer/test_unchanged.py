@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from finetune_trainer.unchanged import is_unchanged
+from finetune_trainer.publish.unchanged import is_unchanged
 
 WEIGHTS = {
     "norm.weight": torch.ones(4),

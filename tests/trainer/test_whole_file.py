@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from finetune_api.workspace import Workspace
-from finetune_trainer.checkpoints.fence import Fence, Owner, read_owner
-from finetune_trainer.evaluation.baseline import read_baseline
-from finetune_trainer.report.finished import finished_report
-from finetune_trainer.whole_file import write_whole
+from finetune_trainer.train.evaluation.baseline import read_baseline
+from finetune_trainer.workspace.fence import Fence, Owner, read_owner
+from finetune_trainer.workspace.finished import finished_report
+from finetune_trainer.workspace.whole_file import write_whole
 
 
 def test_what_was_written_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_believed(

@@ -19,7 +19,7 @@ from finetune_api.losses import Label
 from finetune_api.status import DatasetStatus, ModelStatus
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import Column, InputsManifest, Modality, PreparedEvaluation, PreparedTrain
+from finetune_trainer.workspace.manifest import Column, InputsManifest, Modality, PreparedEvaluation, PreparedTrain
 
 COLUMNS = [Column(name="query", modality="text"), Column(name="positive", modality="image")]
 

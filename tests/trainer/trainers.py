@@ -1,4 +1,4 @@
-"""What tests of training run inside a rank: the real story of `finetune_trainer.train`, once or several times."""
+"""What tests of training run inside a rank: the real story of `finetune_trainer.train.train`, once or several times."""
 
 import hashlib
 import shutil
@@ -37,9 +37,9 @@ RERANKERS = {"language-model-head": VLM_RERANKER, "dense-head": DENSE_RERANKER}
 
 def open_session(config: RunConfig, workspace: Workspace, ranks: Any, *, attempt: int = 1) -> Any:  # noqa: ANN401
     """Return the session of this rank."""
-    from finetune_trainer.distributed.stop import StopRequest
-    from finetune_trainer.report.tracker import Tracker
-    from finetune_trainer.training.session import Session
+    from finetune_trainer.train.gang.stop import StopRequest
+    from finetune_trainer.train.report.tracker import Tracker
+    from finetune_trainer.train.session import Session
 
     run = run_id(config.spec_hash, {})
     return Session(config, workspace, attempt, ranks, Tracker(attempt=attempt), StopRequest(), run)
@@ -47,11 +47,11 @@ def open_session(config: RunConfig, workspace: Workspace, ranks: Any, *, attempt
 
 def open_trainer(session: Any) -> tuple[Any, Any]:  # noqa: ANN401
     """Return trainer and schedule, as `fit` puts them together."""
-    from finetune_trainer.data.manifest import InputsManifest
-    from finetune_trainer.model.inputs import InputReader
-    from finetune_trainer.model.load import load_model
-    from finetune_trainer.training.build import build_trainer
-    from finetune_trainer.training.sets import read_sets
+    from finetune_trainer.recipe.batches.sets import read_sets
+    from finetune_trainer.recipe.model.inputs import InputReader
+    from finetune_trainer.recipe.model.load import load_model
+    from finetune_trainer.train.loop.build import build_trainer
+    from finetune_trainer.workspace.manifest import InputsManifest
 
     spec, workspace, ranks = session.spec, session.workspace, session.ranks
     model = load_model(spec.model, workspace, device=ranks.device, seed=spec.training.seed)
@@ -69,8 +69,8 @@ def train_and_resume_after_each_step(config: RunConfig, root: Path) -> list[tupl
 
     The config saves after every step.
     """
-    from finetune_trainer.distributed.ranks import join
-    from finetune_trainer.train import train
+    from finetune_trainer.train.gang.ranks import join
+    from finetune_trainer.train.train import train
 
     ranks, workspace = join(config), Workspace(root)
     train(open_session(config, workspace, ranks))
@@ -98,7 +98,7 @@ def copy_until(workspace: Workspace, copy: Workspace, *, last: Path) -> None:
 
 def ending(workspace: Workspace) -> tuple[str, dict[int, float | None]]:
     """Return a hash of the newest checkpoint's weights, and the loss of each step."""
-    from finetune_trainer.report.schema import Report
+    from finetune_trainer.workspace.report import Report
 
     losses: dict[int, float | None] = {
         point.step: point.loss for point in Report.read(workspace.report).curve if point.loss is not None
@@ -108,8 +108,8 @@ def ending(workspace: Workspace) -> tuple[str, dict[int, float | None]]:
 
 def train_in_turn(jobs: Sequence[tuple[RunConfig, Path]]) -> list[tuple[str, dict[int, float | None]]]:
     """Train each job to the end; return the last weights and all losses of each."""
-    from finetune_trainer.distributed.ranks import join
-    from finetune_trainer.train import train
+    from finetune_trainer.train.gang.ranks import join
+    from finetune_trainer.train.train import train
 
     ranks = join(jobs[0][0])
     found = []
@@ -122,7 +122,7 @@ def train_in_turn(jobs: Sequence[tuple[RunConfig, Path]]) -> list[tuple[str, dic
 
 def train_here(config: RunConfig, root: Path) -> RunResult:
     """Train to the end; return the result."""
-    from finetune_trainer.distributed.ranks import join
-    from finetune_trainer.train import train
+    from finetune_trainer.train.gang.ranks import join
+    from finetune_trainer.train.train import train
 
     return train(open_session(config, Workspace(root), join(config)))

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from finetune_api import keys, workspace
 from finetune_api.contract import MESSAGE_LIMIT, Role, RunConfig, RunResult, exit_code_of
 from finetune_api.reasons import Reason
-from finetune_trainer import logs
-from finetune_trainer.causes import is_storage_broken, is_storage_full, one_line
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.kept_log import keeping_log
-from finetune_trainer.last_lines import add_last_lines
-from finetune_trainer.settings import Settings, read_token
+from finetune_trainer.workspace import logs
+from finetune_trainer.workspace.causes import is_storage_broken, is_storage_full, one_line
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.kept_log import keeping_log
+from finetune_trainer.workspace.last_lines import add_last_lines
+from finetune_trainer.workspace.settings import Settings, read_token
 
 VERSION = 1
 USAGE = f"usage: python -m finetune_trainer {'|'.join(Role)}"
@@ -106,19 +106,19 @@ def _run_role(role: Role, config: RunConfig, settings: Settings) -> RunResult:
     # Imported here so that a role loads only what it needs: torch takes seconds, and only prepare and train need it.
     match role:
         case Role.PREFLIGHT:
-            from finetune_trainer.preflight import preflight  # noqa: PLC0415
+            from finetune_trainer.publish.preflight import preflight  # noqa: PLC0415
 
             return preflight(config, settings)
         case Role.PREPARE:
-            from finetune_trainer.prepare import prepare  # noqa: PLC0415
+            from finetune_trainer.prepare.prepare import prepare  # noqa: PLC0415
 
             return prepare(config, settings)
         case Role.TRAIN:
-            from finetune_trainer.supervisor import supervise  # noqa: PLC0415
+            from finetune_trainer.train.supervisor import supervise  # noqa: PLC0415
 
             return supervise(config, settings.workspace, settings.attempt)
         case Role.PUBLISH:
-            from finetune_trainer.publish import publish  # noqa: PLC0415
+            from finetune_trainer.publish.publish import publish  # noqa: PLC0415
 
             return publish(config, settings)
 

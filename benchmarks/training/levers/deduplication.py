@@ -9,8 +9,8 @@ def measure_deduplication(setting: Setting) -> list[Finding]:
     """Milliseconds of the data loader's main process per row and rank, for one epoch's order."""
     from sentence_transformers.base.sampler import NoDuplicatesBatchSampler  # noqa: PLC0415
 
-    from finetune_trainer.training.rows import read_rows  # noqa: PLC0415
-    from finetune_trainer.training.sampler import DistinctBatches, number_cells  # noqa: PLC0415
+    from finetune_trainer.recipe.batches.rows import read_rows  # noqa: PLC0415
+    from finetune_trainer.recipe.batches.sampler import DistinctBatches, number_cells  # noqa: PLC0415
 
     recipe, columns = setting.recipe, [column.name for column in setting.train.columns]
     decoded = load_rows(recipe, recipe.train).select_columns([recipe.query, recipe.positive, *recipe.train.negatives])

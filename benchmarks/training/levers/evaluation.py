@@ -7,11 +7,11 @@ from benchmarks.training.launch import launch
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
 from benchmarks.training.sides import ENVIRONMENT
-from finetune_trainer.distributed.ranks import Ranks
-from finetune_trainer.evaluation.baseline import read_baseline, write_baseline
-from finetune_trainer.evaluation.encode import Encoder
-from finetune_trainer.evaluation.evaluate import Evaluation, measure
-from finetune_trainer.evaluation.shares import Shares
+from finetune_trainer.train.evaluation.baseline import read_baseline, write_baseline
+from finetune_trainer.train.evaluation.encode import Encoder
+from finetune_trainer.train.evaluation.evaluate import Evaluation, measure
+from finetune_trainer.train.evaluation.shares import Shares
+from finetune_trainer.train.gang.ranks import Ranks
 
 METRIC = "ndcg@10"
 BATCH_SIZE = 16

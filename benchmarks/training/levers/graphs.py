@@ -3,9 +3,9 @@
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.mini_batch import build, features_of_one_step, step
 from benchmarks.training.levers.setting import Setting
-from finetune_trainer.losses.arguments import automatic_on_cpu
-from finetune_trainer.training.kept_graphs import KeptGraphs
-from finetune_trainer.training.mini_batches import cached_loss
+from finetune_trainer.recipe.losses.arguments import automatic_on_cpu
+from finetune_trainer.train.loop.kept_graphs import KeptGraphs
+from finetune_trainer.train.loop.mini_batches import cached_loss
 
 
 def measure_graphs(setting: Setting) -> list[Finding]:

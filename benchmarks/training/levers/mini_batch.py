@@ -13,8 +13,8 @@ from sentence_transformers.sentence_transformer.losses import CachedMultipleNega
 from benchmarks.training.embedders import PUBLISHED_DIMENSIONS
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
-from finetune_trainer.losses.arguments import AUTO_ACCELERATOR, automatic_on_cpu
-from finetune_trainer.training.rows import RowCollator, RowReader, read_rows
+from finetune_trainer.recipe.batches.rows import RowCollator, RowReader, read_rows
+from finetune_trainer.recipe.losses.arguments import AUTO_ACCELERATOR, automatic_on_cpu
 
 SIZES: tuple[dict[str, int], ...] = (
     {"mini_batch_size": 4},

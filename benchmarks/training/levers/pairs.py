@@ -11,12 +11,12 @@ from sentence_transformers.cross_encoder.losses import CachedMultipleNegativesRa
 
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
-from finetune_trainer.distributed.ranks import Ranks
-from finetune_trainer.evaluation.dataset import Candidates, RerankingSet
-from finetune_trainer.evaluation.pairs import PairScorer
-from finetune_trainer.evaluation.shares import Shares
-from finetune_trainer.model.pair_images import images_once, remember
-from finetune_trainer.training.rows import RowReader, read_rows
+from finetune_trainer.recipe.batches.rows import RowReader, read_rows
+from finetune_trainer.recipe.model.pair_images import images_once, remember
+from finetune_trainer.train.evaluation.dataset import Candidates, RerankingSet
+from finetune_trainer.train.evaluation.pairs import PairScorer
+from finetune_trainer.train.evaluation.shares import Shares
+from finetune_trainer.train.gang.ranks import Ranks
 
 ROWS, NEGATIVES = 8, 4
 CANDIDATES, BATCH_SIZE = 8, 16

@@ -12,9 +12,9 @@ from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.setting import Setting
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.reference.shared import load_rows
-from finetune_trainer.data.images import ImageStore
-from finetune_trainer.data.reduction import Reduction
-from finetune_trainer.model.inputs import open_image
+from finetune_trainer.prepare.images.reduction import Reduction
+from finetune_trainer.prepare.images.store import ImageStore
+from finetune_trainer.recipe.model.inputs import open_image
 
 PAGES = 32
 

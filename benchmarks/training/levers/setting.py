@@ -13,9 +13,9 @@ from benchmarks.training.sides import build_config, lay_out
 from benchmarks.training.small import build_small
 from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import InputsManifest, PreparedTrain
-from finetune_trainer.evaluation.dataset import RetrievalSet, load_retrieval_set
-from finetune_trainer.model.inputs import InputReader
+from finetune_trainer.recipe.model.inputs import InputReader
+from finetune_trainer.train.evaluation.dataset import RetrievalSet, load_retrieval_set
+from finetune_trainer.workspace.manifest import InputsManifest, PreparedTrain
 
 ROWS, HELD_OUT = 160, 32
 

@@ -13,13 +13,13 @@ from sentence_transformers.util.distributed import distributed_evaluation
 from torch import distributed
 
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.manifest import InputsManifest
-from finetune_trainer.distributed.ranks import Ranks
-from finetune_trainer.evaluation.dataset import RetrievalSet, load_retrieval_set
-from finetune_trainer.evaluation.encode import Encoder
-from finetune_trainer.evaluation.evaluate import Evaluation
-from finetune_trainer.evaluation.shares import Shares
-from finetune_trainer.model.inputs import InputReader
+from finetune_trainer.recipe.model.inputs import InputReader
+from finetune_trainer.train.evaluation.dataset import RetrievalSet, load_retrieval_set
+from finetune_trainer.train.evaluation.encode import Encoder
+from finetune_trainer.train.evaluation.evaluate import Evaluation
+from finetune_trainer.train.evaluation.shares import Shares
+from finetune_trainer.train.gang.ranks import Ranks
+from finetune_trainer.workspace.manifest import InputsManifest
 
 BATCH_SIZE = 16
 

@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader
 from benchmarks.training.levers.finding import Finding, seconds_of
 from benchmarks.training.levers.mini_batch import build, collator, split_columns, step
 from benchmarks.training.levers.setting import Setting
-from finetune_trainer.losses.arguments import automatic_on_cpu
-from finetune_trainer.training.rows import read_rows
+from finetune_trainer.recipe.batches.rows import read_rows
+from finetune_trainer.recipe.losses.arguments import automatic_on_cpu
 
 STEPS = 3
 

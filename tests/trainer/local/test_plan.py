@@ -9,14 +9,14 @@ import pytest
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.checkpoints.fence import Fence
-from finetune_trainer.failures import RunFailure
 from finetune_trainer.local.checking import Job, check
 from finetune_trainer.local.devices import Devices, choose_devices
 from finetune_trainer.local.earlier import begin, occupied, told_as_failures
 from finetune_trainer.local.plan import Plan, check_claims, local_config
 from finetune_trainer.local.roles import inherited, next_attempt, role_wiring, running
 from finetune_trainer.local.tokens import require_token, token_file
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.fence import Fence
 from tests.api.conftest import MINIMAL
 from tests.stack.jobs import change
 

@@ -15,8 +15,8 @@ from finetune_trainer.hub.client import connect
 from finetune_trainer.local.cli import main
 from finetune_trainer.local.display import Display
 from finetune_trainer.local.following import Sight, ask, newest_event
-from finetune_trainer.report.telemetry import serve_telemetry
-from finetune_trainer.report.tracker import Tracker
+from finetune_trainer.train.report.telemetry import serve_telemetry
+from finetune_trainer.train.report.tracker import Tracker
 from tests.hub import RunningHub
 from tests.trainer.conftest import png, write_jsonl, write_pages
 

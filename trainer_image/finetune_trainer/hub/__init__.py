@@ -1,1 +1,1 @@
-"""The Hub as prepare, preflight and publish use it: snapshots in, one commit out."""
+"""The Hub as prepare and publish use it: its client, its words, and what preflight hands to prepare."""

@@ -17,8 +17,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # exported lazily
 
 from finetune_api.reasons import Reason
-from finetune_trainer.causes import causes, one_line
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.workspace.causes import causes, one_line
+from finetune_trainer.workspace.failures import RunFailure
 
 _TRY_AGAIN = frozenset(
     {

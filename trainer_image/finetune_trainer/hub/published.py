@@ -6,17 +6,38 @@ Preflight does not know the whole id, which the sources decide; prepare, which f
 import contextlib
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from finetune_api.base import Contract
-from finetune_api.status import PublishedStatus
-from finetune_trainer.hub.branch import Target, tag_name
-from finetune_trainer.hub.record import RunRecord, read_record
+from finetune_api.status import DatasetStatus, EvaluationScore, MetricsStatus, ModelStatus, PublishedStatus
 from finetune_trainer.hub.standing import Standing
-from finetune_trainer.whole_file import write_whole
+from finetune_trainer.workspace.manifest import FileHash
+from finetune_trainer.workspace.whole_file import write_whole
 
-#: Each costs a few requests; a spec has one for each state of its data.
-MOST_RUNS = 32
+
+class RecordedFile(FileHash):
+    """A file as the Hub lists it: large ones by their hash, small ones by the name that git gives them."""
+
+    blob_id: str
+
+
+class RunRecord(Contract):
+    """A run that was published."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    run: str
+    """The run's id."""
+    sources: dict[str, str]
+    """Commit, or content hash of a claim's folder, by the field that names the source."""
+    model: ModelStatus
+    datasets: list[DatasetStatus]
+    evaluations: list[EvaluationScore]
+    metrics: MetricsStatus
+    versions: dict[str, str]
+    """Version per package that trained it."""
+    files: list[RecordedFile] = Field(min_length=1)
+    """The model's, but for the card and this record."""
 
 
 class PublishedRun(Contract):
@@ -45,23 +66,3 @@ class PublishedRuns(Contract):
     def write(self, path: Path) -> None:
         """Hand it over."""
         write_whole(path, self.model_dump_json(by_alias=True))
-
-
-def find_published(target: Target, spec_hash: str) -> PublishedRuns:
-    """Return the newest runs of a spec, each believed once its commit was read back and compared with its record."""
-    found = PublishedRuns()
-    for run in list(target.tagged_runs(spec_hash))[-MOST_RUNS:]:
-        tag = tag_name(run)
-        answer = read_record(target, run, tag)
-        if isinstance(answer, str):
-            found.doubts[run] = f"tag {tag} of {target.repository} is not believed, so that it is trained: {answer}"
-        else:
-            commit, record = answer
-            found.runs[run] = PublishedRun(published=published_at(target, commit, tag=tag), record=record)
-    return found
-
-
-def published_at(target: Target, commit: str, *, tag: str | None) -> PublishedStatus:
-    """Return what status shows."""
-    url = f"{target.api.endpoint}/{target.repository}/commit/{commit}"
-    return PublishedStatus(repository=target.repository, commit=commit, tag=tag, url=url)

@@ -1,16 +1,11 @@
 """What stands on the branch that publish.ifExists may spare: told before training, obeyed when committing."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-from huggingface_hub.constants import DEFAULT_REVISION
 
 from finetune_api.base import Contract
 from finetune_api.reasons import Reason
 from finetune_api.types import Publish
-from finetune_trainer.failures import RunFailure
-from finetune_trainer.hub.access import INITIAL_FILES
-from finetune_trainer.hub.branch import Target
+from finetune_trainer.workspace.failures import RunFailure
 
 
 class Standing(Contract):
@@ -19,14 +14,6 @@ class Standing(Contract):
     files: list[str]
     run: str | None = None
     """What the newest commit names."""
-
-
-def find_standing(target: Target) -> Standing | None:
-    """Return what a commit to the branch would come upon; one that is missing is made from the default one."""
-    place = target if target.head() is not None else replace(target, branch=DEFAULT_REVISION)
-    head = place.head()
-    files = sorted(set(place.files(head)) - INITIAL_FILES) if head else []
-    return Standing(files=files, run=place.run_of(head)) if head and files else None
 
 
 def spare(publish: Publish, standing: Standing | None, *, run: str) -> list[str]:

@@ -9,15 +9,15 @@ from pydantic import ValidationError
 from finetune_api.problem import Problem
 from finetune_api.problems import check_spec
 from finetune_api.types import GROUP, KIND, FinetuneJobSpec
-from finetune_trainer.checks.free_form import check_free_form
-from finetune_trainer.checks.signatures import committed
 from finetune_trainer.local.documents import Document, join
 from finetune_trainer.local.fields import field_problems
+from finetune_trainer.local.free_form import check_free_form
 from finetune_trainer.local.metadata import API_VERSION
 from finetune_trainer.local.rules import broken_rules
 from finetune_trainer.local.sentences import Told, shown, tell
 from finetune_trainer.local.structure import Schema, as_sent, children, job_schema, replaced
 from finetune_trainer.local.suggestions import closest
+from finetune_trainer.recipe.arguments.signatures import committed
 
 DEFAULT_NAMESPACE = "default"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from finetune_api.reasons import Reason
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.workspace.failures import RunFailure
 
 #: resources.accelerator.perNode goes no higher.
 MOST_PROCESSES = 16

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from finetune_api.contract import TRAINED_FIELDS, RunConfig
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.causes import is_storage_full
-from finetune_trainer.failures import RunFailure
 from finetune_trainer.local.documents import join
 from finetune_trainer.local.plan import Plan
 from finetune_trainer.local.sentences import shown
+from finetune_trainer.workspace.causes import is_storage_full
+from finetune_trainer.workspace.failures import RunFailure
 
 _MOST_CHANGES = 5
 

@@ -11,10 +11,10 @@ from finetune_api.reasons import Reason
 from finetune_api.sources import ClaimSource, parse_source
 from finetune_api.types import GROUP, FinetuneJobSpec
 from finetune_api.workspace import Workspace
-from finetune_trainer.failures import RunFailure
 from finetune_trainer.local.checking import Job
 from finetune_trainer.local.devices import Devices
 from finetune_trainer.local.documents import join
+from finetune_trainer.workspace.failures import RunFailure
 
 DEFAULT_FOLDER = Path("build") / "finetune"
 _CLAIM = "pvc://"

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from finetune_api import keys
 from finetune_api.contract import Role, RunResult, spec_part
 from finetune_api.reasons import Reason
-from finetune_trainer.checkpoints.fence import read_owner
+from finetune_trainer.hub.token_variables import TOKEN_VARIABLES
 from finetune_trainer.local.plan import Plan
 from finetune_trainer.local.tokens import token_file
-from finetune_trainer.token_variables import TOKEN_VARIABLES
+from finetune_trainer.workspace.fence import read_owner
 
 #: What a shell may hold that a role must not see: tokens, and the wiring of another run.
 _HIDDEN = TOKEN_VARIABLES | {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}

@@ -12,8 +12,6 @@ from rich.text import Text
 from finetune_api.contract import ExitCode, Role, RunResult, exit_code_of
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
-from finetune_trainer.data.own_inputs import read_own_inputs
-from finetune_trainer.failures import RunFailure
 from finetune_trainer.local.checking import Job
 from finetune_trainer.local.devices import choose_devices, count_accelerators
 from finetune_trainer.local.display import Display
@@ -25,7 +23,9 @@ from finetune_trainer.local.stopping import Stop
 from finetune_trainer.local.summary import is_failure, near, show_failure, show_success
 from finetune_trainer.local.tokens import require_token
 from finetune_trainer.local.validate import read_jobs
-from finetune_trainer.report.finished import finished_report
+from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.finished import finished_report
+from finetune_trainer.workspace.own_inputs import read_own_inputs
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from finetune_api.losses import LOSS_ALIASES, NOT_LOSSES
 from finetune_trainer.local.structure import Schema, job_schema
-from finetune_trainer.training.argument_rules import MEANT, OURS, PASSED, REFUSED, RENAMED
+from finetune_trainer.recipe.arguments.rules import MEANT, OURS, PASSED, REFUSED, RENAMED
 
 #: How much alike two names must be; difflib's own default suggests strangers.
 _ALIKE = 0.7

@@ -14,7 +14,7 @@ from finetune_api.losses import Kind
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import EvaluationScore
 from finetune_trainer.local.plan import Plan
-from finetune_trainer.report.schema import Report
+from finetune_trainer.workspace.report import Report
 
 #: Before each of several problems that prepare tells in one message.
 _NUMBERED = re.compile(r" (?=\d+\) spec\.)")
@@ -90,7 +90,7 @@ def _published(results: Sequence[RunResult], plan: Plan, report: Report) -> str:
         return f"no: {last.message}"
     if plan.config.spec.publish is None:
         return "no: the manifest has no publish"
-    from finetune_trainer.publish import refusal  # noqa: PLC0415 - the client of the Hub takes a second
+    from finetune_trainer.publish.publish import refusal  # noqa: PLC0415 - the client of the Hub takes a second
 
     if (refused := refusal(plan.config, plan.workspace, report)) is not None:
         return f"no: --no-publish was given, and without it: {refused.message}"

@@ -12,7 +12,7 @@ from huggingface_hub.errors import OIDCError
 from finetune_api import keys
 from finetune_api.contract import Role
 from finetune_api.reasons import Reason
-from finetune_trainer.failures import RunFailure
+from finetune_trainer.workspace.failures import RunFailure
 
 _VARIABLES = {
     Role.PREFLIGHT: keys.ENV_WRITE_TOKEN_FILE,

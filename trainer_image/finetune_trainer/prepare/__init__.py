@@ -1,0 +1,1 @@
+"""Fetches, checks and lays out what is trained on; no accelerator is needed."""

@@ -1,0 +1,1 @@
+"""Model and rows from the Hub, from claims, and images from addresses."""

@@ -1,0 +1,1 @@
+"""Images as files: which there are, what they are named, how small they may be kept."""

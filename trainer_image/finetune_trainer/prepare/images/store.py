@@ -1,0 +1,257 @@
+"""Every image once, named by the SHA-256 of its bytes, and only if it can really be decoded.
+
+Where the model's image processor would make it smaller anyway, it is kept as small, under the same name with an
+addition: the model gets the same numbers, and each later reading costs a part.
+"""
+
+import hashlib
+import io
+import os
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from finetune_trainer.prepare.fetch.addresses import Addresses, Refused, is_address
+from finetune_trainer.prepare.images.formats import format_of, remedy_for
+from finetune_trainer.prepare.scans.findings import excerpt, listed
+from finetune_trainer.recipe.model.pixels import extremes_of
+
+if TYPE_CHECKING:
+    from finetune_trainer.prepare.images.reduction import Reduction
+
+#: Formats by content; others are read by parsers with a bad record, or by other programs.
+EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
+#: How they are named for opening, where JPEG stands for MPO as well; Pillow takes an unknown name for an error.
+OPENED = sorted({*EXTENSIONS} - {"MPO"})
+MAX_PIXELS = 100_000_000
+#: Qwen's image processors refuse more, after hours of training.
+MAX_ASPECT_RATIO = 199
+#: What is taken and may not be meant.
+ONE_COLOUR = "of one single colour"
+NEARLY_BLACK = "nearly black all over, as 12 bits in 16 are that were not scaled to the whole range"
+FRAMES = "of several frames or pages, of which the first is taken"
+_DARK = 24  # of 255; 4,095 of 65,535 are 16
+_WITH_FRAMES = ("GIF", "WEBP", "TIFF", "PNG")
+_ARCHIVE = "zip://"
+#: A pod may see more CPUs than it may use, and the largest image that is taken has 300 MB of pixels.
+_DECODED_AT_ONCE = 8
+_DOWNLOADS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why one cell cannot be used; says nothing of its content."""
+
+    because: str
+    """What is wrong; after a semicolon, what to do or to know."""
+
+
+class ImageStore:
+    """The folder of images. Safe to write from several threads, and again after an interruption."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        addresses: Addresses | None = None,
+        reduction: "Reduction | None" = None,
+        num_threads: int | None = None,
+    ) -> None:
+        self._folder = folder
+        self._reduction = reduction
+        self._addresses = addresses or Addresses.of([])
+        self._pool = ThreadPoolExecutor(num_threads or min(_DECODED_AT_ONCE, usable_cpus()))
+        self._downloads = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
+        self._fetched: dict[str, str | Fault] = {}
+        self._looked_at: set[bytes] = set()
+        self._remarks: dict[str, tuple[str, ...]] = {}
+
+    def remarks_on(self, path: str) -> tuple[str, ...]:
+        """Return what is odd about a kept image: ONE_COLOUR, NEARLY_BLACK, FRAMES."""
+        return self._remarks.get(path, ())
+
+    def keep_all(self, cells: Sequence[Any], *, root: Path, cache: Path) -> list[str | Fault]:
+        """Return for each cell the image's path below the folder, or why there is none; in order.
+
+        A cell is bytes, a name, or a mapping with `bytes` or a `path` that is a name. A name is a path that lies below
+        `root` or `cache`, or an address, which is fetched once. Called from one thread.
+        """
+        addresses = [address_of(cell) for cell in cells]
+        new = [address for address in dict.fromkeys(addresses) if address is not None and address not in self._fetched]
+        self._fetched.update(zip(new, self._downloads.map(self._fetch, new), strict=True))
+        kept = self._pool.map(
+            lambda cell, address: self._keep(read_cell(cell, root=root, cache=cache)) if address is None else None,
+            cells,
+            addresses,
+        )
+        return [
+            path if path is not None else self._fetched[str(address)]
+            for path, address in zip(kept, addresses, strict=True)
+        ]
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+        self._downloads.shutdown(cancel_futures=True)
+
+    def _fetch(self, address: str) -> str | Fault:
+        try:
+            return self._keep(self._addresses.fetch(address) or Fault("empty image"))
+        except Refused as refused:
+            return Fault(refused.because)
+
+    def _keep(self, content: bytes | Fault) -> str | Fault:
+        if isinstance(content, Fault):
+            return content
+        digest = hashlib.sha256(content)
+        name = digest.hexdigest()
+        known = self._known(name, len(content))
+        if known is not None and digest.digest() in self._looked_at:
+            return known
+        image = decode(content)
+        if isinstance(image, Fault):
+            return image
+        path = known or self._store(name, image, content)
+        if remarks := tuple(_remarks(image, content)):
+            self._remarks[path] = remarks
+        self._looked_at.add(digest.digest())
+        return path
+
+    def _store(self, name: str, image: Image.Image, content: bytes) -> str:
+        path = f"{name[:2]}/{name}.{EXTENSIONS[str(image.format)]}"
+        if self._reduction and (reduced := self._reduction.reduce(image)):
+            path, content = reduced_path(name, self._reduction), reduced
+        self._write(path, content)
+        return path
+
+    def _known(self, name: str, size_bytes: int) -> str | None:
+        if self._reduction:
+            small = self._folder / reduced_path(name, self._reduction)
+            if small.is_file() and small.stat().st_size:
+                return reduced_path(name, self._reduction)
+        for path in (self._folder / name[:2]).glob(f"{name}.*"):
+            if path.suffix != ".partial" and path.stat().st_size == size_bytes:
+                return f"{name[:2]}/{path.name}"
+        return None
+
+    def _write(self, path: str, content: bytes) -> None:
+        target = self._folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{uuid.uuid4().hex}.partial")
+        partial.write_bytes(content)
+        partial.rename(target)
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use; on macOS, which does not limit that, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def reduced_path(name: str, reduction: "Reduction") -> str:
+    """Return where the image `name` is kept as small as the model sees it, below the folder of images."""
+    return f"{name[:2]}/{name}-{reduction.key}.png"
+
+
+def address_of(cell: Any) -> str | None:  # noqa: ANN401 - a cell of a table
+    """Return the address by which a cell names its image; None if it holds bytes, a path or nothing."""
+    if isinstance(cell, Mapping):
+        cell = None if cell.get("bytes") else cell.get("path")
+    return cell if isinstance(cell, str) and is_address(cell) and not cell.startswith(_ARCHIVE) else None
+
+
+def read_cell(cell: Any, *, root: Path, cache: Path) -> bytes | Fault:  # noqa: ANN401 - a cell of a table
+    """Return the bytes of an image cell; never reads a file outside `root` and `cache`."""
+    if isinstance(cell, bytes):
+        return cell or Fault("empty image")
+    if isinstance(cell, str):
+        cell = {"path": cell}
+    if not isinstance(cell, Mapping):
+        return Fault("no image")
+    if cell.get("bytes"):
+        return bytes(cell["bytes"])
+    return _read_file(cell["path"], root=root, cache=cache) if cell.get("path") else Fault("no image")
+
+
+def _read_file(name: str, *, root: Path, cache: Path) -> bytes | Fault:
+    if name.startswith(_ARCHIVE):
+        return _missing(name, root)
+    try:
+        path = (root / name).resolve()
+        if not any(path.is_relative_to(allowed.resolve()) for allowed in (root, cache)):
+            return Fault("image path leads out of the dataset")
+        return (path.read_bytes() or Fault("empty image")) if path.is_file() else _missing(name, root)
+    except (OSError, ValueError):  # a name may hold what no file system takes
+        return _missing(name, root)
+
+
+def _missing(name: str, root: Path) -> Fault:
+    inside, _, archive = name.removeprefix(_ARCHIVE).partition("::")
+    archives = [Path(archive).name] if archive else _archives(root)
+    unread = f"; pictures inside {listed(archives)} are not read, unpack it" if archives else ""
+    shown = excerpt(inside.removeprefix(f"{root}/"))
+    if name.startswith("data:"):
+        return Fault("image written as a data: address; give a column of bytes")
+    return Fault(f"image file {shown} is missing; paths are relative to the dataset's folder{unread}")
+
+
+@cache
+def _archives(root: Path) -> list[str]:
+    """Return the archives of a dataset, in which pictures may have been left."""
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.zip"))
+
+
+def _remarks(image: Image.Image, content: bytes) -> Iterator[str]:
+    if image.format in _WITH_FRAMES and _has_frames(content):
+        yield FRAMES
+    extremes = extremes_of(image)
+    if all(least == most for least, most in extremes):
+        yield ONE_COLOUR
+    elif max(most for _, most in extremes) < _DARK:
+        yield NEARLY_BLACK
+
+
+def _has_frames(content: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(content), formats=OPENED) as image:
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 - a broken second frame is none
+        return False
+
+
+def is_readable(content: bytes) -> bool:
+    """Say whether content begins as an image of a format that is read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(io.BytesIO(content), formats=OPENED).close()
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # noqa: BLE001 - as below
+        return False
+    return True
+
+
+def decode(content: bytes) -> Image.Image | Fault:
+    """Return an image that decodes whole, or why it does not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata; size is checked below
+            with Image.open(io.BytesIO(content), formats=OPENED) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    return Fault(f"image has more than {MAX_PIXELS} pixels")
+                if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
+                    return Fault(f"image is more than {MAX_ASPECT_RATIO} times longer than wide")
+                image.load()
+                return image
+    except Image.DecompressionBombError:
+        return Fault(f"image has more than {MAX_PIXELS} pixels")
+    except Exception:  # noqa: BLE001 - decoders raise all sorts of things on broken bytes
+        name = format_of(content)
+        return Fault(f"image is {name}, which is not read; {remedy_for(name)}" if name else "image cannot be decoded")

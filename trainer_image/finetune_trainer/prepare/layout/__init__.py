@@ -1,0 +1,1 @@
+"""Rows as train takes them: held out, deduplicated, written as tables."""

@@ -1,0 +1,1 @@
+"""Negatives that a model finds."""

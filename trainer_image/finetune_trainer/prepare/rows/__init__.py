@@ -1,0 +1,1 @@
+"""Rows of a data set: opened, named, read and turned into texts and images."""

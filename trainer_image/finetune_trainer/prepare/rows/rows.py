@@ -1,0 +1,201 @@
+"""Reads an open table row by row: texts as they are, images as paths of the store, faults where a cell is unusable."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, compress
+from pathlib import PurePath
+from typing import Any
+
+from finetune_trainer.prepare.fetch.addresses import is_address
+from finetune_trainer.prepare.images.store import Fault
+from finetune_trainer.prepare.rows.labels import LabelValue, read_label
+from finetune_trainer.prepare.rows.requests import DOCUMENTS, LABEL
+from finetune_trainer.prepare.rows.tables import OpenTable
+from finetune_trainer.prepare.rows.texts import as_text, is_visible
+from finetune_trainer.prepare.rows.workplace import Workplace
+from finetune_trainer.prepare.scans.findings import excerpt
+
+_BATCH_ROWS = 64
+_LOG_SECONDS = 10.0
+
+#: What one cell holds: as many texts, image paths or ids as there are values in it.
+Cell = list[str]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One usable row."""
+
+    number: int
+    """Position in the split, from 0."""
+    cells: Mapping[str, Cell]
+    """Part to its values: exactly one unless the column holds lists, which may be empty, or some are left out."""
+    label: LabelValue | None = None
+    id: str | None = None
+    num_images: int = 0
+    remarks: Sequence[tuple[str, str]] = ()
+    """What is odd about each image that is, and where: part and file."""
+
+    def one(self, part: str) -> str:
+        """Return the value of a part that has one."""
+        return self.cells[part][0]
+
+    def bad(self, because: str) -> "BadRow":
+        """Return the row as one that is left out after all."""
+        return BadRow(number=self.number, id=self.id, because=because)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """One row that is left out."""
+
+    number: int
+    id: str | None
+    because: str
+
+    def __str__(self) -> str:
+        """Return the row as people look it up."""
+        return f"{name_row(self)}: {self.because}"
+
+
+def name_row(row: Row | BadRow) -> str:
+    """Return a row as people look it up."""
+    return f"row {row.number}" if row.id is None else f"row {row.number} (id {row.id})"
+
+
+def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
+    """Yield every row of the table in order."""
+    number, told = 0, time.monotonic()
+    for batch in table.rows.iter(batch_size=_BATCH_ROWS):
+        columns = _read_batch(table, batch, place)
+        labels = _read_labels(table, batch)
+        ids = [str(value)[:80] for value in batch[table.id_column]] if table.id_column else None
+        for index in range(len(labels)):
+            row_id = None if ids is None else ids[index]
+            cells = {part: found[index] for part, found in columns.items()}
+            row = _row(table.numbers[number], cells, labels[index], row_id)
+            given = {part: batch[column][index] for part, column in table.request.columns.items()}
+            if isinstance(row, Row):
+                row = _without(_with_images(row, table, given, place), table.left_out)
+            yield row
+            number += 1
+        if time.monotonic() - told > _LOG_SECONDS:
+            told = time.monotonic()
+            _log.info("reading", extra={"dataset": table.request.dataset, "rows": number, "of": len(table.rows)})
+
+
+def is_negative(part: str) -> bool:
+    """Say whether a part is played by a column of negatives."""
+    return part.startswith("negative_")
+
+
+def key_of(value: str) -> bytes:
+    """Return a short name of a text or an image, the same for equal ones alone."""
+    return hashlib.blake2b(value.encode(), digest_size=16).digest()
+
+
+def _without(row: Row, left_out: frozenset[bytes]) -> Row:
+    """Return the row without such documents among its negatives and candidates, and without their labels."""
+    if not left_out:
+        return row
+    chosen = {
+        part: [key_of(value) not in left_out for value in cell]
+        for part, cell in row.cells.items()
+        if is_negative(part) or part == DOCUMENTS
+    }
+    kept = {part: [*compress(row.cells[part], chosen[part])] for part in chosen}
+    label, flags = row.label, [*chain.from_iterable(chosen.values())]
+    # Of scores the first may be that of the answer. A list of another length is told where rows become examples.
+    if isinstance(label, list) and 0 <= (surplus := len(label) - len(flags)) <= 1:
+        label = [*label[:surplus], *compress(label[surplus:], flags)]
+    return replace(row, cells={**row.cells, **kept}, label=label)
+
+
+def _read_batch(table: OpenTable, batch: dict[str, list[Any]], place: Workplace) -> dict[str, list[Cell | Fault]]:
+    columns: dict[str, list[Cell | Fault]] = {}
+    for part, column in table.request.columns.items():
+        given = [_values(table, part, value) for value in batch[column]]
+        flat = [value for values in given for value in values]
+        read = iter(_read_values(table, part, flat, place))
+        columns[part] = [_cell([next(read) for _ in values], many=part in table.many) for values in given]
+    for part, column in table.request.keys.items():
+        columns[part] = [_read_key(value) for value in batch[column]]
+    return columns
+
+
+def _values(table: OpenTable, part: str, cell: Any) -> list[Any]:  # noqa: ANN401 - a cell of a table
+    """Return the values of a cell as they came; a missing list is an empty one."""
+    return (cell or []) if part in table.many else [cell]
+
+
+def _read_key(value: object) -> Cell | Fault:
+    if value is None:
+        return Fault("no id")
+    return [str(value)] if isinstance(value, str | int) else Fault("id is neither text nor whole number")
+
+
+def _read_values(table: OpenTable, part: str, values: list[Any], place: Workplace) -> list[str | Fault]:
+    if table.modalities[part] == "image":
+        return place.images.keep_all(values, root=table.request.folder, cache=place.cache)
+    return [_read_text(value, place.tokens) for value in values]
+
+
+def _read_labels(table: OpenTable, batch: dict[str, list[Any]]) -> list[LabelValue | Fault | None]:
+    request = table.request.label
+    if request is None:
+        return [None] * len(next(iter(batch.values())))
+    return [read_label(value, request.label) for value in batch[request.column]]
+
+
+def _cell(values: list[str | Fault], *, many: bool) -> Cell | Fault:
+    """Return the values of one cell, or the first fault among them."""
+    for index, value in enumerate(values):
+        if isinstance(value, Fault):
+            return Fault(f"value {index} of the list: {value.because}") if many else value
+    return [str(value) for value in values]
+
+
+def _read_text(value: object, tokens: Sequence[str]) -> str | Fault:
+    if value is None:
+        return Fault("empty text")
+    text = as_text(value)
+    if text is None:
+        return Fault("neither text nor number")
+    if token := next((token for token in tokens if token in text), None):
+        return Fault(f"text holds {token}, which the model takes for an image, video or sound; write it otherwise")
+    return text if is_visible(text) else Fault("empty text")
+
+
+def _with_images(row: Row, table: OpenTable, given: Mapping[str, Any], place: Workplace) -> Row:
+    """Return the row with how many images it has and what is odd about them; `given` are its cells as they came."""
+    images = [
+        (part, cell, path)
+        for part, modality in table.modalities.items()
+        if modality == "image"
+        for cell, path in zip(_values(table, part, given[part]), row.cells[part], strict=True)
+    ]
+    remarks = [
+        (remark, f"{part}{_named(cell)}") for part, cell, path in images for remark in place.images.remarks_on(path)
+    ]
+    return replace(row, num_images=len(images), remarks=remarks)
+
+
+def _named(cell: Any) -> str:  # noqa: ANN401 - a cell of a table
+    """Return the file of an image as messages name it, nothing where there is none; addresses may hold secrets."""
+    name = cell.get("path") if isinstance(cell, Mapping) else cell
+    return f" {excerpt(PurePath(name).name)}" if isinstance(name, str) and not is_address(name) else ""
+
+
+def _row(
+    number: int, cells: Mapping[str, Cell | Fault], label: LabelValue | Fault | None, row_id: str | None
+) -> Row | BadRow:
+    usable = {part: cell for part, cell in cells.items() if not isinstance(cell, Fault)}
+    if len(usable) == len(cells) and not isinstance(label, Fault):
+        return Row(number=number, cells=usable, label=label, id=row_id)
+    faults = [f"{part}: {cell.because}" for part, cell in {**cells, LABEL: label}.items() if isinstance(cell, Fault)]
+    return BadRow(number=number, id=row_id, because=faults[0])

@@ -1,0 +1,62 @@
+"""Which numbers are reported for which set."""
+
+from collections.abc import Sequence
+
+from finetune_api.evaluators import EVALUATORS, Evaluator, yields
+from finetune_api.gate import effective_gate
+from finetune_api.sense import evaluation_sets, judging_set, objective_of
+from finetune_api.types import FinetuneJobSpec
+from finetune_trainer.workspace.manifest import PreparedEvaluation
+
+#: Reported besides the metric that was chosen. MAP of up to 100 candidates is the library's MAP without @k.
+STANDARD_METRICS: dict[Evaluator, tuple[str, ...]] = {
+    Evaluator.INFORMATION_RETRIEVAL: ("ndcg@10", "mrr@10", "recall@10"),
+    Evaluator.RERANKING: ("ndcg@10", "mrr@10", "map@100"),
+    Evaluator.TRIPLET: ("accuracy",),
+    Evaluator.EMBEDDING_SIMILARITY: ("spearman", "pearson"),
+    Evaluator.BINARY_CLASSIFICATION: ("ap", "f1", "accuracy"),
+}
+#: Prefix, as the library's, of what the candidates reach in the order in which they were given.
+GIVEN_ORDER = "base_"
+#: Of the interval of an improvement, where no gate names one.
+CONFIDENCE = 0.95
+
+
+def judging_first(spec: FinetuneJobSpec, prepared: Sequence[PreparedEvaluation]) -> list[PreparedEvaluation]:
+    """Return the prepared sets, the one that spec.evaluation.metric is taken from first."""
+    judging = judging_set(spec)
+    return sorted(prepared, key=lambda one: judging is not None and one.name != judging.name)
+
+
+def main_metric(spec: FinetuneJobSpec, evaluator: Evaluator) -> str:
+    """Return the first metric of a set: the spec's if its evaluator yields that, else the evaluator's own."""
+    return spec.evaluation.metric if yields(evaluator, spec.evaluation.metric) else EVALUATORS[evaluator].main
+
+
+def other_metrics(spec: FinetuneJobSpec, evaluator: Evaluator) -> tuple[str, ...]:
+    """Return what is reported besides: the usual metrics, and those of the spec that the evaluator yields."""
+    asked = (metric for metric in spec.evaluation.also_report if yields(evaluator, metric))
+    return tuple(dict.fromkeys((*STANDARD_METRICS[evaluator], *asked)))
+
+
+def cutoff(metric: str) -> int:
+    """Return the k of `ndcg@k`."""
+    return int(metric.partition("@")[2])
+
+
+def trained_dimensions(spec: FinetuneJobSpec) -> tuple[int, ...]:
+    """Return the Matryoshka dimensions of all training sets' losses, largest first."""
+    losses = [objective_of(spec, dataset) for dataset in spec.data.train]
+    return tuple(sorted({size for loss in losses for size in loss.matryoshka_dimensions}, reverse=True))
+
+
+def candidates_are_ranked(spec: FinetuneJobSpec, name: str) -> bool:
+    """Say whether the candidates of the set `name` come in an order that means something: as lists of documents."""
+    columns = next((dataset.columns for dataset in evaluation_sets(spec).values() if dataset.name == name), None)
+    return columns is not None and columns.documents is not None
+
+
+def confidence_of(spec: FinetuneJobSpec) -> float:
+    """Return the confidence at which improvements are told."""
+    gate = effective_gate(spec)
+    return CONFIDENCE if gate is None or gate.confidence is None else gate.confidence

@@ -1,0 +1,114 @@
+"""Checkpoints of one training: `step-000100/` is whole and verifiable, or it is not there."""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from finetune_api.status import CheckpointStatus
+from finetune_trainer.train.report.clock import now
+from finetune_trainer.workspace.fence import Fence
+from finetune_trainer.workspace.folder import remove_unfinished
+from finetune_trainer.workspace.verify import MANIFEST, CheckpointManifest, find_damage, hash_files, read_manifest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint."""
+
+    path: Path
+    status: CheckpointStatus
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """The checkpoints below one folder. Used by the writer alone."""
+
+    folder: Path
+    fence: Fence
+    keep: int
+    run: str
+    world_size: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """What writes now, by package."""
+    warn: Callable[[str], None] = lambda _: None
+    """Takes what the user should know of: checkpoints that were skipped."""
+
+    @contextlib.contextmanager
+    def write(self, step: int) -> Iterator[Path]:
+        """Yield an empty folder to fill; at the end it is checked in as the checkpoint of `step`, and old ones go."""
+        target = self.folder / f"step-{step:06}"
+        with self.fence.whole_folder(target) as aside:
+            yield aside
+            manifest = CheckpointManifest(
+                step=step,
+                world_size=self.world_size,
+                run=self.run,
+                time=now(),
+                files=hash_files(aside),
+                versions=dict(self.versions),
+            )
+            (aside / MANIFEST).write_text(manifest.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        for old in self._superseded(step):
+            shutil.rmtree(old, ignore_errors=True)
+
+    def newest(self) -> Checkpoint | None:
+        """Return the newest checkpoint that verifies; others are skipped with a warning."""
+        remove_unfinished(self.folder)
+        for path in self._paths():
+            manifest = read_manifest(path)
+            problem = self._problem(path, manifest)
+            if manifest is not None and problem is None:
+                self._compare_versions(path, manifest)
+                return Checkpoint(path=path, status=CheckpointStatus(step=manifest.step, time=manifest.time))
+            self.warn(f"checkpoint {path.name} was skipped: {problem}")
+            logger.warning("checkpoint skipped", extra={"checkpoint": path.name, "problem": problem})
+        return None
+
+    def _superseded(self, newest: int) -> list[Path]:
+        """Return what no resume needs once `newest` is written. Those of another run are somebody else's.
+
+        Those of later steps are what training could not resume from when it went back before them. They count for
+        nothing: were they taken for the newest, each new checkpoint would be removed until it has passed them.
+        """
+        manifests = {path: read_manifest(path) for path in self._paths()}
+        own = [path for path, manifest in manifests.items() if manifest and manifest.run == self.run]
+        usable = [path for path in own if _step_of(path) <= newest]
+        damaged = [path for path, manifest in manifests.items() if manifest is None]
+        return [path for path in (*own, *damaged) if path not in usable[: self.keep]]
+
+    def _problem(self, path: Path, manifest: CheckpointManifest | None) -> str | None:
+        if manifest is None:
+            return "its manifest is missing or damaged"
+        if manifest.run != self.run:
+            return "it belongs to another run"
+        if manifest.world_size != self.world_size:
+            return (
+                f"it was written by {manifest.world_size} ranks, and {self.world_size} cannot continue its data order"
+            )
+        return find_damage(path, manifest.files)
+
+    def _compare_versions(self, path: Path, manifest: CheckpointManifest) -> None:
+        """Tell of a training that goes on under other libraries; it is no reason to begin anew."""
+        before, after = manifest.versions, self.versions
+        changed = [name for name in sorted({*before, *after}) if before and before.get(name) != after.get(name)]
+        if changed:
+            changes = ", ".join(f"{name} {before.get(name)} to {after.get(name)}" for name in changed)
+            self.warn(
+                f"training goes on from {path.name} under other versions ({changes}); numbers may differ from those of "
+                "a run under one"
+            )
+
+    def _paths(self) -> list[Path]:
+        """Return checkpoints, newest first."""
+        return sorted(self.folder.glob("step-*"), key=_step_of, reverse=True)
+
+
+def _step_of(path: Path) -> int:
+    """Return the step in a checkpoint's name; from a million on it has more digits than the others."""
+    number = path.name.removeprefix("step-")
+    return int(number) if number.isdecimal() else -1

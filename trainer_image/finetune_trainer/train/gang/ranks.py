@@ -1,0 +1,117 @@
+# ruff: noqa: N803 - tensors carry their shape in their names
+"""The gang as one process sees it: who it is, what it computes on, and how all of them decide together.
+
+Small decisions (stop? was the loss a number?) travel over gloo beside the gradients, so that agreeing on them never
+waits for an accelerator.
+"""
+
+import os
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+from finetune_api.contract import RunConfig
+from finetune_api.reasons import Reason
+from finetune_trainer.workspace.failures import RunFailure
+
+WRITER = 0
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among `world_size` of them. A world of one needs no process group."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    control: distributed.ProcessGroup | None = None
+    """Gloo group of all ranks; None in a world of one."""
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this is the one process that writes to the workspace."""
+        return self.rank == WRITER
+
+    def sum(self, *values: float) -> tuple[float, ...]:
+        """Return each value summed over the ranks; every rank must call this at the same point."""
+        if self.control is None:
+            return values
+        total = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(total, group=self.control)
+        return tuple(total.tolist())
+
+    def gather_rows(self, rows_ND: torch.Tensor) -> list[torch.Tensor]:
+        """Return the float32 CPU matrices of all ranks, by rank; they may differ in N and an empty one also in D."""
+        if self.control is None:
+            return [rows_ND]
+        shapes = self.gather(tuple(rows_ND.shape))
+        longest, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
+        mine = torch.zeros(longest, width)
+        mine[: rows_ND.shape[0], : rows_ND.shape[1]] = rows_ND
+        padded = [torch.empty_like(mine) for _ in shapes]
+        distributed.all_gather(padded, mine, group=self.control)
+        return [rows[: shape[0]] for rows, shape in zip(padded, shapes, strict=True)]
+
+    def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - anything that pickles
+        """Return the small picklable values of all ranks, by rank."""
+        if self.control is None:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        distributed.all_gather_object(values, value, group=self.control)
+        return values
+
+    def share(self, value: Any) -> Any:  # noqa: ANN401 - anything that pickles
+        """Return the writer's value on every rank."""
+        if self.control is None:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=WRITER, group=self.control)
+        return box[0]
+
+
+def join(config: RunConfig) -> Ranks:
+    """Meet the other ranks as torchrun's environment names them; waits until all are there.
+
+    Raises:
+        RunFailure: accelerators were asked for and are not visible. Training on CPU instead would take days unnoticed.
+
+    """
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    device = choose_device(config, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    if world_size == 1:
+        return Ranks(device=device)
+    timeout = timedelta(seconds=config.spec.rank_patience_seconds)
+    if device.type == "cuda":
+        distributed.init_process_group("nccl", timeout=timeout, device_id=device)
+    else:
+        distributed.init_process_group("gloo", timeout=timeout)
+    control = distributed.new_group(backend="gloo", timeout=timeout)
+    assert isinstance(control, distributed.ProcessGroup), "every rank is a member"
+    return Ranks(rank=rank, world_size=world_size, device=device, control=control)
+
+
+def choose_device(config: RunConfig, *, local_rank: int) -> torch.device:
+    """Return the accelerator of this process, or the CPU where the spec or the cluster says so."""
+    if config.on_cpu:
+        return torch.device("cpu")
+    wanted = config.spec.resources.accelerator.per_node
+    visible = torch.cuda.device_count()
+    if visible < wanted:
+        raise RunFailure(
+            Reason.NODE_FAULT,
+            f"spec.resources.accelerator.perNode: {wanted} were asked for, but {visible} are visible in this pod; "
+            "check the device plugin, the driver and the image's CUDA version on this node, or set perNode to 0",
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def leave(ranks: Ranks) -> None:
+    """End the process group after a success; a failing process just exits, for its peers may be gone."""
+    if ranks.control is not None:
+        distributed.barrier(group=ranks.control)
+        distributed.destroy_process_group()

@@ -1,0 +1,1 @@
+"""One pass of Sentence Transformers training: steps, gradients, pace."""

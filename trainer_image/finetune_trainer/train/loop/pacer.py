@@ -1,0 +1,134 @@
+# ruff: noqa: ANN401, ARG002 - signatures are the library's
+"""What happens between two steps: all ranks look at the step together, then log, save, evaluate or stop as one."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from finetune_api.reasons import Reason
+from finetune_trainer.recipe.batches.schedule import Schedule
+from finetune_trainer.train.gang.ranks import Ranks
+from finetune_trainer.train.gang.stop import StopRequest
+from finetune_trainer.train.loop.trainer import GangTrainer
+from finetune_trainer.train.report.tracker import Step, Tracker
+from finetune_trainer.workspace.failures import RunFailure
+
+logger = logging.getLogger(__name__)
+#: Steps in a row whose loss or gradient is not a number, after which training ends.
+PATIENCE = 3
+
+
+class Pacer(TrainerCallback):  # type: ignore[misc]
+    """Hooks of the Trainer's loop. `save` and `evaluate` are called on every rank after the same step."""
+
+    def __init__(  # noqa: PLR0913 - each is a part of its own
+        self,
+        trainer: GangTrainer,
+        *,
+        ranks: Ranks,
+        schedule: Schedule,
+        tracker: Tracker,
+        stop: StopRequest,
+        save: Callable[[int], None],
+        evaluate: Callable[[int], None],
+    ) -> None:
+        self._trainer = trainer
+        self._ranks = ranks
+        self._schedule = schedule
+        self._tracker = tracker
+        self._stop = stop
+        self._save = save
+        self._evaluate = evaluate
+        self._since = time.monotonic()
+        self._loss = self._grad_norm = math.nan
+        self._learning_rate = 0.0
+        self._stops = False
+        self._finite = True
+        self._nonfinite_in_a_row = 0
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Make up for an evaluation that the checkpoint was taken before, and start the clock."""
+        step = state.global_step
+        if step > 0 and self._schedule.evaluates_after(step) and self._tracker.history.evaluated_step != step:
+            self._evaluate_or_save(step)
+        self._since = time.monotonic()
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Choose the epoch's order; the Trainer forgets to on several ranks when it resumes in the middle of one."""
+        self._trainer.batches.set_epoch(int(state.epoch or 0))
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: TrainerState, control: TrainerControl, optimizer: Any = None, **kwargs: Any
+    ) -> None:
+        """Agree on whether the step is usable and the last; an unusable one changes no weight.
+
+        Raises:
+            RunFailure: too many unusable ones in a row; on every rank.
+
+        """
+        self._learning_rate = self._trainer.lr_scheduler.get_last_lr()[0]
+        loss, norm = float(self._trainer.step_loss), self._trainer.step_grad_norm
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        stops, broken, total = self._ranks.sum(bool(self._stop), not finite, loss if finite else 0.0)
+        self._stops, self._finite = stops > 0, broken == 0
+        self._nonfinite_in_a_row = 0 if self._finite else self._nonfinite_in_a_row + 1
+        if self._finite:
+            self._loss, self._grad_norm = total / self._ranks.world_size, norm
+            return
+        optimizer.zero_grad()
+        self._tracker.left_out()
+        logger.warning("loss or gradient is not a number", extra={"step": state.global_step + 1})
+        if self._nonfinite_in_a_row >= PATIENCE:
+            raise RunFailure(
+                Reason.NON_FINITE_LOSS,
+                f"the loss or its gradient was not a number in {PATIENCE} steps in a row, "
+                f"the last of them step {state.global_step + 1}; nothing is published",
+            )
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Log, save, evaluate, or save and stop.
+
+        Raises:
+            RunFailure: Preempted, on every rank after the same step.
+
+        """
+        step = state.global_step
+        self._record(step, epoch=state.epoch or 0.0)
+        if self._stops or self._schedule.saves_after(step):
+            self._save(step)
+        if self._stops:
+            raise RunFailure(Reason.PREEMPTED, f"asked to end; checkpoint of step {step} saved")
+        if self._schedule.evaluates_after(step):
+            self._evaluate_or_save(step)
+        self._since = time.monotonic()
+
+    def _evaluate_or_save(self, step: int) -> None:
+        """Evaluate; if that is cut short because the gang is asked to end, save what was trained until here."""
+        try:
+            self._evaluate(step)
+        except RunFailure as failure:
+            if failure.reason is Reason.PREEMPTED and not self._schedule.saves_after(step):
+                self._save(step)
+            raise
+
+    def _record(self, number: int, *, epoch: float) -> None:
+        """Record the step; one that was left out has taught no rows, and shows the numbers of the one before."""
+        seconds = time.monotonic() - self._since
+        in_curve = self._finite and self._schedule.logs_after(number)
+        step = Step(
+            number=number,
+            epoch=epoch,
+            loss=self._loss,
+            learning_rate=self._learning_rate,
+            grad_norm=self._grad_norm,
+            rows=self._trainer.step_rows if self._finite else 0,
+            seconds=seconds,
+        )
+        self._tracker.made(step, in_curve=in_curve)
+        if in_curve:
+            fields = {"step": number, "loss": step.loss, "lr": step.learning_rate, "seconds": round(seconds, 3)}
+            logger.info("step", extra=fields)

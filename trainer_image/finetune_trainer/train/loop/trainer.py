@@ -1,0 +1,198 @@
+# ruff: noqa: ANN401, ARG002 - signatures are the library's
+"""Hugging Face's Trainer with what it does wrong or cannot do for us replaced; each override says why."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import CrossEncoderTrainer, SentenceTransformerTrainer
+from sentence_transformers.base.trainer import BaseTrainer
+from torch.nn import Module, ParameterList
+from transformers.trainer import TRAINER_STATE_NAME
+
+from finetune_trainer.recipe.batches.mixture import MixedBatches
+from finetune_trainer.recipe.batches.rows import SET
+from finetune_trainer.recipe.model.pair_images import images_once
+from finetune_trainer.train.gang.ranks import Ranks
+from finetune_trainer.train.loop.gradients import average_gradients, make_equal, trained_parameters
+from finetune_trainer.train.loop.mini_batches import MiniBatches, RandomState, cached_loss
+from finetune_trainer.train.loop.weights import changing_buffers, read_weights, write_weights
+
+MINI_BATCHES = "mini-batches.json"
+
+
+class GangTrainer(BaseTrainer):  # type: ignore[misc]
+    """Goes before a trainer of the library. Evaluating, saving and logging are decided by the Pacer."""
+
+    def __init__(
+        self,
+        *,
+        ranks: Ranks,
+        batches: MixedBatches,
+        losses: dict[str, Module],
+        warn: Callable[[str], None],
+        **settings: Any,
+    ) -> None:
+        """Set up training.
+
+        Args:
+            ranks: of the gang.
+            batches: of all training sets.
+            losses: by training set; sets may share one.
+            warn: takes what the user should know of.
+            **settings: of the library's trainer.
+
+        """
+        sole = next(iter(losses.values()))
+        super().__init__(loss=losses if len(losses) > 1 else sole, **settings)
+        self._ranks = ranks
+        self.batches = batches
+        distinct = list(dict.fromkeys(losses.values()))
+        self.trained = trained_parameters(self.model, distinct)
+        """What the optimizer changes, by name."""
+        cached = {loss: cached_loss(loss) for loss in distinct}
+        mini_batches = {loss: MiniBatches(one, ranks=ranks, warn=warn) for loss, one in cached.items() if one}
+        self._mini_batches = {name: mini_batches.get(loss) for name, loss in losses.items()}
+        self._rows = dict(zip(losses, batches.rows_per_step, strict=True))
+        self._sole_set = next(iter(losses))
+        self._tried: list[dict[str, Any]] = []
+        self._random_state = RandomState.now(self.model.device)
+        self.step_loss = torch.tensor(0.0)
+        """Of this rank, in the newest optimizer step; the mean over its batches."""
+        self.step_rows = 0
+        """Of all ranks, in the newest step."""
+        self.step_grad_norm = 0.0
+        """Over all ranks, in the newest step, before clipping."""
+        # Accelerate then leaves the model as it is, instead of wrapping it in DistributedDataParallel.
+        self.is_distributed_loading_by_transformers = True
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Add none: the library's card holds training images and queries. Publish writes a card without data."""
+
+    def get_batch_sampler(self, dataset: Any, **settings: Any) -> MixedBatches:
+        """Return our batches: the library's sampler without duplicates opens every image on every rank."""
+        return self.batches
+
+    def get_multi_dataset_batch_sampler(self, dataset: Any, **settings: Any) -> MixedBatches:
+        """Return our batches: with the library's, ranks draw from different sets in one step."""
+        return self.batches
+
+    def _sync_replicated_trainable_parameters(self, model: Module) -> None:
+        """Start with the same weights on all ranks; the Trainer's own averages gradients before they are complete."""
+        make_equal(list(self.trained.values()), self._ranks)
+
+    def training_step(self, model: Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Add the gradient of one batch, in mini-batches that fit; after the last batch of a step average over ranks.
+
+        When a batch does not fit, those before it in the same step are made again with it: the gradient that they
+        left has been added to.
+        """
+        if not self._tried:
+            self._random_state = RandomState.now(self.model.device)
+            self.step_loss = torch.zeros((), device=self.args.device)
+        self._tried.append(inputs)
+        waiting = [inputs]
+        while waiting:
+            made = self._make(model, waiting[0])
+            if made is None:
+                self._start_step_again()
+                waiting = list(self._tried)
+            else:
+                loss = made
+                self.step_loss = self.step_loss + loss
+                waiting = waiting[1:]
+        if self.accelerator.sync_gradients:
+            self.step_rows = sum(self._rows[self._set_of(batch)] for batch in self._tried)
+            self._tried.clear()
+            average_gradients(list(self.trained.values()), self._ranks)
+        return loss
+
+    def _make(self, model: Module, inputs: dict[str, Any]) -> torch.Tensor | None:
+        """Return the loss of one batch and add its gradient; None if memory ran out on a rank."""
+        mini_batches = self._mini_batches[self._set_of(inputs)]
+
+        def step() -> torch.Tensor:
+            loss: torch.Tensor = super(GangTrainer, self).training_step(model, dict(inputs))  # it takes inputs apart
+            return loss
+
+        return step() if mini_batches is None else mini_batches.run(step)
+
+    def _set_of(self, inputs: dict[str, Any]) -> str:
+        """Return the training set that a batch is of."""
+        name: str = inputs.get(SET, self._sole_set)
+        return name
+
+    def _start_step_again(self) -> None:
+        for parameter in self.trained.values():
+            parameter.grad = None
+        self._random_state.restore(self.model.device)
+        self.step_loss = torch.zeros((), device=self.args.device)
+
+    def _clip_grad_norm(self, model: Module) -> torch.Tensor:
+        """Clip what losses train besides the model, too."""
+        norm: torch.Tensor = super()._clip_grad_norm(ParameterList(self.trained.values()))
+        return norm
+
+    def _get_grad_norm(self, model: Module, grad_norm: Any = None) -> Any:
+        """Keep the norm, for the Pacer to look at."""
+        norm = super()._get_grad_norm(ParameterList(self.trained.values()), grad_norm=grad_norm)
+        self.step_grad_norm = float(norm)
+        return norm
+
+    def write_state(self, folder: Path | None) -> None:
+        """Write everything that a resumed training needs into `folder`; every rank calls it, only the writer has one.
+
+        The Trainer's own method lets every rank write, into a folder that is visible before it is whole. Random states
+        are gathered, so that there is one writer.
+        """
+        random_states = self._ranks.gather(self._random_state_file())
+        if folder is None:
+            return
+        write_weights(self._changing(), folder)
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_scaler(str(folder))
+        for name, content in random_states:
+            (folder / name).write_bytes(content)
+        sizes = {name: one.sizes for name, one in self._mini_batches.items() if one is not None}
+        (folder / MINI_BATCHES).write_text(json.dumps(sizes))
+        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+
+    def _changing(self) -> Mapping[str, torch.Tensor]:
+        return self.trained | changing_buffers(self.model)
+
+    def _random_state_file(self) -> tuple[str, bytes]:
+        """Return this rank's random state as the file that the Trainer reads again."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._save_rng_state(folder)
+            (file,) = Path(folder).iterdir()
+            return file.name, file.read_bytes()
+
+    def read_weights(self, folder: Path) -> None:
+        """Read a checkpoint's weights into the model that is there."""
+        read_weights(self._changing(), folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Read the weights in place; the library would build a second model beside the first."""
+        folder = Path(resume_from_checkpoint)
+        self.read_weights(folder)
+        file = folder / MINI_BATCHES
+        sizes = json.loads(file.read_text()) if file.exists() else {}  # an earlier version wrote none
+        for name, one in self._mini_batches.items():
+            if one is not None and name in sizes:
+                one.take_on(sizes[name])
+
+
+class RetrievalTrainer(GangTrainer, SentenceTransformerTrainer):  # type: ignore[misc]
+    """Trains embedding models."""
+
+
+class RerankerTrainer(GangTrainer, CrossEncoderTrainer):  # type: ignore[misc]
+    """Trains rerankers. Their losses preprocess pairs, again and again."""
+
+    def training_step(self, model: Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Prepare each image once, however many pairs it is in."""
+        with images_once(self.model):
+            return super().training_step(model, inputs, num_items_in_batch)

@@ -1,0 +1,36 @@
+"""What happened so far, over all attempts: it goes into each checkpoint and at the end into the report."""
+
+from pathlib import Path
+
+from pydantic import ConfigDict, Field
+
+from finetune_api.base import Contract
+from finetune_trainer.train.evaluation.measurement import Scores
+from finetune_trainer.workspace.report import CurvePoint
+
+
+class History(Contract):
+    """Grows while training runs; the one mutable model."""
+
+    model_config = ConfigDict(frozen=False)
+
+    curve: list[CurvePoint] = Field(default_factory=list)
+    evaluated_step: int = 0
+    """Step of the newest evaluation; 0 before the first."""
+    latest: list[Scores] = Field(default_factory=list)
+    """Scores of the newest evaluation, those on the judging set first; none before it."""
+    nonfinite_steps: int = 0
+    """Steps that were left out because their loss or gradient was not a number."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Wall-clock seconds per stage."""
+    warnings: list[str] = Field(default_factory=list)
+    """What did not stop training but deserves a look."""
+
+    @classmethod
+    def read(cls, path: Path) -> "History":
+        """Return the history at `path`."""
+        return cls.model_validate_json(path.read_bytes())
+
+    def write(self, path: Path) -> None:
+        """Write into a checkpoint that is not visible yet."""
+        path.write_text(self.model_dump_json(by_alias=True), encoding="utf-8")

@@ -1,1 +1,0 @@
-"""One pass of Sentence Transformers training: rows, batches, steps."""

@@ -1,0 +1,1 @@
+"""What the rooms share: the volume, and how a container is set up, logs and ends."""

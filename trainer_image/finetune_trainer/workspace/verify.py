@@ -1,0 +1,61 @@
+"""Sizes and hashes of a checkpoint's files, so that a damaged one is seen before it is trained on."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from finetune_api.base import Contract
+from finetune_trainer.workspace.manifest import FileHash
+
+MANIFEST = "manifest.json"
+
+
+class CheckpointManifest(Contract):
+    """What belongs to one checkpoint; written last."""
+
+    step: int
+    """Optimizer steps made."""
+    world_size: int
+    run: str
+    time: str
+    """When it was written, RFC 3339."""
+    files: list[FileHash]
+    """Paths are relative to the checkpoint."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Version per package that wrote it."""
+
+
+def hash_files(folder: Path) -> list[FileHash]:
+    """Return every file below `folder` but the manifest, by path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return [hash_file(path, relative_to=folder) for path in paths]
+
+
+def hash_file(path: Path, *, relative_to: Path) -> FileHash:
+    """Return size and SHA-256 of one file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileHash(path=path.relative_to(relative_to).as_posix(), sha256=digest, size_bytes=path.stat().st_size)
+
+
+def read_manifest(folder: Path) -> CheckpointManifest | None:
+    """Return the manifest, or None if it is not there or not whole."""
+    try:
+        return CheckpointManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def find_damage(folder: Path, files: Iterable[FileHash]) -> str | None:
+    """Return what is wrong with files below `folder`, or None."""
+    for file in files:
+        path = folder / file.path
+        if not path.is_file():
+            return f"{file.path} is missing"
+        if path.stat().st_size != file.size_bytes:
+            return f"{file.path} has {path.stat().st_size} bytes instead of {file.size_bytes}"
+        if hash_file(path, relative_to=folder).sha256 != file.sha256:
+            return f"{file.path} has changed since it was written"
+    return None
