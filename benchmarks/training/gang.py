@@ -10,8 +10,6 @@ PROGRAM = "benchmarks.training.rank"
 
 if __name__ == "__main__":
     quiet_libraries(os.environ)  # type: ignore[arg-type]  # as the trainer itself does
-    assert supervisor.TRAIN == "finetune_trainer.train.train", (
-        "the timed program stands in for another one than it should"
-    )
+    assert supervisor.TRAIN == "finetune_trainer.train.rank", "the timed program stands for another one than it should"
     supervisor.TRAIN = PROGRAM
     sys.exit(main(["train"], os.environ))

@@ -8,7 +8,7 @@ from transformers import Trainer
 
 from benchmarks.training.outcome import ENV_FOLDER, RankRecord
 from benchmarks.training.stopwatch import DATA_WAIT, STEP, Stopwatch
-from finetune_trainer.train import train
+from finetune_trainer.train import rank
 
 
 def main() -> int:
@@ -16,7 +16,7 @@ def main() -> int:
     watch = Stopwatch()
     watch.time_method(Trainer, "get_batch_samples", DATA_WAIT)
     watch.time_method(Trainer, "training_step", STEP)
-    code = train.main()
+    code = rank.main()
     RankRecord.of_this_process(watch).write(Path(os.environ[ENV_FOLDER]))
     return code
 

@@ -10,7 +10,7 @@ KILL_RANK = """
 import os, pathlib, signal
 for folder in pathlib.Path("/proc").iterdir():
     words = (folder / "cmdline").read_bytes().split(b"\\0") if folder.name.isdigit() else []
-    if b"finetune_trainer.train.train" in words and b"finetune_trainer.train.gang.agent" not in words:
+    if b"finetune_trainer.train.rank" in words and b"finetune_trainer.train.gang.agent" not in words:
         os.kill(int(folder.name), signal.SIGKILL)
         print("killed", folder.name)
 """

@@ -30,7 +30,7 @@ SIGNAL = """
 import os, pathlib, signal, sys
 for folder in pathlib.Path("/proc").iterdir():
     words = (folder / "cmdline").read_bytes().split(b"\\0") if folder.name.isdigit() else []
-    if b"finetune_trainer.train.train" in words:
+    if b"finetune_trainer.train.rank" in words:
         os.kill(int(folder.name), getattr(signal, sys.argv[1]))
         print("told", folder.name)
 """

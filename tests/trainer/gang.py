@@ -24,7 +24,7 @@ from finetune_api.workspace import Workspace
 from finetune_trainer.train.gang.records import ENV_RECORDS, Records
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["finetune_trainer.train.train", "tests.trainer.train_inputs"])
+CONTEXT.set_forkserver_preload(["finetune_trainer.train.rank", "tests.trainer.train_inputs"])
 PATIENCE_SECONDS = 300
 
 
@@ -132,7 +132,7 @@ def be_rank(
 
 def train_rank(config: RunConfig, root: Path, folder: Path, attempt: int = 1) -> int:
     """Run the training program of one rank; `folder` takes its record. Returns its exit code."""
-    from finetune_trainer.train import train
+    from finetune_trainer.train.rank import main
 
     config_file = folder / f"run-{os.environ['RANK']}.json"
     config_file.write_text(config.model_dump_json(by_alias=True))
@@ -141,7 +141,7 @@ def train_rank(config: RunConfig, root: Path, folder: Path, attempt: int = 1) ->
     os.environ[keys.ENV_ATTEMPT] = str(attempt)
     os.environ[keys.ENV_TELEMETRY_PORT] = "0"
     os.environ[ENV_RECORDS] = str(folder)
-    return train.main()
+    return main()
 
 
 def train_gang(config: RunConfig, workspace: Workspace, folder: Path, *, attempt: int = 1) -> list[RunResult]:

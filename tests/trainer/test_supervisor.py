@@ -183,7 +183,7 @@ def test_a_single_process_is_the_only_one_beside_its_supervisor_and_saves_when_t
         one.process.send_signal(signal.SIGTERM)
         result = one.result()
 
-    assert started == [sys.executable, "-m", "finetune_trainer.train.train"]
+    assert started == [sys.executable, "-m", "finetune_trainer.train.rank"]
     saved = max(int(folder.name.removeprefix("step-")) for folder in workspace.checkpoints.iterdir())
     assert (result.reason, result.message) == (
         Reason.PREEMPTED,
@@ -265,8 +265,8 @@ def test_a_run_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("resources", "is_simulated", "first"),
     [
-        ({"accelerator": {"perNode": 1}}, True, ["finetune_trainer.train.train"]),
-        ({"accelerator": {"perNode": 0}}, False, ["finetune_trainer.train.train"]),
+        ({"accelerator": {"perNode": 1}}, True, ["finetune_trainer.train.rank"]),
+        ({"accelerator": {"perNode": 0}}, False, ["finetune_trainer.train.rank"]),
         ({"accelerator": {"perNode": 1}}, False, ["finetune_trainer.train.gang.agent", "--standalone"]),
         ({"accelerator": {"perNode": 2}}, True, ["finetune_trainer.train.gang.agent", "--standalone"]),
     ],
@@ -280,7 +280,7 @@ def test_torchrun_starts_all_but_a_single_process_on_a_cpu(
 
 
 def test_torchrun_takes_the_gang_from_the_environment_or_is_a_gang_of_its_own() -> None:
-    fixed = ["--max-restarts=0", "--shutdown-timeout=10", "--module", "finetune_trainer.train.train"]
+    fixed = ["--max-restarts=0", "--shutdown-timeout=10", "--module", "finetune_trainer.train.rank"]
 
     assert torchrun_arguments(run_config(), {"PET_NNODES": "2"}) == fixed
     assert torchrun_arguments(run_config(), {}) == ["--standalone", "--nnodes=1", "--nproc-per-node=2", *fixed]

@@ -21,7 +21,7 @@ from finetune_trainer.train.gang.outcome import conclude
 from finetune_trainer.train.gang.records import ENV_RECORDS, Records
 from finetune_trainer.train.gang.stacks import ask_for_stacks
 
-TRAIN = "finetune_trainer.train.train"
+TRAIN = "finetune_trainer.train.rank"
 #: Ranks that do not end by themselves after a peer's death are killed after so many seconds.
 SHUTDOWN_SECONDS = 10
 #: A rank that has not ended so many seconds after it was asked to is asked where it stands, within the grace period.
