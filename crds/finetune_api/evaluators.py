@@ -27,8 +27,6 @@ class EvaluatorRule:
     """Metrics without @k; those in `at_k` need one."""
     at_k: bool
     kinds: tuple[Kind, ...]
-    main: str
-    """Metric that is always reported first among the others."""
 
 
 _BOTH: tuple[Kind, ...] = ("Embedding", "Reranker")
@@ -40,23 +38,19 @@ EVALUATORS: dict[Evaluator, EvaluatorRule] = {
         ("ndcg", "mrr", "recall", "map", "precision", "accuracy"),
         at_k=True,
         kinds=("Embedding",),
-        main="ndcg@10",
     ),
     Evaluator.RERANKING: EvaluatorRule(
         (("query", "positive", "negatives"), ("query", "documents", "label")),
         ("ndcg", "mrr", "map"),
         at_k=True,
         kinds=_BOTH,
-        main="ndcg@10",
     ),
     Evaluator.TRIPLET: EvaluatorRule(
-        (("query", "positive", "negatives"),), ("accuracy",), at_k=False, kinds=("Embedding",), main="accuracy"
+        (("query", "positive", "negatives"),), ("accuracy",), at_k=False, kinds=("Embedding",)
     ),
-    Evaluator.EMBEDDING_SIMILARITY: EvaluatorRule(
-        _PAIR, ("spearman", "pearson"), at_k=False, kinds=_BOTH, main="spearman"
-    ),
+    Evaluator.EMBEDDING_SIMILARITY: EvaluatorRule(_PAIR, ("spearman", "pearson"), at_k=False, kinds=_BOTH),
     Evaluator.BINARY_CLASSIFICATION: EvaluatorRule(
-        _PAIR, ("ap", "f1", "accuracy", "precision", "recall", "mcc"), at_k=False, kinds=_BOTH, main="ap"
+        _PAIR, ("ap", "f1", "accuracy", "precision", "recall", "mcc"), at_k=False, kinds=_BOTH
     ),
 }
 

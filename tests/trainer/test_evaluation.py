@@ -68,7 +68,7 @@ def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimensio
         for dimension in DIMENSIONS
     }
 
-    ours = Evaluation(held_out, "ndcg@10", DIMENSIONS).run(encoder(workspace, Ranks()))
+    ours = Evaluation(held_out, ("ndcg@10",), DIMENSIONS).run(encoder(workspace, Ranks()))
 
     assert ours.dimensions == pytest.approx(library, abs=1e-6)
     assert ours.value == ours.dimensions[64]
@@ -122,7 +122,7 @@ def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
     scorer = pair_scorer(workspace, reranker, Ranks())
     library = CrossEncoderRerankingEvaluator(samples, at_k=10)(scorer.model)
 
-    ours = Evaluation(dataset, "ndcg@10", others=("mrr@10", "map@100")).run(scorer)
+    ours = Evaluation(dataset, ("ndcg@10", "mrr@10", "map@100")).run(scorer)
 
     assert ours.values == pytest.approx(
         {"ndcg@10": library["ndcg@10"], "mrr@10": library["mrr@10"], "map@100": library["map"]}, abs=1e-6
@@ -240,7 +240,6 @@ def pair_scorer(workspace: Workspace, folder: Path, ranks: Any, **settings: Any)
 
 
 def measure_all(prepared: list[PreparedEvaluation], reader: Any, workspace: Workspace) -> Any:
-    from finetune_api.evaluators import EVALUATORS
     from finetune_trainer.recipe.metrics import STANDARD_METRICS
     from finetune_trainer.train.evaluation.dataset import load_set
     from finetune_trainer.train.evaluation.encode import Encoder
@@ -248,12 +247,7 @@ def measure_all(prepared: list[PreparedEvaluation], reader: Any, workspace: Work
 
     dimensions = (64, 16) if isinstance(reader, Encoder) else ()
     evaluations = [
-        Evaluation(
-            load_set(workspace, one, ranked=True),
-            EVALUATORS[one.evaluator].main,
-            dimensions,
-            STANDARD_METRICS[one.evaluator],
-        )
+        Evaluation(load_set(workspace, one, ranked=True), STANDARD_METRICS[one.evaluator], dimensions)
         for one in prepared
     ]
     return measure(evaluations, reader)

@@ -96,7 +96,7 @@ def test_the_result_is_the_model_whose_score_is_reported(undisturbed: tuple[Work
     held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
 
     encoder = Encoder(model, InputReader(workspace.images, model.modalities), Shares(Ranks(), batch_size=16))
-    scores = Evaluation(held_out, "ndcg@10").run(encoder)
+    scores = Evaluation(held_out, ("ndcg@10",)).run(encoder)
 
     assert scores.value == pytest.approx(results[0].evaluations[0].final, abs=1e-5)
 

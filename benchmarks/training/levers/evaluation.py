@@ -21,8 +21,8 @@ def measure_dimensions(setting: Setting) -> list[Finding]:
     """One encoding for all dimensions against one encoding for each."""
     encoder = encoder_of(setting)
     dimensions = setting.recipe.dimensions
-    together = Evaluation(setting.held_out, METRIC, dimensions)
-    apart = [Evaluation(setting.held_out, METRIC, (dimension,)) for dimension in dimensions]
+    together = Evaluation(setting.held_out, (METRIC,), dimensions)
+    apart = [Evaluation(setting.held_out, (METRIC,), (dimension,)) for dimension in dimensions]
     off, on = seconds_of(lambda: [one.run(encoder) for one in apart], lambda: together.run(encoder), rounds=1)
     note = "benchmarks.one_pass compares the scores with the library's"
     return [Finding(f"one pass for {len(dimensions)} dimensions", "s", off, on, note)]
@@ -46,7 +46,7 @@ def measure_sharding(setting: Setting) -> list[Finding]:
 
 def measure_baseline(setting: Setting) -> list[Finding]:
     """A baseline that an earlier attempt has measured against measuring it again."""
-    encoder, evaluation = encoder_of(setting), Evaluation(setting.held_out, METRIC, setting.recipe.dimensions)
+    encoder, evaluation = encoder_of(setting), Evaluation(setting.held_out, (METRIC,), setting.recipe.dimensions)
     path = Path(setting.workspace.baseline)
     write_baseline(path, measure([evaluation], encoder), run="benchmark")
     off, on = seconds_of(lambda: evaluation.run(encoder), lambda: read_baseline(path, run="benchmark"))

@@ -51,7 +51,7 @@ def as_paths(
     """Return the trainer's evaluation."""
     reader = InputReader.of(model, images=workspace.images)
     encoder = Encoder(model, reader, Shares(ranks, batch_size=BATCH_SIZE))
-    return lambda: Evaluation(held_out, "ndcg@10").run(encoder)
+    return lambda: Evaluation(held_out, ("ndcg@10",)).run(encoder)
 
 
 def as_images(model: SentenceTransformer, workspace: Workspace, held_out: RetrievalSet) -> Callable[[], object]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from finetune_api.evaluators import EVALUATORS, Evaluator, yields
+from finetune_api.evaluators import Evaluator, yields
 from finetune_api.gate import effective_gate
 from finetune_api.sense import evaluation_sets, judging_set, objective_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.workspace.manifest import PreparedEvaluation
 
-#: Reported besides the metric that was chosen. MAP of up to 100 candidates is the library's MAP without @k.
+#: Reported besides the metric that was chosen; the first is the one that counts where that is none of the evaluator's.
+#: MAP of up to 100 candidates is the library's MAP without @k.
 STANDARD_METRICS: dict[Evaluator, tuple[str, ...]] = {
     Evaluator.INFORMATION_RETRIEVAL: ("ndcg@10", "mrr@10", "recall@10"),
     Evaluator.RERANKING: ("ndcg@10", "mrr@10", "map@100"),
@@ -28,15 +29,10 @@ def judging_first(spec: FinetuneJobSpec, prepared: Sequence[PreparedEvaluation])
     return sorted(prepared, key=lambda one: judging is not None and one.name != judging.name)
 
 
-def main_metric(spec: FinetuneJobSpec, evaluator: Evaluator) -> str:
-    """Return the first metric of a set: the spec's if its evaluator yields that, else the evaluator's own."""
-    return spec.evaluation.metric if yields(evaluator, spec.evaluation.metric) else EVALUATORS[evaluator].main
-
-
-def other_metrics(spec: FinetuneJobSpec, evaluator: Evaluator) -> tuple[str, ...]:
-    """Return what is reported besides: the usual metrics, and those of the spec that the evaluator yields."""
-    asked = (metric for metric in spec.evaluation.also_report if yields(evaluator, metric))
-    return tuple(dict.fromkeys((*STANDARD_METRICS[evaluator], *asked)))
+def metrics_of(spec: FinetuneJobSpec, evaluator: Evaluator) -> tuple[str, ...]:
+    """Return what is reported of a set: the spec's metric first where the evaluator yields it, else the usual one."""
+    wanted = (spec.evaluation.metric, *STANDARD_METRICS[evaluator], *spec.evaluation.also_report)
+    return tuple(dict.fromkeys(metric for metric in wanted if yields(evaluator, metric)))
 
 
 def cutoff(metric: str) -> int:

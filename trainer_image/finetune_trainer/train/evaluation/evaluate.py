@@ -15,10 +15,10 @@ class Evaluation:
     """What to measure on which set. The same path serves baseline, training and the end."""
 
     dataset: EvaluationSet
-    metric: str
+    metrics: tuple[str, ...]
+    """What is reported of whole embeddings; the first is the one that the set is judged by."""
     dimensions: tuple[int, ...] = ()
-    others: tuple[str, ...] = ()
-    """Metrics that are reported besides, of whole embeddings."""
+    """In which that one is measured, too."""
 
     def run(self, reader: Encoder | PairScorer) -> Scores:
         """Return the scores of the reader's model on this set alone, the same on every rank."""
@@ -27,13 +27,13 @@ class Evaluation:
 
     def score(self, seen: Seen) -> Measurement:
         """Return every metric of what the model made of the set."""
-        whole = score(self.dataset, seen, tuple(dict.fromkeys((self.metric, *self.others))))
-        cut = {size: score(self.dataset, seen, (self.metric,), dimension=size) for size in self.dimensions}
+        metric, whole = self.metrics[0], score(self.dataset, seen, self.metrics)
+        cut = {size: score(self.dataset, seen, (metric,), dimension=size) for size in self.dimensions}
         scores = Scores(
             name=self.dataset.name,
-            metric=self.metric,
+            metric=metric,
             values=whole.values,
-            dimensions={size: found.values[self.metric] for size, found in cut.items()},
+            dimensions={size: found.values[metric] for size, found in cut.items()},
         )
         return Measurement(scores=scores, sample=whole.sample)
 

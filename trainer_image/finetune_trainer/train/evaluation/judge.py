@@ -14,8 +14,7 @@ from finetune_trainer.recipe.metrics import (
     candidates_are_ranked,
     confidence_of,
     judging_first,
-    main_metric,
-    other_metrics,
+    metrics_of,
     trained_dimensions,
 )
 from finetune_trainer.recipe.model.adapters import merged
@@ -119,10 +118,9 @@ def plan_evaluations(session: Session, inputs: InputsManifest) -> list[Evaluatio
     spec = session.spec
     return [
         Evaluation(
-            dataset=load_set(session.workspace, prepared, ranked=candidates_are_ranked(spec, prepared.name)),
-            metric=main_metric(spec, prepared.evaluator),
+            load_set(session.workspace, prepared, ranked=candidates_are_ranked(spec, prepared.name)),
+            metrics_of(spec, prepared.evaluator),
             dimensions=() if place else trained_dimensions(spec),
-            others=other_metrics(spec, prepared.evaluator),
         )
         for place, prepared in enumerate(judging_first(spec, inputs.evaluations))
     ]
