@@ -30,10 +30,10 @@ from finetune_trainer.prepare.rows.opening import OpenInputs, open_inputs
 from finetune_trainer.prepare.rows.workplace import Workplace
 from finetune_trainer.workspace.fence import Fence, earlier_runs
 from finetune_trainer.workspace.finished import finished_report
-from finetune_trainer.workspace.hashes import sha256_of
-from finetune_trainer.workspace.manifest import FileHash, InputsManifest
+from finetune_trainer.workspace.manifest import InputsManifest
 from finetune_trainer.workspace.problems import as_failure
 from finetune_trainer.workspace.settings import Settings, read_token
+from finetune_trainer.workspace.verify import find_damage, hash_file
 from finetune_trainer.workspace.whole_file import sync
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ def write_manifest(
     config: RunConfig, model: ModelStatus, written: WrittenInputs, workspace: Workspace, *, commits: dict[str, str]
 ) -> InputsManifest:
     """Write the manifest that vouches for tables and models."""
-    models = dict.fromkeys(model_folder(named, workspace) for named in named_models(config.spec))
+    folders = {workspace.inputs / "data", *(model_folder(named, workspace) for named in named_models(config.spec))}
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     manifest = InputsManifest(
         spec_hash=config.spec_hash,
         run=run_id(config.spec_hash, commits),
@@ -191,10 +192,10 @@ def write_manifest(
         evaluations=written.evaluations,
         datasets=written.datasets,
         warnings=written.warnings,
-        files=list(hash_files(workspace.inputs, [*models, workspace.inputs / "data"])),
+        files=[hash_file(path, relative_to=workspace.inputs) for path in files],
     )
-    for file in manifest.files:
-        sync(workspace.inputs / file.path)
+    for path in files:
+        sync(path)
     manifest.write(workspace.manifest)
     return manifest
 
@@ -215,18 +216,7 @@ def read_before(workspace: Workspace, spec_hash: str) -> InputsManifest | None:
 
 def is_whole(workspace: Workspace, manifest: InputsManifest) -> bool:
     """Tell whether the files of a manifest are there, byte for byte."""
-    # Sizes first: they cost nothing, and hashes a few seconds for a model of gigabytes.
-    return (
-        workspace.manifest.exists()
-        and all(_has_size(workspace.inputs / file.path, file.size_bytes) for file in manifest.files)
-        and all(sha256_of(workspace.inputs / file.path) == file.sha256 for file in manifest.files)
-    )
-
-
-def hash_files(root: Path, folders: Sequence[Path]) -> Iterator[FileHash]:
-    """Yield every file below `folders`, its path relative to `root`."""
-    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
-        yield FileHash(path=path.relative_to(root).as_posix(), sha256=sha256_of(path), size_bytes=path.stat().st_size)
+    return workspace.manifest.exists() and find_damage(workspace.inputs, manifest.files) is None
 
 
 def as_result(manifest: InputsManifest, *, is_trained: bool = False, told: Sequence[str] = ()) -> RunResult:
@@ -263,7 +253,3 @@ def image_store(
         yield store
     finally:
         store.close()
-
-
-def _has_size(path: Path, size_bytes: int) -> bool:
-    return path.is_file() and path.stat().st_size == size_bytes
