@@ -9,8 +9,9 @@ import asyncio
 import signal
 import sys
 
-from benchmarks.operator import scenarios
+from benchmarks.operator import by_hand, scenarios
 from benchmarks.operator.api import connected
+from benchmarks.operator.by_hand import ByHand
 from benchmarks.operator.control_plane import ADMINISTRATOR, ControlPlane, running
 from benchmarks.operator.figure import Figure, report
 from benchmarks.operator.player import Player
@@ -22,7 +23,18 @@ NAMESPACE = "played"
 SCENARIOS = ("lives", "burst", "changes", "memory")
 
 
-async def measure_work(plane: ControlPlane, arguments: argparse.Namespace, figures: list[Figure]) -> None:
+async def measure_by_hand(plane: ControlPlane, num: int) -> ByHand:
+    """Return what the control plane itself takes for so many lives."""
+    async with connected(plane.kubeconfig(ADMINISTRATOR)) as api:
+        await scenarios.make_namespace(api, NAMESPACE)
+        player = Player(api, NAMESPACE)
+        async with player.playing():
+            return await by_hand.measure(player, num)
+
+
+async def measure_work(
+    plane: ControlPlane, arguments: argparse.Namespace, alone: ByHand, figures: list[Figure]
+) -> None:
     """Add the figures of jobs that live, as far as they were asked for, each when they are there."""
     operator = Operator(plane, arguments.python)
     try:
@@ -34,9 +46,9 @@ async def measure_work(plane: ControlPlane, arguments: argparse.Namespace, figur
                 if "lives" in arguments.scenarios:
                     figures += await scenarios.lives(operator, player)
                 if "burst" in arguments.scenarios:
-                    figures += await scenarios.burst(operator, player, arguments.jobs)
+                    figures += await scenarios.burst(operator, player, arguments.jobs, alone.lives)
                 if "changes" in arguments.scenarios:
-                    figures += await scenarios.changes(player)
+                    figures += await scenarios.changes(player, alone.changes)
     finally:
         operator.kill()
 
@@ -77,7 +89,9 @@ def main() -> None:
     try:
         if {*arguments.scenarios} - {"memory"}:
             with running() as plane:
-                asyncio.run(measure_work(plane, arguments, figures))
+                alone = asyncio.run(measure_by_hand(plane, arguments.jobs))
+            with running() as plane:
+                asyncio.run(measure_work(plane, arguments, alone, figures))
         if "memory" in arguments.scenarios:
             with running() as plane:
                 asyncio.run(measure_memory(plane, arguments, figures))

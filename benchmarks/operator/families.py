@@ -54,7 +54,7 @@ async def create_families(api: Api, template: Object, names: Iterable[str], *, i
 async def _create_family(api: Api, manifest: Object, *, is_finished: bool) -> None:
     status = _status(is_finished=is_finished).model_dump(mode="json", by_alias=True, exclude_none=True)
     job = FinetuneJob.model_validate(await _create(api, FINETUNE_JOB, manifest, status))
-    for role, child in _jobs(job, is_finished=is_finished):
+    for role, child in jobs_of(job, is_finished=is_finished):
         has_ended = is_finished or role == Role.PREPARE
         made = await _create(api, JOB, child, _job_status(child) if has_ended else {"startTime": TIME})
         phase, ending = ("Succeeded", ENDINGS[role].to_termination_message()) if has_ended else ("Running", "")
@@ -62,7 +62,8 @@ async def _create_family(api: Api, manifest: Object, *, is_finished: bool) -> No
             await _create(api, POD, _pod(made, index), pod_status([role.value], phase, ending, at=TIME))
 
 
-def _jobs(job: FinetuneJob, *, is_finished: bool) -> Iterator[tuple[Role, Object]]:
+def jobs_of(job: FinetuneJob, *, is_finished: bool) -> Iterator[tuple[Role, Object]]:
+    """Yield the Jobs that the operator makes for it, in this order; publish is made by the finished only."""
     yield Role.PREPARE, build_prepare_job(job, platform=PLATFORM)
     yield Role.TRAIN, build_train_job(job, attempt=1, platform=PLATFORM)
     if is_finished and job.spec.publish is not None:

@@ -39,7 +39,7 @@ class Player:
     is_trained: asyncio.Event = field(default_factory=asyncio.Event)
     """Until then trainings go on."""
     moments: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
-    """By the job's name: created, prepare, train and publish (its Jobs are there), and each phase."""
+    """By the job's name: created, prepare, train and publish (its Jobs are there, and have ended), and each phase."""
     statuses: dict[str, Object] = field(default_factory=dict)
     generations: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """What the status of each has told of."""
@@ -62,15 +62,15 @@ class Player:
                 task.cancel()
         await runner.cleanup()
 
-    async def create(self, manifests: Iterable[Object]) -> None:
-        """Create FinetuneJobs, as fast as the API server takes them."""
+    async def create(self, manifests: Iterable[Object]) -> list[Object]:
+        """Create FinetuneJobs, as fast as the API server takes them; return them as it keeps them."""
         async with asyncio.TaskGroup() as group:
-            for manifest in manifests:
-                group.create_task(self._create(manifest))
+            tasks = [group.create_task(self._create(manifest)) for manifest in manifests]
+        return [task.result() for task in tasks]
 
-    async def _create(self, manifest: Object) -> None:
+    async def _create(self, manifest: Object) -> Object:
         self.note(manifest["metadata"]["name"], "created")
-        await self.api.send("POST", FINETUNE_JOB.path(self.namespace), manifest)
+        return await self.api.send("POST", FINETUNE_JOB.path(self.namespace), manifest)
 
     def note(self, name: str, what: str) -> None:
         """Note that a job has come to something now, unless it has before."""
@@ -104,6 +104,8 @@ class Player:
         async for _, found in self.api.follow(JOB, self.namespace):
             labels = found["metadata"]["labels"]
             self.note(labels[keys.LABEL_JOB], labels[keys.LABEL_ROLE])
+            if "completionTime" in found.get("status", {}):
+                self.note(labels[keys.LABEL_JOB], f"{labels[keys.LABEL_ROLE]} ended")
 
     async def _pods(self, group: asyncio.TaskGroup) -> None:
         async for change, pod in self.api.follow(POD, self.namespace):

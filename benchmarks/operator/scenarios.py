@@ -67,8 +67,11 @@ async def _requests(operator: Operator, player: Player, made: list[Object]) -> f
     return (operator.requests() - operator.progress_writes() - before) / len(made)
 
 
-async def burst(operator: Operator, player: Player, num: int) -> list[Figure]:
-    """Create so many jobs at once, and lead them to their end; in between all train at once, and the operator dies."""
+async def burst(operator: Operator, player: Player, num: int, by_hand: float) -> list[Figure]:
+    """Create so many jobs at once, and lead them to their end; in between all train at once, and the operator dies.
+
+    `by_hand`: seconds that the same Jobs take without it.
+    """
     meter, began = Meter(operator.pids), time.monotonic()
     with meter.running():
         await player.create(named(player.namespace, num, name="life"))
@@ -86,6 +89,8 @@ async def burst(operator: Operator, player: Player, num: int) -> list[Figure]:
         Figure("create to prepare Job, median", waited[num // 2], "s"),
         Figure("create to prepare Job, p99", waited[int(0.99 * (num - 1))], "s", under=20),
         Figure("whole lives without the training", seconds, "s", under=120),
+        Figure("the same Jobs made by hand", by_hand, "s"),
+        Figure("whole lives, by the Jobs made by hand", seconds / by_hand, "times", under=2),
         Figure("CPU of the operator per life", meter.seconds["operator"] / num, "s"),
         *meter.figures("whole lives"),
         *figures,
@@ -140,22 +145,27 @@ async def _quiet_minute(operator: Operator, player: Player) -> list[Figure]:
     return [Figure(f"writes in {QUIET_SECONDS} quiet seconds", num_writes, at_most=0)]
 
 
-async def changes(player: Player) -> list[Figure]:
-    """Change specs at a steady pace, and see when their statuses know."""
+async def changes(player: Player, by_hand: float) -> list[Figure]:
+    """Change specs at a steady pace, and see when their statuses know.
+
+    `by_hand`: how many a second the API server takes together with such a status; it is asked for half of them.
+    """
+    rate = min(CHANGES_PER_SECOND, by_hand / 2)
     made = named(player.namespace, NUM_CHANGED, name="changed", suspend=True)
     await player.create(made)
     await player.wait_for(Phase.SUSPENDED, NUM_CHANGED, seconds=LIMIT_SECONDS)
     sent: dict[tuple[str, str], float] = {}
     async with asyncio.TaskGroup() as group:
-        for number in range(CHANGES_PER_SECOND * CHANGING_SECONDS):
+        for number in range(int(rate * CHANGING_SECONDS)):
             name = made[number % NUM_CHANGED]["metadata"]["name"]
             group.create_task(_change(player, name, number // NUM_CHANGED, sent))
-            await asyncio.sleep(1 / CHANGES_PER_SECOND)
+            await asyncio.sleep(1 / rate)
     await asyncio.sleep(2)
     seen = {key: player.moments[key[0]].get(key[1]) for key in sent}
     waited = sorted(at - sent[key] for key, at in seen.items() if at is not None)
-    pace = f"change to status at {CHANGES_PER_SECOND} a second"
+    pace = f"change to status at {rate:.0f} a second"
     return [
+        Figure("changes and their statuses that the API server takes by hand", by_hand, "a second"),
         Figure("changes of a spec that no status has told of", len(sent) - len(waited), at_most=0),
         Figure(f"{pace}, median", waited[len(waited) // 2], "s"),
         Figure(f"{pace}, p99", waited[int(0.99 * len(waited))], "s", under=1),
