@@ -26,6 +26,21 @@ def rules(*entries: dict[str, str]) -> dict[str, Any]:
     return {"x-kubernetes-validations": list(entries)}
 
 
+def immutable(field: str) -> Any:  # noqa: ANN401 - what pydantic calls it
+    """Mark a field that always has a value, for example `resources.nodes`, as one that does not change.
+
+    Only what is trained, how many processes train it and where its files lie is; all else says how, and may change.
+    The rule stands at the field: the API server runs it with every write of a status, too, and a look from the spec to
+    a field costs it more than the comparison.
+    """
+    return Field(json_schema_extra=rules(rule("self == oldSelf", unchangeable(field))))
+
+
+def unchangeable(field: str) -> str:
+    """Return what is told to those who change such a field of the spec."""
+    return f"spec.{field} is immutable once the job exists; create a new FinetuneJob with the change"
+
+
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 DATA_KEY_PATTERN = r"^[A-Za-z0-9._-]+$"

@@ -19,8 +19,10 @@ from finetune_api.fields import (
     Name,
     Quantity,
     ShortText,
+    immutable,
     rule,
     rules,
+    unchangeable,
 )
 from finetune_api.model import Model
 from finetune_api.objective import Loss
@@ -146,9 +148,9 @@ class ComputeRequests(Contract):
 class Resources(Contract):
     """Nodes and what each training pod gets."""
 
-    nodes: Annotated[int, Field(ge=1, le=256)] = 1
+    nodes: Annotated[int, Field(ge=1, le=256), immutable("resources.nodes")] = 1
     """Training pods; they start, fail and restart together."""
-    accelerator: Accelerator = Field(default_factory=Accelerator)
+    accelerator: Annotated[Accelerator, immutable("resources.accelerator")] = Field(default_factory=Accelerator)
     """Accelerators per node."""
     requests: ComputeRequests = Field(default_factory=ComputeRequests)
     """CPU and memory per node."""
@@ -165,15 +167,31 @@ class Storage(Contract):
                 "!has(self.subPath) || has(self.existingClaim)",
                 "subPath needs existingClaim; a volume of the job's own is used whole",
                 field=".subPath",
-            )
+            ),
+            *[
+                rule(f"self.?{name} == oldSelf.?{name}", unchangeable(f"storage.{name}"), field=f".{name}")
+                for name in ("storageClassName", "existingClaim", "subPath")
+            ],
         )
     )
 
-    size: Quantity = "50Gi"
+    size: Annotated[
+        Quantity,
+        Field(
+            json_schema_extra=rules(
+                rule(
+                    "quantity(self).compareTo(quantity(oldSelf)) >= 0",
+                    "spec.storage.size may only grow once the job exists, as volumes do not shrink; leave it as it was",
+                )
+            )
+        ),
+    ] = "50Gi"
     """Size of the volume claim: base model, dataset, checkpoints and the result have to fit."""
     storage_class_name: Annotated[str, StringConstraints(max_length=253)] | None = None
     """StorageClass; the cluster's default one if absent."""
-    access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = "ReadWriteOnce"
+    access_mode: Annotated[
+        Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"], immutable("storage.accessMode")
+    ] = "ReadWriteOnce"
     """More than one node needs ReadWriteMany. With ReadWriteOncePod (CSI drivers alone) the storage lets in one pod at
     a time, so that one on a lost node cannot write beside its successor."""
     existing_claim: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
@@ -297,29 +315,6 @@ class Retry(Contract):
     the API server announced: preemption, eviction, deletion, a queue."""
 
 
-#: What is trained, how many processes train it and where its files lie. All else says how, and may change.
-_IMMUTABLE = (
-    "model",
-    "data",
-    "training",
-    "evaluation",
-    "resources.nodes",
-    "resources.accelerator",
-    "storage.storageClassName",
-    "storage.accessMode",
-    "storage.existingClaim",
-    "storage.subPath",
-)
-
-
-def _immutable(field: str) -> dict[str, str]:
-    return rule(
-        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
-        f"spec.{field} is immutable once the job exists; create a new FinetuneJob with the change",
-        field=f".{field}",
-    )
-
-
 class FinetuneJobSpec(Contract):
     """What to train, on what, where, and where the result goes."""
 
@@ -341,24 +336,18 @@ class FinetuneJobSpec(Contract):
             ),
             accelerator_rule("all"),
             accelerator_rule("train"),
-            *[_immutable(field) for field in _IMMUTABLE],
-            rule(
-                "quantity(self.storage.size).compareTo(quantity(oldSelf.storage.size)) >= 0",
-                "spec.storage.size may only grow once the job exists, as volumes do not shrink; leave it as it was",
-                field=".storage.size",
-            ),
         )
     )
 
-    model: Model
+    model: Annotated[Model, immutable("model")]
     """The base model."""
     hub: Hub = Field(default_factory=Hub)
     """How prepare reads from the Hub."""
-    data: Data
+    data: Annotated[Data, immutable("data")]
     """What to train and to evaluate on."""
-    training: Training = Field(default_factory=Training)
+    training: Annotated[Training, immutable("training")] = Field(default_factory=Training)
     """How to train."""
-    evaluation: Evaluation = Field(default_factory=Evaluation)
+    evaluation: Annotated[Evaluation, immutable("evaluation")] = Field(default_factory=Evaluation)
     """When and what to measure."""
     resources: Resources = Field(default_factory=Resources)
     """Nodes and what each training pod gets."""
