@@ -17,8 +17,8 @@ from tests.stack.target import Target
 NAMESPACE = "finetune-e2e"
 #: A Hub that outlives a test run has the repositories of earlier runs.
 RUN = secrets.token_hex(3)
-#: More than a minute on two cores, several times as long as a checkpoint takes to be reported.
-LONG_JOB_STEPS = 300
+#: Several times as long as a checkpoint takes to be reported, where nothing else runs on two cores.
+LONG_JOB_STEPS = 200
 
 
 @pytest.fixture(scope="session")
@@ -114,5 +114,9 @@ def quick_job(name: str, **changes: object) -> Manifest:
 
 def long_job(name: str, **changes: object) -> Manifest:
     """Return the demo's job long enough to be interrupted: still at its steps when a first checkpoint is reported."""
-    long = {"training__maxSteps": LONG_JOB_STEPS, "checkpoint__everySteps": 20, "evaluation__every": 150}
+    long = {
+        "training__maxSteps": LONG_JOB_STEPS,
+        "checkpoint__everySteps": 20,
+        "evaluation__every": LONG_JOB_STEPS // 2,
+    }
     return quick_job(name, **(long | changes))
