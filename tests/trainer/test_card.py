@@ -8,6 +8,7 @@ import yaml
 
 from finetune_api.evaluators import Evaluator
 from finetune_api.status import EvaluationScore
+from finetune_trainer.publish.card.metadata import read_metadata
 from finetune_trainer.publish.card.render import render_card
 from finetune_trainer.publish.gate import main_score
 from finetune_trainer.publish.publish import base_cards
@@ -307,3 +308,28 @@ def test_a_router_names_all_encoders_and_the_licence_that_they_share(
     assert f"| encoder of the route text | hf://demo/words | {'1' * 12} |  |" in card
     assert f"| encoder of the route image | hf://demo/pixels | {'2' * 12} |  |" in card
     assert "| guide | hf://demo/guide | v2 |  |" in card
+
+
+@pytest.mark.parametrize(
+    ("card", "found"),
+    [
+        (b"---\nlicense: mit\n---\n# A model\n", {"license": "mit"}),
+        (b"---\r\nlicense: mit\r\n---\r\n# A model\r\n", {"license": "mit"}),
+        (b"\xef\xbb\xbf---\nlicense: mit\n---\n", {"license": "mit"}),
+        (b"\n---\nlicense: mit\n---\n", {"license": "mit"}),
+        (b"# A model\n", {}),
+        (b"---\nlicense: mit\n", {}),
+        (b"---\nlicense: [\n---\n", {}),
+        (b"---\n- mit\n---\n", {}),
+        (b"---\nlicense: \xff\n---\n", {}),
+        (b"", {}),
+    ],
+)
+def test_what_a_card_says_is_taken_where_it_can_be_read(tmp_path: Path, card: bytes, found: dict[str, str]) -> None:
+    (tmp_path / "README.md").write_bytes(card)
+
+    assert read_metadata(tmp_path / "README.md") == found
+
+
+def test_a_base_model_without_a_card_says_nothing(tmp_path: Path) -> None:
+    assert read_metadata(tmp_path / "README.md") == {}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import metadata_load
 
 from finetune_api.contract import RunConfig
 from finetune_api.datasets import EvaluationDataset
@@ -16,7 +17,6 @@ from finetune_trainer.recipe.metrics import GIVEN_ORDER, trained_dimensions
 from finetune_trainer.workspace.manifest import InputsManifest
 from finetune_trainer.workspace.report import Report
 
-_FENCE = "---"
 _LICENCE_KEYS = ("license", "license_name", "license_link")
 
 
@@ -46,16 +46,9 @@ def card_metadata(
 def read_metadata(card: Path) -> dict[str, Any]:
     """Return the YAML block of a card; empty if there is no card or no block that can be read."""
     try:
-        lines = card.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        return metadata_load(card) or {}
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
-    if not lines or lines[0].strip() != _FENCE or _FENCE not in lines[1:]:
-        return {}
-    try:
-        found = yaml.safe_load("\n".join(lines[1 : lines.index(_FENCE, 1)]))
-    except yaml.YAMLError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _origin(config: RunConfig, bases: Sequence[dict[str, Any]]) -> dict[str, Any]:
