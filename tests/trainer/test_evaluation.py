@@ -51,7 +51,7 @@ def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimensio
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     from finetune_trainer.train.evaluation.dataset import load_retrieval_set
-    from finetune_trainer.train.evaluation.evaluate import Evaluation
+    from finetune_trainer.train.evaluation.evaluate import Evaluation, measure
     from finetune_trainer.train.gang.ranks import Ranks
 
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
@@ -68,7 +68,8 @@ def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimensio
         for dimension in DIMENSIONS
     }
 
-    ours = Evaluation(held_out, ("ndcg@10",), DIMENSIONS).run(encoder(workspace, Ranks()))
+    (measured,) = measure([Evaluation(held_out, ("ndcg@10",), DIMENSIONS)], encoder(workspace, Ranks()))
+    ours = measured.scores
 
     assert ours.dimensions == pytest.approx(library, abs=1e-6)
     assert ours.value == ours.dimensions[64]
@@ -109,7 +110,7 @@ def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
     from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
 
     from finetune_trainer.train.evaluation.dataset import RerankingSet, load_set
-    from finetune_trainer.train.evaluation.evaluate import Evaluation
+    from finetune_trainer.train.evaluation.evaluate import Evaluation, measure
     from finetune_trainer.train.gang.ranks import Ranks
 
     dataset = load_set(workspace, prepared[1], ranked=False)
@@ -122,7 +123,8 @@ def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
     scorer = pair_scorer(workspace, reranker, Ranks())
     library = CrossEncoderRerankingEvaluator(samples, at_k=10)(scorer.model)
 
-    ours = Evaluation(dataset, ("ndcg@10", "mrr@10", "map@100")).run(scorer)
+    (measured,) = measure([Evaluation(dataset, ("ndcg@10", "mrr@10", "map@100"))], scorer)
+    ours = measured.scores
 
     assert ours.values == pytest.approx(
         {"ndcg@10": library["ndcg@10"], "mrr@10": library["mrr@10"], "map@100": library["map"]}, abs=1e-6

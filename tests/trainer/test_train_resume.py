@@ -86,7 +86,7 @@ def test_the_result_is_the_model_whose_score_is_reported(undisturbed: tuple[Work
     from finetune_trainer.recipe.model.inputs import InputReader
     from finetune_trainer.train.evaluation.dataset import load_retrieval_set
     from finetune_trainer.train.evaluation.encode import Encoder
-    from finetune_trainer.train.evaluation.evaluate import Evaluation
+    from finetune_trainer.train.evaluation.evaluate import Evaluation, measure
     from finetune_trainer.train.evaluation.shares import Shares
     from finetune_trainer.train.gang.ranks import Ranks
     from finetune_trainer.workspace.manifest import InputsManifest
@@ -96,9 +96,9 @@ def test_the_result_is_the_model_whose_score_is_reported(undisturbed: tuple[Work
     held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
 
     encoder = Encoder(model, InputReader(workspace.images, model.modalities), Shares(Ranks(), batch_size=16))
-    scores = Evaluation(held_out, ("ndcg@10",)).run(encoder)
+    (measured,) = measure([Evaluation(held_out, ("ndcg@10",))], encoder)
 
-    assert scores.value == pytest.approx(results[0].evaluations[0].final, abs=1e-5)
+    assert measured.scores.value == pytest.approx(results[0].evaluations[0].final, abs=1e-5)
 
 
 def test_no_row_of_data_gets_into_the_model_folder(undisturbed: tuple[Workspace, list[RunResult]]) -> None:

@@ -23,7 +23,9 @@ def measure_dimensions(setting: Setting) -> list[Finding]:
     dimensions = setting.recipe.dimensions
     together = Evaluation(setting.held_out, (METRIC,), dimensions)
     apart = [Evaluation(setting.held_out, (METRIC,), (dimension,)) for dimension in dimensions]
-    off, on = seconds_of(lambda: [one.run(encoder) for one in apart], lambda: together.run(encoder), rounds=1)
+    off, on = seconds_of(
+        lambda: [measure([one], encoder) for one in apart], lambda: measure([together], encoder), rounds=1
+    )
     note = "benchmarks.one_pass compares the scores with the library's"
     return [Finding(f"one pass for {len(dimensions)} dimensions", "s", off, on, note)]
 
@@ -49,7 +51,7 @@ def measure_baseline(setting: Setting) -> list[Finding]:
     encoder, evaluation = encoder_of(setting), Evaluation(setting.held_out, (METRIC,), setting.recipe.dimensions)
     path = Path(setting.workspace.baseline)
     write_baseline(path, measure([evaluation], encoder), run="benchmark")
-    off, on = seconds_of(lambda: evaluation.run(encoder), lambda: read_baseline(path, run="benchmark"))
+    off, on = seconds_of(lambda: measure([evaluation], encoder), lambda: read_baseline(path, run="benchmark"))
     return [Finding("baseline of an earlier attempt", "s", off, on, "pays when a gang is restarted")]
 
 

@@ -16,7 +16,7 @@ from finetune_api.workspace import Workspace
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.train.evaluation.dataset import RetrievalSet, load_retrieval_set
 from finetune_trainer.train.evaluation.encode import Encoder
-from finetune_trainer.train.evaluation.evaluate import Evaluation
+from finetune_trainer.train.evaluation.evaluate import Evaluation, measure
 from finetune_trainer.train.evaluation.shares import Shares
 from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.workspace.manifest import InputsManifest
@@ -51,7 +51,7 @@ def as_paths(
     """Return the trainer's evaluation."""
     reader = InputReader.of(model, images=workspace.images)
     encoder = Encoder(model, reader, Shares(ranks, batch_size=BATCH_SIZE))
-    return lambda: Evaluation(held_out, ("ndcg@10",)).run(encoder)
+    return lambda: measure([Evaluation(held_out, ("ndcg@10",))], encoder)
 
 
 def as_images(model: SentenceTransformer, workspace: Workspace, held_out: RetrievalSet) -> Callable[[], object]:

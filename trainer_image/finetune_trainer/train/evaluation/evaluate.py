@@ -20,11 +20,6 @@ class Evaluation:
     dimensions: tuple[int, ...] = ()
     """In which that one is measured, too."""
 
-    def run(self, reader: Encoder | PairScorer) -> Scores:
-        """Return the scores of the reader's model on this set alone, the same on every rank."""
-        (measurement,) = measure([self], reader)
-        return measurement.scores
-
     def score(self, seen: Seen) -> Measurement:
         """Return every metric of what the model made of the set."""
         metric, whole = self.metrics[0], score(self.dataset, seen, self.metrics)
