@@ -151,7 +151,21 @@ SIMILARITY_FUNCTIONS: dict[str, Similarity] = {
 #: Names that are often quoted but never existed, and what is meant.
 LOSS_ALIASES = {"CachedCrossEncoderLoss": "CachedMultipleNegativesRankingLoss"}
 #: Classes that are no losses of their own here, and what to write instead.
-NOT_LOSSES = {"MatryoshkaLoss": "name the loss that it is put around, and give matryoshkaDimensions beside name"}
+_SPARSE = "leave it out: sparse models are not trained here"
+NOT_LOSSES = {
+    "BCELoss": "did you mean BinaryCrossEntropyLoss?",
+    "BCEWithLogitsLoss": "did you mean BinaryCrossEntropyLoss?",
+    "CachedMNRL": "did you mean CachedMultipleNegativesRankingLoss?",
+    "CosineEmbeddingLoss": "did you mean CosineSimilarityLoss?",
+    "CSRLoss": _SPARSE,
+    "FlopsLoss": _SPARSE,
+    "InfoNCE": "did you mean MultipleNegativesRankingLoss?",
+    "InfoNCELoss": "did you mean MultipleNegativesRankingLoss?",
+    "MatryoshkaLoss": "name the loss that it is put around, and give matryoshkaDimensions beside name",
+    "MNRL": "did you mean MultipleNegativesRankingLoss?",
+    "NTXentLoss": "did you mean MultipleNegativesRankingLoss?",
+    "SpladeLoss": _SPARSE,
+}
 
 
 def losses_of(kind: Kind) -> dict[str, LossRule]:

@@ -1,6 +1,5 @@
 """Whether model kind, losses, columns, evaluators and the metric fit together, before anything is fetched."""
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 
@@ -21,6 +20,7 @@ from finetune_api.losses import (
     loss_rule,
     losses_of,
 )
+from finetune_api.near import closest
 from finetune_api.objective import Loss
 from finetune_api.problem import Problem
 from finetune_api.types import FinetuneJobSpec
@@ -197,7 +197,7 @@ def _unknown_loss(path: str, loss: Loss, spec: FinetuneJobSpec) -> Problem:
         wrapped = [one for one, rule in known.items() if not rule.wraps]
         return Problem(f"{path}.arguments.loss", name, because, _nearest(name, wrapped))
     other: Kind = "Reranker" if spec.model.kind == "Embedding" else "Embedding"
-    if loss.name in losses_of(other):
+    if loss_rule(loss.name, other) is not None:
         because = f"it trains models of kind {other}, and this one is of kind {spec.model.kind}"
         return Problem(f"{path}.name", loss.name, because, f"choose one of {', '.join(known)}")
     because = f"a model of kind {spec.model.kind} has no such loss"
@@ -207,8 +207,8 @@ def _unknown_loss(path: str, loss: Loss, spec: FinetuneJobSpec) -> Problem:
 def _nearest(name: object, known: Iterable[str]) -> str:
     if name in NOT_LOSSES:
         return NOT_LOSSES[str(name)]
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+    near = closest(str(name), known)
+    return f"did you mean {near}?" if near else f"choose one of {', '.join(known)}"
 
 
 def _losses_for(layout: Layout, spec: FinetuneJobSpec) -> str:

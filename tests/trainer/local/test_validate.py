@@ -111,6 +111,35 @@ PROBLEMS: dict[str, dict[str, object]] = {
     "spec.evaluation.every decides": {"training__evaluation_strategy": "steps"},
     f"spec.training.warmupSteps: 10 {NO_FIELD}; spec.training.warmupRatio decides": {"training__warmupSteps": 10},
     f"spec.training.bf16: true {NO_FIELD}; spec.model.dtype decides": {"training__bf16": True},
+    f"spec.training.save_steps: 100 {NO_FIELD}; spec.checkpoint.everySteps decides": {"training__save_steps": 100},
+    f"spec.training.per_device_eval_batch_size: 4 {NO_FIELD}; spec.evaluation.batchSize decides": {
+        "training__per_device_eval_batch_size": 4
+    },
+    f"spec.training.batch_size: 4 {NO_FIELD}; did you mean perDeviceTrainBatchSize?": {"training__batch_size": 4},
+    f'spec.data.train[0].dataset: "x" {NO_FIELD}; did you mean source?': {"data__train__0__dataset": "x"},
+    f'spec.data.train[0].columns.image: "x" {NO_FIELD}; did you mean images?': {"data__train__0__columns__image": "x"},
+    f'spec.resources.accelerator.type: "a100" {NO_FIELD}; the fields here are name, perNode': {
+        "resources__accelerator__type": "a100"
+    },
+    f"spec.resources.gpus: 4 {NO_FIELD}; did you mean accelerator?": {"resources__gpus": 4},
+    f"spec.model.min_pixels: 784 {NO_FIELD}; write size: {{shortest_edge: PIXELS, longest_edge: PIXELS}} below "
+    "spec.model.processorKwargs": {"model__min_pixels": 784},
+    f"spec.training.loss.temperature: 0.05 {NO_FIELD}; write scale below the loss's arguments: 1 / temperature": {
+        "training__loss__temperature": 0.05
+    },
+    **{
+        f'spec.training.loss.name: "{name}" is wrong because there is no such choice; did you mean {meant}?': {
+            "training__loss__name": name
+        }
+        for name, meant in {
+            "BCELoss": "BinaryCrossEntropyLoss",
+            "CosineLoss": "CosineSimilarityLoss",
+            "InfoNCE": "MultipleNegativesRankingLoss",
+            "TripletMarginLoss": "TripletLoss",
+        }.items()
+    },
+    'spec.training.loss.name: "SpladeLoss" is wrong because there is no such choice; leave it out: sparse models are '
+    "not trained here": {"training__loss__name": "SpladeLoss"},
     f"spec.training.weightDecay: 0.1 {NO_FIELD}; write weight_decay below spec.training.arguments": {
         "training__weightDecay": 0.1
     },
@@ -146,6 +175,9 @@ PROBLEMS: dict[str, dict[str, object]] = {
     },
     'spec.model.dtype: "float23" is wrong because there is no such choice; did you mean float32?': {
         "model__dtype": "float23"
+    },
+    'spec.model.dtype: "bf16" is wrong because there is no such choice; did you mean bfloat16?': {
+        "model__dtype": "bf16"
     },
     'spec.storage.size: "5GB" is wrong because it is no quantity; write for example 500m, 4 or 16Gi': {
         "storage__size": "5GB"

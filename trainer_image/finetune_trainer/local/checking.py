@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from finetune_api.near import closest
 from finetune_api.problem import Problem
 from finetune_api.problems import check_spec
 from finetune_api.types import GROUP, KIND, FinetuneJobSpec
@@ -16,7 +17,6 @@ from finetune_trainer.local.metadata import API_VERSION
 from finetune_trainer.local.rules import broken_rules
 from finetune_trainer.local.sentences import Told, shown, tell
 from finetune_trainer.local.structure import Schema, as_sent, children, job_schema, replaced
-from finetune_trainer.local.suggestions import closest
 from finetune_trainer.recipe.arguments.signatures import committed
 
 DEFAULT_NAMESPACE = "default"

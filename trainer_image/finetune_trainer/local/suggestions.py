@@ -1,63 +1,74 @@
 """What was probably meant by a name that is not there."""
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from finetune_api.losses import LOSS_ALIASES, NOT_LOSSES
+from finetune_api.near import closest, holder, plain
 from finetune_trainer.local.structure import Schema, job_schema
 from finetune_trainer.recipe.arguments.rules import MEANT, OURS, PASSED, REFUSED, RENAMED
 
-#: How much alike two names must be; difflib's own default suggests strangers.
-_ALIKE = 0.7
-_SHORTEST_PART = 4
+_PIXELS = "write size: {shortest_edge: PIXELS, longest_edge: PIXELS} below spec.model.processorKwargs"
+_SCALE = "write scale below the loss's arguments"
 #: What scripts give to other classes than the training arguments, and what says the same here.
 _OF_SCRIPTS = {
-    "lora_config": "spec.model.lora",
-    "model_name_or_path": "spec.model.source",
-    "peft_config": "spec.model.lora",
-    "similarity_fn_name": "spec.model.similarity",
-    "truncate_dim": "spec.training.loss.matryoshkaDimensions",
+    "lora_config": "spec.model.lora decides",
+    "max_pixels": _PIXELS,
+    "min_pixels": _PIXELS,
+    "model_name_or_path": "spec.model.source decides",
+    "peft_config": "spec.model.lora decides",
+    "scale": _SCALE,
+    "similarity_fn_name": "spec.model.similarity decides",
+    "temperature": f"{_SCALE}: 1 / temperature",
+    "truncate_dim": "spec.training.loss.matryoshkaDimensions decides",
 }
 
-
-#: What columns and adapters are called elsewhere, and here.
-_ALSO_CALLED = {"anchor": "query", "answer": "positive", "passage": "document", "r": "rank"}
-
-
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the one of `known` that is spelled most like `name`, or that holds it, or None."""
-    by_plain = {_plain(candidate): candidate for candidate in known}
-    wanted = _plain(name)
-    alike = difflib.get_close_matches(wanted, by_plain, n=1, cutoff=_ALIKE)
-    if alike:
-        return by_plain[alike[0]]
-    if len(wanted) < _SHORTEST_PART:
-        return None
-    return next((candidate for plain, candidate in by_plain.items() if wanted in plain), None)
+#: What fields are called elsewhere, and here.
+_ALSO_CALLED = {
+    "anchor": ("query",),
+    "answer": ("positive",),
+    "config": ("subset",),
+    "count": ("perNode",),
+    "dataset": ("source",),
+    "gpu": ("accelerator",),
+    "gpus": ("accelerator",),
+    "max_samples": ("limit",),
+    "passage": ("document",),
+    "path": ("source",),
+    "r": ("rank",),
+    "repo_id": ("repository", "source"),
+}
+#: What precisions are called elsewhere, and here.
+_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "half": "float16"}
 
 
 def suggest_field(name: str, siblings: Iterable[str]) -> str:
     """Return what to do about a field that is not one of `siblings`: one of them, or its right place, is named."""
     known = list(siblings)
-    same = [field for field in known if _plain(field) == _plain(name)]
-    elsewhere = sorted(_paths_of(name, job_schema()), key=len)
-    called = [_ALSO_CALLED[name]] if _ALSO_CALLED.get(name) in known else []
-    meant = next(iter([*same, *called, *elsewhere]), None) or closest(name, known)
-    if meant is not None:
+    same = [field for field in known if plain(field) == plain(name)]
+    called = [field for field in _ALSO_CALLED.get(name, ()) if field in known]
+    near = [*same, *called, holder(name, known), *sorted(_paths_of(name, job_schema()), key=len)]
+    meant = next(filter(None, near), None)
+    if meant is None and (said := _said_of(name, _of_library())):
+        return said
+    if meant := meant or closest(name, known):
         return f"did you mean {meant}?"
-    return _said_by_scripts(name) or f"the fields here are {', '.join(known)}"
+    return _said_of(name, _OF_SCRIPTS) or f"the fields here are {', '.join(known)}"
 
 
-def _said_by_scripts(name: str) -> str | None:
-    """Return what the manifest has in place of the library's argument `name`; None if the library has none."""
-    fixes = {
+def _said_of(name: str, fixes: Mapping[str, str]) -> str | None:
+    """Return what the manifest has in place of `name`, however that is written; None if nothing is known of it."""
+    return {plain(one): fix for one, fix in fixes.items()}.get(plain(name))
+
+
+def _of_library() -> dict[str, str]:
+    """Return what the manifest has in place of each training argument of the library."""
+    return {
         **{old: f"write {new} below spec.training.arguments" for old, new in RENAMED.items()},
         **{one: f"write {one} below spec.training.arguments" for one in PASSED - RENAMED.keys()},
         **{one: f"leave it out: {because}" for one, because in REFUSED.items()},
-        **{one: f"{field.partition(':')[0]} decides" for one, field in {**OURS, **_OF_SCRIPTS}.items()},
+        **{one: f"{field.partition(':')[0]} decides" for one, field in OURS.items()},
         **MEANT,
     }
-    return {_plain(one): fix for one, fix in fixes.items()}.get(_plain(name))
 
 
 def suggest_value(value: object, known: Iterable[object]) -> str:
@@ -65,19 +76,15 @@ def suggest_value(value: object, known: Iterable[object]) -> str:
     names = [str(one) for one in known if one not in LOSS_ALIASES]
     if value in NOT_LOSSES:
         return NOT_LOSSES[str(value)]
-    meant = closest(str(value), names)
+    called = _DTYPES.get(str(value))
+    meant = called if called in names else closest(str(value), names)
     return f"did you mean {meant}?" if meant else f"write {' or '.join(names)}"
 
 
 def _paths_of(name: str, schema: Schema, path: str = "") -> Iterator[str]:
-    """Yield the paths of all fields that are called `name`, but for its case."""
+    """Yield the paths of all fields outside of lists that are called `name`, but for its case."""
     for key, below in schema.get("properties", {}).items():
         here = f"{path}.{key}" if path else key
-        if _plain(key) == _plain(name):
+        if plain(key) == plain(name):
             yield here
         yield from _paths_of(name, below, here)
-        yield from _paths_of(name, below.get("items", {}), f"{here}[]")
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()
