@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune_api.reasons import Reason
 from finetune_trainer.prepare.fetch.addresses import Addresses, Limits, Refused
 from finetune_trainer.prepare.fetch.public_network import PublicNetwork, is_public
 from finetune_trainer.workspace.failures import RunFailure
@@ -359,3 +360,51 @@ def test_a_host_that_delivers_now_and_then_is_never_given_up(host: ImageHost) ->
         with pytest.raises(Refused, match="503"):
             addresses.fetch(f"https://{HOST}/busy.png")
         assert addresses.fetch(f"https://{HOST}/page.png") == png()
+
+
+def test_a_host_that_is_down_for_a_while_loses_no_image(host: ImageHost) -> None:
+    host.answers["/page.png"] = [content(png()), status(503), status(502), content(png())]
+    host.answers["/next.png"] = [status(503)] * 4 + [content(b"next")]
+    addresses = host.addresses(HOST, limits=Limits(pause_seconds=0, attempts=2))
+    addresses.fetch(f"https://{HOST}/page.png")
+
+    assert addresses.fetch(f"https://{HOST}/next.png") == b"next"
+
+
+def test_an_image_that_its_host_fails_to_deliver_while_others_come_is_given_up(host: ImageHost) -> None:
+    host.answers = {"/page.png": [content(png())], "/broken.png": [status(500)]}
+    addresses = host.addresses(HOST)
+    addresses.fetch(f"https://{HOST}/page.png")
+
+    with pytest.raises(Refused, match="the host answers 500"):
+        addresses.fetch(f"https://{HOST}/broken.png")
+
+    assert [path for _, path in host.asked] == ["/page.png", *["/broken.png"] * 3, "/page.png"]
+
+
+def test_a_host_that_stays_down_is_no_fault_of_the_data(host: ImageHost) -> None:
+    host.answers = {"/page.png": [content(png()), status(503)], "/next.png": [status(503)]}
+    addresses = host.addresses(HOST, limits=Limits(pause_seconds=0, attempts=1, silent_seconds=0))
+    addresses.fetch(f"https://{HOST}/page.png")
+
+    with pytest.raises(RunFailure) as failure:
+        addresses.fetch(f"https://{HOST}/next.png")
+
+    assert (failure.value.reason, failure.value.message) == (
+        Reason.HUB_UNAVAILABLE,
+        f"data.allowImageUrls: {HOST} has delivered images, but none for 0 minutes (image at {HOST}: the host answers "
+        "503); wait until it does",
+    )
+
+
+@pytest.mark.parametrize(("wanted", "pauses"), [({"Retry-After": "7"}, [7]), ({"Retry-After": "900"}, [60]), ({}, [])])
+def test_a_host_is_left_alone_for_as_long_as_it_asks(
+    host: ImageHost, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], pauses: list[int]
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("finetune_trainer.prepare.fetch.addresses.time.sleep", slept.append)
+    host.answers = {"/page.png": [status(429, **wanted), content(png())]}
+
+    host.addresses(HOST).fetch(f"https://{HOST}/page.png")
+
+    assert [round(seconds) for seconds in slept if seconds > 0] == pauses

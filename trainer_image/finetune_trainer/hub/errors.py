@@ -53,11 +53,12 @@ def asked_wait_seconds(error: BaseException) -> float:
     """Return how long the Hub asks to wait before the next try, by RateLimit or Retry-After; 0 if it does not ask."""
     for cause in causes(error):
         if isinstance(cause, HfHubHTTPError | httpx2.HTTPStatusError) and cause.response is not None:
-            return _asked_wait_seconds(cause.response.headers)
+            return pause_seconds(cause.response.headers)
     return 0.0
 
 
-def _asked_wait_seconds(headers: Mapping[str, str]) -> float:
+def pause_seconds(headers: Mapping[str, str]) -> float:
+    """Return how long an answer asks to wait, 0 if it does not ask."""
     limit = parse_ratelimit_headers(headers)
     if limit is not None and limit.remaining == 0:
         return float(limit.reset_in_seconds)

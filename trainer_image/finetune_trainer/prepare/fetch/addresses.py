@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +11,11 @@ from http import HTTPStatus
 import httpcore2
 import httpx2
 
+from finetune_api.reasons import Reason
+from finetune_trainer.hub.errors import pause_seconds
 from finetune_trainer.prepare.fetch.public_network import NotPublicError, PublicNetwork
 from finetune_trainer.workspace.causes import causes
+from finetune_trainer.workspace.failures import RunFailure
 
 #: Answers after which the same question may be answered.
 _TRY_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -40,17 +43,36 @@ class Limits:
     attempts: int = 3
     pause_seconds: float = 0.5
     """Before the second attempt; twice as long before each further one."""
+    longest_pause_seconds: float = 60.0
+    """Whatever the host asks for."""
     lost_in_a_row: int = 5
-    """Images that a host may fail to deliver, each after all attempts, before it is given up for the job."""
+    """Images that a host which has delivered none may fail to, each after all attempts, before it is given up."""
+    silent_seconds: float = 900.0
+    """How long a host that has delivered images may deliver nothing, not even those, before the run ends."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, told in the user's words
     """Why an image cannot be had; names the host, never the path or the query, which may hold secrets."""
 
-    def __init__(self, because: str, *, for_now: bool = False) -> None:
+    def __init__(self, because: str, *, for_now: bool = False, pause_seconds: float = 0.0) -> None:
         super().__init__(because)
         self.because = because
         self.for_now = for_now
+        self.pause_seconds = pause_seconds
+        """How long the host wants to be left alone."""
+
+
+@dataclass
+class Host:
+    """What is known of a host; threads share it, and may overwrite each other's news with news as good."""
+
+    delivered: str | None = None
+    """The address of an image that it has delivered."""
+    failing_since: float | None = None
+    """When it began to deliver nothing."""
+    lost_in_a_row: int = 0
+    due: float = 0.0
+    """When it may be asked again."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +84,8 @@ class Addresses:
     network: Callable[[float], PublicNetwork] = PublicNetwork
     """Makes the network of one request from its deadline."""
     certificates: ssl.SSLContext = field(default_factory=httpcore2.default_ssl_context)
-    lost: Counter[str] = field(default_factory=Counter, compare=False)
-    """Images in a row that each host failed to deliver; threads may count one too few, which does no harm."""
+    known: defaultdict[str, Host] = field(default_factory=lambda: defaultdict(Host), compare=False)
+    """By name."""
 
     @classmethod
     def of(cls, hosts: Iterable[str]) -> "Addresses":
@@ -71,32 +93,73 @@ class Addresses:
         return cls(frozenset(host.lower() for host in hosts))
 
     def fetch(self, address: str) -> bytes:
-        """Return what is at `address`; raises Refused.
+        """Return what is at `address`.
 
-        A host that is silent would cost minutes per image: after some of them nothing more is asked of it.
+        A host that has delivered images is waited for, as rows would be left out for its bad quarter of an hour; one
+        that never has would cost minutes per image, and is given up after some.
+
+        Raises:
+            Refused: it cannot be had.
+            RunFailure: HubUnavailable, the host has fallen silent.
+
         """
-        host = _host(self._checked(address, None))
-        if self.lost[host] >= self.limits.lost_in_a_row:
+        name = _host(self._checked(address, None))
+        host = self.known[name]
+        if host.delivered is None and host.lost_in_a_row >= self.limits.lost_in_a_row:
             raise Refused(
-                f"image at {host}: not asked for, as the host failed {self.limits.lost_in_a_row} times in a row"
+                f"image at {name}: not asked for, as the host failed {self.limits.lost_in_a_row} times in a row"
             )
-        try:
-            content = self._try(address)
-        except Refused as refused:
-            self.lost[host] = self.lost[host] + 1 if refused.for_now else 0
-            raise
-        self.lost[host] = 0
-        return content
-
-    def _try(self, address: str) -> bytes:
-        for attempt in range(self.limits.attempts):
+        attempts, was_down = 0, False
+        while True:
             try:
-                return self._follow(address)
+                content = self._follow_when_due(address, host)
             except Refused as refused:
-                if not refused.for_now or attempt + 1 == self.limits.attempts:
+                attempts += 1
+                if not refused.for_now:
+                    host.failing_since, host.lost_in_a_row = None, 0
                     raise
-            time.sleep(self.limits.pause_seconds * 2**attempt)
-        raise AssertionError("the last attempt returns or raises")
+                if attempts >= self.limits.attempts:
+                    is_down = self._is_down(name, host, refused)
+                    if not is_down and not was_down:
+                        raise
+                    attempts, was_down = (attempts, True) if is_down else (0, False)
+            else:
+                host.delivered, host.failing_since = address, None
+                return content
+            time.sleep(min(self.limits.pause_seconds * 2**attempts / 2, self.limits.longest_pause_seconds))
+
+    def _follow_when_due(self, address: str, host: Host) -> bytes:
+        time.sleep(max(0.0, host.due - time.monotonic()))
+        try:
+            return self._follow(address)
+        except Refused as refused:
+            host.due = time.monotonic() + min(refused.pause_seconds, self.limits.longest_pause_seconds)
+            raise
+
+    def _is_down(self, name: str, host: Host, refused: Refused) -> bool:
+        """Say whether a host that has not delivered an image delivers nothing else either, and count how long."""
+        if host.delivered is None:
+            host.lost_in_a_row += 1
+            return False
+        if self._delivers(host.delivered, host):
+            host.failing_since = None
+            return False
+        host.failing_since = host.failing_since or time.monotonic()
+        if time.monotonic() - host.failing_since > self.limits.silent_seconds:
+            message = (
+                f"data.allowImageUrls: {name} has delivered images, but none for {self.limits.silent_seconds / 60:.0f} "
+                f"minutes ({refused}); wait until it does"
+            )
+            raise RunFailure(Reason.HUB_UNAVAILABLE, message) from refused
+        return True
+
+    def _delivers(self, address: str, host: Host) -> bool:
+        """Tell a host that is down from an image that is broken: whether it delivers what it has delivered before."""
+        try:
+            self._follow_when_due(address, host)
+        except Refused as refused:
+            return not refused.for_now
+        return True
 
     def _follow(self, address: str) -> bytes:
         deadline = time.monotonic() + self.limits.seconds
@@ -132,12 +195,16 @@ class Addresses:
             ) as pool,
             pool.stream("GET", target, headers=_HEADERS) as answer,
         ):
-            location = {name.lower(): value for name, value in answer.headers}.get(b"location")
-            if answer.status in _REDIRECTS and location is not None:
-                return str(location, "latin-1")
+            headers = httpx2.Headers(answer.headers)
+            if answer.status in _REDIRECTS and "location" in headers:
+                return headers["location"]
             if answer.status != HTTPStatus.OK:
                 for_now = answer.status in _TRY_AGAIN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-                raise Refused(f"image at {_host(url)}: the host answers {answer.status}", for_now=for_now)
+                raise Refused(
+                    f"image at {_host(url)}: the host answers {answer.status}",
+                    for_now=for_now,
+                    pause_seconds=pause_seconds(headers),
+                )
             return self._read(answer, _host(url))
 
     def _read(self, answer: httpcore2.Response, host: str) -> bytes:
