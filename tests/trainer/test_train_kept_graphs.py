@@ -141,15 +141,61 @@ def test_the_model_is_as_it_was_when_the_step_is_over_and_when_it_failed(model: 
     assert step(model, loss, kept)[0] == 8
 
 
-def test_memory_that_ran_out_ends_the_keeping(model: Any) -> None:
+def test_memory_that_ran_out_halves_the_keeping_until_the_largest_graph_does_not_fit(model: Any) -> None:
+    loss = ranking_loss(model)
+    measuring = kept_graphs(loss, PLENTY)
+    step(model, loss, measuring, answers=QUERIES)
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    kept = kept_graphs(loss, int(weights + measuring.largest_bytes * 5.5))
+    step(model, loss, kept, answers=QUERIES)
+    runs = [step(model, loss, kept, answers=QUERIES)[0]]
+
+    for _ in range(3):
+        kept.keep_fewer()
+        runs.append(step(model, loss, kept, answers=QUERIES)[0])
+
+    assert runs == [16 - 4, 16 - 2, 16 - 1, 16]
+
+
+def test_while_gradients_are_added_up_in_the_first_step_the_room_of_the_optimizer_is_not_taken(model: Any) -> None:
     loss = ranking_loss(model)
     kept = kept_graphs(loss, PLENTY)
     step(model, loss, kept)
+
+    with kept.step():
+        loss([model.preprocess(QUERIES), model.preprocess(ANSWERS)], None).backward()
+    during = kept.limit
+    model.zero_grad()
     step(model, loss, kept)
 
-    kept.give_up()
+    assert (during, kept.limit > 0) == (0, True)
 
-    assert step(model, loss, kept)[0] == 16
+
+def test_graphs_of_shorter_texts_take_no_more_than_is_counted_under_autocast_which_copies_all_weights(
+    model: Any,
+) -> None:
+    import torch
+
+    from finetune_trainer.train.loop.kept_graphs import GraphSizes, describe, saved_bytes
+
+    def measure(words: int) -> tuple[int, int]:
+        features = model.preprocess(["word " * words] * 4)
+        with torch.autocast("cpu", dtype=torch.bfloat16), saved_bytes(model) as sizes:
+            model(features)
+        return describe([features], {})[1], sum(sizes.values())
+
+    (longest, most), (shortest, least), *between = (measure(words) for words in (120, 4, 60, 15, 8))
+    one, both = GraphSizes(), GraphSizes()
+    one.add(longest, most)
+    both.add(longest, most)
+    both.add(shortest, least)
+
+    assert least > 3 * most * shortest / longest
+    assert one.bytes_for(shortest) == most
+    for num_elements, num_bytes in between:
+        assert num_bytes <= (both.bytes_for(num_elements) or 0) < (one.bytes_for(num_elements) or 0)
+    assert one.is_worth_measuring(shortest)
+    assert not both.is_worth_measuring(between[0][0])
 
 
 def test_a_reranker_scores_each_pair_once(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ mini-batches, these are embedded with gradients at once and their graphs kept: a
 each, the gradient is the same. Not on a CPU, whose memory others share, and where running out of it ends the process.
 """
 
+import bisect
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -25,20 +26,44 @@ SHARE = 0.7
 TAKEN = ("sentence_embedding", "scores")
 
 
-@dataclass(frozen=True)
-class Graph:
-    """The largest mini-batch of a kind whose graph was measured."""
+class GraphSizes:
+    """What graphs of one kind of mini-batch took: bytes by elements in the tensors that went in.
 
-    num_elements: int
-    """In the tensors that went in."""
-    num_bytes: int
-    """Kept for the backward pass."""
+    A part does not depend on the elements, such as the copies of all weights that autocast makes for each graph.
+    """
+
+    def __init__(self) -> None:
+        self._measured: list[tuple[int, int]] = []
+
+    @property
+    def largest_bytes(self) -> int:
+        """Return what the largest graph took."""
+        return max((num_bytes for _, num_bytes in self._measured), default=0)
+
+    def add(self, num_elements: int, num_bytes: int) -> None:
+        """Take note of a graph that was measured."""
+        bisect.insort(self._measured, (num_elements, num_bytes))
+
+    def is_worth_measuring(self, num_elements: int) -> bool:
+        """Say whether the bound for so many elements is missing, or may be twice of what is needed."""
+        if not self._measured or num_elements > self._measured[-1][0]:
+            return True
+        return num_elements <= self._measured[0][0] // 2
 
     def bytes_for(self, num_elements: int) -> int | None:
-        """Return what a graph takes at most; None for more elements than were measured, as it may grow faster."""
-        if num_elements > self.num_elements:
+        """Return what a graph takes at most; None for more elements than were measured.
+
+        Graphs grow with their elements, and ever faster, so that those between two measured ones are below the line
+        through both.
+        """
+        at = bisect.bisect_left(self._measured, (num_elements, 0))
+        if at == len(self._measured):
             return None
-        return math.ceil(self.num_bytes * num_elements / self.num_elements)
+        more, most = self._measured[at]
+        if at == 0:
+            return most
+        fewer, least = self._measured[at - 1]
+        return math.ceil(least + (most - least) * (num_elements - fewer) / (more - fewer))
 
 
 class KeptGraphs:
@@ -59,22 +84,24 @@ class KeptGraphs:
         self._room = room or spare_bytes
         self._budget_bytes: int | None = None
         self._kept_bytes = 0
-        self._graphs: dict[tuple[str, ...], Graph] = {}
+        self._graphs: defaultdict[tuple[str, ...], GraphSizes] = defaultdict(GraphSizes)
         self._outputs: dict[int, dict[str, torch.Tensor]] = {}
 
     @property
     def largest_bytes(self) -> int:
         """Return what the largest graph of one mini-batch took, so far."""
-        return max((graph.num_bytes for graph in self._graphs.values()), default=0)
+        return max((sizes.largest_bytes for sizes in self._graphs.values()), default=0)
 
     @property
     def limit(self) -> int:
         """Return how many of the largest graphs can be kept; 0 as long as that is not known."""
         return (self._budget_bytes or 0) // self.largest_bytes if self.largest_bytes else 0
 
-    def give_up(self) -> None:
-        """Keep none from now on: memory ran out."""
-        self._budget_bytes = 0
+    def keep_fewer(self) -> None:
+        """Keep half as much from now on, as memory ran out, and nothing where that is less than the largest graph."""
+        half = (self._budget_bytes or 0) // 2
+        self._budget_bytes = half if half >= self.largest_bytes else 0
+        logger.warning("fewer graphs kept", extra={"mini_batches": self.limit})
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -107,21 +134,19 @@ class KeptGraphs:
                 del model.forward
 
     def _measured(self, forward: Callable[..., Any], *inputs: Any, **settings: Any) -> Any:
-        """Call `forward`, and note how many bytes its graph holds, unless one as large was measured."""
+        """Call `forward`, and note how many bytes its graph holds, unless one about as large was measured."""
         kind, num_elements = describe(inputs, settings)
-        known = self._graphs.get(kind)
-        if self._budget_bytes == 0 or (known is not None and num_elements <= known.num_elements):
+        if self._budget_bytes == 0 or not self._graphs[kind].is_worth_measuring(num_elements):
             return forward(*inputs, **settings)
         with saved_bytes(self._loss.model) as sizes:
             output = forward(*inputs, **settings)
-        self._graphs[kind] = Graph(num_elements, sum(sizes.values()))
+        self._graphs[kind].add(num_elements, sum(sizes.values()))
         return output
 
     def _take_room(self, inputs: Sequence[Any], settings: Mapping[str, Any]) -> bool:
         """Take the room for the graph of a mini-batch; False if it is not there, or not known to suffice."""
         kind, num_elements = describe(inputs, settings)
-        known = self._graphs.get(kind)
-        num_bytes = None if known is None else known.bytes_for(num_elements)
+        num_bytes = self._graphs[kind].bytes_for(num_elements)
         if num_bytes is None or self._kept_bytes + num_bytes > (self._budget_bytes or 0):
             return False
         self._kept_bytes += num_bytes
@@ -130,11 +155,12 @@ class KeptGraphs:
     def _set_budget(self) -> None:
         """Set how many bytes of graphs fit beside the gradients and one mini-batch that is not kept."""
         model = self._loss.model
-        if self._budget_bytes is not None:
+        # Gradients from before are those of a first step of several batches, after which the optimizer takes its room.
+        if self._budget_bytes is not None or any(one.grad is not None for one in model.parameters()):
             return
         room = self._room(next(model.parameters()).device)
         if room == 0:
-            self.give_up()
+            self._budget_bytes = 0
         elif self.largest_bytes:
             gradients = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
             self._budget_bytes = max(0, room - gradients - self.largest_bytes)

@@ -103,9 +103,9 @@ class MiniBatches:
         return None if self._any(here=False) else result
 
     def _take_less(self) -> None:
-        """Keep no graphs any more; if no rank did, halve the mini-batches."""
+        """Keep fewer graphs; if no rank kept any, halve the mini-batches."""
         were_kept = self._any(here=self.graphs.limit > 0)
-        self.graphs.give_up()
+        self.graphs.keep_fewer()
         if not were_kept:
             self._halve()
 
