@@ -11,7 +11,7 @@ from finetune_api.model import Model
 from finetune_api.reasons import Reason
 from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.prepare.checks.precision import check_precision, precision_warnings
-from finetune_trainer.recipe.model.load import missing_autocast
+from finetune_trainer.recipe.model.load import autocast_dtype, without_bfloat16
 from finetune_trainer.recipe.model.precision import precision_arguments
 from finetune_trainer.workspace.problems import InputProblem
 from tests.trainer.model_folders import CPU, TEXT
@@ -48,7 +48,10 @@ def test_weights_that_would_hardly_move_are_warned_about(
 
 @pytest.mark.parametrize(
     ("model", "instead"),
-    [({}, "float32, which trains with bfloat16 autocast"), ({"lora": {}}, "bfloat16")],
+    [
+        ({}, "float32, which trains with bfloat16 autocast, or with scaled float16 under training.arguments.fp16"),
+        ({"lora": {}}, "bfloat16"),
+    ],
     ids=["weights", "adapters"],
 )
 def test_float16_is_warned_about_because_nothing_scales_the_loss(model: dict[str, Any], instead: str) -> None:
@@ -162,17 +165,56 @@ def test_precision_and_attention_are_those_stated_and_automatic_attention_is_the
     assert precision_arguments(Model.model_validate({"source": TEXT} | fields), device=torch.device(device)) == expected
 
 
-def test_a_gpu_without_bfloat16_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu, spec = torch.device("cuda"), Model(source="hf://acme/base")
+FP16 = {"arguments": {"fp16": True}}
+WITHOUT = [
+    (
+        {},
+        {},
+        None,
+        "spec.model.dtype: float32 is trained without autocast because Tesla T4 has no bfloat16; expect more time and "
+        "memory, take an accelerator that has it, or set spec.training.arguments.fp16 to true",
+    ),
+    ({}, FP16, torch.float16, None),
+    (
+        {"dtype": "bfloat16"},
+        {},
+        None,
+        "spec.model.dtype: bfloat16 is emulated because Tesla T4 has no bfloat16, and many times slower; take an "
+        "accelerator that has it, or float32 with spec.training.arguments.fp16: true",
+    ),
+    ({"dtype": "float16"}, {}, None, None),
+]
+
+
+@pytest.mark.parametrize(("model", "training", "autocast", "told"), WITHOUT)
+def test_a_gpu_without_bfloat16_is_told_of_unless_float16_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+    model: dict[str, Any],
+    training: dict[str, Any],
+    autocast: torch.dtype | None,
+    told: str | None,
+) -> None:
+    gpu, spec = torch.device("cuda"), job(model, training)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
-
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    without = missing_autocast(spec, device=gpu)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    others = [missing_autocast(spec, device=device) for device in (gpu, CPU)]
 
-    assert without == (
-        "spec.model.dtype: float32 is trained without bfloat16 autocast because Tesla T4 has no bfloat16; expect "
-        "more time and memory, or take an accelerator that has it"
-    )
-    assert others == [None, None]
+    assert autocast_dtype(spec, device=gpu) is autocast
+    assert without_bfloat16(spec, device=gpu) == told
+
+
+def test_nothing_is_told_of_a_gpu_with_bfloat16_and_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+
+    assert [without_bfloat16(job({}), device=device) for device in (torch.device("cuda"), CPU)] == [None, None]
+    assert [autocast_dtype(job({}), device=device) for device in (torch.device("cuda"), CPU)] == [torch.bfloat16, None]
+
+
+def test_a_loss_is_scaled_for_float32_weights_alone() -> None:
+    assert check_precision(job({"dtype": "bfloat16"}, FP16)) == [
+        InputProblem(
+            Reason.INVALID_ARGUMENT,
+            "spec.training.arguments.fp16: True is wrong because it is autocast of float32 weights, and "
+            "spec.model.dtype is bfloat16; leave it out, or set spec.model.dtype to float32",
+        )
+    ]
+    assert check_precision(job({}, FP16)) == []

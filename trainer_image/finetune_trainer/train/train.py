@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from finetune_api.contract import RunResult, Stage
 from finetune_trainer.recipe.batches.schedule import Schedule
 from finetune_trainer.recipe.model.inputs import InputReader
-from finetune_trainer.recipe.model.load import describe, load_model, missing_autocast
+from finetune_trainer.recipe.model.load import describe, load_model, without_bfloat16
 from finetune_trainer.train.evaluation.judge import Judge, appoint_judge
 from finetune_trainer.train.loop.fit import fit
 from finetune_trainer.train.report.build import result_of, versions
@@ -37,7 +37,7 @@ def train_anew(session: Session, inputs: InputsManifest) -> Report:
     model = load_model(
         session.spec.model, session.workspace, device=session.ranks.device, seed=session.spec.training.seed
     )
-    if warning := missing_autocast(session.spec.model, device=session.ranks.device):
+    if warning := without_bfloat16(session.spec, device=session.ranks.device):
         session.tracker.warn(warning)
     reader = InputReader.of(model, images=session.workspace.images)
     judge = appoint_judge(session, inputs, model, reader)

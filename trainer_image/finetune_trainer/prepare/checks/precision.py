@@ -27,12 +27,16 @@ def precision_warnings(spec: FinetuneJobSpec) -> list[str]:
 
 
 def check_precision(spec: FinetuneJobSpec) -> list[InputProblem]:
-    """Return which argument would make weights no numbers at the first step; the library takes all of them.
+    """Return which argument would make weights no numbers at the first step, or scales what cannot be scaled.
 
-    Adam's epsilon of 1e-8 is 0 in float16. The optimizers that compute in the precision of the weights then divide 0
-    by 0 wherever a gradient is 0, as for all words of the vocabulary that are in no batch.
+    The library takes all of them. Adam's epsilon of 1e-8 is 0 in float16. The optimizers that compute in the precision
+    of the weights then divide 0 by 0 wherever a gradient is 0, as for all words of the vocabulary that are in no batch.
     """
     given = spec.training.arguments
+    if given.get("fp16") and spec.model.dtype != "float32":
+        because = f"it is autocast of float32 weights, and spec.model.dtype is {spec.model.dtype}"
+        fix = "leave it out, or set spec.model.dtype to float32"
+        return [InputProblem(Reason.INVALID_ARGUMENT, str(Problem(f"{PATH}.fp16", given["fp16"], because, fix)))]
     if _leaves_numbers(spec, given):
         return []
     rest = {name: {key: value for key, value in given.items() if key != name} for name in _OF_THE_DIVISION}
@@ -71,4 +75,5 @@ def _of_float16(spec: FinetuneJobSpec) -> Iterator[str]:
         cause = (
             f"float16 without loss scaling: gradients below {least:.0e} become 0, and values above {most:g} infinite"
         )
-        yield f"{cause}; use {'bfloat16' if spec.model.lora else 'float32, which trains with bfloat16 autocast'}"
+        autocast = "float32, which trains with bfloat16 autocast, or with scaled float16 under training.arguments.fp16"
+        yield f"{cause}; use {'bfloat16' if spec.model.lora else autocast}"

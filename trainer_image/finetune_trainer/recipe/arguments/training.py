@@ -62,6 +62,7 @@ def training_arguments(  # noqa: PLR0913 - each is a part of its own
         router_mapping=_by_set({one.name: router_mapping(spec.model, one.columns) for one in sets}),
         use_cpu=device.type == "cpu",
         bf16=autocast is torch.bfloat16,
+        fp16=autocast is torch.float16,
         ddp_timeout=spec.rank_patience_seconds,
         dataloader_drop_last=True,
         eval_strategy="no",
@@ -77,6 +78,7 @@ def training_arguments(  # noqa: PLR0913 - each is a part of its own
 def passed_arguments(given: Mapping[str, Any], *, device: torch.device) -> dict[str, Any]:
     """Return what the job may say about training arguments, with our defaults; old names become new ones."""
     stated = {RENAMED.get(name, name): value for name, value in given.items()}
+    stated.pop("fp16", None)  # autocast_dtype has seen it
     if device.type == "cpu":
         stated.pop("tf32", None)  # has no meaning there, and the library refuses it
     workers = max(loader_workers(device), 1 if _OF_LOADER_PROCESSES & stated.keys() else 0)

@@ -9,6 +9,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from finetune_api.model import Model
 from finetune_api.reasons import Reason
 from finetune_api.status import ModelStatus
+from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
 from finetune_trainer.recipe.model.adapters import add_adapters
 from finetune_trainer.recipe.model.encoders import load_encoder, load_reranker
@@ -71,20 +72,38 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def autocast_dtype(spec: Model, *, device: torch.device) -> torch.dtype | None:
-    """Return the precision of matrix products where it differs from the weights', else None."""
-    if spec.dtype == "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16
-    return None
+def autocast_dtype(spec: FinetuneJobSpec, *, device: torch.device) -> torch.dtype | None:
+    """Return the precision of matrix products where it differs from the weights', else None.
 
-
-def missing_autocast(spec: Model, *, device: torch.device) -> str | None:
-    """Return a sentence if an accelerator is slower than people expect of float32; None if it is not."""
-    if spec.dtype != "float32" or device.type != "cuda" or autocast_dtype(spec, device=device) is not None:
+    float16, which takes a loss that is scaled, is nobody's choice but the job's.
+    """
+    if spec.model.dtype != "float32" or device.type != "cuda":
         return None
+    if spec.training.arguments.get("fp16"):
+        return torch.float16
+    return torch.bfloat16 if has_bfloat16() else None
+
+
+def has_bfloat16() -> bool:
+    """Return whether this process's accelerator computes in bfloat16; older ones only pretend to."""
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def without_bfloat16(spec: FinetuneJobSpec, *, device: torch.device) -> str | None:
+    """Return a sentence if an accelerator without bfloat16 is slower than people expect; None if it is not."""
+    if device.type != "cuda" or spec.model.dtype == "float16" or has_bfloat16():
+        return None
+    if autocast_dtype(spec, device=device) is not None:
+        return None
+    lacks = f"because {torch.cuda.get_device_name(device)} has no bfloat16"
+    if spec.model.dtype == "bfloat16":
+        return (
+            f"spec.model.dtype: bfloat16 is emulated {lacks}, and many times slower; take an accelerator that has it, "
+            "or float32 with spec.training.arguments.fp16: true"
+        )
     return (
-        f"spec.model.dtype: float32 is trained without bfloat16 autocast because {torch.cuda.get_device_name(device)} "
-        "has no bfloat16; expect more time and memory, or take an accelerator that has it"
+        f"spec.model.dtype: float32 is trained without autocast {lacks}; expect more time and memory, take an "
+        "accelerator that has it, or set spec.training.arguments.fp16 to true"
     )
 
 

@@ -99,7 +99,7 @@ def appoint_judge(
     shares = Shares(
         ranks=session.ranks,
         batch_size=session.spec.evaluation.batch_size,
-        autocast=autocast_dtype(session.spec.model, device=session.ranks.device),
+        autocast=autocast_dtype(session.spec, device=session.ranks.device),
         on_batch=lambda: between_batches(session),
     )
     evaluations = plan_evaluations(session, inputs)

@@ -33,7 +33,7 @@ def build_trainer(
         sets=[one.prepared for one in sets],
         prompts=prompts_of(model),
         device=ranks.device,
-        autocast=autocast_dtype(spec.model, device=ranks.device),
+        autocast=autocast_dtype(spec, device=ranks.device),
     )
     trainer = (RerankerTrainer if isinstance(model, CrossEncoder) else RetrievalTrainer)(
         ranks=ranks,

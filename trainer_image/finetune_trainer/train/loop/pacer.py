@@ -49,6 +49,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self._stops = False
         self._finite = True
         self._nonfinite_in_a_row = 0
+        self._num_overflows = 0
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Make up for an evaluation that the checkpoint was taken before, and start the clock."""
@@ -72,22 +73,34 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         """
         self._learning_rate = self._trainer.lr_scheduler.get_last_lr()[0]
         loss, norm = float(self._trainer.step_loss), self._trainer.step_grad_norm
-        finite = math.isfinite(loss) and math.isfinite(norm)
-        stops, broken, total = self._ranks.sum(bool(self._stop), not finite, loss if finite else 0.0)
+        has_loss = math.isfinite(loss)
+        finite = has_loss and math.isfinite(norm)
+        stops, broken, lost, total = self._ranks.sum(
+            bool(self._stop), not finite, not has_loss, loss if finite else 0.0
+        )
         self._stops, self._finite = stops > 0, broken == 0
-        self._nonfinite_in_a_row = 0 if self._finite else self._nonfinite_in_a_row + 1
         if self._finite:
+            self._nonfinite_in_a_row = 0
             self._loss, self._grad_norm = total / self._ranks.world_size, norm
             return
         optimizer.zero_grad()
+        if not lost and self._trainer.scales_less:
+            self._num_overflows += 1
+            return
+        self._nonfinite_in_a_row += 1
         self._tracker.left_out()
         logger.warning("loss or gradient is not a number", extra={"step": state.global_step + 1})
         if self._nonfinite_in_a_row >= PATIENCE:
             raise RunFailure(
                 Reason.NON_FINITE_LOSS,
                 f"the loss or its gradient was not a number in {PATIENCE} steps in a row, "
-                f"the last of them step {state.global_step + 1}; nothing is published",
+                f"the last of them step {state.global_step + 1}; nothing is published{self._advice()}",
             )
+
+    def _advice(self) -> str:
+        if self._trainer.accelerator.scaler is None:
+            return ""
+        return "; in float16 values above 65504 are infinite: leave training.arguments.fp16 out"
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Log, save, evaluate, or save and stop.
@@ -105,6 +118,14 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         if self._schedule.evaluates_after(step):
             self._evaluate_or_save(step)
         self._since = time.monotonic()
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Tell how many steps the search for a scale has cost."""
+        if self._num_overflows:
+            self._tracker.warn(
+                f"training.arguments.fp16: {self._num_overflows} of {state.global_step} steps were left out because "
+                "their gradients were too large for float16; from each on the loss was scaled half as much"
+            )
 
     def _evaluate_or_save(self, step: int) -> None:
         """Evaluate; if that is cut short because the gang is asked to end, save what was trained until here."""

@@ -142,6 +142,15 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         self.step_grad_norm = float(norm)
         return norm
 
+    @property
+    def scales_less(self) -> bool:
+        """Whether gradients that are too large for float16 make the loss be scaled less in the next step.
+
+        The scale is found by trying, so that some steps are expected to be too large.
+        """
+        scaler = self.accelerator.scaler
+        return scaler is not None and scaler.get_scale() > 1
+
     def write_state(self, folder: Path | None) -> None:
         """Write everything that a resumed training needs into `folder`; every rank calls it, only the writer has one.
 
