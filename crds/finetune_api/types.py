@@ -169,7 +169,11 @@ class Storage(Contract):
                 field=".subPath",
             ),
             *[
-                rule(f"self.?{name} == oldSelf.?{name}", unchangeable(f"storage.{name}"), field=f".{name}")
+                rule(
+                    f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
+                    unchangeable(f"storage.{name}"),
+                    field=f".{name}",
+                )
                 for name in ("storageClassName", "existingClaim", "subPath")
             ],
         )
