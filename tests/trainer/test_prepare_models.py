@@ -231,6 +231,6 @@ def test_float16_weights_are_warned_about(make_run: MakeRun, claim: Path, text_m
         (
             "spec.model.dtype",
             " float16 without loss scaling: gradients below 6e-08 become 0, and values above 65504 infinite; use "
-            "float32, which trains with bfloat16 autocast",
+            "float32, which trains with bfloat16 autocast, or with scaled float16 under training.arguments.fp16",
         )
     ]
