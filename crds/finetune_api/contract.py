@@ -146,6 +146,8 @@ class RunConfig(Contract):
     """True to train a run also if it was published before: its owner asks for it once more, by spec.rerun."""
     simulated_accelerator: bool = False
     """True where the cluster offers accelerators that are not there: train on CPU with gloo instead of failing."""
+    in_pods: bool = True
+    """Whether each role has what the spec asks for; without a cluster it has what the machine has."""
 
     @property
     def spec_hash(self) -> str:

@@ -169,7 +169,15 @@ def test_a_metric_that_is_the_same_for_every_model_is_refused(make_run: MakeRun,
     )
 
 
-def pages_run(make_run: MakeRun, tmp_path: Path, model: Path, *, sizes: list[tuple[int, int]], **fields: Any) -> Run:  # noqa: ANN401
+def pages_run(
+    make_run: MakeRun,
+    tmp_path: Path,
+    model: Path,
+    *,
+    sizes: list[tuple[int, int]],
+    resources: dict[str, Any] | None = None,
+    **fields: Any,  # noqa: ANN401
+) -> Run:
     claim = tmp_path / "claims" / "inputs"
     rows = [
         {"query": f"page {number}", "image": png(f"#0000{number:02}", size=size)} for number, size in enumerate(sizes)
@@ -180,7 +188,8 @@ def pages_run(make_run: MakeRun, tmp_path: Path, model: Path, *, sizes: list[tup
     dataset = {"source": "pvc://inputs/pages", "columns": {"query": "query", "positive": "image"}}
     data = {"train": [dataset | {"name": "pages"}], "evaluation": [dataset | {"name": "held-out", "split": "test"}]}
     training = {"perDeviceTrainBatchSize": len(sizes)}
-    return make_run(model={"source": "pvc://inputs/model", **fields}, data=data, training=training)
+    more = {} if resources is None else {"resources": resources}
+    return make_run(model={"source": "pvc://inputs/model", **fields}, data=data, training=training, **more)
 
 
 SMALL, LARGE = (32, 32), (320, 480)

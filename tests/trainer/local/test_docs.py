@@ -9,8 +9,10 @@ import pytest
 
 from finetune_api.contract import ExitCode
 from finetune_trainer.local.cli import build_parser, main
+from tests.contract.model_sizes import SIZES
+from tests.contract.test_examples import ROOT, manifests_in
 
-DOCS = (Path(__file__).parents[3] / "docs" / "local.md").read_text()
+DOCS = (ROOT / "docs" / "local.md").read_text()
 
 
 def flags(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -47,3 +49,17 @@ def test_the_documented_problems_are_what_the_command_prints(
 
     assert code == ExitCode.BAD_SPEC
     assert capsys.readouterr().out == expected[1]
+
+
+def test_the_documented_estimate_is_what_the_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = manifests_in((ROOT / "README.md").read_text())[1]
+    expected = re.search(r"\$ finetune estimate job\.yaml --device-memory 80G\n(.*?)```", DOCS, re.DOTALL)
+    assert expected is not None
+    monkeypatch.setattr("finetune_trainer.local.estimate.read_models", lambda *_: SIZES)
+    (tmp_path / "job.yaml").write_text(manifest)
+
+    code = main(["estimate", str(tmp_path / "job.yaml"), "--device-memory", "80G"])
+
+    assert (code, capsys.readouterr().out) == (ExitCode.SUCCESS, expected[1])

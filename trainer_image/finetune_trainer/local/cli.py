@@ -1,4 +1,4 @@
-"""The command line: `finetune validate FILE...` and `finetune run FILE`."""
+"""The command line: `finetune validate FILE...`, `finetune estimate FILE` and `finetune run FILE`."""
 
 import argparse
 import importlib.util
@@ -30,13 +30,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of both commands."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(prog="finetune", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"finetune-operator {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     validate = commands.add_parser("validate", help="print every problem of manifests, with file, line and field")
     validate.add_argument("files", nargs="+", metavar="FILE", help="YAML with FinetuneJobs, or - for standard input")
     validate.set_defaults(command=_validate, modules=["cel_expr_python"], extras="local")
+    estimate = commands.add_parser("estimate", help="print what a job needs of memory and storage, and what it has")
+    estimate.add_argument("file", metavar="FILE", help="YAML with one FinetuneJob, or - for standard input")
+    estimate.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        type=_source,
+        metavar="SOURCE=DIR",
+        help="folder that stands for a hf:// or pvc:// model; may be repeated",
+    )
+    estimate.add_argument("--device-memory", type=_quantity, metavar="SIZE", help="of one accelerator, such as 80G")
+    estimate.set_defaults(
+        command=_estimate, modules=["cel_expr_python", "rich", "huggingface_hub"], extras="local,trainer"
+    )
     run = commands.add_parser("run", help="prepare, train and publish a job on this machine")
     run.add_argument("file", metavar="FILE", help="YAML with one FinetuneJob, or - for standard input")
     run.add_argument(
@@ -64,6 +78,28 @@ def _claim(text: str) -> tuple[str, Path]:
     if not (name and given and folder):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR; write for example models=./models")
     return name, Path(folder)
+
+
+def _source(text: str) -> tuple[str, Path]:
+    source, given, folder = text.partition("=")
+    if "://" not in source or not (given and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not SOURCE=DIR; write for example hf://acme/model=./model")
+    return source, Path(folder)
+
+
+def _quantity(text: str) -> float:
+    from finetune_api.quantities import parse_quantity  # noqa: PLC0415 - as above
+
+    try:
+        return float(parse_quantity(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _estimate(given: argparse.Namespace) -> int:
+    from finetune_trainer.local.estimate import Question, estimate  # noqa: PLC0415 - as above
+
+    return estimate(Question(given.file, folders=dict(given.source), device_bytes=given.device_memory))
 
 
 def _run(given: argparse.Namespace) -> int:

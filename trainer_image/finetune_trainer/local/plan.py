@@ -70,6 +70,7 @@ def local_config(job: Job, devices: Devices) -> RunConfig:
         spec=job.spec.model_copy(update={"resources": resources}),
         trains_anyway=True,  # whoever runs it here wants the model here
         simulated_accelerator=not devices.on_accelerator,
+        in_pods=False,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 from PIL import Image
@@ -24,6 +24,7 @@ PATH = "spec.model.maxSeqLength"
 #: Images of one set that are looked at for the largest one; reading the size of a file takes about 0.1 ms.
 MOST_IMAGES = 2000
 _ROLES = ("query", "document")
+Item = TypeVar("Item")
 
 
 def check_positions(model: SentenceTransformer | CrossEncoder, spec: Model) -> Iterator[InputProblem]:
@@ -111,14 +112,14 @@ def _image_cells(
             images = [column.name for column in one.columns if column.modality == "image"]
             names = [name for name in images if (name == "query") == (role == "query")]
             if names:
-                yield f"spec.data.train[{index}]", role, _spread(_read(workspace.train_table(one.name), names))
+                yield f"spec.data.train[{index}]", role, spread(_read(workspace.train_table(one.name), names))
     for path, evaluation in evaluations.items():
         folder = workspace.evaluation_folder(evaluation.name)
         tables = _EVALUATION_TABLES if (folder / "queries.parquet").is_file() else _EVALUATION_ROWS
         modalities = {"query": evaluation.query_modality, "document": evaluation.corpus_modality}
         for role, (file, names) in tables.items():
             if modalities[role] == "image" and (cells := _read(folder / file, names)):
-                yield path, role, _spread(cells)
+                yield path, role, spread(cells)
 
 
 _EVALUATION_TABLES = {"query": ("queries.parquet", ["value"]), "document": ("corpus.parquet", ["value"])}
@@ -138,7 +139,8 @@ def _read(path: Path, names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(one for cell in cells for one in (cell if isinstance(cell, list) else [cell])))
 
 
-def _spread(cells: list[str]) -> list[str]:
+def spread(cells: list[Item]) -> list[Item]:
+    """Return at most MOST_IMAGES of the cells, of all parts of a set."""
     return cells[:: max(1, -(-len(cells) // MOST_IMAGES))]
 
 

@@ -13,6 +13,7 @@ from finetune_api.reasons import Reason
 from finetune_api.sense import evaluation_sets, judging_set, objective_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
+from finetune_trainer.prepare.checks.capacity import needs_of
 from finetune_trainer.prepare.checks.limits import check_images
 from finetune_trainer.prepare.layout.writing import WrittenInputs
 from finetune_trainer.prepare.rows.requests import DOCUMENT, POSITIVE, QUERY
@@ -38,10 +39,11 @@ _AMONG_FIRST = ("recall", "accuracy", "precision")
 def check_written(
     config: RunConfig, written: WrittenInputs, model: SentenceTransformer | CrossEncoder, workspace: Workspace
 ) -> list[str]:
-    """Return what the user should know of the batches.
+    """Return what the user should know of the batches and of what they need.
 
     Raises:
-        RunFailure: a set makes no batches for the processes of the job, or holds images that are too long.
+        RunFailure: a set makes no batches for the processes of the job, holds images that are too long, or the job
+            cannot fit into what it asks for.
 
     """
     spec, world_size = config.spec, config.world_size
@@ -51,8 +53,12 @@ def check_written(
     problems += _check_metric(spec, written.evaluations)
     if problems:
         raise as_failure(problems)
+    needs = needs_of(config, written.train, model, workspace) if config.in_pods else []
+    if refused := [InputProblem(Reason.INVALID_ARGUMENT, one) for need in needs if (one := need.refusal())]:
+        raise as_failure(refused)
+    tight = [warning for need in needs if (warning := need.warning())]
     doubled = (_doubled(one, spec, workspace, world_size=world_size) for one in written.train)
-    return [*smaller_batches(written.train, spec, world_size=world_size), *(note for note in doubled if note)]
+    return [*tight, *smaller_batches(written.train, spec, world_size=world_size), *(note for note in doubled if note)]
 
 
 def _check_batches(

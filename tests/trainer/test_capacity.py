@@ -1,0 +1,167 @@
+# ruff: noqa: ANN401 - parts of a manifest
+"""What a job needs of memory and storage: arithmetic on the true sizes of known models, and what is said of it."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune_api.types import FinetuneJobSpec
+from finetune_trainer.local.expected import estimate_manifest
+from finetune_trainer.recipe.capacity.figures import Stack, image_settings, stacks_of
+from finetune_trainer.recipe.capacity.need import Line, Need
+from tests.contract.model_sizes import QWEN_2B, QWEN_PROCESSOR, SIZES, VIT
+
+PAGES = """
+model: {source: hf://Qwen/Qwen3-VL-Embedding-2B, processorKwargs: {size: {shortest_edge: 784, longest_edge: 360000}}}
+data:
+  train: [{name: pages, source: hf://acme/pages, columns: {query: query, positive: image}}]
+  evaluation: [{name: held-out, source: hf://acme/pages, split: eval, columns: {query: query, positive: image}}]
+training: {perDeviceTrainBatchSize: 64}
+resources: {nodes: 2, accelerator: {perNode: 4}}
+storage: {accessMode: ReadWriteMany}
+"""
+
+
+def job(**changes: Any) -> FinetuneJobSpec:
+    spec = yaml.safe_load(PAGES)
+    for path, value in changes.items():
+        *above, last = path.split("__")
+        part = spec
+        for name in above:
+            part = part.setdefault(name, {})
+        part[last] = value
+    return FinetuneJobSpec.model_validate(spec)
+
+
+def needs(spec: FinetuneJobSpec) -> dict[str, Need]:
+    return {need.resource: need for need in estimate_manifest(spec, SIZES).needs}
+
+
+def gigabytes(spec: FinetuneJobSpec) -> dict[str, dict[str, float]]:
+    """Return the lines of each resource in gigabytes, by what comes last in them."""
+    return {
+        name: {line.what.rpartition(" of ")[2]: round(line.num_bytes / 1e9, 1) for line in need.lines}
+        for name, need in needs(spec).items()
+    }
+
+
+def test_what_a_model_of_2b_parameters_needs_in_float32() -> None:
+    assert gigabytes(job()) == {
+        "host memory": {
+            "weights while they load": 34.0,
+            "libraries": 12.0,
+            "8.5 GB to save them": 8.5,
+            "loader workers": 4.0,
+            "batches in shared memory": 6.6,
+        },
+        "shared memory": {"12 batches that loaders hold x 64 rows x 8.7 MB at most": 6.6},
+        "device memory": {
+            "weights": 8.5,
+            "gradients": 8.5,
+            "the optimizer": 17.0,
+            "one input at a time; mini-batches take what is left": 7.5,
+            "inputs, all that are accumulated": 0.6,
+            "CUDA and libraries": 1.5,
+        },
+        "storage": {"models": 4.3, "best model and result": 17.0, "checkpoints, one being written": 76.6},
+    }
+
+
+def test_what_the_defaults_do_not_hold_is_refused_with_field_need_and_have() -> None:
+    told = {name: need.refusal() or need.warning() for name, need in needs(job()).items()}
+
+    assert told == {
+        "host memory": "spec.resources.requests.memory: 16Gi (17 GB) is wrong because each pod needs at least 34 GB of "
+        "host memory: 4 x 8.5 GB of weights while they load; ask for 68Gi",
+        "shared memory": "spec.resources.sharedMemory: 2Gi (2.1 GB) may not be enough, as each pod needs about 6.6 GB "
+        "of shared memory: 12 batches that loaders hold x 64 rows x 8.7 MB at most; ask for 7Gi",
+        "device memory": None,
+        "storage": "spec.storage.size: 50Gi (54 GB) is wrong because the job needs at least 98 GB of storage: 4.3 GB "
+        "of models + 2 x 8.5 GB of best model and result + 3 x 26 GB of checkpoints, one being written; ask for 102Gi",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "states"),
+    [
+        ({}, {"weights": 8.5, "gradients": 8.5, "the optimizer": 17.0}),
+        ({"model__dtype": "bfloat16"}, {"weights": 4.3, "gradients": 4.3, "the optimizer": 8.5}),
+        (
+            {"training__arguments": {"optim": "adamw_torch_8bit"}},
+            {"weights": 8.5, "gradients": 8.5, "the optimizer": 4.3},
+        ),
+        ({"training__arguments": {"optim": "sgd"}}, {"weights": 8.5, "gradients": 8.5, "the optimizer": None}),
+        (
+            {"model__source": "hf://Qwen/Qwen3-VL-Embedding-8B", "model__dtype": "bfloat16"},
+            {"weights": 17.5, "gradients": 17.5, "the optimizer": 35.1},
+        ),
+        (
+            {
+                "model__source": "hf://Qwen/Qwen3-VL-Embedding-8B",
+                "model__dtype": "bfloat16",
+                "model__lora": {"targetModules": ["q_proj", "k_proj", "v_proj", "o_proj"]},
+            },
+            {"weights": 17.6, "gradients": 0.1, "the optimizer": 0.1},
+        ),
+    ],
+)
+def test_states_of_training_by_precision_optimizer_and_adapters(
+    changes: dict[str, Any], states: dict[str, float | None]
+) -> None:
+    found = gigabytes(job(**changes))["device memory"]
+
+    assert {name: found.get(name) for name in states} == states
+
+
+def test_all_batches_of_a_step_lie_on_the_device_at_once() -> None:
+    found = gigabytes(job(training__arguments={"gradient_accumulation_steps": 32}))["device memory"]
+
+    assert found["inputs, all that are accumulated"] == 17.7
+
+
+def test_a_cpu_holds_weights_and_states_and_no_loader_workers() -> None:
+    found = gigabytes(job(resources={"accelerator": {"perNode": 0}}))
+
+    assert found["host memory"] == {
+        "weights": 8.5,
+        "gradients and optimizer": 25.5,
+        "libraries": 1.1,
+        "8.5 GB to save them": 8.5,
+    }
+    assert (found["shared memory"], "device memory" in found) == ({}, False)
+
+
+def test_the_size_of_a_claim_that_is_there_is_not_known() -> None:
+    assert needs(job(storage={"existingClaim": "shared"}))["storage"].verdict == "not stated"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        ((Line("a", 2e9),), "does not fit"),
+        ((Line("a", 2e9, certain=False),), "may not fit"),
+        ((Line("a", 0.95e9),), "tight"),
+        ((Line("a", 0.9e9),), "fits"),
+    ],
+)
+def test_what_is_assumed_refuses_nothing(lines: tuple[Line, ...], verdict: str) -> None:
+    need = Need("storage", "the job", lines, field="spec.storage.size", stated="1G", have_bytes=1e9)
+
+    assert need.verdict == verdict
+    assert (need.refusal() is None, need.warning() is None) == (
+        verdict != "does not fit",
+        verdict in ("does not fit", "fits"),
+    )
+
+
+def test_stacks_and_images_are_found_in_configurations() -> None:
+    assert stacks_of(QWEN_2B.config) == (Stack("language", 2048, 28), Stack("vision", 1024, 24))
+    assert stacks_of(VIT.config) == (Stack("vision", 768, 12),)
+    assert image_settings({"hidden_size": 384, "vocab_size": 30_522}, {}, {}) is None
+    page = image_settings(QWEN_2B.config, QWEN_PROCESSOR, {"size": {"longest_edge": 360_000}})
+    picture = image_settings(VIT.config, {}, {})
+    assert page is not None
+    assert picture is not None
+    assert (page.figures.num_bytes, page.figures.tokens) == (8_640_000, {"vision": 1407, "language": 352})
+    assert (picture.figures.num_bytes, picture.figures.tokens["vision"]) == (602_112, 196)

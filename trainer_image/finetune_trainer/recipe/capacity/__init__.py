@@ -1,0 +1,1 @@
+"""What a job needs of memory and storage, by arithmetic."""

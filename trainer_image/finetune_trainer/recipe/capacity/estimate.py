@@ -1,0 +1,241 @@
+"""How much host memory, shared memory, device memory and storage a job needs. Pure.
+
+Decimal gigabytes, as vendors of devices count. What is assumed here and not measured is said beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finetune_api.losses import LOSS_ALIASES
+from finetune_api.quantities import parse_quantity
+from finetune_api.sense import evaluation_sets, objective_of
+from finetune_api.types import FinetuneJobSpec
+from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures
+from finetune_trainer.recipe.capacity.need import Line, Need, gigabytes
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+#: Numbers that an optimizer keeps for each weight, by the beginning of its name, and the bytes of each where these are
+#: not those of the weight.
+_STATES = {"adafactor": 0.0, "sgd": 0.0, "adagrad": 1.0, "rmsprop": 1.0, "lion": 1.0}
+_ADAM_STATES = 2.0
+#: Host memory of a process with its libraries on the CPU: measured, docs/benchmarks.md.
+PROCESS_BYTES = 1.1e9
+#: With CUDA and the kernels of its libraries, and of each loader worker: assumed.
+CUDA_PROCESS_BYTES = 3e9
+WORKER_BYTES = 1e9
+#: Device memory of CUDA itself and of the libraries' buffers: assumed.
+DEVICE_BYTES = 1.5e9
+#: Bytes that are kept for the backward pass, for each token, layer and unit of width, by precision of the weights:
+#: measured on a CPU with Qwen3 of 2B's proportions and with BERT (docs/benchmarks.md), whose layers are those of vision
+#: towers. float32 is that of autocast; without it half as much again.
+KEPT = {
+    "language": {"float32": 65.0, "bfloat16": 55.0, "float16": 55.0},
+    "vision": {"float32": 40.0, "bfloat16": 32.0, "float16": 32.0},
+}
+DEVICE_MEMORY = "device memory"
+#: Batches that torch's data loader prepares for each worker.
+_PREFETCHED = 2
+MAX_LOADER_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process makes a step of: so many rows of one text or image per column."""
+
+    rows: int
+    columns: tuple[InputFigures, ...]
+
+    @property
+    def num_bytes(self) -> float:
+        """Return what loader workers hand over for it, at most."""
+        return self.rows * sum(one.num_bytes for one in self.columns)
+
+    @property
+    def usual_bytes(self) -> float:
+        """Return what they hand over for one of the mean size, 0 if that is not known."""
+        return self.rows * sum(one.usual_bytes for one in self.columns)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is needed of a job, and what it is to train."""
+
+    spec: FinetuneJobSpec
+    model: ModelFigures
+    batches: Sequence[Batch]
+    """Of each training set, in the order of the spec."""
+    on_cpu: bool
+    data_bytes: float | None = None
+    """Of what lies on the volume already, models included; None if that is not known."""
+
+    @property
+    def largest(self) -> Batch:
+        """Return the batch of the most bytes."""
+        return max(self.batches, key=lambda one: one.num_bytes)
+
+
+def estimate(job: Job) -> list[Need]:
+    """Return what each pod, each accelerator and the volume need."""
+    needs = [_host_memory(job), _shared_memory(job)]
+    return [*needs, *([] if job.on_cpu else [_device_memory(job)]), _volume(job)]
+
+
+def processes(spec: FinetuneJobSpec) -> int:
+    """Return the training processes of a pod."""
+    return max(1, spec.resources.accelerator.per_node)
+
+
+def loader_workers(spec: FinetuneJobSpec, *, on_cpu: bool) -> int:
+    """Return the loader workers of each process of a pod."""
+    stated = spec.training.arguments.get("dataloader_num_workers")
+    if isinstance(stated, int):
+        return stated
+    if on_cpu:
+        return 0
+    threads = int(parse_quantity(spec.resources.requests.cpu)) // processes(spec)
+    return min(MAX_LOADER_WORKERS, max(1, threads))
+
+
+def weight_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
+    """Return what the weights of one process take."""
+    return model.parameters * BYTES[spec.model.dtype] + (model.trained * BYTES["float32"] if spec.model.lora else 0)
+
+
+def gradient_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
+    """Return what the gradients of one process take."""
+    return model.trained * BYTES["float32" if spec.model.lora else spec.model.dtype]
+
+
+def optimizer_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
+    """Return what the optimizer of one process keeps of each weight that is trained."""
+    name = str(spec.training.arguments.get("optim", "adamw"))
+    states = next((number for start, number in _STATES.items() if name.startswith(start)), _ADAM_STATES)
+    if "8bit" in name or "4bit" in name:
+        return states * model.trained
+    return states * gradient_bytes(spec, model)
+
+
+def checkpoint_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
+    """Return what one checkpoint takes: what changes, and the optimizer's memory of it."""
+    return gradient_bytes(spec, model) + optimizer_bytes(spec, model)
+
+
+def _host_memory(job: Job) -> Need:
+    spec, num = job.spec, processes(job.spec)
+    weights, workers = weight_bytes(spec, job.model), num * loader_workers(spec, on_cpu=job.on_cpu)
+    libraries = PROCESS_BYTES if job.on_cpu else CUDA_PROCESS_BYTES
+    states = gradient_bytes(spec, job.model) + optimizer_bytes(spec, job.model) if job.on_cpu else 0.0
+    loaded = num_loaded(job) * job.largest.num_bytes
+    lines = [
+        _times(num, weights, "weights" if job.on_cpu else "weights while they load"),
+        _times(num, states, "gradients and optimizer"),
+        _times(num, libraries, "libraries", certain=False),
+        Line(f"{gigabytes(weights)} to save them", weights, certain=False),
+        _times(workers, WORKER_BYTES, "loader workers", certain=False),
+        Line(f"{gigabytes(loaded)} of batches in shared memory", loaded, certain=False),
+    ]
+    return _need("host memory", "each pod", lines, "spec.resources.requests.memory", spec.resources.requests.memory)
+
+
+def _need(resource: str, whose: str, lines: Sequence[Line], field: str, stated: str) -> Need:
+    given = tuple(line for line in lines if line.num_bytes)
+    return Need(resource, whose, given, field=field, stated=stated, have_bytes=float(parse_quantity(stated)))
+
+
+def _times(num: int, num_bytes: float, what: str, *, certain: bool = True) -> Line:
+    return Line(f"{num} x {gigabytes(num_bytes)} of {what}", num * num_bytes, certain=certain)
+
+
+def num_loaded(job: Job) -> int:
+    """Return the batches that a pod's loaders hold: of each process those that wait, and the one in use."""
+    waiting = _num_waiting(job)
+    return waiting + processes(job.spec) if waiting else 0
+
+
+def _num_waiting(job: Job) -> int:
+    """Return the batches that are prepared before the first step has begun."""
+    prefetched = int(job.spec.training.arguments.get("dataloader_prefetch_factor") or _PREFETCHED)
+    return processes(job.spec) * loader_workers(job.spec, on_cpu=job.on_cpu) * prefetched
+
+
+def _shared_memory(job: Job) -> Need:
+    largest = job.largest
+    usual, most = _num_waiting(job) * largest.usual_bytes, num_loaded(job) * largest.num_bytes
+    rows, most_each, usual_each = (
+        largest.rows,
+        gigabytes(largest.num_bytes / largest.rows),
+        gigabytes(largest.usual_bytes / largest.rows),
+    )
+    what = f"{num_loaded(job)} batches that loaders hold x {rows} rows x {most_each} at most"
+    lines = [
+        Line(f"{_num_waiting(job)} batches that wait x {rows} rows x {usual_each} in the mean", usual),
+        Line(f"what is more in {what}" if usual else what, most - usual, certain=False),
+    ]
+    return _need("shared memory", "each pod", lines, "spec.resources.sharedMemory", job.spec.resources.shared_memory)
+
+
+def _device_memory(job: Job) -> Need:
+    spec, model = job.spec, job.model
+    parts = {
+        "weights": weight_bytes(spec, model),
+        "gradients": gradient_bytes(spec, model),
+        "the optimizer": optimizer_bytes(spec, model),
+    }
+    cached = [_is_cached(spec, index) for index in range(len(job.batches))]
+    graphs = max(graph_bytes(spec, model, one, is_cached=by) for one, by in zip(job.batches, cached, strict=True))
+    of = "one input at a time; mini-batches take what is left" if all(cached) else "the largest batch"
+    accumulated = int(spec.training.arguments.get("gradient_accumulation_steps", 1))
+    given = job.largest.num_bytes
+    lines = [
+        *(Line(f"{gigabytes(num_bytes)} of {what}", num_bytes) for what, num_bytes in parts.items()),
+        Line(f"{gigabytes(graphs)} of activations of {of}", graphs, certain=False),
+        _times(accumulated, given, "inputs, all that are accumulated", certain=False),
+        Line(f"{gigabytes(DEVICE_BYTES)} of CUDA and libraries", DEVICE_BYTES, certain=False),
+    ]
+    return Need(DEVICE_MEMORY, "each process", tuple(line for line in lines if line.num_bytes))
+
+
+def _is_cached(spec: FinetuneJobSpec, index: int) -> bool:
+    name = objective_of(spec, spec.data.train[index]).name
+    return LOSS_ALIASES.get(name, name).startswith("Cached")
+
+
+def graph_bytes(spec: FinetuneJobSpec, model: ModelFigures, batch: Batch, *, is_cached: bool) -> float:
+    """Return what is kept for one backward pass: of the whole batch, or of one input of a gradient-cached loss.
+
+    Such a loss makes its mini-batches smaller until they fit. Under autocast the weights are copied, in 16 bits.
+    Activation checkpointing keeps one number for each token, layer and unit of width, and makes one layer again at a
+    time.
+    """
+    arguments = spec.training.arguments
+    checkpointed = any(arguments.get(name) for name in ("gradient_checkpointing", "activation_checkpointing"))
+    copies = model.parameters * BYTES["bfloat16"] if spec.model.dtype == "float32" else 0.0
+    tokens = _tokens(batch, is_cached=is_cached)
+    total = 0.0
+    for stack in model.stacks:
+        layer = KEPT[stack.name][spec.model.dtype]
+        kept = stack.layers * BYTES[spec.model.dtype] + layer if checkpointed else stack.layers * layer
+        total += tokens.get(stack.name, 0) * stack.width * kept
+    return total + copies
+
+
+def _tokens(batch: Batch, *, is_cached: bool) -> dict[str, int]:
+    """Return the tokens by stack that are embedded at once: all columns of the batch, or at least the longest input."""
+    names = {name for column in batch.columns for name in column.tokens}
+    found = {name: [column.tokens.get(name, 0) for column in batch.columns] for name in names}
+    return {name: max(tokens) if is_cached else batch.rows * sum(tokens) for name, tokens in found.items()}
+
+
+def _volume(job: Job) -> Need:
+    spec, model = job.spec, job.model
+    weights = model.parameters * BYTES[spec.model.dtype]
+    checkpoint, kept = checkpoint_bytes(spec, model), spec.checkpoint.keep + 1
+    inputs = model.stored_bytes if job.data_bytes is None else job.data_bytes
+    lines = [
+        Line(f"{gigabytes(inputs)} of {'models' if job.data_bytes is None else 'inputs'}", inputs),
+        _times(2, weights, "best model and result") if evaluation_sets(spec) else _times(1, weights, "result"),
+        _times(kept, checkpoint, "checkpoints, one being written"),
+    ]
+    if spec.storage.existing_claim:
+        return Need("storage", "the job", tuple(lines))
+    return _need("storage", "the job", lines, "spec.storage.size", spec.storage.size)
