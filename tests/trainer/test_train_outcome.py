@@ -174,6 +174,7 @@ def test_foreign_exceptions_are_told_as_reasons() -> None:
         RuntimeError("CUDA error: device-side assert triggered"): Reason.TRAINER_ERROR,
         wrapped(OSError(errno.EIO, "Input/output error")): Reason.STORAGE_FAULT,
         OSError(errno.ESTALE, "Stale file handle"): Reason.STORAGE_FAULT,
+        OSError(errno.ENOLCK, "No locks available"): Reason.STORAGE_FAULT,
         SafetensorError("I/O error: Input/output error (os error 5)"): Reason.STORAGE_FAULT,
         OSError(errno.ENOENT, "No such file or directory", "a/remote I/O error"): Reason.TRAINER_ERROR,
         ValueError("not what was expected"): Reason.TRAINER_ERROR,

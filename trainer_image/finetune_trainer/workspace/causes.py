@@ -4,8 +4,8 @@ import errno
 from collections.abc import Iterator
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-#: A volume, or the server behind it, fails or is gone.
-STORAGE_FAULT_ERRNOS = (errno.EIO, errno.ESTALE, errno.EREMOTEIO)
+#: A volume, or the server behind it, fails or is gone, or has no file locks, as NFS without its lock daemon.
+STORAGE_FAULT_ERRNOS = (errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ENOLCK)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
