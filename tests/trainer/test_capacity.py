@@ -8,7 +8,8 @@ import yaml
 
 from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.local.expected import estimate_manifest
-from finetune_trainer.recipe.capacity.figures import Stack, image_settings, stacks_of
+from finetune_trainer.recipe.capacity.estimate import Batch, Job, accumulation_note
+from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures, Stack, image_settings, stacks_of
 from finetune_trainer.recipe.capacity.need import Line, Need
 from tests.contract.model_sizes import QWEN_2B, QWEN_PROCESSOR, SIZES, VIT
 
@@ -118,6 +119,22 @@ def test_all_batches_of_a_step_lie_on_the_device_at_once() -> None:
     found = gigabytes(job(training__arguments={"gradient_accumulation_steps": 32}))["device memory"]
 
     assert found["inputs, all that are accumulated"] == 17.7
+
+
+@pytest.mark.parametrize(
+    ("num", "on_cpu", "is_told"), [(1, False, False), (14, False, False), (16, False, True), (16, True, False)]
+)
+def test_batches_of_a_step_that_fill_much_of_a_device_are_told(num: int, *, on_cpu: bool, is_told: bool) -> None:
+    spec = job(training__arguments={"gradient_accumulation_steps": num})
+    page = InputFigures(8.64e6)
+    counted = Job(spec, ModelFigures(1, 1, 0, ()), [Batch(64, (page,))], on_cpu=on_cpu)
+
+    assert accumulation_note(counted) == (
+        "spec.training.arguments.gradient_accumulation_steps: all 16 batches of a step lie on each accelerator at "
+        "once, 16 x 553 MB of inputs; lower it, or the size of images"
+        if is_told
+        else None
+    )
 
 
 def test_a_cpu_holds_weights_and_states_and_no_loader_workers() -> None:

@@ -15,17 +15,16 @@ from finetune_api.workspace import Workspace
 from finetune_trainer.prepare.checks.limits import spread
 from finetune_trainer.recipe.batches.sets import batch_size_of
 from finetune_trainer.recipe.batches.shared_memory import tensors_in
-from finetune_trainer.recipe.capacity.estimate import Batch, Job, estimate
+from finetune_trainer.recipe.capacity.estimate import Batch, Job
 from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures, stacks_of, text_figures
-from finetune_trainer.recipe.capacity.need import Need
 from finetune_trainer.recipe.model.inputs import open_image
 from finetune_trainer.workspace.manifest import Column, PreparedTrain
 
 
-def needs_of(
+def job_of(
     config: RunConfig, train: Sequence[PreparedTrain], model: SentenceTransformer | CrossEncoder, workspace: Workspace
-) -> list[Need]:
-    """Return what the job needs, by the model without its weights and by the tables and images that are laid out."""
+) -> Job:
+    """Return what is known of the job by the model without its weights and by the tables and images laid out."""
     batches = [
         Batch(
             batch_size_of(one, config.spec, world_size=config.world_size),
@@ -33,14 +32,13 @@ def needs_of(
         )
         for one in train
     ]
-    job = Job(
+    return Job(
         config.spec,
         model_figures(model),
         batches,
         on_cpu=config.on_cpu,
         data_bytes=sum(_size_of(folder) for folder in workspace.inputs.iterdir() if not folder.name.startswith(".")),
     )
-    return estimate(job)
 
 
 def _size_of(folder: Path) -> float:

@@ -13,7 +13,7 @@ from finetune_api.reasons import Reason
 from finetune_api.sense import evaluation_sets, judging_set, objective_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
-from finetune_trainer.prepare.checks.capacity import needs_of
+from finetune_trainer.prepare.checks.capacity import job_of
 from finetune_trainer.prepare.checks.limits import check_images
 from finetune_trainer.prepare.layout.writing import WrittenInputs
 from finetune_trainer.prepare.rows.requests import DOCUMENT, POSITIVE, QUERY
@@ -28,6 +28,7 @@ from finetune_trainer.recipe.batches.sets import (
     path_of,
     smaller_batches,
 )
+from finetune_trainer.recipe.capacity.estimate import Job, accumulation_note, estimate
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.manifest import PreparedEvaluation, PreparedTrain
 from finetune_trainer.workspace.problems import InputProblem, as_failure
@@ -53,12 +54,18 @@ def check_written(
     problems += _check_metric(spec, written.evaluations)
     if problems:
         raise as_failure(problems)
-    needs = needs_of(config, written.train, model, workspace) if config.in_pods else []
-    if refused := [InputProblem(Reason.INVALID_ARGUMENT, one) for need in needs if (one := need.refusal())]:
-        raise as_failure(refused)
-    tight = [warning for need in needs if (warning := need.warning())]
+    tight = _check_capacity(job_of(config, written.train, model, workspace)) if config.in_pods else []
     doubled = (_doubled(one, spec, workspace, world_size=world_size) for one in written.train)
     return [*tight, *smaller_batches(written.train, spec, world_size=world_size), *(note for note in doubled if note)]
+
+
+def _check_capacity(job: Job) -> list[str]:
+    """Return what may not fit; fails with what cannot."""
+    needs = estimate(job)
+    if refused := [InputProblem(Reason.INVALID_ARGUMENT, one) for need in needs if (one := need.refusal())]:
+        raise as_failure(refused)
+    notes = [*(need.warning() for need in needs), accumulation_note(job)]
+    return [note for note in notes if note is not None]
 
 
 def _check_batches(

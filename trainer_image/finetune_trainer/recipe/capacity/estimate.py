@@ -33,6 +33,8 @@ KEPT = {
     "vision": {"float32": 40.0, "bfloat16": 32.0, "float16": 32.0},
 }
 DEVICE_MEMORY = "device memory"
+#: A tenth of what is common.
+MUCH_ON_A_DEVICE_BYTES = 8e9
 #: Batches that torch's data loader prepares for each worker.
 _PREFETCHED = 2
 MAX_LOADER_WORKERS = 8
@@ -78,6 +80,21 @@ def estimate(job: Job) -> list[Need]:
     """Return what each pod, each accelerator and the volume need."""
     needs = [_host_memory(job), _shared_memory(job)]
     return [*needs, *([] if job.on_cpu else [_device_memory(job)]), _volume(job)]
+
+
+def accumulation_note(job: Job) -> str | None:
+    """Return that the batches of a step, which the Trainer fetches together, fill much of a device; None if not."""
+    num = _num_accumulated(job.spec)
+    if job.on_cpu or num == 1 or num * job.largest.num_bytes < MUCH_ON_A_DEVICE_BYTES:
+        return None
+    return (
+        f"spec.training.arguments.gradient_accumulation_steps: all {num} batches of a step lie on each accelerator at "
+        f"once, {num} x {gigabytes(job.largest.num_bytes)} of inputs; lower it, or the size of images"
+    )
+
+
+def _num_accumulated(spec: FinetuneJobSpec) -> int:
+    return int(spec.training.arguments.get("gradient_accumulation_steps", 1))
 
 
 def processes(spec: FinetuneJobSpec) -> int:
@@ -184,7 +201,7 @@ def _device_memory(job: Job) -> Need:
     cached = [_is_cached(spec, index) for index in range(len(job.batches))]
     graphs = max(graph_bytes(spec, model, one, is_cached=by) for one, by in zip(job.batches, cached, strict=True))
     of = "one input at a time; mini-batches take what is left" if all(cached) else "the largest batch"
-    accumulated = int(spec.training.arguments.get("gradient_accumulation_steps", 1))
+    accumulated = _num_accumulated(spec)
     given = job.largest.num_bytes
     lines = [
         *(Line(f"{gigabytes(num_bytes)} of {what}", num_bytes) for what, num_bytes in parts.items()),
