@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
 
 from benchmarks.operator.api import MERGE, Object
 from benchmarks.operator.families import jobs_of
@@ -17,22 +16,8 @@ NUM_CHANGES = 500
 WRITERS = 16
 
 
-@dataclass(frozen=True)
-class ByHand:
-    """What no operator can be faster than here."""
-
-    lives: float
-    """Seconds for the Jobs of all lives, without the training."""
-    changes: float
-    """A second: changes of a spec, each with a write of the status that tells of it."""
-
-
-async def measure(player: Player, num: int) -> ByHand:
-    """Make the Jobs of so many lives, one step of all after another, then change specs and statuses."""
-    return ByHand(lives=await _lives(player, num), changes=await _changes(player))
-
-
-async def _lives(player: Player, num: int) -> float:
+async def lives(player: Player, num: int) -> float:
+    """Make the Jobs of so many lives, one step of all after another; return the seconds, without the training."""
     player.is_trained.set()
     began = time.monotonic()
     manifests = named(player.namespace, num, name="by-hand")
@@ -50,8 +35,11 @@ async def _create_jobs(player: Player, families: list[dict[Role, Object]], role:
             group.create_task(player.api.send("POST", JOB.path(player.namespace), family[role]))
 
 
-async def _changes(player: Player) -> float:
-    """Return how many a second, by as many writers as keep the API server busy, each with a job of its own."""
+async def changes(player: Player) -> float:
+    """Change specs and write the statuses that tell of it; return how many a second.
+
+    So many writers keep the API server busy, each with a job of its own.
+    """
     numbers = iter(range(NUM_CHANGES))
 
     async def write(name: str) -> None:

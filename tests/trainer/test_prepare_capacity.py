@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from finetune_api.reasons import Reason
 from finetune_trainer.prepare.prepare import prepare
 from tests.trainer.conftest import MakeRun
@@ -9,17 +11,22 @@ from tests.trainer.test_prepare import failure_of
 from tests.trainer.test_prepare_batches import LARGE, SMALL, TEXTS, pages_run, texts_run
 
 
-def test_a_volume_that_holds_no_checkpoints_of_the_model_is_refused_before_an_accelerator_is_asked_for(
-    make_run: MakeRun, claim: Path, text_model: Path
+@pytest.mark.parametrize(
+    ("epochs", "figures"), [(1, ("455 MB", "1 x 273 MB", "483Mi")), (1000, ("1.0 GB", "3 x 273 MB", "2Gi"))]
+)
+def test_a_volume_that_cannot_hold_the_checkpoints_that_are_written_is_refused_before_an_accelerator_is_asked_for(
+    make_run: MakeRun, claim: Path, text_model: Path, epochs: int, figures: tuple[str, str, str]
 ) -> None:
-    run = texts_run(make_run, claim, text_model, TEXTS, storage={"size": "200Mi"})
+    training = {"numTrainEpochs": epochs}
+    run = texts_run(make_run, claim, text_model, TEXTS, storage={"size": "200Mi"}, training=training)
 
     failure = failure_of(run)
 
+    need, checkpoints, advice = figures
     assert failure.reason is Reason.INVALID_ARGUMENT
     assert failure.message == (
-        "spec.storage.size: 200Mi (210 MB) is wrong because the job needs at least 1.0 GB of storage: 92 MB of inputs "
-        "+ 1 x 91 MB of result + 3 x 273 MB of checkpoints, one being written; ask for 2Gi"
+        f"spec.storage.size: 200Mi (210 MB) is wrong because the job needs at least {need} of storage: 92 MB of inputs "
+        f"+ 1 x 91 MB of result + {checkpoints} of checkpoints, one being written; ask for {advice}"
     )
 
 
@@ -61,8 +68,8 @@ def test_images_that_cannot_wait_in_shared_memory_are_refused_by_their_mean_size
 
     assert (failure.reason, failure.message) == (
         Reason.INVALID_ARGUMENT,
-        "spec.resources.sharedMemory: 1M (1.0 MB) is wrong because each pod needs at least 11 MB of shared memory: "
-        "8 batches that wait x 3 rows x 459 kB in the mean; ask for 39Mi",
+        "spec.resources.sharedMemory: 1M (1.0 MB) is wrong because each pod needs at least 1.4 MB of shared memory: "
+        "1 batches that wait x 3 rows x 459 kB in the mean; ask for 9Mi",
     )
 
 

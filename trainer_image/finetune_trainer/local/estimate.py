@@ -17,9 +17,8 @@ from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.errors import told_as_failures
 from finetune_trainer.local.expected import estimate_manifest
 from finetune_trainer.local.model_files import Files, FolderFiles, HubFiles, ModelFiles, read_model
-from finetune_trainer.local.run import only_one
+from finetune_trainer.local.run import read_job, tell
 from finetune_trainer.local.tokens import find_token
-from finetune_trainer.local.validate import read_jobs
 from finetune_trainer.prepare.fetch.snapshot import Wanted, resolve_commit
 from finetune_trainer.recipe.capacity.estimate import DEVICE_MEMORY
 from finetune_trainer.recipe.capacity.need import Need, gigabytes
@@ -43,18 +42,12 @@ class Question:
 def estimate(question: Question) -> ExitCode:
     """Print the estimate; BAD_SPEC if the job cannot fit."""
     console, errors = Console(), Console(stderr=True)
-    reading = read_jobs([question.file])
-    for finding in reading.findings:
-        errors.print(Text(str(finding)), soft_wrap=True)
-    if reading.findings:
-        return ExitCode.BAD_SPEC
     try:
-        job = only_one([job for _, job in reading.jobs], question.file)
+        if (job := read_job(question.file, errors)) is None:
+            return ExitCode.BAD_SPEC
         found = estimate_manifest(job.spec, read_models(job.spec, question.folders))
     except RunFailure as failure:
-        text = f"{failure.reason} (exit code {int(failure.exit_code)}): {failure.message}"
-        errors.print(Text(text, style="bold red"), soft_wrap=True)
-        return failure.exit_code
+        return tell(failure, errors)
     needs = [
         replace(need, have_bytes=question.device_bytes) if need.resource == DEVICE_MEMORY else need
         for need in found.needs

@@ -43,13 +43,9 @@ class Wishes:
 def run(wishes: Wishes) -> ExitCode:
     """Run the job to its end and return the exit code that its last role would have had in a pod."""
     console, errors = Console(), Console(stderr=True)
-    reading = read_jobs([wishes.file])
-    for finding in reading.findings:
-        errors.print(Text(str(finding)), soft_wrap=True)
-    if reading.findings:
-        return ExitCode.BAD_SPEC
     try:
-        job = only_one([job for _, job in reading.jobs], wishes.file)
+        if (job := read_job(wishes.file, errors)) is None:
+            return ExitCode.BAD_SPEC
         root = Path(os.path.realpath(wishes.workspace or DEFAULT_FOLDER / job.name))  # resolve() raises in a loop
         console.print(Text(f"FinetuneJob {job.namespace}/{job.name} in {near(root)}"), soft_wrap=True)
         plan = make_plan(job, wishes, root)
@@ -57,13 +53,24 @@ def run(wishes: Wishes) -> ExitCode:
             begin(plan, fresh=wishes.fresh)
             return run_plan(plan, console, errors)
     except RunFailure as failure:
-        text = f"{failure.reason} (exit code {int(failure.exit_code)}): {failure.message}"
-        errors.print(Text(text, style="bold red"), soft_wrap=True)
-        return failure.exit_code
+        return tell(failure, errors)
 
 
-def only_one(jobs: list[Job], file: str) -> Job:
-    """Return the one job of a file."""
+def tell(failure: RunFailure, errors: Console) -> ExitCode:
+    """Print why a command ends, and return its exit code."""
+    text = f"{failure.reason} (exit code {int(failure.exit_code)}): {failure.message}"
+    errors.print(Text(text, style="bold red"), soft_wrap=True)
+    return failure.exit_code
+
+
+def read_job(file: str, errors: Console) -> Job | None:
+    """Return the one job of a file, or None once all that is wrong with it is printed."""
+    reading = read_jobs([file])
+    for finding in reading.findings:
+        errors.print(Text(str(finding)), soft_wrap=True)
+    jobs = [job for _, job in reading.jobs]
+    if reading.findings:
+        return None
     if len(jobs) != 1:
         names = ", ".join(job.name for job in jobs)
         message = (

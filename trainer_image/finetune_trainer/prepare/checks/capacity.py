@@ -38,6 +38,9 @@ def job_of(
         batches,
         on_cpu=config.on_cpu,
         data_bytes=sum(_size_of(folder) for folder in workspace.inputs.iterdir() if not folder.name.startswith(".")),
+        # Sets that take turns end with the smallest.
+        batches_per_epoch=len(train)
+        * min(max(1, one.rows // (batch.rows * config.world_size)) for one, batch in zip(train, batches, strict=True)),
     )
 
 

@@ -3,6 +3,7 @@
 Decimal gigabytes, as vendors of devices count. What is assumed here and not measured is said beside it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from finetune_api.losses import LOSS_ALIASES
 from finetune_api.quantities import parse_quantity
 from finetune_api.sense import evaluation_sets, objective_of
 from finetune_api.types import FinetuneJobSpec
+from finetune_trainer.recipe.batches.schedule import plan
 from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures
 from finetune_trainer.recipe.capacity.need import Line, Need, gigabytes
 
@@ -69,6 +71,8 @@ class Job:
     on_cpu: bool
     data_bytes: float | None = None
     """Of what lies on the volume already, models included; None if that is not known."""
+    batches_per_epoch: int | None = None
+    """Of each process, at least; None if that is not known, which is taken for many."""
 
     @property
     def largest(self) -> Batch:
@@ -170,9 +174,10 @@ def num_loaded(job: Job) -> int:
 
 
 def _num_waiting(job: Job) -> int:
-    """Return the batches that are prepared before the first step has begun."""
+    """Return the batches that are prepared before the first step has begun, as far as there are so many."""
     prefetched = int(job.spec.training.arguments.get("dataloader_prefetch_factor") or _PREFETCHED)
-    return processes(job.spec) * loader_workers(job.spec, on_cpu=job.on_cpu) * prefetched
+    waiting = loader_workers(job.spec, on_cpu=job.on_cpu) * prefetched
+    return processes(job.spec) * (waiting if job.batches_per_epoch is None else min(waiting, job.batches_per_epoch))
 
 
 def _shared_memory(job: Job) -> Need:
@@ -243,10 +248,19 @@ def _tokens(batch: Batch, *, is_cached: bool) -> dict[str, int]:
     return {name: max(tokens) if is_cached else batch.rows * sum(tokens) for name, tokens in found.items()}
 
 
+def _num_checkpoints(job: Job) -> int:
+    """Return how many lie on the volume at once: no more than are written, of which the last is after the last step."""
+    spec, kept = job.spec, job.spec.checkpoint.keep + 1
+    if job.batches_per_epoch is None and spec.training.max_steps is None:
+        return kept
+    steps = plan(spec, batch_size=1, batches_per_epoch=job.batches_per_epoch or 1).total_steps
+    return min(kept, math.ceil(steps / spec.checkpoint.every_steps))
+
+
 def _volume(job: Job) -> Need:
     spec, model = job.spec, job.model
     weights = model.parameters * BYTES[spec.model.dtype]
-    checkpoint, kept = checkpoint_bytes(spec, model), spec.checkpoint.keep + 1
+    checkpoint, kept = checkpoint_bytes(spec, model), _num_checkpoints(job)
     inputs = model.stored_bytes if job.data_bytes is None else job.data_bytes
     lines = [
         Line(f"{gigabytes(inputs)} of {'models' if job.data_bytes is None else 'inputs'}", inputs),
