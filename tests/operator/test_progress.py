@@ -60,7 +60,8 @@ async def test_who_answers_is_looked_at_again_only_when_new_progress_may_be_writ
 
     time, looked_at = [0.0], []
     pace = Pace(seconds=10, writes_per_second=20, clock=lambda: time[0])
-    pace.note_written(UID)
+    with pace.writing(UID, is_progress=True):
+        pass
     app = web.Application()
     app.router.add_get("/progress", answer)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
@@ -81,7 +82,8 @@ async def test_who_falls_silent_is_looked_at_once_that_is_to_be_told_whenever_pr
         return web.Response(status=next(calls), text=GOOD.model_dump_json(by_alias=True))
 
     pace = Pace(seconds=1000, writes_per_second=20, clock=lambda: time[0])
-    pace.note_written(UID)
+    with pace.writing(UID, is_progress=True):
+        pass
     app = web.Application()
     app.router.add_get("/progress", answer)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:

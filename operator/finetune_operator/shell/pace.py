@@ -1,12 +1,23 @@
 """How often progress is written: all jobs together share a budget, so that many at once do not load the API server.
 
-The interval of each stretches with the number of jobs that train. A change of the phase is never held back by it. That
-pods of a gang run one after another is progress, too.
+The interval of each stretches with the number of jobs that train, and while writes take long: an API server that is
+busy is left to those who create jobs and end them. A change of the phase is never held back by it. That pods of a gang
+run one after another is progress, too.
 """
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+#: While an API server is busy, progress is left so much of the time of one who writes to it, one write after another.
+SHARE = 0.5
+#: However long writes take, none waits longer for it: with the time until its job is asked again that is a minute.
+LONGEST_SECONDS = 50.0
+#: What the newest write counts in the time that writes take: the last twenty count for two thirds.
+WEIGHT = 0.05
+#: What is left of the yielding each time that jobs are counted: if it ended at once, half of them would be due at once.
+DECAY = 0.95
 
 
 class Pace:
@@ -25,11 +36,17 @@ class Pace:
         self._clock = clock
         self._jitter = jitter
         self._interval = seconds
+        self._seconds_per_write = 0.0
+        self._seconds_for_each = 0.0
+        self._num_under_way = 0
+        self._busy_since = 0.0
         self._written_at: dict[str, float] = {}
 
     def share_among(self, num: int) -> None:
-        """Let so many jobs share the budget from now on."""
-        self._interval = max(self._seconds, num / self._writes_per_second)
+        """Let so many jobs share the budget from now on; called every few seconds."""
+        self._seconds_for_each = max(self._seconds_per_write / SHARE, self._seconds_for_each * DECAY)
+        yielding = min(LONGEST_SECONDS, num * self._seconds_for_each)
+        self._interval = max(self._seconds, num / self._writes_per_second, yielding)
 
     def seconds_to_due(self, uid: str, *, is_first: bool) -> float:
         """Return how long the progress of a job waits to be written; `is_first` if its status holds none yet.
@@ -44,9 +61,26 @@ class Pace:
             self._written_at[uid] = self._clock() - self._jitter() * self._interval
         return max(0.0, self._interval - (self._clock() - self._written_at[uid]))
 
-    def note_written(self, uid: str) -> None:
-        """Note that the status of a job was written just now."""
+    @contextmanager
+    def writing(self, uid: str, *, is_progress: bool) -> Iterator[None]:
+        """Surround a write of a job's status, from whose success on the job waits anew; progress is measured, too."""
+        with self._measuring() if is_progress else nullcontext():
+            yield
         self._written_at[uid] = self._clock()
+
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Note how long a write takes, but for what others of its kind take: those are no sign of other work."""
+        if not self._num_under_way:
+            self._busy_since = self._clock()
+        self._num_under_way += 1
+        try:
+            yield
+        finally:
+            self._num_under_way -= 1
+            now = self._clock()
+            self._seconds_per_write += WEIGHT * (now - self._busy_since - self._seconds_per_write)
+            self._busy_since = now
 
     def forget(self, uid: str) -> None:
         """Forget a job that has ended or is gone."""

@@ -122,8 +122,9 @@ class Reconciler:
     async def _write_status(self, job: FinetuneJob, status: FinetuneJobStatus) -> bool:
         """Write the status; False if the job is gone."""
         uid = job.metadata.uid
+        is_progress = status.phase == job.status.phase == Phase.TRAINING
         try:
-            with self.writers.writing(uid):
+            with self.writers.writing(uid), self.pace.writing(uid, is_progress=is_progress):
                 written = await self.cluster.apply_status(job, status)
                 self.writers.wrote(uid, int(written["metadata"]["resourceVersion"]))
         except ApiError as error:
@@ -135,7 +136,6 @@ class Reconciler:
         self.telemetry.status_writes.inc()
         self.cache.put(FINETUNE_JOB, written)
         self.freshness.expect(FINETUNE_JOB.name, int(written["metadata"]["resourceVersion"]))
-        self.pace.note_written(uid)
         if status.progress != job.status.progress:
             self.telemetry.progress_writes.inc()
         if is_finished(job.status) and not is_finished(status):
