@@ -257,7 +257,9 @@ class CheckpointStatus(Told):
     time: Time | None = None
     """When it was written, RFC 3339."""
     save_seconds: Annotated[float, Field(ge=0)] | None = None
-    """How long that took; a gang that is asked to end needs as long to save."""
+    """How long that took until it was whole on the volume; a gang that is asked to end needs as long to save."""
+    pause_seconds: Annotated[float, Field(ge=0)] | None = None
+    """How long training stood still for it: it goes on while the checkpoint is written."""
 
 
 class StorageStatus(Told):

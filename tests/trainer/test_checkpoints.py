@@ -14,6 +14,7 @@ from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.fence import Fence, Owner
 from finetune_trainer.workspace.folder import whole_folder
 from finetune_trainer.workspace.manifest import FileHash
+from finetune_trainer.workspace.verify import read_manifest
 
 
 def a_fence(root: Path, *, run: str = "abc", name: str = "pages", attempt: int = 1) -> Fence:
@@ -37,7 +38,7 @@ def open_store(
 def fill(store: CheckpointStore, step: int) -> Path:
     with store.write(step) as folder:
         (folder / "model.safetensors").write_bytes(b"weights of step %d" % step)
-        (folder / "optimizer.pt").write_bytes(b"moments")
+        (folder / ".metadata").write_bytes(b"index")
     return store.folder / f"step-{step:06}"
 
 
@@ -55,7 +56,7 @@ def test_the_newest_checkpoint_is_found_and_older_ones_than_kept_are_gone(fence:
     assert newest is not None
     assert (newest.path.name, newest.status.step) == ("step-000100", 100)
     assert names(store.folder) == ["step-000004", "step-000100"]
-    assert names(newest.path) == ["manifest.json", "model.safetensors", "optimizer.pt"]
+    assert names(newest.path) == [".metadata", "manifest.json", "model.safetensors"]
 
 
 def test_a_training_thrown_back_by_damage_keeps_its_new_checkpoints(fence: Fence) -> None:
@@ -148,7 +149,7 @@ def flip_a_bit(checkpoint: Path) -> None:
 
 
 def lose_a_file(checkpoint: Path) -> None:
-    (checkpoint / "optimizer.pt").unlink()
+    (checkpoint / ".metadata").unlink()
 
 
 def lose_the_manifest(checkpoint: Path) -> None:
@@ -165,7 +166,7 @@ def halve_the_manifest(checkpoint: Path) -> None:
     [
         (truncate, "model.safetensors has 7 bytes instead of 17"),
         (flip_a_bit, "model.safetensors has changed since it was written"),
-        (lose_a_file, "optimizer.pt is missing"),
+        (lose_a_file, ".metadata is missing"),
         (lose_the_manifest, "its manifest is missing or damaged"),
         (halve_the_manifest, "its manifest is missing or damaged"),
     ],
@@ -190,6 +191,35 @@ def test_a_checkpoint_of_another_number_of_ranks_is_skipped(fence: Fence) -> Non
     fill(open_store(fence, world_size=4), 2)
 
     assert open_store(fence, world_size=2).newest() is None
+
+
+def test_a_checkpoint_of_an_earlier_version_is_skipped(fence: Fence) -> None:
+    warnings: list[str] = []
+    store = open_store(fence, warnings=warnings)
+    with store.write(4) as folder:
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "optimizer.pt").write_bytes(b"moments")
+
+    assert store.newest() is None
+    assert warnings == [
+        "checkpoint step-000004 was skipped: an earlier version of the trainer wrote it, in another form"
+    ]
+
+
+def test_what_is_hashed_while_it_is_written_is_not_read_again(fence: Fence) -> None:
+    store = open_store(fence)
+    part = FileHash(path="part", sha256="0" * 64, size_bytes=3)
+
+    hashed: list[FileHash] = []
+    with store.write(2, hashed=hashed) as folder:
+        (folder / "part").write_bytes(b"abc")
+        (folder / ".metadata").write_bytes(b"index")
+        hashed.append(part)
+
+    manifest = read_manifest(store.folder / "step-000002")
+    assert manifest is not None
+    index = FileHash(path=".metadata", sha256=hashlib.sha256(b"index").hexdigest(), size_bytes=5)
+    assert manifest.files == [index, part]
 
 
 def write_half(store: CheckpointStore) -> None:

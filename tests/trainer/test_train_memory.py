@@ -120,29 +120,30 @@ def test_a_token_budget_is_halved_with_the_rows_and_goes_when_one_row_is_left(wo
     assert warnings_of_one == ["memory ran out; mini_batch_size 1 fits: put it into training.loss.arguments"]
 
 
-def write_and_load(root: Path, config: RunConfig, folder: Path) -> tuple[int, int | None]:
+def write_and_load(root: Path, config: RunConfig) -> tuple[int, int | None]:
     """Run out of memory, write a checkpoint, load it into a new trainer; return what that one embeds at once."""
     from finetune_trainer.train.gang.ranks import join
     from finetune_trainer.train.loop.mini_batches import cached_loss
+    from finetune_trainer.train.loop.saver import Saver
 
     session = open_session(config, Workspace(root), join(config))
     trainer, _ = open_trainer(session)
     for one in trainer._mini_batches.values():
         one.take_on({"mini_batch_size": 2, "mini_batch_num_tokens": 30})
     trainer.create_optimizer_and_scheduler(2)
-    trainer.write_state(folder)
+    saver = Saver(session, trainer, session.open_checkpoints())
+    with session.fence.held(), saver:
+        saver.save(1)
     resumed, _ = open_trainer(session)
-    resumed._load_from_checkpoint(str(folder))
+    resumed._load_from_checkpoint(str(session.workspace.checkpoints / "step-000001"))
     loss: Any = cached_loss(resumed.loss)
     return loss.mini_batch_size, loss.mini_batch_num_tokens
 
 
-def test_a_resumed_training_embeds_as_much_at_once_as_the_one_before_came_to(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_a_resumed_training_embeds_as_much_at_once_as_the_one_before_came_to(workspace: Workspace) -> None:
     config = config_of({"mini_batch_size": 4, "mini_batch_num_tokens": 60})
 
-    (sizes,) = start_gang(write_and_load, workspace.root, config, tmp_path, world_size=1).results()
+    (sizes,) = start_gang(write_and_load, workspace.root, config, world_size=1).results()
 
     assert sizes == (2, 30)
 

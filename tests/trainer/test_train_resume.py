@@ -15,6 +15,7 @@ from finetune_trainer.workspace.fence import Fence, Owner
 from finetune_trainer.workspace.report import Report
 from tests.trainer.gang import start_gang, train_gang, train_rank
 from tests.trainer.train_inputs import belong_to, prepare_pages, prepare_texts, run_config
+from tests.trainer.trainers import read_checkpoint, weights_of
 
 PATIENCE_SECONDS = 120
 
@@ -46,7 +47,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
-def weights(folder: Path) -> dict[str, bytes]:
+def model_weights(folder: Path) -> dict[str, bytes]:
     from safetensors.torch import load_file
 
     return {name: tensor.numpy().tobytes() for name, tensor in load_file(folder / "model.safetensors").items()}
@@ -137,7 +138,9 @@ def test_a_killed_gang_resumes_to_the_very_same_weights(
 
     assert [result.reason for result in results] == [Reason.TRAINED, Reason.TRAINED]
     assert resumed_from in ("step-000002", "step-000004", "step-000006"), "the kill came too late to show anything"
-    assert weights(workspace.checkpoints / "step-000008") == weights(undisturbed[0].checkpoints / "step-000008")
+    assert read_checkpoint(workspace.checkpoints / "step-000008") == read_checkpoint(
+        undisturbed[0].checkpoints / "step-000008"
+    )
     assert losses(workspace) == losses(undisturbed[0])
     assert results[0].evaluations == undisturbed[1][0].evaluations
 
@@ -151,7 +154,7 @@ def test_two_ranks_resume_past_a_damaged_newest_checkpoint_to_the_very_same_weig
 ) -> None:
     workspace = copy_inputs(prepared, tmp_path / "workspace")
     shutil.copytree(undisturbed[0].checkpoints, workspace.checkpoints)
-    newest = workspace.checkpoints / "step-000008" / "model.safetensors"
+    newest = workspace.checkpoints / "step-000008" / "__1_0.distcp"
     newest.write_bytes(newest.read_bytes()[:1000])
     (tmp_path / "records").mkdir()
 
@@ -159,7 +162,7 @@ def test_two_ranks_resume_past_a_damaged_newest_checkpoint_to_the_very_same_weig
 
     assert [result.reason for result in results] == [Reason.TRAINED, Reason.TRAINED]
     assert "step-000008" in results[0].warnings[0]
-    assert weights(workspace.checkpoints / "step-000008") == weights(undisturbed[0].checkpoints / "step-000008")
+    assert weights_of(workspace.checkpoints / "step-000008") == weights_of(undisturbed[0].checkpoints / "step-000008")
 
 
 @pytest.mark.parametrize("step", [3, 6, 8], ids=["first epoch", "second epoch", "at the end"])
@@ -178,7 +181,7 @@ def test_a_gang_that_is_asked_to_end_during_an_evaluation_makes_up_for_it(
     assert [result.reason for result in results] == [Reason.TRAINED] * 2
     assert results[0].evaluations == undisturbed[1][0].evaluations
     assert Report.read(workspace.report).curve == Report.read(undisturbed[0].report).curve
-    assert weights(workspace.checkpoints / "step-000008") == weights(undisturbed[0].checkpoints / "step-000008")
+    assert weights_of(workspace.checkpoints / "step-000008") == weights_of(undisturbed[0].checkpoints / "step-000008")
 
 
 def train_rank_until_evaluation(step: int, config: RunConfig, root: Path, folder: Path) -> int:
@@ -208,9 +211,9 @@ def test_without_an_evaluation_set_the_last_model_is_the_result(text_model: Path
     (record,) = Records(tmp_path / "records").read()
     assert (record.result.reason, record.result.message) == (Reason.TRAINED, "2 steps made")
     assert record.result.evaluations == []
-    assert weights(workspace.model) == {
+    assert model_weights(workspace.model) == {
         name.removeprefix("0.model."): content
-        for name, content in weights(workspace.checkpoints / "step-000002").items()
+        for name, content in weights_of(workspace.checkpoints / "step-000002").items()
     }
     assert record.result.warnings == [
         "spec.data.train[0]: batches of 12 rows instead of 32; the set fills no larger ones"
@@ -261,16 +264,23 @@ def test_a_finished_training_ends_at_once_when_it_is_started_again(
     assert workspace.report.stat().st_mtime_ns == before
 
 
-def test_only_rank_0_writes(prepared: Workspace, tmp_path: Path) -> None:
+def test_rank_0_writes_and_the_others_their_parts_of_checkpoints(prepared: Workspace, tmp_path: Path) -> None:
     config = run_config()
-    roots = [copy_inputs(prepared, tmp_path / name).root for name in ("rank-0", "rank-1")]
+    workspaces = [copy_inputs(prepared, tmp_path / name) for name in ("rank-0", "rank-1")]
+    workspaces[1].train.mkdir()
+    workspaces[1].checkpoints.symlink_to(workspaces[0].checkpoints)
+    roots = [one.root for one in workspaces]
     (tmp_path / "records").mkdir()
 
     start_gang(train_in_own_workspace, config, roots, tmp_path / "records").results()
 
     assert [record.result.reason for record in Records(tmp_path / "records").read()] == [Reason.TRAINED] * 2
     assert Workspace(roots[0]).report.exists()
-    assert [path.name for path in roots[1].iterdir()] == ["inputs"]
+    assert sorted(path.name for path in roots[1].iterdir()) == ["inputs", "train"]
+    assert [path.name for path in workspaces[1].train.iterdir()] == ["checkpoints"]
+    parts = [workspaces[0].checkpoints / "step-000008" / f"__{rank}_0.distcp" for rank in (0, 1)]
+    sizes = [path.stat().st_size for path in parts]
+    assert max(sizes) < 0.7 * sum(sizes)
 
 
 def train_in_own_workspace(config: RunConfig, roots: list[Path], folder: Path) -> int:

@@ -1,23 +1,212 @@
-from contextlib import nullcontext
+"""Checkpoints are written beside training, by every rank its part, and are whole or not there."""
+
+import errno
+import os
+import signal
+import threading
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from finetune_trainer.train.loop import fit
+from finetune_api.contract import RunConfig
+from finetune_api.reasons import Reason
+from finetune_api.workspace import Workspace
+from finetune_trainer.train.checkpoints import parts, store
+from finetune_trainer.train.checkpoints.parts import own_part
+from finetune_trainer.train.checkpoints.store import CheckpointStore
+from finetune_trainer.train.gang.errors import explain
+from finetune_trainer.train.gang.ranks import Ranks
+from finetune_trainer.train.gang.records import Records
+from finetune_trainer.train.loop import saver as saver_module
+from finetune_trainer.train.loop.saver import Saver
 from finetune_trainer.train.report.tracker import Tracker
+from finetune_trainer.workspace import folder as folders
+from finetune_trainer.workspace.fence import Fence, Owner
+from tests.trainer.gang import start_gang, train_rank
+from tests.trainer.train_inputs import prepare_pages, run_config
+from tests.trainer.trainers import read_checkpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
 
-def test_a_checkpoint_tells_how_long_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter((100.0, 172.46))
-    monkeypatch.setattr(fit, "time", SimpleNamespace(monotonic=lambda: next(moments)))
-    tracker = Tracker(attempt=1)
-    session: Any = SimpleNamespace(tracker=tracker, ranks=SimpleNamespace(is_writer=True))
-    trainer: Any = SimpleNamespace(write_state=lambda _: None)
-    store: Any = SimpleNamespace(write=lambda _: nullcontext(tmp_path))
+class FakeTrainer:
+    """Something that changes: a weight for each rank, and all that the optimizer remembers of them."""
 
-    fit.save(session, trainer, store, step=7)
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.tensors = {f"weights.{number}": torch.zeros(1000) for number in range(4)}
 
+    def part(self) -> dict[str, torch.Tensor]:
+        return own_part(self.tensors, rank=self.ranks.rank, world_size=self.ranks.world_size)
+
+    def files(self) -> dict[str, bytes]:
+        return {"schedule.pt": b"schedule"}
+
+    def step(self) -> None:
+        for one in self.tensors.values():
+            one.add_(1)
+
+
+def open_saver(root: Path, ranks: Ranks | None = None) -> tuple[Saver, FakeTrainer, CheckpointStore, Tracker]:
+    ranks = ranks or Ranks()
+    fence = Fence(Workspace(root), Owner(run="abc", namespace="search", name="pages", uid="uid", attempt=1))
+    opened = CheckpointStore(root / "checkpoints", fence=fence, keep=2, run="abc", world_size=ranks.world_size)
+    tracker, trainer = Tracker(attempt=1), FakeTrainer(ranks)
+    session: Any = SimpleNamespace(tracker=tracker, ranks=ranks)
+    saver = Saver(session, trainer, opened)  # type: ignore[arg-type]
+    return saver, trainer, opened, tracker
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    with Fence(Workspace(tmp_path), Owner(run="abc", namespace="search", name="pages", uid="uid", attempt=1)).held():
+        yield tmp_path
+
+
+def values(checkpoint: Path) -> set[float]:
+    return {value for one in read_checkpoint(checkpoint).values() for value in array("f", one)}
+
+
+def test_training_goes_on_while_a_checkpoint_is_written_which_tells_how_long_both_took(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, trainer, opened, tracker = open_saver(root)
+    trained_on = threading.Event()
+    push = folders.push_to_disk
+
+    def push_late(folder: Path) -> None:
+        assert trained_on.wait(60)
+        push(folder)
+
+    monkeypatch.setattr(folders, "push_to_disk", push_late)
+
+    saver.save(7)
+    trainer.step()
+    before = tracker.checkpoint
+    trained_on.set()
+    saver.finish()
+
+    assert before is None
     assert tracker.checkpoint is not None
-    assert (tracker.checkpoint.step, tracker.checkpoint.save_seconds) == (7, 72.5)
+    assert tracker.checkpoint.step == 7
+    assert 0 <= (tracker.checkpoint.pause_seconds or 0) <= (tracker.checkpoint.save_seconds or 0)
+    assert values(opened.folder / "step-000007") == {0.0}
+
+
+def test_the_next_checkpoint_waits_for_the_one_before(root: Path) -> None:
+    saver, trainer, opened, _ = open_saver(root)
+
+    with saver:
+        for step in (1, 2, 3):
+            trainer.step()
+            saver.save(step)
+
+    assert {path.name: values(path) for path in opened.folder.iterdir()} == {
+        "step-000002": {2.0},
+        "step-000003": {3.0},
+    }
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_volume_is_told_at_the_next_step_and_leaves_the_checkpoint_before(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, _, opened, tracker = open_saver(root)
+    with saver:
+        saver.save(1)
+    monkeypatch.setattr(parts._HashedFile, "write", refuse)
+
+    saver.save(2)
+    assert saver._writing is not None
+    saver._writing.exception()  # waits
+    failed_before = saver.has_failed
+    with pytest.raises(OSError, match="No space left") as caught:
+        saver.finish()
+
+    assert failed_before
+    assert explain(caught.value).reason is Reason.STORAGE_FULL
+    assert not saver.has_failed
+    assert [path.name for path in opened.folder.iterdir()] == ["step-000001"]
+    assert tracker.checkpoint is not None
+    assert tracker.checkpoint.step == 1
+
+
+def be_killed(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+#: By what a rank is about to do when it is killed: which rank, and the function of that.
+STAGES: dict[str, tuple[int, Any, str]] = {
+    "making the folder": (0, CheckpointStore, "write"),
+    "writing its part": (1, parts._HashedFile, "write"),
+    "writing the first part": (0, parts._HashedFile, "write"),
+    "writing the index": (0, parts._PartWriter, "finish"),
+    "hashing the rest": (0, store, "hash_files"),
+    "pushing it to the disk": (0, folders, "push_to_disk"),
+    "renaming it": (0, folders, "replace"),
+}
+
+
+def save_and_be_killed(root: Path, stage: str) -> None:
+    """Write one checkpoint, and be killed in the next."""
+    from finetune_trainer.train.gang.ranks import join
+
+    ranks = join(run_config())
+    saver, trainer, _, _ = open_saver(root, ranks)
+    with saver:
+        trainer.step()
+        saver.save(1)
+    rank, owner, name = STAGES[stage]
+    if ranks.rank == rank:
+        setattr(owner, name, be_killed)
+    with saver:
+        trainer.step()
+        saver.save(2)
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_rank_that_is_killed_at_any_point_of_a_checkpoint_leaves_the_one_before(root: Path, stage: str) -> None:
+    with pytest.raises(AssertionError, match="ended without an answer"):
+        start_gang(save_and_be_killed, root, stage).results()
+
+    _, _, opened, _ = open_saver(root, Ranks(world_size=2))
+    newest = opened.newest()
+
+    assert newest is not None
+    assert [path.name for path in opened.folder.iterdir()] == ["step-000001"]
+    assert values(newest.path) == {1.0}
+
+
+def train_rank_onto_a_full_volume(config: RunConfig, root: Path, folder: Path) -> int:
+    """Train; the volume is full when rank 1 writes its part of the second checkpoint."""
+    write = parts.write_part
+
+    def write_until_full(part: Any, at: Path, **rest: Any) -> None:  # noqa: ANN401
+        if os.environ["RANK"] == "1" and "step-000004" in at.name:
+            parts._HashedFile.write = refuse  # type: ignore[method-assign,assignment]
+        write(part, at, **rest)
+
+    saver_module.write_part = write_until_full
+    return train_rank(config, root, folder)
+
+
+@pytest.mark.training
+def test_a_volume_that_one_rank_finds_full_ends_all_of_them_and_is_told_as_such(tmp_path: Path) -> None:
+    config = run_config(evaluation={"every": "100%"})
+    workspace = prepare_pages(tmp_path / "workspace", config)
+    (tmp_path / "records").mkdir()
+
+    start_gang(train_rank_onto_a_full_volume, config, workspace.root, tmp_path / "records").results()
+
+    ended = [record.result for record in Records(tmp_path / "records").read()]
+    assert [one.reason for one in ended] == [Reason.STORAGE_FULL] * 2
+    assert [path.name for path in workspace.checkpoints.iterdir()] == ["step-000002"]

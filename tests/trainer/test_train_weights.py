@@ -10,7 +10,7 @@ from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
 from tests.trainer.gang import start_gang
 from tests.trainer.train_inputs import prepare_sets, run_config, text_set
-from tests.trainer.trainers import CACHED, PLAIN, VLM_RERANKER, train_here
+from tests.trainer.trainers import CACHED, PLAIN, VLM_RERANKER, read_checkpoint, train_here
 
 SENTENCES = ["question number 1", "answer number 2"]
 TRAINING = {"perDeviceTrainBatchSize": 2, "maxSteps": 1, "warmupRatio": 0}
@@ -37,12 +37,9 @@ def train_one_step(root: Path, models: Path, *, loss: str, **model: Any) -> Work
 
 def stored(workspace: Workspace) -> tuple[set[str], int]:
     """Return the names of the weights in the checkpoint, and how many the optimizer has state of."""
-    import torch
-    from safetensors.torch import load_file
-
-    folder = workspace.checkpoints / "step-000001"
-    optimizer = torch.load(folder / "optimizer.pt", weights_only=True)
-    return set(load_file(folder / "model.safetensors")), len(optimizer["state"])
+    names = read_checkpoint(workspace.checkpoints / "step-000001")
+    weights = {name.removeprefix("weights.") for name in names if name.startswith("weights.")}
+    return weights, sum(name.startswith("optimizer.exp_avg.") for name in names)
 
 
 def test_a_checkpoint_holds_what_resuming_needs_and_no_arguments(models: Path, tmp_path: Path) -> None:
@@ -52,9 +49,9 @@ def test_a_checkpoint_holds_what_resuming_needs_and_no_arguments(models: Path, t
         "manifest.json",
         "history.json",
         "mini-batches.json",
-        "model.safetensors",
-        "optimizer.pt",
-        "scheduler.pt",
+        "__0_0.distcp",
+        ".metadata",
+        "schedule.pt",
         "rng_state.pth",
         "trainer_state.json",
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,27 @@ def open_trainer(session: Any) -> tuple[Any, Any]:  # noqa: ANN401
     return build_trainer(session, sets, model, InputReader.of(model, images=workspace.images))
 
 
+def read_checkpoint(folder: Path) -> dict[str, bytes]:
+    """Return the tensors of a checkpoint by name, whichever rank wrote them."""
+    import torch
+
+    from finetune_trainer.train.checkpoints.parts import read_parts, stored_tensors
+
+    tensors = {name: torch.zeros(one.size, dtype=one.properties.dtype) for name, one in stored_tensors(folder).items()}
+    with warnings.catch_warnings(action="ignore"):  # PyTorch says that it is alone
+        read_parts(tensors, folder, group=None)
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def weights_of(checkpoint: Path) -> dict[str, bytes]:
+    """Return the weights in a checkpoint by name."""
+    found = read_checkpoint(checkpoint)
+    return {name.removeprefix("weights."): one for name, one in found.items() if name.startswith("weights.")}
+
+
 def digest(checkpoint: Path) -> str:
     """Return a hash of the weights in a checkpoint."""
-    return hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
+    return hashlib.sha256(repr(sorted(weights_of(checkpoint).items())).encode()).hexdigest()
 
 
 def train_and_resume_after_each_step(config: RunConfig, root: Path) -> list[tuple[str, dict[int, float | None]]]:

@@ -12,6 +12,10 @@ class RunFailure(Exception):  # noqa: N818 - it is an outcome, told in the user'
         self.reason = reason
         self.message = message
 
+    def __reduce__(self) -> tuple[type["RunFailure"], tuple[Reason, str]]:
+        """Let it be sent to other ranks; an exception is otherwise made again from its text alone."""
+        return RunFailure, (self.reason, self.message)
+
     @property
     def exit_code(self) -> ExitCode:
         """Return the agreed exit code of the reason."""

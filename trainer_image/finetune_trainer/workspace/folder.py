@@ -21,7 +21,7 @@ def whole_folder(target: Path, *, attempt: int = 0, check: Callable[[], None] = 
     all, as pushing gigabytes to a disk takes long enough for a successor to begin.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f"{UNFINISHED}{target.name}-attempt-{attempt}"
+    aside = unfinished(target, attempt=attempt)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
@@ -32,6 +32,11 @@ def whole_folder(target: Path, *, attempt: int = 0, check: Callable[[], None] = 
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def unfinished(target: Path, *, attempt: int) -> Path:
+    """Return the folder that an attempt fills, to become `target`."""
+    return target.parent / f"{UNFINISHED}{target.name}-attempt-{attempt}"
 
 
 def replace(source: Path, target: Path) -> None:

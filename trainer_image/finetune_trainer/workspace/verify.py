@@ -27,10 +27,14 @@ class CheckpointManifest(Contract):
     """Version per package that wrote it."""
 
 
-def hash_files(folder: Path) -> list[FileHash]:
-    """Return every file below `folder` but the manifest, by path."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return [hash_file(path, relative_to=folder) for path in paths]
+def hash_files(folder: Path, *, known: Sequence[FileHash] = ()) -> list[FileHash]:
+    """Return every file below `folder` but the manifest, by path; those that are known are not read again."""
+    found = {file.path: file for file in known}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in {MANIFEST, *found}:
+            found[name] = hash_file(path, relative_to=folder)
+    return [found[name] for name in sorted(found)]
 
 
 def hash_file(path: Path, *, relative_to: Path) -> FileHash:

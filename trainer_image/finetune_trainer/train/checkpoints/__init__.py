@@ -1,1 +1,1 @@
-"""What survives a killed pod: verified checkpoints and the best model so far, written by one rank."""
+"""What survives a killed pod: verified checkpoints and the best model so far."""

@@ -3,14 +3,16 @@
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetune_api.status import CheckpointStatus
+from finetune_trainer.train.checkpoints.parts import INDEX
 from finetune_trainer.train.report.clock import now
 from finetune_trainer.workspace.fence import Fence
-from finetune_trainer.workspace.folder import remove_unfinished
+from finetune_trainer.workspace.folder import remove_unfinished, unfinished
+from finetune_trainer.workspace.manifest import FileHash
 from finetune_trainer.workspace.verify import MANIFEST, CheckpointManifest, find_damage, hash_files, read_manifest
 
 logger = logging.getLogger(__name__)
@@ -38,18 +40,24 @@ class CheckpointStore:
     warn: Callable[[str], None] = lambda _: None
     """Takes what the user should know of: checkpoints that were skipped."""
 
+    def aside(self, step: int) -> Path:
+        """Return where the checkpoint of `step` lies while it is being written."""
+        return unfinished(self._target(step), attempt=self.fence.me.attempt)
+
     @contextlib.contextmanager
-    def write(self, step: int) -> Iterator[Path]:
-        """Yield an empty folder to fill; at the end it is checked in as the checkpoint of `step`, and old ones go."""
-        target = self.folder / f"step-{step:06}"
-        with self.fence.whole_folder(target) as aside:
+    def write(self, step: int, *, hashed: Sequence[FileHash] = ()) -> Iterator[Path]:
+        """Yield an empty folder to fill; at the end it is checked in as the checkpoint of `step`, and old ones go.
+
+        Files that are in `hashed` by then are not read back.
+        """
+        with self.fence.whole_folder(self._target(step)) as aside:
             yield aside
             manifest = CheckpointManifest(
                 step=step,
                 world_size=self.world_size,
                 run=self.run,
                 time=now(),
-                files=hash_files(aside),
+                files=hash_files(aside, known=hashed),
                 versions=dict(self.versions),
             )
             (aside / MANIFEST).write_text(manifest.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
@@ -69,6 +77,9 @@ class CheckpointStore:
             logger.warning("checkpoint skipped", extra={"checkpoint": path.name, "problem": problem})
         return None
 
+    def _target(self, step: int) -> Path:
+        return self.folder / f"step-{step:06}"
+
     def _superseded(self, newest: int) -> list[Path]:
         """Return what no resume needs once `newest` is written. Those of another run are somebody else's.
 
@@ -86,6 +97,8 @@ class CheckpointStore:
             return "its manifest is missing or damaged"
         if manifest.run != self.run:
             return "it belongs to another run"
+        if INDEX not in {file.path for file in manifest.files}:
+            return "an earlier version of the trainer wrote it, in another form"
         if manifest.world_size != self.world_size:
             return (
                 f"it was written by {manifest.world_size} ranks, and {self.world_size} cannot continue its data order"

@@ -29,6 +29,8 @@ class Ranks:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     control: distributed.ProcessGroup | None = None
     """Gloo group of all ranks; None in a world of one."""
+    background: distributed.ProcessGroup | None = None
+    """The same for a thread beside training: the collectives of one group must come in one order."""
 
     @property
     def is_writer(self) -> bool:
@@ -88,9 +90,10 @@ def join(config: RunConfig) -> Ranks:
         distributed.init_process_group("nccl", timeout=timeout, device_id=device)
     else:
         distributed.init_process_group("gloo", timeout=timeout)
-    control = distributed.new_group(backend="gloo", timeout=timeout)
+    control, background = (distributed.new_group(backend="gloo", timeout=timeout) for _ in range(2))
     assert isinstance(control, distributed.ProcessGroup), "every rank is a member"
-    return Ranks(rank=rank, world_size=world_size, device=device, control=control)
+    assert isinstance(background, distributed.ProcessGroup), "every rank is a member"
+    return Ranks(rank, world_size, device, control, background)
 
 
 def choose_device(config: RunConfig, *, local_rank: int) -> torch.device:

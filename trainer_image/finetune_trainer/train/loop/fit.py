@@ -1,27 +1,24 @@
 """Builds the trainer for the prepared sets and runs it, from the newest checkpoint if there is one."""
 
 import logging
-import time
 
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from finetune_api.contract import Stage
-from finetune_api.status import CheckpointStatus
 from finetune_trainer.recipe.batches.schedule import Schedule
 from finetune_trainer.recipe.batches.sets import read_sets, smaller_batches
 from finetune_trainer.recipe.model.inputs import InputReader
-from finetune_trainer.train.checkpoints.store import Checkpoint, CheckpointStore
+from finetune_trainer.train.checkpoints.store import Checkpoint
 from finetune_trainer.train.evaluation.judge import Judge
 from finetune_trainer.train.loop.build import build_trainer
 from finetune_trainer.train.loop.pacer import Pacer
+from finetune_trainer.train.loop.saver import HISTORY, Saver
 from finetune_trainer.train.loop.trainer import GangTrainer
-from finetune_trainer.train.report.clock import now
 from finetune_trainer.train.report.history import History
 from finetune_trainer.train.session import Session
 from finetune_trainer.workspace.manifest import InputsManifest
 
 logger = logging.getLogger(__name__)
-HISTORY = "history.json"
 
 
 def fit(
@@ -44,6 +41,7 @@ def fit(
     store = session.open_checkpoints()
     checkpoint: Checkpoint | None = ranks.share(store.newest() if ranks.is_writer else None)
     trainer, schedule = build_trainer(session, sets, model, reader)
+    saver = Saver(session, trainer, store)
     trainer.add_callback(
         Pacer(
             trainer,
@@ -51,7 +49,7 @@ def fit(
             schedule=schedule,
             tracker=tracker,
             stop=session.stop,
-            save=lambda step: save(session, trainer, store, step=step),
+            saver=saver,
             evaluate=judge.measure,
         )
     )
@@ -61,7 +59,7 @@ def fit(
         logger.info("resuming", extra={"step": checkpoint.status.step})
     step = checkpoint.status.step if checkpoint else 0
     tracker.begin(step=step, total_steps=schedule.total_steps)
-    with tracker.stage(Stage.TRAINING):
+    with tracker.stage(Stage.TRAINING), saver:
         run_trainer(trainer, checkpoint, schedule)
     return schedule
 
@@ -74,18 +72,3 @@ def run_trainer(trainer: GangTrainer, checkpoint: Checkpoint | None, schedule: S
         trainer.train(resume_from_checkpoint=str(checkpoint.path))
     else:
         trainer.read_weights(checkpoint.path)
-
-
-def save(session: Session, trainer: GangTrainer, store: CheckpointStore, *, step: int) -> None:
-    """Write the checkpoint of `step`; every rank calls it, the writer writes."""
-    begun = time.monotonic()
-    with session.tracker.stage(Stage.SAVING):
-        if not session.ranks.is_writer:
-            trainer.write_state(None)
-            return
-        with store.write(step) as folder:
-            session.tracker.history.write(folder / HISTORY)
-            trainer.write_state(folder)
-        seconds = round(time.monotonic() - begun, 1)
-        session.tracker.saved(CheckpointStatus(step=step, time=now(), save_seconds=seconds))
-        logger.info("checkpoint", extra={"step": step})

@@ -13,6 +13,7 @@ from finetune_api.reasons import Reason
 from finetune_trainer.recipe.batches.schedule import Schedule
 from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.train.gang.stop import StopRequest
+from finetune_trainer.train.loop.saver import Saver
 from finetune_trainer.train.loop.trainer import GangTrainer
 from finetune_trainer.train.report.tracker import Step, Tracker
 from finetune_trainer.workspace.failures import RunFailure
@@ -23,7 +24,7 @@ PATIENCE = 3
 
 
 class Pacer(TrainerCallback):  # type: ignore[misc]
-    """Hooks of the Trainer's loop. `save` and `evaluate` are called on every rank after the same step."""
+    """Hooks of the Trainer's loop. What they save and evaluate, all ranks do after the same step."""
 
     def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
@@ -33,7 +34,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         schedule: Schedule,
         tracker: Tracker,
         stop: StopRequest,
-        save: Callable[[int], None],
+        saver: Saver,
         evaluate: Callable[[int], None],
     ) -> None:
         self._trainer = trainer
@@ -41,7 +42,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self._schedule = schedule
         self._tracker = tracker
         self._stop = stop
-        self._save = save
+        self._saver = saver
+        self._saved_step = 0
+        self._save_failed = False
         self._evaluate = evaluate
         self._since = time.monotonic()
         self._loss = self._grad_norm = math.nan
@@ -53,7 +56,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Make up for an evaluation that the checkpoint was taken before, and start the clock."""
-        step = state.global_step
+        self._saved_step = step = state.global_step
         if step > 0 and self._schedule.evaluates_after(step) and self._tracker.history.evaluated_step != step:
             self._evaluate_or_save(step)
         self._since = time.monotonic()
@@ -75,10 +78,10 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         loss, norm = float(self._trainer.step_loss), self._trainer.step_grad_norm
         has_loss = math.isfinite(loss)
         finite = has_loss and math.isfinite(norm)
-        stops, broken, lost, total = self._ranks.sum(
-            bool(self._stop), not finite, not has_loss, loss if finite else 0.0
+        stops, broken, lost, failed, total = self._ranks.sum(
+            bool(self._stop), not finite, not has_loss, self._saver.has_failed, loss if finite else 0.0
         )
-        self._stops, self._finite = stops > 0, broken == 0
+        self._stops, self._finite, self._save_failed = stops > 0, broken == 0, failed > 0
         if self._finite:
             self._nonfinite_in_a_row = 0
             self._loss, self._grad_norm = total / self._ranks.world_size, norm
@@ -107,13 +110,17 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
 
         Raises:
             RunFailure: Preempted, on every rank after the same step.
+            Exception: what kept an earlier checkpoint from being written, on every rank after the same step.
 
         """
         step = state.global_step
         self._record(step, epoch=state.epoch or 0.0)
+        if self._save_failed:
+            self._saver.finish()
         if self._stops or self._schedule.saves_after(step):
             self._save(step)
         if self._stops:
+            self._saver.finish()
             raise RunFailure(Reason.PREEMPTED, f"asked to end; checkpoint of step {step} saved")
         if self._schedule.evaluates_after(step):
             self._evaluate_or_save(step)
@@ -132,9 +139,15 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         try:
             self._evaluate(step)
         except RunFailure as failure:
-            if failure.reason is Reason.PREEMPTED and not self._schedule.saves_after(step):
-                self._save(step)
+            if failure.reason is Reason.PREEMPTED:
+                if self._saved_step != step:
+                    self._save(step)
+                self._saver.finish()
             raise
+
+    def _save(self, step: int) -> None:
+        self._saver.save(step)
+        self._saved_step = step
 
     def _record(self, number: int, *, epoch: float) -> None:
         """Record the step; one that was left out has taught no rows, and shows the numbers of the one before."""

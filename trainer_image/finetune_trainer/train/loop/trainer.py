@@ -1,9 +1,10 @@
 # ruff: noqa: ANN401, ARG002 - signatures are the library's
 """Hugging Face's Trainer with what it does wrong or cannot do for us replaced; each override says why."""
 
+import itertools
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from transformers.trainer import TRAINER_STATE_NAME
 from finetune_trainer.recipe.batches.mixture import MixedBatches
 from finetune_trainer.recipe.batches.rows import SET
 from finetune_trainer.recipe.model.pair_images import images_once
+from finetune_trainer.train.checkpoints.parts import own_part
 from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.train.loop.gradients import average_gradients, make_equal, trained_parameters
 from finetune_trainer.train.loop.mini_batches import MiniBatches, RandomState, cached_loss
-from finetune_trainer.train.loop.weights import changing_buffers, read_weights, write_weights
+from finetune_trainer.train.loop.state import changing_buffers, named_weights, read_weights, remember, remembered
 
 MINI_BATCHES = "mini-batches.json"
+#: What optimizer and scheduler go on with, besides tensors.
+SCHEDULE = "schedule.pt"
 
 
 class GangTrainer(BaseTrainer):  # type: ignore[misc]
@@ -151,47 +155,58 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         scaler = self.accelerator.scaler
         return scaler is not None and scaler.get_scale() > 1
 
-    def write_state(self, folder: Path | None) -> None:
-        """Write everything that a resumed training needs into `folder`; every rank calls it, only the writer has one.
+    def part(self) -> dict[str, torch.Tensor]:
+        """Return the tensors that this rank writes into a checkpoint, as they are: the next step changes them."""
+        moments, _ = remembered(self.optimizer, self.trained)
+        whole = {**named_weights(self.trained), **moments}
+        part = own_part(whole, rank=self._ranks.rank, world_size=self._ranks.world_size)
+        return part | changing_buffers(self.model) if self._ranks.is_writer else part
 
-        The Trainer's own method lets every rank write, into a folder that is visible before it is whole. Random states
-        are gathered, so that there is one writer.
-        """
-        random_states = self._ranks.gather(self._random_state_file())
-        if folder is None:
-            return
-        write_weights(self._changing(), folder)
-        self._save_optimizer_and_scheduler(str(folder))
-        self._save_scaler(str(folder))
-        for name, content in random_states:
-            (folder / name).write_bytes(content)
+    def files(self) -> dict[str, bytes]:
+        """Return the other files of a checkpoint by name; every rank calls this, as each has its own random state."""
+        random_states = dict(
+            itertools.chain(*(one.items() for one in self._ranks.gather(in_memory(self._save_rng_state))))
+        )
+        _, rest = remembered(self.optimizer, self.trained)
         sizes = {name: one.sizes for name, one in self._mini_batches.items() if one is not None}
-        (folder / MINI_BATCHES).write_text(json.dumps(sizes))
-        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-
-    def _changing(self) -> Mapping[str, torch.Tensor]:
-        return self.trained | changing_buffers(self.model)
-
-    def _random_state_file(self) -> tuple[str, bytes]:
-        """Return this rank's random state as the file that the Trainer reads again."""
-        with tempfile.TemporaryDirectory() as folder:
-            self._save_rng_state(folder)
-            (file,) = Path(folder).iterdir()
-            return file.name, file.read_bytes()
+        return {
+            **random_states,
+            **in_memory(self._save_scaler),
+            **in_memory(lambda folder: self.state.save_to_json(f"{folder}/{TRAINER_STATE_NAME}")),
+            **in_memory(
+                lambda folder: torch.save({**rest, "scheduler": self.lr_scheduler.state_dict()}, f"{folder}/{SCHEDULE}")
+            ),
+            MINI_BATCHES: json.dumps(sizes).encode(),
+        }
 
     def read_weights(self, folder: Path) -> None:
         """Read a checkpoint's weights into the model that is there."""
-        read_weights(self._changing(), folder)
+        read_weights(named_weights(self.trained) | changing_buffers(self.model), folder, group=self._ranks.control)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Read the weights in place; the library would build a second model beside the first."""
         folder = Path(resume_from_checkpoint)
         self.read_weights(folder)
-        file = folder / MINI_BATCHES
-        sizes = json.loads(file.read_text()) if file.exists() else {}  # an earlier version wrote none
+        sizes = json.loads((folder / MINI_BATCHES).read_text())
         for name, one in self._mini_batches.items():
             if one is not None and name in sizes:
                 one.take_on(sizes[name])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Read what this rank has of it; the library reads one file, whole, on every rank."""
+        if checkpoint is None:
+            return
+        folder = Path(checkpoint)
+        rest = torch.load(folder / SCHEDULE, weights_only=True)
+        remember(self.optimizer, self.trained, folder, rest=rest, group=self._ranks.control)
+        self.lr_scheduler.load_state_dict(rest["scheduler"])
+
+
+def in_memory(write: Callable[[str], None]) -> dict[str, bytes]:
+    """Return the small files that `write` writes into a folder, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder)
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
 class RetrievalTrainer(GangTrainer, SentenceTransformerTrainer):  # type: ignore[misc]

@@ -31,6 +31,6 @@ class History(Contract):
         """Return the history at `path`."""
         return cls.model_validate_json(path.read_bytes())
 
-    def write(self, path: Path) -> None:
-        """Write into a checkpoint that is not visible yet."""
-        path.write_text(self.model_dump_json(by_alias=True), encoding="utf-8")
+    def content(self) -> bytes:
+        """Return what `read` reads."""
+        return self.model_dump_json(by_alias=True).encode()

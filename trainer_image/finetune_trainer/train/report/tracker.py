@@ -164,9 +164,8 @@ class Tracker:
             self._metrics = self._metrics.model_copy(update={"best_step": step})
 
     def saved(self, checkpoint: CheckpointStatus) -> None:
-        """Record the newest verified checkpoint."""
+        """Record the newest verified checkpoint. That it was written says nothing of the thread that trains."""
         with self._lock:
-            self.tick()
             self._checkpoint = checkpoint
             self.series.checkpoint_step.set(checkpoint.step)
 

@@ -1,0 +1,114 @@
+"""Saves checkpoints: training stands still while its state is copied, and goes on while the copy is written."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, cast
+
+import torch
+from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+
+from finetune_api.contract import Stage
+from finetune_api.status import CheckpointStatus
+from finetune_trainer.train.checkpoints.parts import write_part
+from finetune_trainer.train.checkpoints.store import CheckpointStore
+from finetune_trainer.train.loop.trainer import GangTrainer
+from finetune_trainer.train.report.clock import now
+from finetune_trainer.train.session import Session
+from finetune_trainer.workspace.manifest import FileHash
+
+logger = logging.getLogger(__name__)
+HISTORY = "history.json"
+#: How long a training that has failed waits for the checkpoint that is being written.
+LAST_PATIENCE_SECONDS = 30
+
+
+class Saver:
+    """Every rank has one and calls it after the same steps; each writes its part, and the writer the rest.
+
+    One checkpoint at a time: the next one waits until the one before is on the volume. Leaving the context does, too.
+    """
+
+    def __init__(self, session: Session, trainer: GangTrainer, store: CheckpointStore) -> None:
+        self._session = session
+        self._trainer = trainer
+        self._store = store
+        # The copy stays: making room for it takes longer than filling it, and it is needed again.
+        on_accelerator = session.ranks.device.type != "cpu"
+        self._stager = DefaultStager(
+            StagingOptions(
+                use_pinned_memory=on_accelerator,
+                use_shared_memory=False,
+                use_async_staging=False,
+                use_non_blocking_copy=on_accelerator,
+            )
+        )
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the checkpoint that was to be written could not be; `finish` says why."""
+        return self._writing is not None and self._writing.done() and self._writing.exception() is not None
+
+    def save(self, step: int) -> None:
+        """Copy what the checkpoint of `step` holds and have it written; returns before it is.
+
+        Raises:
+            Exception: what kept the one before from being written.
+
+        """
+        begun = time.monotonic()
+        with self._session.tracker.stage(Stage.SAVING):
+            self.finish()
+            files = {**self._trainer.files(), HISTORY: self._session.tracker.history.content()}
+            part = cast("dict[str, torch.Tensor]", self._stager.stage(self._trainer.part()))
+        self._writing = self._thread.submit(self._write, step, part, files, begun, time.monotonic() - begun)
+
+    def finish(self) -> None:
+        """Wait until the checkpoint that is being written is on the volume.
+
+        Raises:
+            Exception: what kept it from being written, on every rank.
+
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(
+        self, step: int, part: Mapping[str, torch.Tensor], files: Mapping[str, bytes], begun: float, paused: float
+    ) -> None:
+        """Write, hash and check in the checkpoint; on every rank, beside training."""
+        hashed: list[FileHash] = []
+        with contextlib.ExitStack() as stack:
+
+            def begin() -> None:
+                folder = stack.enter_context(self._store.write(step, hashed=hashed))
+                for name, content in files.items():
+                    (folder / name).write_bytes(content)
+
+            def end(parts: Sequence[FileHash]) -> None:
+                hashed.extend(parts)
+                stack.close()
+
+            write_part(part, self._store.aside(step), group=self._session.ranks.background, begin=begin, end=end)
+        if self._session.ranks.is_writer:
+            seconds = {"save_seconds": round(time.monotonic() - begun, 1), "pause_seconds": round(paused, 1)}
+            self._session.tracker.saved(CheckpointStatus(step=step, time=now(), **seconds))
+            logger.info("checkpoint", extra={"step": step, **seconds})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+        """Wait for the last checkpoint; after a failure, of which there is more to be told, only for a while."""
+        if kind is None:
+            self.finish()
+        elif self._writing is not None:
+            with contextlib.suppress(TimeoutError):
+                if error := self._writing.exception(timeout=LAST_PATIENCE_SECONDS):
+                    logger.error("checkpoint failed", exc_info=error)
