@@ -41,10 +41,14 @@ TRAINING = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what trains, and forgive huggingface_hub 2.4 an argument by which it hands LFS content to httpx2."""
+    """Mark what trains; forgive huggingface_hub 2.4 an argument by which it hands LFS content to httpx2.
+
+    PyTorch tells each time that a checkpoint of a process that is alone is written by that process.
+    """
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:torch.distributed is disabled"))
             if item.path.name.startswith(TRAINING):
                 item.add_marker(pytest.mark.training)
 

@@ -22,7 +22,6 @@ from finetune_trainer.train.checkpoints.store import CheckpointStore
 from finetune_trainer.train.gang.errors import explain
 from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.train.gang.records import Records
-from finetune_trainer.train.loop import saver as saver_module
 from finetune_trainer.train.loop.saver import Saver
 from finetune_trainer.train.report.tracker import Tracker
 from finetune_trainer.workspace import folder as folders
@@ -30,8 +29,6 @@ from finetune_trainer.workspace.fence import Fence, Owner
 from tests.trainer.gang import start_gang, train_rank
 from tests.trainer.train_inputs import prepare_pages, run_config
 from tests.trainer.trainers import read_checkpoint
-
-pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
 
 class FakeTrainer:
@@ -188,14 +185,14 @@ def test_a_rank_that_is_killed_at_any_point_of_a_checkpoint_leaves_the_one_befor
 
 def train_rank_onto_a_full_volume(config: RunConfig, root: Path, folder: Path) -> int:
     """Train; the volume is full when rank 1 writes its part of the second checkpoint."""
-    write = parts.write_part
+    write_data = parts._PartWriter.write_data
 
-    def write_until_full(part: Any, at: Path, **rest: Any) -> None:  # noqa: ANN401
-        if os.environ["RANK"] == "1" and "step-000004" in at.name:
-            parts._HashedFile.write = refuse  # type: ignore[method-assign,assignment]
-        write(part, at, **rest)
+    def write_until_full(self: parts._PartWriter, plan: Any, planner: Any) -> Any:  # noqa: ANN401
+        if os.environ["RANK"] == "1" and "step-000004" in str(self.path):
+            refuse()
+        return write_data(self, plan, planner)
 
-    saver_module.write_part = write_until_full
+    parts._PartWriter.write_data = write_until_full  # type: ignore[method-assign]
     return train_rank(config, root, folder)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,8 +66,7 @@ def read_checkpoint(folder: Path) -> dict[str, bytes]:
     from finetune_trainer.train.checkpoints.parts import read_parts, stored_tensors
 
     tensors = {name: torch.zeros(one.size, dtype=one.properties.dtype) for name, one in stored_tensors(folder).items()}
-    with warnings.catch_warnings(action="ignore"):  # PyTorch says that it is alone
-        read_parts(tensors, folder, group=None)
+    read_parts(tensors, folder, group=None)
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 
 
