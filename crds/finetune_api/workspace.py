@@ -4,9 +4,10 @@ inputs/                 written by prepare, read by the others
   manifest.json           what is here: revisions, columns, row counts, hashes; written last
   model/                  the base model
   models/<key>/           other models that the spec names: routes, guides, miners of negatives
-  data/train/<name>.parquet    columns query, positive, negative_0..., label: text, or paths below inputs/images
+  data/train/<name>.parquet    columns query, positive, negative_0..., label: text, or names of images
   data/evaluation/<name>/      tables of one evaluation set, see finetune_trainer/workspace/manifest.py
-  images/ab/abcdef...png  every image once, named by the SHA-256 of its bytes
+  images/00000.tar        every image once, named by the SHA-256 of its bytes, in archives of some 256 MB
+  images/index.arrow      where each image lies, see finetune_trainer/workspace/images.py
 owner.json              the run, and the number of its gang, that may write; others stop
 owner.lock              locked by every process that writes
 earlier/<run>/          train/ and publish/ of another run that had this folder before

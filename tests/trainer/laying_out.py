@@ -15,6 +15,7 @@ from finetune_trainer.prepare.prepare import connect_sources
 from finetune_trainer.prepare.rows.opening import open_inputs
 from finetune_trainer.prepare.rows.workplace import Workplace
 from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import Column
 from tests.trainer.conftest import MakeRun, Run, write_jsonl
 
@@ -56,6 +57,11 @@ def lay_out(
         return write_inputs(spec, inputs, located, run.workspace, place, miner_of=miner_of)
     finally:
         images.close()
+
+
+def kept(run: Run, name: str) -> bytes:
+    """Return the bytes of an image of a run."""
+    return KeptImages(run.workspace.images).read(name)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

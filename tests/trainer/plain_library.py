@@ -18,10 +18,12 @@ def pages_of(root: Path, columns: Sequence[str]) -> Any:
     from datasets import Dataset, Image
 
     from finetune_api.workspace import Workspace
+    from tests.trainer.train_inputs import as_files
 
     workspace = Workspace(root)
     cells = pq.read_table(workspace.train_table("pages")).to_pydict()
-    cells["positive"] = [str(workspace.images / cell) for cell in cells["positive"]]
+    files = as_files(workspace)
+    cells["positive"] = [str(files[cell]) for cell in cells["positive"]]
     return Dataset.from_dict({name: cells[name] for name in columns}).cast_column("positive", Image())
 
 

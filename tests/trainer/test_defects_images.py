@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from finetune_api.workspace import Workspace
+from finetune_trainer.workspace.images import KeptImages
 from tests.trainer.gang import start_gang
-from tests.trainer.train_inputs import prepare_pages, run_config
+from tests.trainer.train_inputs import as_files, prepare_pages, run_config
 from tests.trainer.trainers import PLAIN
 
 NUM_IMAGES = 8
@@ -24,7 +25,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def images_of(workspace: Workspace) -> list[Any]:
     from finetune_trainer.recipe.model.inputs import open_image
 
-    return [open_image(path) for path in sorted(workspace.images.rglob("*.png"))][:NUM_IMAGES]
+    images = KeptImages(workspace.images)
+    return [open_image(images.read(name)) for name in images.index["name"].to_pylist()][:NUM_IMAGES]
 
 
 def bytes_between_ranks() -> list[int]:
@@ -81,7 +83,7 @@ def evaluate_with_ours(root: Path) -> int:
     ranks, workspace = join(run_config()), Workspace(root)
     sizes = bytes_between_ranks()
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
-    cells = sorted(path.relative_to(workspace.images).as_posix() for path in workspace.images.rglob("*.png"))
+    cells = KeptImages(workspace.images).index["name"].to_pylist()
     images = Items(cells[:NUM_IMAGES], cells[:NUM_IMAGES], "image")
     encoder = Encoder(model, InputReader.of(model, images=workspace.images), Shares(ranks, batch_size=4))
     encoder.read([PairSet("pages", images, images, labels=np.zeros(NUM_IMAGES))])
@@ -112,7 +114,7 @@ def train_on_lists_of_images(root: Path, folder: Path) -> tuple[float, list[int]
 
     workspace = Workspace(root)
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
-    pages = [str(path) for path in sorted(workspace.images.rglob("*.png"))]
+    pages = [str(path) for path in as_files(workspace).values()]
     documents = [[pages[number], pages[number + 1]] for number in range(4)]
     rows = Dataset.from_dict({"query": [f"page {number}" for number in range(4)], "positive": documents})
     trainer = SentenceTransformerTrainer(

@@ -13,7 +13,7 @@ from finetune_trainer.workspace.manifest import InputsManifest, PreparedEvaluati
 from tests.trainer.evaluation_sets import add_pair_set, add_reranking_set, add_triplet_set, read_held_out
 from tests.trainer.gang import start_gang
 from tests.trainer.rerankers import build_tiny_reranker
-from tests.trainer.train_inputs import prepare_pages, run_config
+from tests.trainer.train_inputs import open_kept, prepare_pages, run_config
 
 DIMENSIONS = (64, 48, 32, 16, 8, 4, 2)
 QUERIES = 33  # with two ranks and batches of 16, one rank has nothing to do in the last round
@@ -46,7 +46,6 @@ def reranker(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimension(workspace: Workspace) -> None:
-    from PIL import Image
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
@@ -57,7 +56,7 @@ def test_one_pass_over_a_real_model_equals_the_library_that_encodes_per_dimensio
     model = SentenceTransformer(str(workspace.base_model), device="cpu")
     held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
     pages = {
-        name: Image.open(workspace.images / cell)
+        name: open_kept(workspace, cell)
         for name, cell in zip(held_out.documents.ids, held_out.documents.cells, strict=True)
     }
     queries = dict(zip(held_out.queries.ids, held_out.queries.cells, strict=True))
@@ -106,7 +105,6 @@ def test_a_model_with_prompts_is_measured_on_pairs_and_triplets_as_the_library_d
 def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
     workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path
 ) -> None:
-    from PIL import Image
     from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
 
     from finetune_trainer.train.evaluation.dataset import RerankingSet, load_set
@@ -115,7 +113,7 @@ def test_a_reranker_scores_pages_as_the_librarys_evaluator_does(
 
     dataset = load_set(workspace, prepared[1], ranked=False)
     assert isinstance(dataset, RerankingSet)
-    pages = [Image.open(workspace.images / cell) for cell in dataset.documents.cells]
+    pages = [open_kept(workspace, cell) for cell in dataset.documents.cells]
     samples = [
         {"query": query, "positive": [pages[one.rows[0]]], "negative": [pages[row] for row in one.rows[1:]]}
         for query, one in zip(dataset.queries.cells, dataset.candidates, strict=True)
@@ -259,14 +257,14 @@ def measure_in_gang(workspace: Workspace, prepared: list[PreparedEvaluation], re
     from finetune_trainer.recipe.model import inputs
     from finetune_trainer.train.gang.ranks import join
 
-    opened: list[Path] = []
+    opened: list[bytes] = []
     rounds: list[int] = []
     scored: list[int] = []
     open_image = inputs.open_image
 
-    def open_and_count(path: Path) -> Any:
-        opened.append(path)
-        return open_image(path)
+    def open_and_count(content: bytes) -> Any:
+        opened.append(content)
+        return open_image(content)
 
     inputs.open_image = open_and_count
     ranks, settings = join(run_config()), {"on_batch": lambda: rounds.append(1)}

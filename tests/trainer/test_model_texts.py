@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from finetune_trainer.prepare.images.shards import ShardWriter
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.recipe.model.tokens import media_tokens
 from tests.trainer.model_folders import EMBEDDER, TEXT, VIT, VLM, load, red_page
@@ -20,6 +21,9 @@ ROUTED: dict[str, Any] = {"routes": {"text": {"source": TEXT}, "image": {"source
 def looks(tmp_path: Path) -> list[str]:
     """Texts that the library would open or fetch."""
     Image.new("RGB", (64, 64)).save(tmp_path / "chart.png")
+    shards = ShardWriter(tmp_path)
+    shards.add("chart.png", (tmp_path / "chart.png").read_bytes(), extension="png")
+    shards.close()
     return [
         str(tmp_path / "chart.png"),
         "http://127.0.0.1:9/chart.png",

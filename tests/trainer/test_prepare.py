@@ -21,7 +21,7 @@ from finetune_trainer.workspace.report import Report
 from finetune_trainer.workspace.verify import hash_files
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
-from tests.trainer.laying_out import read
+from tests.trainer.laying_out import kept, read
 from tests.trainer.publishing import finished_run
 
 COLORS = ["red", "green", "blue", "orange", "purple", "black"]
@@ -100,7 +100,7 @@ def test_model_and_dataset_of_the_hub_are_laid_out_at_their_commits(
     ]
     rows = read(run.workspace.train_table("pages"))
     assert [row["query"] for row in rows] == [f"a {color} page" for color in COLORS[:4]]
-    assert [(run.workspace.images / row["positive"]).read_bytes() for row in rows] == [png(c) for c in COLORS[:4]]
+    assert [kept(run, row["positive"]) for row in rows] == [png(c) for c in COLORS[:4]]
     assert sorted(path.name for path in run.workspace.inputs.iterdir()) == ["data", "images", "manifest.json", "model"]
     assert {user["user"] for user in hub.requests()} == {"demo"}
 
@@ -222,13 +222,13 @@ def test_a_half_finished_attempt_is_done_again_on_top_of_what_is_there(
     (run.workspace.base_model / "model.safetensors").write_bytes(b"cut")
     (run.workspace.base_model / "left-over.json").write_text("{}")
     run.workspace.train_table("pages").with_suffix(".partial").write_bytes(b"cut")
-    next(run.workspace.images.rglob("*.png")).write_bytes(b"")
+    next(run.workspace.images.glob("*.tar")).write_bytes(b"")
 
     second = prepare(run.config, run.settings)
 
     assert second == first
     assert InputsManifest.read(run.workspace.manifest) == whole
-    assert all(path.stat().st_size > 0 for path in run.workspace.images.rglob("*.png"))
+    assert kept(run, read(run.workspace.train_table("pages"))[0]["positive"]) == png(COLORS[0])
     assert not (run.workspace.base_model / "left-over.json").exists()
 
 

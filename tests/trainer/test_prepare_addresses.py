@@ -14,7 +14,7 @@ from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.manifest import Column
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl
 from tests.trainer.image_host import PUBLIC, ImageHost, content, dripping, running_image_host, status
-from tests.trainer.laying_out import lay_out, read, text_run
+from tests.trainer.laying_out import kept, lay_out, read, text_run
 
 HOST, OTHER = "images.example", "elsewhere.example"
 ANOTHER = "93.184.215.14"
@@ -40,7 +40,7 @@ def pages_run(make_run: MakeRun, claim: Path, pages: Sequence[object]) -> Run:
 
 
 def contents(run: Run) -> list[bytes]:
-    return [(run.workspace.images / row["positive"]).read_bytes() for row in read(run.workspace.train_table("qa"))]
+    return [kept(run, row["positive"]) for row in read(run.workspace.train_table("qa"))]
 
 
 def test_strings_are_images_where_the_spec_says_so(make_run: MakeRun, claim: Path) -> None:

@@ -123,6 +123,15 @@ def test_nearly_black_images_as_of_12_bits_in_16_are_told(make_run: MakeRun, cla
     ]
 
 
+def test_one_other_pixel_is_enough_and_is_looked_for(make_run: MakeRun, claim: Path) -> None:
+    pages = [Image.new("RGB", (100, 100), "white") for _ in range(2)]
+    pages[1].putpixel((1, 1), (255, 255, 254))
+
+    assert lay_out(pages_run(make_run, claim, [saved(page) for page in pages])).warnings == [
+        f"spec.data.train[0]: dataset qa: 1 image of 2 is of one single colour (row 0: positive); {LOOK}"
+    ]
+
+
 def test_a_missing_list_of_images_is_an_empty_one(make_run: MakeRun, claim: Path) -> None:
     given(claim, *({"question": f"q{i}", "answer": f"{i}.png", "negs": ["9.png"] if i else None} for i in range(9)))
     for i in range(10):

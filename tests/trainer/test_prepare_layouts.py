@@ -11,7 +11,7 @@ from finetune_api.reasons import Reason
 from finetune_trainer.prepare.layout.examples import Example
 from finetune_trainer.workspace.manifest import Column, PreparedTrain
 from tests.trainer.conftest import MakeRun, png, write_jsonl
-from tests.trainer.laying_out import columns, given, lay_out, names_and_types, read, text_run, told, written
+from tests.trainer.laying_out import columns, given, kept, lay_out, names_and_types, read, text_run, told, written
 
 LIST = {"query": "question", "positive": "answer", "negatives": ["wrong"]}
 PAIR = {"query": "question", "document": "answer", "label": "score"}
@@ -56,7 +56,7 @@ def test_a_list_of_exactly_two_images_is_never_trained_on_as_a_pair(make_run: Ma
 
     rows = written(run)
 
-    contents = [[(run.workspace.images / cell).read_bytes() for cell in cells] for _, *cells in rows]
+    contents = [[kept(run, cell) for cell in cells] for _, *cells in rows]
     assert contents == [
         [png("red"), png("blue"), png("black")],
         [png("green"), png("blue"), png("black")],

@@ -21,9 +21,10 @@ from finetune_trainer.prepare.mining.mining import Miner
 from finetune_trainer.prepare.prepare import prepare
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.workspace.failures import RunFailure
+from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import Column, InputsManifest, Modality
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
-from tests.trainer.laying_out import read
+from tests.trainer.laying_out import kept, read
 
 COLUMNS = [Column(name="query", modality="text"), Column(name="positive", modality="text")]
 TOPICS = ["cats", "dogs", "red wine", "white wine", "trains", "ships", "rain", "snow"]
@@ -65,7 +66,7 @@ def test_the_closest_negatives_are_those_of_the_library(
     expected = mine_hard_negatives(
         given, model, output_format="n-tuple", verbose=False, **{"num_negatives": 3, **settings}
     )
-    encode = Encoding(model, InputReader(tmp_path, ["text"]), batch_size=8)
+    encode = Encoding(model, InputReader(KeptImages(tmp_path), ["text"]), batch_size=8)
 
     found = miner(tmp_path, encode, model.similarity, **settings)(examples(PAIRS), COLUMNS)
 
@@ -173,8 +174,7 @@ def test_images_are_mined_by_their_paths(make_run: MakeRun, claim: Path, tiny_mo
         *(Column(name=name, modality="image") for name in ("positive", "negative_0", "negative_1")),
     ]
     rows = [
-        (row.pop("query"), *((run.workspace.images / path).read_bytes() for path in row.values()))
-        for row in read(run.workspace.train_table("qa"))
+        (row.pop("query"), *(kept(run, path) for path in row.values())) for row in read(run.workspace.train_table("qa"))
     ]
     assert [row[:2] for row in rows] == [
         *((f"a {color} page", png(color)) for color in COLORS),

@@ -10,7 +10,7 @@ import pytest
 from finetune_api.reasons import Reason
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl
-from tests.trainer.laying_out import lay_out, read, read_evaluation, text_run, told
+from tests.trainer.laying_out import kept, lay_out, read, read_evaluation, text_run, told
 from tests.trainer.test_prepare_splits import fetched, qa, run_on
 from tests.trainer.test_prepare_tables import write_csv, write_json_lines, write_parquet, write_tables
 
@@ -74,7 +74,7 @@ def test_a_folder_of_images_is_cut(make_run: MakeRun, claim: Path) -> None:
     lay_out(run)
 
     rows = read(run.workspace.train_table("qa"))
-    assert {row["query"]: (run.workspace.images / row["positive"]).read_bytes() for row in rows} == {
+    assert {row["query"]: kept(run, row["positive"]) for row in rows} == {
         "a green page": png("green"),
         "a blue page": png("blue"),
     }

@@ -10,7 +10,7 @@ import pytest
 from finetune_trainer.workspace.failures import RunFailure
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl
-from tests.trainer.laying_out import lay_out, read
+from tests.trainer.laying_out import kept, lay_out, read
 from tests.trainer.test_prepare import push
 
 COLUMNS = {"query": "question", "positive": "answer"}
@@ -109,4 +109,4 @@ def test_everything_is_fetched_where_rows_may_refer_to_other_files(
 
     (row,) = read(run.workspace.train_table("qa"))
     assert fetched(hub) == {"train.jsonl", "test.jsonl", "red.png"}
-    assert (run.workspace.images / row["positive"]).read_bytes() == png("red")
+    assert kept(run, row["positive"]) == png("red")

@@ -11,9 +11,10 @@ import pytest
 
 from finetune_api.reasons import Reason
 from finetune_api.status import DatasetStatus
+from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import Column, PreparedEvaluation
 from tests.trainer.conftest import MakeRun, png, write_jsonl, write_pages
-from tests.trainer.laying_out import lay_out, read, read_evaluation, text_run, told
+from tests.trainer.laying_out import kept, lay_out, read, read_evaluation, text_run, told
 
 TEXTS = [{"question": f"question {i}", "answer": f"answer {i}"} for i in range(3)]
 
@@ -64,10 +65,7 @@ def test_an_image_folder_with_metadata_becomes_images_and_texts(make_run: MakeRu
 
     lay_out(run)
 
-    found = {
-        row["query"]: (run.workspace.images / row["positive"]).read_bytes()
-        for row in read(run.workspace.train_table("qa"))
-    }
+    found = {row["query"]: kept(run, row["positive"]) for row in read(run.workspace.train_table("qa"))}
     assert found == {"a red page": png("red"), "a blue page": png("blue")}
 
 
@@ -85,7 +83,7 @@ def test_a_text_that_names_a_file_an_address_or_an_image_stays_text_where_the_sp
 
     assert [column.modality for column in written.train[0].columns] == ["text", "text"]
     assert [row["query"] for row in read(run.workspace.train_table("qa"))] == odd
-    assert not list(run.workspace.images.rglob("*.png"))
+    assert not run.workspace.images.exists()
 
 
 def test_bytes_and_images_that_lost_their_type_are_read_as_images(make_run: MakeRun, claim: Path) -> None:
@@ -109,8 +107,8 @@ def test_bytes_and_images_that_lost_their_type_are_read_as_images(make_run: Make
         Column(name="positive", modality="image"),
         Column(name="negative_0", modality="image"),
     ]
-    assert (run.workspace.images / found["positive"]).read_bytes() == png("red")
-    assert (run.workspace.images / found["negative_0"]).read_bytes() == png("blue")
+    assert kept(run, found["positive"]) == png("red")
+    assert kept(run, found["negative_0"]) == png("blue")
 
 
 def test_an_image_that_comes_often_is_stored_once_under_the_hash_of_its_bytes(make_run: MakeRun, claim: Path) -> None:
@@ -120,10 +118,8 @@ def test_an_image_that_comes_often_is_stored_once_under_the_hash_of_its_bytes(ma
     lay_out(run)
 
     name = hashlib.sha256(png("red")).hexdigest()
-    path = f"{name[:2]}/{name}.png"
-    stored = [file for file in run.workspace.images.rglob("*") if file.is_file()]
-    assert stored == [run.workspace.images / path]
-    assert [row["positive"] for row in read(run.workspace.train_table("qa"))] == [path] * 5
+    assert KeptImages(run.workspace.images).index["name"].to_pylist() == [name]
+    assert [row["positive"] for row in read(run.workspace.train_table("qa"))] == [name] * 5
 
 
 def test_limit_takes_the_first_rows(make_run: MakeRun, claim: Path) -> None:

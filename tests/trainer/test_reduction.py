@@ -1,6 +1,7 @@
 # ruff: noqa: ANN401 - the library's types are imported where a test needs them
 """Images kept as small as the model sees them: the same numbers for the model, less to read each time."""
 
+import hashlib
 import io
 import os
 import random
@@ -21,8 +22,9 @@ from finetune_trainer.prepare.images.reduction import Reduction, reduction_for
 from finetune_trainer.prepare.images.store import EXTENSIONS, Fault, ImageStore
 from finetune_trainer.prepare.prepare import prepare
 from finetune_trainer.recipe.model.inputs import open_image
+from finetune_trainer.workspace.images import KeptImages
 from tests.trainer.conftest import MakeRun, png, write_pages
-from tests.trainer.laying_out import read
+from tests.trainer.laying_out import kept, read
 
 SIZE = {"shortest_edge": 32 * 32, "longest_edge": 96 * 96}
 
@@ -58,6 +60,14 @@ def bytes_of(image: Image.Image, form: str) -> bytes:
     return buffer.getvalue()
 
 
+def kept_in(folder: Path, contents: list[bytes], reduction: Reduction | None = None) -> list[bytes]:
+    """Return images as they are kept in a folder."""
+    store = ImageStore(folder, reduction=reduction)
+    names = store.keep_all(contents, root=folder, cache=folder)
+    store.close()
+    return [KeptImages(folder).read(str(name)) for name in names]
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -73,15 +83,12 @@ def test_the_model_gets_the_same_numbers_from_a_reduced_image(
 ) -> None:
     size, mode, form = given
     content = bytes_of(page(size, mode), form)
-    stores = {name: ImageStore(tmp_path / name, reduction=one) for name, one in (("whole", None), ("small", reduction))}
 
-    paths = {
-        name: tmp_path / name / str(store.keep_all([content], root=tmp_path, cache=tmp_path)[0])
-        for name, store in stores.items()
-    }
+    (whole,), (small,) = kept_in(tmp_path / "whole", [content]), kept_in(tmp_path / "small", [content], reduction)
 
-    inputs = {name: model.preprocess([open_image(path)])["pixel_values"] for name, path in paths.items()}
-    assert paths["small"].stat().st_size < paths["whole"].stat().st_size
+    contents = {"whole": whole, "small": small}
+    inputs = {name: model.preprocess([open_image(one)])["pixel_values"] for name, one in contents.items()}
+    assert len(small) < len(whole)
     assert (inputs["small"] == inputs["whole"]).all()
 
 
@@ -89,11 +96,8 @@ def test_an_image_that_the_model_sees_larger_or_as_it_is_stays_the_file_that_it_
     reduction: Reduction, tmp_path: Path
 ) -> None:
     contents = [bytes_of(page(size), "JPEG") for size in ((16, 16), (64, 96))]
-    store = ImageStore(tmp_path, reduction=reduction)
 
-    kept = store.keep_all(contents, root=tmp_path, cache=tmp_path)
-
-    assert [(tmp_path / str(path)).read_bytes() for path in kept] == contents
+    assert kept_in(tmp_path, contents, reduction) == contents
 
 
 def test_images_are_kept_where_a_system_does_not_tell_which_cpus_may_be_used(
@@ -101,24 +105,19 @@ def test_images_are_kept_where_a_system_does_not_tell_which_cpus_may_be_used(
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
 
-    (kept,) = ImageStore(tmp_path).keep_all([png("red")], root=tmp_path, cache=tmp_path)
-
-    assert isinstance(kept, str)
+    assert kept_in(tmp_path, [png("red")]) == [png("red")]
 
 
 def test_a_reduced_image_is_not_made_again_and_has_the_name_of_its_content_and_of_the_size(
     reduction: Reduction, tmp_path: Path
 ) -> None:
     content = bytes_of(page((620, 877)), "PNG")
-    (first,) = ImageStore(tmp_path, reduction=reduction).keep_all([content], root=tmp_path, cache=tmp_path)
-    written = (tmp_path / str(first)).stat().st_mtime_ns
+    for _ in range(2):
+        kept_in(tmp_path, [content], reduction)
+    kept_in(tmp_path, [content])
 
-    (again,) = ImageStore(tmp_path, reduction=reduction).keep_all([content], root=tmp_path, cache=tmp_path)
-    (whole,) = ImageStore(tmp_path).keep_all([content], root=tmp_path, cache=tmp_path)
-
-    assert again == first
-    assert (tmp_path / str(first)).stat().st_mtime_ns == written
-    assert str(first) == str(whole).replace(".png", f"-{reduction.key}.png")
+    name = hashlib.sha256(content).hexdigest()
+    assert KeptImages(tmp_path).index["name"].to_pylist() == [name, f"{name}-{reduction.key}"]
 
 
 @pytest.mark.parametrize("form", sorted(EXTENSIONS))
@@ -126,15 +125,15 @@ def test_an_image_of_each_format_is_kept_as_it_is_without_a_reduction(tmp_path: 
     content = bytes_of(page((62, 88)), form)
     check = (
         "import sys; from pathlib import Path; from finetune_trainer.prepare.images.store import ImageStore\n"
-        "folder = Path(sys.argv[1])\n"
-        "print(*ImageStore(folder / 'kept').keep_all([(folder / 'given').read_bytes()], root=folder, cache=folder))"
+        "folder = Path(sys.argv[1]); store = ImageStore(folder / 'kept')\n"
+        "print(*store.keep_all([(folder / 'given').read_bytes()], root=folder, cache=folder)); store.close()"
     )
     (tmp_path / "given").write_bytes(content)
 
     # In a process of its own: once Pillow has opened one file of a format, it knows that format.
     kept = subprocess.run([sys.executable, "-c", check, str(tmp_path)], check=True, capture_output=True, text=True)
 
-    assert (tmp_path / "kept" / kept.stdout.strip()).read_bytes() == content
+    assert KeptImages(tmp_path / "kept").read(kept.stdout.strip()) == content
 
 
 def test_a_broken_image_is_told_before_it_is_reduced(reduction: Reduction, tmp_path: Path) -> None:
@@ -198,13 +197,10 @@ def test_prepare_reduces_pages_to_what_processor_kwargs_say(make_run: MakeRun, c
 
     prepare(run.config, run.settings)
 
-    sizes = [
-        open_image(run.workspace.images / row["positive"]).size for row in read(run.workspace.train_table("pages"))
-    ]
+    sizes = [open_image(kept(run, row["positive"])).size for row in read(run.workspace.train_table("pages"))]
     expected = AutoImageProcessor.from_pretrained(tiny_model, size=SIZE)(images=[page((620, 877))])["image_grid_thw"]
     patch = expected[0].tolist()
     assert sizes == [(patch[2] * 16, patch[1] * 16)] * 2
-    assert png() not in [path.read_bytes() for path in run.workspace.images.rglob("*.png")]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -219,10 +215,9 @@ def test_a_photo_is_the_right_way_up_for_the_model_as_it_is_for_the_datasets_lib
     page((400, 300)).save(buffer, format="PNG", exif=exif)
     expected = datasets.Image().decode_example({"bytes": buffer.getvalue(), "path": None}).convert("RGB")
 
-    (whole,) = ImageStore(tmp_path / "whole").keep_all([buffer.getvalue()], root=tmp_path, cache=tmp_path)
-    store = ImageStore(tmp_path / "small", reduction=reduction)
-    (small,) = store.keep_all([buffer.getvalue()], root=tmp_path, cache=tmp_path)
+    (whole,) = kept_in(tmp_path / "whole", [buffer.getvalue()])
+    (small,) = kept_in(tmp_path / "small", [buffer.getvalue()], reduction)
 
-    seen, reduced = open_image(tmp_path / "whole" / str(whole)), open_image(tmp_path / "small" / str(small))
+    seen, reduced = open_image(whole), open_image(small)
     assert seen.tobytes() == expected.tobytes()
     assert (reduced.width > reduced.height) == (expected.width > expected.height)

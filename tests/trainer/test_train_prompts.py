@@ -15,7 +15,7 @@ from finetune_api.losses import Label
 from finetune_api.workspace import Workspace
 from finetune_trainer.workspace.manifest import InputsManifest, PreparedEvaluation
 from tests.trainer.evaluation_sets import add_pair_set, add_reranking_set, add_triplet_set
-from tests.trainer.train_inputs import draw_pages, prepare_sets, run_config, text_set, write_evaluation
+from tests.trainer.train_inputs import draw_pages, open_kept, prepare_sets, run_config, text_set, write_evaluation
 from tests.trainer.trainers import CACHED, RERANKERS, open_session, open_trainer
 
 SENTENCES = ["find the answer to this question number 0", "the answer number 1 of the text", "judge the pair"]
@@ -203,8 +203,6 @@ def test_sets_of_other_columns_carry_prompts_by_column_too(tmp_path: Path, text_
 def test_pages_carry_the_prompt_of_documents_as_inference_puts_it(
     stated: tuple[str, ...], tmp_path: Path, tiny_model: Path
 ) -> None:
-    from PIL import Image
-
     config = job(model={"source": "hf://demo/tiny", "prompts": {role: PROMPTS[role] for role in stated}})
     workspace = Workspace(tmp_path / "run")
     questions, pages = draw_pages(workspace, count=2)
@@ -216,7 +214,7 @@ def test_pages_carry_the_prompt_of_documents_as_inference_puts_it(
 
     with recorded(trainer.model) as used:
         trainer.model.encode_query(questions)
-        trainer.model.encode_document([Image.open(workspace.images / page) for page in pages])
+        trainer.model.encode_document([open_kept(workspace, page) for page in pages])
     assert sorted(trained) == sorted(used)
     of_pages = [text for text in trained if "<|image_pad|>" in text]
     of_questions = [text for text in trained if text not in of_pages]

@@ -12,6 +12,7 @@ from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.train.gang.records import Records
 from finetune_trainer.workspace.fence import Fence, Owner
+from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.report import Report
 from tests.trainer.gang import start_gang, train_gang, train_rank
 from tests.trainer.train_inputs import belong_to, prepare_pages, prepare_texts, run_config
@@ -96,7 +97,9 @@ def test_the_result_is_the_model_whose_score_is_reported(undisturbed: tuple[Work
     model = SentenceTransformer(str(workspace.model), device="cpu")
     held_out = load_retrieval_set(workspace, InputsManifest.read(workspace.manifest).evaluations[0])
 
-    encoder = Encoder(model, InputReader(workspace.images, model.modalities), Shares(Ranks(), batch_size=16))
+    encoder = Encoder(
+        model, InputReader(KeptImages(workspace.images), model.modalities), Shares(Ranks(), batch_size=16)
+    )
     (measured,) = measure([Evaluation(held_out, ("ndcg@10",))], encoder)
 
     assert measured.scores.value == pytest.approx(results[0].evaluations[0].final, abs=1e-5)
@@ -108,7 +111,8 @@ def test_no_row_of_data_gets_into_the_model_folder(undisturbed: tuple[Workspace,
     written = {path: path.read_bytes() for path in workspace.train.rglob("*") if path.is_file()}
 
     queries = pq.read_table(workspace.train_table("pages"))["query"].to_pylist()
-    images = [path.read_bytes() for path in workspace.images.rglob("*.png")]
+    kept = KeptImages(workspace.images)
+    images = [kept.read(name) for name in kept.index["name"].to_pylist()]
     data = [
         *(query.encode() for query in queries),
         *images,

@@ -1,6 +1,7 @@
 """Prepared inputs for training tests: a tiny model and a few rows, as prepare would leave them."""
 
-import hashlib
+import io
+import os
 import random
 import shutil
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from examples.inputs.page_drawing import draw_page, encode_png
 from examples.inputs.pages import QUESTIONS, split_pages
@@ -19,6 +21,8 @@ from finetune_api.losses import Label
 from finetune_api.status import DatasetStatus, ModelStatus
 from finetune_api.types import FinetuneJobSpec
 from finetune_api.workspace import Workspace
+from finetune_trainer.prepare.images.store import ImageStore
+from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import Column, InputsManifest, Modality, PreparedEvaluation, PreparedTrain
 
 COLUMNS = [Column(name="query", modality="text"), Column(name="positive", modality="image")]
@@ -52,9 +56,8 @@ def prepare_pages(root: Path, config: RunConfig, *, rows: int = 64, held_out: in
     pages = split_pages(num_held_out=held_out)
     rng = random.Random(0)
     questions = [rng.choice(QUESTIONS).format(**page._asdict()) for page in (*pages.held_out, *pages.train[:rows])]
-    images = [
-        write_image(workspace, encode_png(draw_page(page, rng=rng))) for page in (*pages.held_out, *pages.train[:rows])
-    ]
+    drawn = [encode_png(draw_page(page, rng=rng)) for page in (*pages.held_out, *pages.train[:rows])]
+    images = keep_images(workspace, drawn)
     build_tiny_qwen3_vl(workspace.base_model, sentences=questions)
     write_train_table(workspace, {"query": questions[held_out:], "positive": images[held_out:]})
     write_evaluation(workspace, queries=questions[:held_out], documents=images[:held_out])
@@ -118,20 +121,34 @@ def prepare_sets(root: Path, config: RunConfig, *, model: Path | None, sets: Seq
 
 
 def draw_pages(workspace: Workspace, *, count: int) -> tuple[list[str], list[str]]:
-    """Store images of pages; return questions that they answer, and their paths."""
+    """Store images of pages; return questions that they answer, and their names."""
     pages = split_pages(num_held_out=0).train[:count]
     rng = random.Random(0)
     questions = [rng.choice(QUESTIONS).format(**page._asdict()) for page in pages]
-    return questions, [write_image(workspace, encode_png(draw_page(page, rng=rng))) for page in pages]
+    return questions, keep_images(workspace, [encode_png(draw_page(page, rng=rng)) for page in pages])
 
 
-def write_image(workspace: Workspace, content: bytes) -> str:
-    """Store one image under its hash; return its path below the images."""
-    digest = hashlib.sha256(content).hexdigest()
-    path = workspace.images / digest[:2] / f"{digest}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path.relative_to(workspace.images).as_posix()
+def keep_images(workspace: Workspace, contents: Sequence[bytes]) -> list[str]:
+    """Keep images as prepare does; return their names."""
+    store = ImageStore(workspace.images, num_threads=1)
+    names = store.keep_all(contents, root=workspace.root, cache=workspace.root)
+    store.close()
+    return [str(name) for name in names]
+
+
+def open_kept(workspace: Workspace, name: str) -> Image.Image:
+    """Return a kept image as Pillow opens it."""
+    return Image.open(io.BytesIO(KeptImages(workspace.images).read(name)))
+
+
+def as_files(workspace: Workspace) -> dict[str, Path]:
+    """Return the kept images by name, each as a file of its own, as the plain library is given them."""
+    folder, images = workspace.root / f"files-{os.getpid()}", KeptImages(workspace.images)
+    folder.mkdir(exist_ok=True)
+    files = {name: folder / f"{name}.png" for name in images.index["name"].to_pylist()}
+    for name, path in files.items():
+        path.write_bytes(images.read(name))
+    return files
 
 
 def write_train_table(workspace: Workspace, columns: dict[str, list[Any]], *, name: str = "pages") -> None:

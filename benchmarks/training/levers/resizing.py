@@ -15,6 +15,7 @@ from benchmarks.training.reference.shared import load_rows
 from finetune_trainer.prepare.images.reduction import Reduction
 from finetune_trainer.prepare.images.store import ImageStore
 from finetune_trainer.recipe.model.inputs import open_image
+from finetune_trainer.workspace.images import KeptImages
 
 PAGES = 32
 
@@ -45,43 +46,45 @@ def measure_size(pages: list[bytes], processor: Any, folder: Path) -> list[Findi
     """Return what pages cost, for a processor of one size."""
     reduction = Reduction(processor)
 
-    def keep(name: str, with_reduction: Reduction | None) -> list[Path]:
+    def keep(name: str, with_reduction: Reduction | None) -> list[bytes]:
         root = folder / f"{name}-{reduction.key}"
         store = ImageStore(root, reduction=with_reduction, num_threads=1)
-        return [root / str(path) for path in store.keep_all(pages, root=root, cache=root)]
+        names = store.keep_all(pages, root=root, cache=root)
+        store.close()
+        return [KeptImages(root).read(str(name)) for name in names]
 
-    paths = {"whole": keep("whole", None), "reduced": keep("reduced", reduction)}
-    whole, reduced = (read(found, processor) for found in paths.values())
-    reduce = lambda: [reduction.reduce(open_image(path)) for path in paths["whole"]]  # noqa: E731 - a piece of work
+    kept = {"whole": keep("whole", None), "reduced": keep("reduced", reduction)}
+    whole, reduced = (read(found, processor) for found in kept.values())
+    reduce = lambda: [reduction.reduce(open_image(one)) for one in kept["whole"]]  # noqa: E731 - a piece of work
     off, on, once = seconds_of(whole, reduced, reduce)
-    first = open_image(paths["reduced"][0])
+    first = open_image(kept["reduced"][0])
     name = f"pages reduced to {first.width} x {first.height}"
-    note = f"{1000 * once / len(pages):.1f} ms per page once; inputs equal: {inputs_equal(paths, processor)}"
+    note = f"{1000 * once / len(pages):.1f} ms per page once; inputs equal: {inputs_equal(kept, processor)}"
     return [
         Finding(name, "ms per page", 1000 * off / len(pages), 1000 * on / len(pages), note),
-        Finding(name, "kB per page", kilobytes(paths["whole"]), kilobytes(paths["reduced"])),
+        Finding(name, "kB per page", kilobytes(kept["whole"]), kilobytes(kept["reduced"])),
     ]
 
 
-def read(paths: list[Path], processor: Any) -> Callable[[], None]:  # noqa: ANN401 - as above
-    """Return the work of turning files into model inputs one by one."""
+def read(contents: list[bytes], processor: Any) -> Callable[[], None]:  # noqa: ANN401 - as above
+    """Return the work of turning images into model inputs one by one."""
 
     def run() -> None:
-        for path in paths:
-            processor(images=[open_image(path)], return_tensors="pt")
+        for content in contents:
+            processor(images=[open_image(content)], return_tensors="pt")
 
     return run
 
 
-def inputs_equal(paths: dict[str, list[Path]], processor: Any) -> bool:  # noqa: ANN401 - as above
-    """Return whether the model gets the same numbers from both files of every page."""
-    pairs = zip(paths["whole"], paths["reduced"], strict=True)
+def inputs_equal(kept: dict[str, list[bytes]], processor: Any) -> bool:  # noqa: ANN401 - as above
+    """Return whether the model gets the same numbers from both of every page."""
+    pairs = zip(kept["whole"], kept["reduced"], strict=True)
     inputs = (
-        [processor(images=[open_image(path)], return_tensors="pt")["pixel_values"] for path in pair] for pair in pairs
+        [processor(images=[open_image(one)], return_tensors="pt")["pixel_values"] for one in pair] for pair in pairs
     )
     return all(one.shape == other.shape and bool((one == other).all()) for one, other in inputs)
 
 
-def kilobytes(paths: list[Path]) -> float:
-    """Return the mean size of the files."""
-    return sum(path.stat().st_size for path in paths) / len(paths) / 1000
+def kilobytes(contents: list[bytes]) -> float:
+    """Return the mean size of images."""
+    return sum(map(len, contents)) / len(contents) / 1000

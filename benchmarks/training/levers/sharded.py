@@ -6,19 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from PIL import Image
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.util.distributed import distributed_evaluation
 from torch import distributed
 
 from finetune_api.workspace import Workspace
-from finetune_trainer.recipe.model.inputs import InputReader
+from finetune_trainer.recipe.model.inputs import InputReader, open_image
 from finetune_trainer.train.evaluation.dataset import RetrievalSet, load_retrieval_set
 from finetune_trainer.train.evaluation.encode import Encoder
 from finetune_trainer.train.evaluation.evaluate import Evaluation, measure
 from finetune_trainer.train.evaluation.shares import Shares
 from finetune_trainer.train.gang.ranks import Ranks
+from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import InputsManifest
 
 BATCH_SIZE = 16
@@ -56,10 +56,9 @@ def as_paths(
 
 def as_images(model: SentenceTransformer, workspace: Workspace, held_out: RetrievalSet) -> Callable[[], object]:
     """Return the library's evaluation of pages in memory, shared among ranks as its Trainer does."""
-    pages = {}
-    for name, cell in zip(held_out.documents.ids, held_out.documents.cells, strict=True):
-        pages[name] = Image.open(workspace.images / cell)
-        pages[name].load()
+    images = KeptImages(workspace.images)
+    cells = zip(held_out.documents.ids, held_out.documents.cells, strict=True)
+    pages = {name: open_image(images.read(cell)) for name, cell in cells}
     queries = dict(zip(held_out.queries.ids, held_out.queries.cells, strict=True))
     evaluator = InformationRetrievalEvaluator(queries, pages, dict(held_out.relevant), batch_size=BATCH_SIZE)
 

@@ -30,6 +30,7 @@ from finetune_trainer.prepare.rows.opening import OpenInputs, open_inputs
 from finetune_trainer.prepare.rows.workplace import Workplace
 from finetune_trainer.workspace.fence import Fence, earlier_runs
 from finetune_trainer.workspace.finished import finished_report
+from finetune_trainer.workspace.images import INDEX, read_index, short_shards
 from finetune_trainer.workspace.manifest import InputsManifest
 from finetune_trainer.workspace.problems import as_failure
 from finetune_trainer.workspace.settings import Settings, read_token
@@ -182,6 +183,7 @@ def write_manifest(
     """Write the manifest that vouches for tables and models."""
     folders = {workspace.inputs / "data", *(model_folder(named, workspace) for named in named_models(config.spec))}
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    files += workspace.images.glob(INDEX)
     manifest = InputsManifest(
         spec_hash=config.spec_hash,
         run=run_id(config.spec_hash, commits),
@@ -215,8 +217,10 @@ def read_before(workspace: Workspace, spec_hash: str) -> InputsManifest | None:
 
 
 def is_whole(workspace: Workspace, manifest: InputsManifest) -> bool:
-    """Tell whether the files of a manifest are there, byte for byte."""
-    return workspace.manifest.exists() and find_damage(workspace.inputs, manifest.files) is None
+    """Tell whether the files of a manifest are there, byte for byte; images are looked at when they are read."""
+    if not workspace.manifest.exists() or find_damage(workspace.inputs, manifest.files) is not None:
+        return False
+    return not short_shards(workspace.images, read_index(workspace.images))
 
 
 def as_result(manifest: InputsManifest, *, is_trained: bool = False, told: Sequence[str] = ()) -> RunResult:

@@ -1,7 +1,7 @@
 """The manifest of prepared inputs: what prepare leaves for train and publish, with hashes. Written last.
 
-Tables are parquet. A text column holds the text. An image column holds the path of a content-addressed file relative
-to `inputs/images`; a column has one modality throughout.
+Tables are parquet. A text column holds the text. An image column holds names of images by which `images.py` finds them
+in `inputs/images`; a column has one modality throughout.
 """
 
 from pathlib import Path
@@ -86,7 +86,7 @@ class InputsManifest(Contract):
     datasets: list[DatasetStatus]
     warnings: list[str] = Field(default_factory=list)
     files: list[FileHash]
-    """Tables and model files. Images are named by their own hash."""
+    """Tables, model files and the index of images, which has a checksum of each."""
 
     @classmethod
     def read(cls, path: Path) -> "InputsManifest":

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Make `path` hold `text`; its folder is made if it is missing."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Make `path` hold `content`; its folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.tmp")
-    aside.write_text(text, encoding="utf-8")
+    aside.write_bytes(content.encode() if isinstance(content, str) else content)
     sync(aside)  # a rename may reach the disk before what was written, and leave an empty file
     aside.rename(path)
     sync(path.parent)

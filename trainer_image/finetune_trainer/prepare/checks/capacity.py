@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 
@@ -17,7 +16,8 @@ from finetune_trainer.recipe.batches.sets import batch_size_of
 from finetune_trainer.recipe.batches.shared_memory import tensors_in
 from finetune_trainer.recipe.capacity.estimate import Batch, Job
 from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures, stacks_of, text_figures
-from finetune_trainer.recipe.model.inputs import open_image
+from finetune_trainer.recipe.model.inputs import areas_of, open_image
+from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import Column, PreparedTrain
 
 
@@ -72,7 +72,7 @@ def _figures(
     one = text_figures(None)
     if column.modality == "image":
         values = (pc.list_flatten(cells) if column.many else cells).unique().to_pylist()
-        one = _image_figures([workspace.images / cell for cell in spread(values)], model, role=_role_of(column))
+        one = _image_figures(spread(values), KeptImages(workspace.images), model, role=_role_of(column))
     return InputFigures(num * one.num_bytes, one.tokens, num * one.usual_bytes)
 
 
@@ -81,17 +81,14 @@ def _role_of(column: Column) -> str:
     return "query" if column.name == "query" else "document"
 
 
-def _image_figures(paths: Sequence[Path], model: SentenceTransformer | CrossEncoder, *, role: str) -> InputFigures:
-    areas = {path: _area(path) for path in paths}
+def _image_figures(
+    names: Sequence[str], images: KeptImages, model: SentenceTransformer | CrossEncoder, *, role: str
+) -> InputFigures:
+    areas = areas_of(names, images)
     largest = max(areas, key=areas.__getitem__)
+    image = open_image(images.read(largest))
     is_pair = isinstance(model, CrossEncoder)
-    image = open_image(largest)
     features = model.preprocess([("", image)] if is_pair else [image], task=role)
     num_bytes = sum(tensor.nbytes for tensor in tensors_in(features))
     mean = sum(areas.values()) / len(areas)
     return InputFigures(num_bytes, usual_bytes=num_bytes * mean / areas[largest])
-
-
-def _area(path: Path) -> int:
-    with Image.open(path) as image:
-        return image.width * image.height

@@ -5,10 +5,10 @@ to a multiple of its patches and leaves what has such a size alone.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from PIL import Image
@@ -19,10 +19,6 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 from transformers import Qwen2VLImageProcessor
 
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.recipe.model.pixels import as_seen
-
-#: Higher levels save a tenth of the bytes and take several times as long, when writing and when reading.
-PNG_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -31,24 +27,23 @@ class Reduction:
 
     processor: Qwen2VLImageProcessor
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Return what tells its images from those of other settings."""
         size = {"shortest": self.processor.size.shortest_edge, "longest": self.processor.size.longest_edge}
         settings = {**size, "factor": self._factor, "resample": int(self.processor.resample)}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
-    def reduce(self, image: Image.Image) -> bytes | None:
-        """Return the image in RGB and in the processor's size as PNG; None if that is not smaller."""
-        whole = pil_to_tensor(as_seen(image))[None]
+    def reduce(self, seen: Image.Image) -> Image.Image | None:
+        """Return an upright RGB image in the processor's size; None if that is not smaller."""
+        whole = pil_to_tensor(seen)[None]
         (reduced,) = self.processor.resize(
             images=whole, size=self.processor.size, resample=self.processor.resample, factor=self._factor
         )
-        if reduced.shape[-1] * reduced.shape[-2] >= image.width * image.height:
+        if reduced.shape[-1] * reduced.shape[-2] >= seen.width * seen.height:
             return None
-        buffer = io.BytesIO()
-        to_pil_image(reduced).save(buffer, format="PNG", compress_level=PNG_LEVEL)
-        return buffer.getvalue()
+        small: Image.Image = to_pil_image(reduced)
+        return small
 
     @property
     def _factor(self) -> int:

@@ -7,7 +7,6 @@ addition: the model gets the same numbers, and each later reading costs a part.
 import hashlib
 import io
 import os
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,9 @@ from PIL import Image
 
 from finetune_trainer.prepare.fetch.addresses import Addresses, Refused, is_address
 from finetune_trainer.prepare.images.formats import format_of, remedy_for
+from finetune_trainer.prepare.images.shards import ShardWriter
 from finetune_trainer.prepare.scans.findings import excerpt, listed
-from finetune_trainer.recipe.model.pixels import extremes_of
+from finetune_trainer.recipe.model.pixels import as_seen
 
 if TYPE_CHECKING:
     from finetune_trainer.prepare.images.reduction import Reduction
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
 #: How they are named for opening, where JPEG stands for MPO as well; Pillow takes an unknown name for an error.
 OPENED = sorted({*EXTENSIONS} - {"MPO"})
+#: Per side; WebP counts them in 14 bits.
+WEBP_PIXELS = 16_383
 MAX_PIXELS = 100_000_000
 #: Qwen's image processors refuse more, after hours of training.
 MAX_ASPECT_RATIO = 199
@@ -37,6 +39,8 @@ MAX_ASPECT_RATIO = 199
 ONE_COLOUR = "of one single colour"
 NEARLY_BLACK = "nearly black all over, as 12 bits in 16 are that were not scaled to the whole range"
 FRAMES = "of several frames or pages, of which the first is taken"
+#: Pixels per side of what is looked at first.
+_SAMPLE = 16
 _DARK = 24  # of 255; 4,095 of 65,535 are 16
 _WITH_FRAMES = ("GIF", "WEBP", "TIFF", "PNG")
 _ARCHIVE = "zip://"
@@ -53,8 +57,18 @@ class Fault:
     """What is wrong; after a semicolon, what to do or to know."""
 
 
+@dataclass(frozen=True)
+class Made:
+    """An image to keep that is not there yet."""
+
+    name: str
+    content: bytes
+    extension: str
+    remarks: tuple[str, ...]
+
+
 class ImageStore:
-    """The folder of images. Safe to write from several threads, and again after an interruption."""
+    """Keeps the images of rows; what an earlier try has kept is not decoded again. Called from one thread."""
 
     def __init__(
         self,
@@ -64,99 +78,98 @@ class ImageStore:
         reduction: "Reduction | None" = None,
         num_threads: int | None = None,
     ) -> None:
-        self._folder = folder
+        self._shards = ShardWriter(folder)
         self._reduction = reduction
         self._addresses = addresses or Addresses.of([])
         self._pool = ThreadPoolExecutor(num_threads or min(_DECODED_AT_ONCE, usable_cpus()))
         self._downloads = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
         self._fetched: dict[str, str | Fault] = {}
-        self._looked_at: set[bytes] = set()
-        self._remarks: dict[str, tuple[str, ...]] = {}
+        names, remarks = (self._shards.index[column].to_pylist() for column in ("name", "remarks"))
+        self._names = set(names)
+        self._remarks = {name: tuple(found) for name, found in zip(names, remarks, strict=True) if found}
 
-    def remarks_on(self, path: str) -> tuple[str, ...]:
+    def remarks_on(self, name: str) -> tuple[str, ...]:
         """Return what is odd about a kept image: ONE_COLOUR, NEARLY_BLACK, FRAMES."""
-        return self._remarks.get(path, ())
+        return self._remarks.get(name, ())
 
     def keep_all(self, cells: Sequence[Any], *, root: Path, cache: Path) -> list[str | Fault]:
-        """Return for each cell the image's path below the folder, or why there is none; in order.
+        """Return for each cell the image's name, or why there is none; in order.
 
         A cell is bytes, a name, or a mapping with `bytes` or a `path` that is a name. A name is a path that lies below
-        `root` or `cache`, or an address, which is fetched once. Called from one thread.
+        `root` or `cache`, or an address, which is fetched once.
         """
         addresses = [address_of(cell) for cell in cells]
         new = [address for address in dict.fromkeys(addresses) if address is not None and address not in self._fetched]
-        self._fetched.update(zip(new, self._downloads.map(self._fetch, new), strict=True))
-        kept = self._pool.map(
-            lambda cell, address: self._keep(read_cell(cell, root=root, cache=cache)) if address is None else None,
+        fetched = self._downloads.map(self._fetch, new)
+        made = self._pool.map(
+            lambda cell, address: self._make(read_cell(cell, root=root, cache=cache)) if address is None else None,
             cells,
             addresses,
         )
+        self._fetched.update(zip(new, map(self._keep, fetched), strict=True))
         return [
-            path if path is not None else self._fetched[str(address)]
-            for path, address in zip(kept, addresses, strict=True)
+            self._fetched[str(address)] if one is None else self._keep(one)
+            for one, address in zip(made, addresses, strict=True)
         ]
 
+    def commit(self) -> None:
+        """Make sure that all images so far can be read."""
+        self._shards.commit()
+
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; all images are there to stay."""
         self._pool.shutdown(cancel_futures=True)
         self._downloads.shutdown(cancel_futures=True)
+        self._shards.close()
 
-    def _fetch(self, address: str) -> str | Fault:
+    def _fetch(self, address: str) -> Made | str | Fault:
         try:
-            return self._keep(self._addresses.fetch(address) or Fault("empty image"))
+            return self._make(self._addresses.fetch(address) or Fault("empty image"))
         except Refused as refused:
             return Fault(refused.because)
 
-    def _keep(self, content: bytes | Fault) -> str | Fault:
+    def _make(self, content: bytes | Fault) -> Made | str | Fault:
+        """Return what to keep of an image, or its name if it is there; in any thread."""
         if isinstance(content, Fault):
             return content
-        digest = hashlib.sha256(content)
-        name = digest.hexdigest()
-        known = self._known(name, len(content))
-        if known is not None and digest.digest() in self._looked_at:
+        digest = hashlib.sha256(content).hexdigest()
+        small = digest if self._reduction is None else f"{digest}-{self._reduction.key}"
+        if known := next((name for name in (small, digest) if name in self._names), None):
             return known
         image = decode(content)
         if isinstance(image, Fault):
             return image
-        path = known or self._store(name, image, content)
-        if remarks := tuple(_remarks(image, content)):
-            self._remarks[path] = remarks
-        self._looked_at.add(digest.digest())
-        return path
+        form = str(image.format)
+        seen = as_seen(image)
+        remarks = tuple(_remarks(form, seen, content))
+        if self._reduction and (reduced := self._reduction.reduce(seen)):
+            return Made(small, *encode(reduced), remarks)
+        return Made(digest, content, EXTENSIONS[form], remarks)
 
-    def _store(self, name: str, image: Image.Image, content: bytes) -> str:
-        path = f"{name[:2]}/{name}.{EXTENSIONS[str(image.format)]}"
-        if self._reduction and (reduced := self._reduction.reduce(image)):
-            path, content = reduced_path(name, self._reduction), reduced
-        self._write(path, content)
-        return path
+    def _keep(self, made: Made | str | Fault) -> str | Fault:
+        if not isinstance(made, Made):
+            return made
+        if made.name not in self._names:
+            self._shards.add(made.name, made.content, extension=made.extension, remarks=made.remarks)
+            self._names.add(made.name)
+            if made.remarks:
+                self._remarks[made.name] = made.remarks
+        return made.name
 
-    def _known(self, name: str, size_bytes: int) -> str | None:
-        if self._reduction:
-            small = self._folder / reduced_path(name, self._reduction)
-            if small.is_file() and small.stat().st_size:
-                return reduced_path(name, self._reduction)
-        for path in (self._folder / name[:2]).glob(f"{name}.*"):
-            if path.suffix != ".partial" and path.stat().st_size == size_bytes:
-                return f"{name[:2]}/{path.name}"
-        return None
 
-    def _write(self, path: str, content: bytes) -> None:
-        target = self._folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{uuid.uuid4().hex}.partial")
-        partial.write_bytes(content)
-        partial.rename(target)
+def encode(image: Image.Image) -> tuple[bytes, str]:
+    """Return an RGB image without loss and the extension of its format: WebP, and PNG of what WebP has no room for."""
+    buffer = io.BytesIO()
+    if max(image.size) > WEBP_PIXELS:
+        image.save(buffer, format="PNG", compress_level=1)
+        return buffer.getvalue(), "png"
+    image.save(buffer, format="WEBP", lossless=True, quality=0, method=0)  # the quality of what is lossless is effort
+    return buffer.getvalue(), "webp"
 
 
 def usable_cpus() -> int:
     """Return how many CPUs this process may use; on macOS, which does not limit that, how many there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def reduced_path(name: str, reduction: "Reduction") -> str:
-    """Return where the image `name` is kept as small as the model sees it, below the folder of images."""
-    return f"{name[:2]}/{name}-{reduction.key}.png"
 
 
 def address_of(cell: Any) -> str | None:  # noqa: ANN401 - a cell of a table
@@ -207,14 +220,23 @@ def _archives(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.zip"))
 
 
-def _remarks(image: Image.Image, content: bytes) -> Iterator[str]:
-    if image.format in _WITH_FRAMES and _has_frames(content):
+def _remarks(form: str, seen: Image.Image, content: bytes) -> Iterator[str]:
+    """Yield what is odd about an image; `seen` is how the model sees it."""
+    if form in _WITH_FRAMES and _has_frames(content):
         yield FRAMES
-    extremes = extremes_of(image)
-    if all(least == most for least, most in extremes):
-        yield ONE_COLOUR
-    elif max(most for _, most in extremes) < _DARK:
-        yield NEARLY_BLACK
+    # Some pixels tell nearly all images from the odd ones; looking at all takes a sixth of the time of a page.
+    some = _extremes(seen.resize((_SAMPLE, _SAMPLE), Image.Resampling.NEAREST))
+    if all(least == most for least, most in some) or max(most for _, most in some) < _DARK:
+        extremes = _extremes(seen)
+        if all(least == most for least, most in extremes):
+            yield ONE_COLOUR
+        elif max(most for _, most in extremes) < _DARK:
+            yield NEARLY_BLACK
+
+
+def _extremes(seen: Image.Image) -> list[tuple[int, int]]:
+    extremes: Any = seen.getextrema()
+    return list(extremes)
 
 
 def _has_frames(content: bytes) -> bool:

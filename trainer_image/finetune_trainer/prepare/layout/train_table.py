@@ -117,6 +117,7 @@ def write_train(  # noqa: PLR0913 - each is a part of its own
     examples: Iterable[Example] = _read_examples(table, written, held_out, queries, place)
     if mine is not None:
         given = list(examples)
+        place.images.commit()  # the miner reads them
         examples = list(mine(given, written.columns))
         written.short = len(given) - len(examples)
     with _writing(path, schema_of(form, written.columns)) as write:

@@ -1,6 +1,7 @@
 """What goes into the model. A text stays a text, whatever it looks like; an image is opened when its turn comes."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modality import infer_modality
 
 from finetune_trainer.recipe.model.pixels import as_seen
+from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import Modality
 
 #: What the library takes for one text or image; the dictionary says `text` beyond doubt.
@@ -21,27 +23,35 @@ MEDIA = ("image", "video", "audio")
 class InputReader:
     """Turns cells of prepared tables into model inputs; two of them make the pair of a reranker."""
 
-    images: Path
-    """Folder below which image cells are paths."""
+    images: KeptImages
     modalities: Sequence[str]
     """What the library may take a text for."""
 
     @classmethod
     def of(cls, model: SentenceTransformer | CrossEncoder, *, images: Path) -> Self:
-        """Return the reader for `model`."""
-        return cls(images, modalities=mistakable(model))
+        """Return the reader for `model`; `images` is the folder of the job's images."""
+        return cls(KeptImages(images), modalities=mistakable(model))
 
     def read(self, cell: str, modality: Modality) -> ModelInput:
         """Return the image that the cell names, or the cell's text."""
         if modality == "image":
-            return open_image(self.images / cell)
+            return open_image(self.images.read(cell))
         return as_text(cell, modalities=self.modalities)
 
 
-def open_image(path: Path) -> Image.Image:
-    """Return the decoded image as people see it; the file is closed again."""
-    with Image.open(path) as image:
+def open_image(content: bytes) -> Image.Image:
+    """Return the decoded image as people see it."""
+    with Image.open(io.BytesIO(content)) as image:
         return as_seen(image)
+
+
+def areas_of(names: Iterable[str], images: KeptImages) -> dict[str, int]:
+    """Return the pixels of each image, of which only the beginning is decoded."""
+    areas = {}
+    for name in names:
+        with Image.open(io.BytesIO(images.read(name))) as image:
+            areas[name] = image.width * image.height
+    return areas
 
 
 def as_text(text: str, *, modalities: Sequence[str]) -> str | dict[str, str]:

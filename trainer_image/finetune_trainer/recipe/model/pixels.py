@@ -1,7 +1,5 @@
 """Images as the model gets them: upright, in RGB, 8 bits per channel."""
 
-from typing import Any
-
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -17,13 +15,8 @@ def as_seen(image: Image.Image) -> Image.Image:
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
         image = _with_8_bits(image)
-    return image.convert("RGB")
-
-
-def extremes_of(image: Image.Image) -> list[tuple[int, int]]:
-    """Return the least and the most value of each channel as the model sees them; the image is turned upright."""
-    extremes: Any = as_seen(image).getextrema()
-    return list(extremes)
+    image.load()  # the file may be closed then
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _with_8_bits(image: Image.Image) -> Image.Image:

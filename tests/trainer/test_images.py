@@ -1,0 +1,160 @@
+"""Images in archives: few files, read by name, and nothing lost, read again or believed that a kill has torn."""
+
+import os
+import pickle
+import random
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from finetune_trainer.prepare.images import store
+from finetune_trainer.prepare.images.shards import ShardWriter
+from finetune_trainer.prepare.images.store import WEBP_PIXELS, ImageStore, encode
+from finetune_trainer.recipe.model.inputs import open_image
+from finetune_trainer.workspace.images import KeptImages
+from tests.trainer.conftest import png
+
+IMAGES = {f"image-{number}": random.Random(number).randbytes(900 + number) for number in range(40)}
+
+
+def write(folder: Path, names: list[str], *, commit_seconds: float = 60) -> ShardWriter:
+    """Return a writer that has added images and is still at work."""
+    writer = ShardWriter(folder, shard_bytes=10_000, commit_seconds=commit_seconds)
+    for name in names:
+        writer.add(name, IMAGES[name], extension="png")
+    return writer
+
+
+def stop(writer: ShardWriter) -> None:
+    """Let the writer have written what it has added, and no more."""
+    writer._file.close()
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    images = KeptImages(folder)
+    return {name: images.read(name) for name in images.index["name"].to_pylist()}
+
+
+def packed(archive: Path) -> list[str]:
+    with tarfile.open(archive) as tar:
+        return tar.getnames()
+
+
+def test_images_come_back_from_a_few_archives_that_any_tar_reads(tmp_path: Path) -> None:
+    write(tmp_path, list(IMAGES)).close()
+
+    archives = sorted(tmp_path.glob("*.tar"))
+    assert kept(tmp_path) == IMAGES
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [f"{n:05}.tar" for n in range(6)] + ["index.arrow"]
+    assert [name for path in archives for name in packed(path)] == [f"{name}.png" for name in IMAGES]
+
+
+def test_threads_forked_processes_and_copies_read_from_one_reader(tmp_path: Path) -> None:
+    write(tmp_path, list(IMAGES)).close()
+    images = KeptImages(tmp_path)
+    images.read("image-0")
+
+    with ThreadPoolExecutor(4) as pool:
+        read = dict(zip(IMAGES, pool.map(images.read, IMAGES), strict=True))
+    if (child := os.fork()) == 0:
+        os._exit(int(any(images.read(name) != content for name, content in IMAGES.items())))
+
+    assert read == IMAGES
+    assert os.waitpid(child, 0)[1] == 0
+    assert pickle.loads(pickle.dumps(images)).read("image-7") == IMAGES["image-7"]
+
+
+def test_what_was_committed_outlives_a_kill_and_what_was_not_is_cut_off(tmp_path: Path) -> None:
+    names = list(IMAGES)
+    writer = write(tmp_path, names[:10])
+    writer.commit()
+    writer.add(names[10], IMAGES[names[10]], extension="png")
+    stop(writer)
+    assert list(kept(tmp_path)) == sorted(names[:10])
+
+    write(tmp_path, names[10:12]).close()
+
+    assert kept(tmp_path) == {name: IMAGES[name] for name in names[:12]}
+    assert [len(packed(path)) for path in sorted(tmp_path.glob("*.tar"))] == [7, 3, 2]
+
+
+def test_an_archive_of_which_nothing_was_committed_is_removed(tmp_path: Path) -> None:
+    stop(write(tmp_path, list(IMAGES)[:3]))
+
+    write(tmp_path, []).close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 500, 1_500, 10_000])
+def test_an_archive_that_is_shorter_than_its_index_says_is_not_believed(tmp_path: Path, size: int) -> None:
+    names = list(IMAGES)
+    write(tmp_path, names[:20]).close()
+    os.truncate(tmp_path / "00001.tar", min(size, 8_000))
+
+    write(tmp_path, []).close()
+
+    assert kept(tmp_path) == {name: IMAGES[name] for name in [*names[:7], *names[14:20]]}
+    assert not (tmp_path / "00001.tar").exists()
+
+
+def test_a_kill_between_the_joint_index_and_the_removal_of_the_others_changes_nothing(tmp_path: Path) -> None:
+    names = list(IMAGES)
+    writer = write(tmp_path, names[:3])
+    writer.commit()
+    other = (tmp_path / "00000.arrow").read_bytes()
+    writer.close()
+    (tmp_path / "00000.arrow").write_bytes(other)
+
+    assert kept(tmp_path) == {name: IMAGES[name] for name in names[:3]}
+    write(tmp_path, names[3:5]).close()
+    assert kept(tmp_path) == {name: IMAGES[name] for name in names[:5]}
+
+
+def test_bytes_that_have_changed_are_told_and_not_decoded(tmp_path: Path) -> None:
+    write(tmp_path, ["image-0"]).close()
+    archive = tmp_path / "00000.tar"
+    archive.write_bytes(archive.read_bytes().replace(IMAGES["image-0"][:8], b"--------"))
+
+    with pytest.raises(OSError, match=r"image image-0 in .*00000\.tar has changed since it was written"):
+        KeptImages(tmp_path).read("image-0")
+
+
+def test_a_name_that_is_not_there_is_told(tmp_path: Path) -> None:
+    write(tmp_path, ["image-0"]).close()
+
+    with pytest.raises(FileNotFoundError, match=r"image image-00 is not in"):
+        KeptImages(tmp_path).read("image-00")
+
+
+def test_images_that_an_earlier_version_laid_out_as_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "ab").mkdir()
+    (tmp_path / "ab" / "abcd.png").write_bytes(b"content")
+
+    assert KeptImages(tmp_path).read("ab/abcd.png") == b"content"
+
+
+def test_an_image_that_an_earlier_try_has_kept_is_not_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents, tries = [png("red"), b"broken", png("red"), png("blue")], []
+    for _ in range(2):
+        images = ImageStore(tmp_path, num_threads=2)
+        tries.append(images.keep_all(contents, root=tmp_path, cache=tmp_path))
+        images.close()
+        monkeypatch.setattr(store, "as_seen", None)
+
+    assert tries[0] == tries[1]
+
+
+@pytest.mark.parametrize(("size", "extension"), [((64, 48), "webp"), ((WEBP_PIXELS + 1, 83), "png")])
+def test_what_is_encoded_has_the_very_pixels(size: tuple[int, int], extension: str) -> None:
+    image = Image.frombytes("RGB", size, random.Random(0).randbytes(size[0] * size[1] * 3))
+
+    content, found = encode(image)
+
+    assert found == extension
+    assert open_image(content).tobytes() == image.tobytes()
