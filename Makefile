@@ -51,8 +51,8 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 	@$(MAKE) --no-print-directory twins
 	@$(MAKE) --no-print-directory cluster
 	@$(PYTEST) -m "api_server or cluster" -q tests/cluster tests/api tests/chart
-	@$(PYTEST) -m "e2e and not alone" -q tests/e2e -n $(WORKERS) --dist loadfile
-	@$(PYTEST) -m "e2e and alone" -q tests/e2e
+	@$(PYTEST) -m "e2e and not alone and not longer" -q tests/e2e -n $(WORKERS) --dist loadfile
+	@$(PYTEST) -m "e2e and alone and not longer" -q tests/e2e
 
 .PHONY: lint
 lint: setup ## Style, types, import contracts, spelling.
@@ -93,13 +93,17 @@ api: setup ## Tests against the real API server: schema, defaults, CEL rules.
 e2e: setup ## FinetuneJobs on the real cluster. One of them: make e2e T=name.
 	@$(PYTEST) tests/e2e -m e2e -q $(if $(T),-k "$(T)")
 
+.PHONY: longer
+longer: cluster ## End-to-end tests that `make test` has no time for: preempted again and again, full volume, rank 0 cut off.
+	@$(PYTEST) tests/e2e -m longer -q $(if $(T),-k "$(T)")
+
 .PHONY: scale
 scale: setup ## What the operator does and costs at a thousand jobs, on a control plane of its own: half an hour or more.
 	@$(PYTHON) -m benchmarks.operator
 
 .PHONY: chaos
 chaos: setup ## An hour of 20 jobs and random harm, then what must always hold: make chaos JOBS=4 MINUTES=5 SEED=7.
-	@$(PYTHON) -m tests.chaos $(if $(JOBS),--jobs $(JOBS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	@$(PYTHON) -m tests.chaos $(if $(JOBS),--jobs $(JOBS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: generate
 generate: setup ## Regenerate the committed files that say so in their first line.

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.chaos import machine, report
 from tests.chaos.blows import Blows
 from tests.chaos.evidence import Evidence, gather
-from tests.chaos.harm import Harm
+from tests.chaos.harm import Harm, choose
 from tests.chaos.invariants import FREE_SECONDS, check
 from tests.chaos.record import Recorder, wait_until
 from tests.chaos.report import Screen, how_it_goes
@@ -57,7 +57,7 @@ def main() -> None:
     kube = target.kubectl
     _make_ready(install(target))
     hub = _reach_hub(kube)
-    blows = Blows(kube=kube, hub=hub, namespace=NAMESPACE).by_name()
+    blows = choose(Blows(kube=kube, hub=hub, namespace=NAMESPACE).by_name(), arguments.only)
     harm = Harm(blows=blows, seed=seed, clock=time.monotonic, say=screen.say)
     with Recorder(kube, NAMESPACE, folder) as recorder:
         play = Play(kube=kube, recorder=recorder, harm=harm, screen=screen, num_jobs=arguments.jobs)
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--patience", type=float, help=f"minutes for the ends afterwards; {MINUTES_TO_END} for each job"
     )
+    parser.add_argument("--only", default="", help="blows by their names, with commas in between; all of them if empty")
     parser.add_argument("--seed", type=int, help="of an earlier run: the same blows in the same order")
     return parser
 

@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from finetune_api.keys import TELEMETRY_PORT
 from tests.chaos import machine
 from tests.chaos.harm import Blow, Done, NoVictimError
-from tests.cluster import cluster
+from tests.cluster import cluster, network
 from tests.cluster.node import NODES
 from tests.e2e.gang import LABEL_JOB, LABEL_ROLE, kill_operator
 from tests.hub.running import RunningHub
@@ -113,8 +114,8 @@ class Blows:
         )
 
     def _cut_port(self, chance: random.Random) -> Done:
-        machine.cut_progress_port()
-        return Done(text="for all ranks", undo=machine.heal_progress_port, undo_after_seconds=chance.uniform(10, 60))
+        network.cut_port(TELEMETRY_PORT)
+        return Done(text="for all ranks", undo=network.heal_port, undo_after_seconds=chance.uniform(10, 60))
 
     # Ranks and children
 

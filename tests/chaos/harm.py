@@ -33,6 +33,14 @@ Blow = Callable[[random.Random], Done]
 MISSED = (NoVictimError, KubectlError, CalledProcessError, OSError, SystemExit)
 
 
+def choose(blows: Mapping[str, tuple[int, Blow]], names: str) -> dict[str, tuple[int, Blow]]:
+    """Return the blows of these names, which have commas in between; all of them if there is none."""
+    wanted = {name.strip() for name in names.split(",")} - {""} or {*blows}
+    if unknown := wanted - {*blows}:
+        raise SystemExit(f"{', '.join(sorted(unknown))}: no such blow; there are {', '.join(blows)}")
+    return {name: blow for name, blow in blows.items() if name in wanted}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lasting:
     """Harm that is still to be taken back."""

@@ -2,18 +2,13 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from finetune_api.keys import TELEMETRY_PORT
 from tests.cluster import binaries, cgroups, control_plane, dns, node, paths, processes, volumes
 from tests.cluster.ending import kill
 from tests.cluster.node import Node, NodeError
 from tests.stack.kubectl import Manifest
-
-TABLES = ("inet finetune-chaos", "bridge finetune-chaos")
-CUT = "chain cut { type filter hook forward priority 0; tcp dport %d drop; };"
 
 
 def pids_of(pod: Manifest) -> list[int]:
@@ -71,21 +66,6 @@ def offer_gpus() -> None:
             node.offer_gpus(worker)
         except OSError:
             continue  # the API server is away
-
-
-def cut_progress_port() -> None:
-    """Drop what goes to the port at which rank 0 tells of its progress; nobody is told."""
-    heal_progress_port()
-    rule = CUT % TELEMETRY_PORT
-    text = "\n".join(f"table {table} {{ {rule} }}" for table in TABLES)
-    subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
-
-
-def heal_progress_port() -> None:
-    """Let it through again."""
-    for table in TABLES:
-        command = ["nft", "delete", "table", *table.split()]
-        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)  # there is none
 
 
 def _words(pid: int) -> list[bytes]:

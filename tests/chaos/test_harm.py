@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from tests.chaos.blows import Blows
-from tests.chaos.harm import Done, Harm, NoVictimError
+from tests.chaos.harm import Done, Harm, NoVictimError, choose
 from tests.hub.running import running_hub
 from tests.stack.kubectl import Kubectl
 
@@ -105,3 +105,12 @@ def test_a_blow_without_an_api_server_is_missed() -> None:
         harm.go_on()
 
     assert (harm.struck.total(), harm.missed) == (0, Counter({"pod deleted": 1}))
+
+
+def test_some_blows_are_chosen_by_name_and_without_names_all() -> None:
+    blows = Given().harm.blows
+
+    assert choose(blows, "stop, kill") == {"kill": blows["kill"], "stop": blows["stop"]}
+    assert choose(blows, "") == blows
+    with pytest.raises(SystemExit, match="burn: no such blow; there are kill, stop, miss"):
+        choose(blows, "stop,burn")

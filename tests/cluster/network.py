@@ -8,6 +8,8 @@ from tests.cluster import addresses
 
 HOST_DEVICE = "ft-host"
 COMMENT = "finetune-operator test cluster"
+CUTS = ("inet finetune-cut", "bridge finetune-cut")
+CUT = "chain cut { type filter hook forward priority 0; tcp dport %d drop; };"
 
 
 def bridge_of(node: str) -> str:
@@ -43,6 +45,20 @@ def down() -> None:
         remove_device(device.name)
     for family in ("ip", "ip6"):
         _run("nft", "delete", "table", family, "kube-proxy", check=False)
+
+
+def cut_port(number: int) -> None:
+    """Drop what goes to a port of any pod, as a NetworkPolicy does, which nothing here enforces; nobody is told."""
+    heal_port()
+    rule = CUT % number
+    text = "\n".join(f"table {table} {{ {rule} }}" for table in CUTS)
+    subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
+
+
+def heal_port() -> None:
+    """Let it through again."""
+    for table in CUTS:
+        _run("nft", "delete", "table", *table.split(), check=False)
 
 
 def remove_device(name: str) -> None:

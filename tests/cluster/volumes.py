@@ -1,9 +1,12 @@
 """The storage class `standard`: a folder of the machine per claim, shared by all nodes."""
 
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster import api, processes
+from tests.cluster import api, mounts, processes
 from tests.cluster.certificates import kubeconfig_of
 from tests.cluster.paths import VOLUMES
 
@@ -24,6 +27,18 @@ def start(binaries: Path) -> None:
     api.apply("/apis/storage.k8s.io/v1/storageclasses/standard", STORAGE_CLASS)
     command: list[str | Path] = [binaries / "volumes", f"-root={VOLUMES}", f"-kubeconfig={kubeconfig_of(NAME)}"]
     processes.start(NAME, command)
+
+
+@contextmanager
+def limited(name: str, *, megabytes: int) -> Iterator[Path]:
+    """Yield a folder that takes so much and no more, for a volume that has no other end."""
+    folder = VOLUMES.with_name(f"{VOLUMES.name}-{name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=1777", name, folder], check=True)
+    try:
+        yield folder
+    finally:
+        mounts.delete(folder)
 
 
 def stop() -> None:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import kueue
+from tests.cluster import binaries, kueue, system_images
 from tests.cluster.api import wait_until
+from tests.e2e.gang import build_idle_container
 from tests.stack.install import Stack, run_helm
 from tests.stack.kubectl import Kubectl, KubectlError, Manifest
 
@@ -20,6 +21,7 @@ QUEUE = "accelerators"
 #: Kueue puts Jobs that name no queue into one of this name.
 DEFAULT_QUEUE = "default"
 WORKLOAD = "workloads.kueue.x-k8s.io"
+URGENT = "urgent"
 API = "kueue.x-k8s.io/v1beta2"
 #: As many as one job of the tests has ranks: of two gangs one waits.
 NUM_ACCELERATORS = 2
@@ -95,11 +97,13 @@ def _cluster_queue() -> list[Manifest]:
     flavor = {"name": "any", "resources": [{"name": name, "nominalQuota": quotas[name]} for name in RESOURCES]}
     everything = {
         "namespaceSelector": {},
+        "preemption": {"withinClusterQueue": "LowerPriority"},
         "resourceGroups": [{"coveredResources": list(RESOURCES), "flavors": [flavor]}],
     }
     return [
         {"apiVersion": API, "kind": "ClusterQueue", "metadata": {"name": QUEUE}, "spec": everything},
         {"apiVersion": API, "kind": "ResourceFlavor", "metadata": {"name": "any"}, "spec": {}},
+        {"apiVersion": API, "kind": "WorkloadPriorityClass", "metadata": {"name": URGENT}, "value": 1000},
     ]
 
 
@@ -121,3 +125,17 @@ def workload_of(kubectl: Kubectl, job: str) -> str:
     found = kubectl.find(WORKLOAD, namespace=NAMESPACE)
     (name,) = [one["metadata"]["name"] for one in found if one["metadata"]["ownerReferences"][0]["name"] == job]
     return str(name)
+
+
+def urgent_job(name: str) -> Manifest:
+    """Return a Job of somebody else that needs all accelerators of the queue and goes before others, for ever."""
+    image = system_images.references(binaries.folder()).busybox
+    container = build_idle_container(image, accelerators=NUM_ACCELERATORS)
+    labels = {"kueue.x-k8s.io/queue-name": QUEUE, "kueue.x-k8s.io/priority-class": URGENT}
+    pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [container]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+        "spec": {"suspend": True, "template": {"spec": pod}},
+    }

@@ -16,8 +16,13 @@ def in_phase(phase: str) -> Callable[[Manifest], bool]:
     return lambda job: job.get("status", {}).get("phase") == phase
 
 
+def trains(*, attempt: int) -> Callable[[Manifest], bool]:
+    """Return whether rank 0 of an attempt has told of a step, to be waited for."""
+    return lambda job: bool(steps_trained([job], attempt=attempt))
+
+
 def steps_trained(states: list[Manifest], *, attempt: int) -> list[int]:
     """Return the steps that rank 0 of an attempt reported while it trained."""
-    told = [state["status"] for state in states if state["status"].get("attempt") == attempt]
+    told = [state["status"] for state in states if state.get("status", {}).get("attempt") == attempt]
     training = [status["progress"] for status in told if status["phase"] == "Training" and "progress" in status]
     return [progress["step"] for progress in training if progress["stage"] == "Training"]

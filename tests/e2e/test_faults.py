@@ -7,9 +7,11 @@ import pytest
 
 from tests.e2e.conftest import LONG_JOB_STEPS, NAMESPACE, long_job, quick_job, repository
 from tests.e2e.gang import children, events, kill_operator, kill_rank, names
-from tests.e2e.states import has_checkpoint, in_phase, steps_trained
+from tests.e2e.logs import read_logs
+from tests.e2e.states import has_checkpoint, in_phase, steps_trained, trains
 from tests.hub.running import RunningHub
 from tests.stack import jobs
+from tests.stack.install import Stack
 from tests.stack.kubectl import Kubectl, Manifest
 from tests.stack.target import Target
 
@@ -28,23 +30,32 @@ def published_commits(hub: RunningHub, repository: str) -> list[str]:
     return [commit["title"] for commit in commits if commit["title"].startswith("Finetune")]
 
 
-def test_a_killed_rank_restarts_the_gang_which_resumes_from_its_checkpoint(
-    kube: Kubectl, hub: RunningHub, submit: Submit
+def test_a_killed_rank_restarts_the_gang_from_its_checkpoint_and_its_log_stays_where_the_status_says(
+    kube: Kubectl, stack: Stack, hub: RunningHub, submit: Submit
 ) -> None:
     job = submit(long_job("killed-rank"))
     before = jobs.wait_until(kube, job, has_checkpoint, seconds=600)["status"]["checkpoint"]["step"]
+    lost = names(children(kube, "pods", job, "train"))
 
     kill_rank(kube, job, 1)
-    states = jobs.states_until_finished(kube, job, seconds=600)
+    restarting = jobs.wait_until(kube, job, in_phase("Restarting"), seconds=300)
+    resumed = jobs.wait_until(kube, job, trains(attempt=2), seconds=600)
+    for pod in lost:
+        kube.run("wait", "--for=delete", f"pod/{pod}", "-n", NAMESPACE, "--timeout=90s")
+    log, logs = read_logs(kube, restarting, image=stack.target.images["trainer"])
+    finished = jobs.wait_until_finished(kube, job, seconds=600)
 
-    finished = states[-1]
     restarts = finished["status"]["restarts"]
     assert (finished["status"]["attempt"], restarts["userErrors"], restarts["infrastructure"]) == (2, 0, 1)
-    assert min(steps_trained(states, attempt=2)) >= before
+    assert resumed["status"]["progress"]["step"] >= before
     assert finished["status"]["phase"] == "Succeeded", finished["status"]
     assert finished["status"]["progress"]["step"] == LONG_JOB_STEPS
     assert len(published_commits(hub, repository("killed-rank"))) == 1
     assert "RankKilled" in events(kube, finished)
+    assert log == "logs/attempt-1/rank-1.log"
+    assert '"reason": "RankKilled"' in logs[log]
+    assert '"event": "checkpoint"' in logs["logs/attempt-1/rank-0.log"]
+    assert "Validated" in logs["logs/prepare.log"]
 
 
 @pytest.mark.usefixtures("own_operator")
@@ -136,12 +147,10 @@ def test_a_suspended_job_frees_its_pods_and_resumes_where_it_was(kube: Kubectl, 
     for pod in names(children(kube, "pods", job, "train")):
         kube.run("wait", "--for=delete", f"pod/{pod}", "-n", NAMESPACE, "--timeout=60s")
     kube.apply(jobs.change(job, suspend=False))
-    states = jobs.states_until_finished(kube, job, seconds=600)
+    goes_on = jobs.wait_until(kube, job, trains(attempt=2), seconds=600)
 
-    finished = states[-1]
-    assert finished["status"]["phase"] == "Succeeded", finished["status"]
-    assert finished["status"]["restarts"]["total"] == 0
-    assert min(steps_trained(states, attempt=2)) >= suspended["status"]["checkpoint"]["step"]
+    assert goes_on["status"]["restarts"]["total"] == 0
+    assert goes_on["status"]["progress"]["step"] >= suspended["status"]["checkpoint"]["step"]
 
 
 def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
@@ -199,6 +208,8 @@ def test_a_job_that_is_made_again_finds_its_model_on_the_hub_and_trains_nothing(
 ) -> None:
     first = jobs.wait_until_finished(kube, submit(quick_job("made-again")), seconds=600)
     kube.delete(jobs.KIND, "made-again", namespace=NAMESPACE)
+    volume = f"persistentvolumeclaim/{first['status']['storage']['claim']}"
+    kube.run("wait", "--for=delete", volume, "-n", NAMESPACE, "--timeout=60s")  # what is published goes with its job
 
     again = jobs.wait_until_finished(kube, submit(quick_job("made-again")), seconds=600)
 

@@ -1,12 +1,12 @@
-"""FinetuneJobs in a queue of a real Kueue: held back, admitted, left behind."""
+"""FinetuneJobs in a queue of a real Kueue: held back, admitted, preempted, left behind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.e2e.conftest import long_job, quick_job
 from tests.e2e.gang import children, kill_rank, names
-from tests.e2e.queue import NAMESPACE, QUEUE, QUEUELESS, WORKLOAD, running_kueue, workload_of
+from tests.e2e.queue import NAMESPACE, QUEUE, QUEUELESS, URGENT, WORKLOAD, running_kueue, urgent_job, workload_of
 from tests.e2e.states import has_checkpoint, in_phase
 from tests.stack import jobs
 from tests.stack.install import Stack
@@ -15,7 +15,9 @@ from tests.stack.target import Target
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.usefixtures("kueue")]
 FINALIZER = "example.com/holds-it"
+ROUNDS = 3
 #: In Kueue's own words.
+PREEMPTED = "Preempted to accommodate a workload"
 FULL = "insufficient unused quota for nvidia.com/gpu"
 
 
@@ -40,10 +42,18 @@ def in_queue(job: Manifest, **changes: object) -> Manifest:
     return jobs.change(here, **({"schedule__queueName": QUEUE} | changes))
 
 
-def is_full(job: Manifest) -> bool:
-    """Tell whether a job waits, and says that its queue is full."""
-    scheduled = jobs.condition(job, "Scheduled")
-    return bool(scheduled.get("reason") == "Queued" and FULL in scheduled["message"])
+def is_held(*words: str) -> Callable[[Manifest], bool]:
+    """Return whether a queue holds a job back, and says so in one of these ways."""
+
+    def holds(job: Manifest) -> bool:
+        scheduled = jobs.condition(job, "Scheduled")
+        return bool(scheduled.get("reason") == "Queued" and any(one in scheduled["message"] for one in words))
+
+    return holds
+
+
+def goes_on_after(step: int) -> Callable[[Manifest], bool]:
+    return lambda job: has_checkpoint(job) and job["status"]["progress"]["step"] > step
 
 
 def test_a_job_without_a_queue_where_every_job_must_have_one_says_that_it_is_held_back(kube: Kubectl) -> None:
@@ -65,6 +75,33 @@ def test_a_job_without_a_queue_where_every_job_must_have_one_says_that_it_is_hel
     assert "spec.schedule.queueName" in jobs.condition(states[-1], "Succeeded")["message"]
 
 
+@pytest.mark.longer
+def test_a_job_that_is_preempted_again_and_again_waits_goes_on_in_the_same_job_and_is_charged_nothing(
+    kube: Kubectl, endless: Manifest
+) -> None:
+    before = jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]
+    gang = names(children(kube, "jobs", endless, "train"))
+    steps = []
+
+    for number in range(ROUNDS):
+        steps.append(jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]["checkpoint"]["step"])
+        urgent = urgent_job(f"urgent-{number}")
+        kube.apply(urgent)
+        jobs.wait_until(kube, endless, in_phase("Queued"), seconds=600)
+        kube.delete("job", f"urgent-{number}", namespace=NAMESPACE)  # the ranks are on their way out when it goes on
+    jobs.wait_until(kube, endless, has_checkpoint, seconds=600)
+    urgent = in_queue(quick_job("urgent"), schedule__queuePriorityClassName=URGENT)
+    kube.apply(urgent)
+    jobs.wait_until(kube, endless, is_held(PREEMPTED, FULL), seconds=600)
+    done = jobs.wait_until_finished(kube, urgent, seconds=600)["status"]
+    after = jobs.wait_until(kube, endless, goes_on_after(steps[-1]), seconds=600)["status"]
+
+    assert (done["phase"], done["attempt"]) == ("Succeeded", 1), done
+    assert names(children(kube, "jobs", endless, "train")) == gang
+    assert (after["attempt"], after["restarts"]) == (before["attempt"], before["restarts"])
+    assert steps == sorted(steps)
+
+
 def test_a_gang_whose_workload_and_job_somebody_holds_on_to_is_replaced_once_the_queue_has_room(
     kube: Kubectl, endless: Manifest
 ) -> None:
@@ -76,7 +113,7 @@ def test_a_gang_whose_workload_and_job_somebody_holds_on_to_is_replaced_once_the
     kube.run("patch", "job", gang, "-n", NAMESPACE, "-p", f'{{"metadata": {{"finalizers": ["{FINALIZER}"]}}}}')
 
     kill_rank(kube, endless, 1)
-    jobs.wait_until(kube, endless, is_full, seconds=600)
+    jobs.wait_until(kube, endless, is_held(FULL), seconds=600)
     let_go(kube, WORKLOAD, held)
     after = jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]
     is_kept = any(FINALIZER in one["metadata"].get("finalizers", []) for one in children(kube, "jobs", endless))

@@ -9,7 +9,7 @@ from tests.stack import jobs
 from tests.stack.install import ROOT
 from tests.stack.kubectl import Kubectl, Manifest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.longer]  # `make twins` trains it, too
 
 
 @pytest.fixture
