@@ -11,6 +11,11 @@ def has_checkpoint(job: Manifest) -> bool:
     return bool(status.get("phase") == "Training" and (status.get("checkpoint") or {}).get("step", 0) > 0)
 
 
+def goes_on_after(step: int) -> Callable[[Manifest], bool]:
+    """Return whether a job trains beyond a step, to be waited for."""
+    return lambda job: has_checkpoint(job) and job["status"]["progress"]["step"] > step
+
+
 def in_phase(phase: str) -> Callable[[Manifest], bool]:
     """Return whether a job is in the phase, to be waited for."""
     return lambda job: job.get("status", {}).get("phase") == phase

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import long_job, quick_job
 from tests.e2e.gang import children, kill_rank, names
 from tests.e2e.queue import NAMESPACE, QUEUE, QUEUELESS, URGENT, WORKLOAD, running_kueue, urgent_job, workload_of
-from tests.e2e.states import has_checkpoint, in_phase
+from tests.e2e.states import goes_on_after, has_checkpoint, in_phase
 from tests.stack import jobs
 from tests.stack.install import Stack
 from tests.stack.kubectl import Kubectl, Manifest
@@ -50,10 +50,6 @@ def is_held(*words: str) -> Callable[[Manifest], bool]:
         return bool(scheduled.get("reason") == "Queued" and any(one in scheduled["message"] for one in words))
 
     return holds
-
-
-def goes_on_after(step: int) -> Callable[[Manifest], bool]:
-    return lambda job: has_checkpoint(job) and job["status"]["progress"]["step"] > step
 
 
 def test_a_job_without_a_queue_where_every_job_must_have_one_says_that_it_is_held_back(kube: Kubectl) -> None:

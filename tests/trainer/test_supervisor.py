@@ -1,6 +1,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -144,6 +145,30 @@ def test_a_rank_that_comes_first_waits_for_rank_0(tmp_path: Path) -> None:
             results = [one.result() for one in (first, second)]
 
     assert [result.reason for result in results] == [Reason.TRAINED] * 2
+
+
+def test_a_pod_that_is_to_go_before_its_gang_has_met_goes_at_once_and_meets_nobody(tmp_path: Path) -> None:
+    config = run_config(training=ENDLESS, **TWO_NODES)
+    workspace, static = prepare_pages(tmp_path / "workspace", config), of_a_gang()
+
+    with pod(config, workspace, tmp_path, node=0, PET_NODE_RANK="0", **static) as first:
+        wait_until(lambda: listens(static["PET_MASTER_PORT"]), [first], "rank 0 waits for nobody")
+        agents = children_of(first.process.pid)
+        first.process.send_signal(signal.SIGTERM)
+        told = time.monotonic()
+        result = first.result()
+        seconds = time.monotonic() - told
+
+    message = "asked to end before a new checkpoint could be saved"
+    assert (result.reason, result.message) == (Reason.PREEMPTED, message)
+    assert seconds < 10
+    assert not listens(static["PET_MASTER_PORT"])
+    assert [agent for agent in agents if Path(f"/proc/{agent}").exists()] == []
+
+
+def listens(port: str) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("localhost", int(port))) == 0
 
 
 def test_a_killed_rank_ends_the_pod_of_the_others_within_seconds(tmp_path: Path) -> None:

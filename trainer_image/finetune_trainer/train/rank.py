@@ -50,7 +50,7 @@ def main() -> int:
         tell_stacks(records, rank=rank)
     tracker = Tracker(attempt=attempt)
     try:
-        result = run(tracker, rank=rank, stop=stop)
+        result = run(tracker, rank=rank, stop=stop, records=records)
     except Exception as error:  # noqa: BLE001 - the last word of this process
         failure = explain(error)
         log_end(error, failure, rank=rank)
@@ -95,7 +95,7 @@ def configure_logs(*, rank: int) -> None:
         disable_progress_bar()
 
 
-def run(tracker: Tracker, *, rank: int, stop: StopRequest) -> RunResult:
+def run(tracker: Tracker, *, rank: int, stop: StopRequest, records: Records | None) -> RunResult:
     """Meet the gang, serve telemetry on the writer, and train."""
     config = RunConfig.model_validate_json(Path(os.environ[keys.ENV_RUN_CONFIG]).read_bytes())
     tracker.job_uid = config.job.uid
@@ -103,6 +103,8 @@ def run(tracker: Tracker, *, rank: int, stop: StopRequest) -> RunResult:
     port = int(os.environ.get(keys.ENV_TELEMETRY_PORT, str(keys.TELEMETRY_PORT)))
     with serve_telemetry(tracker, port=port) if rank == WRITER else contextlib.nullcontext():
         ranks = join(config)
+        if records is not None:
+            records.met_file.touch()
         own = read_own_inputs(workspace, config).run
         result = train(Session(config, workspace, tracker.attempt, ranks, tracker, stop, own))
         leave(ranks)

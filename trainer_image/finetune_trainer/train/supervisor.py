@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -51,14 +52,17 @@ CPU_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2 * 2**20), "THP_MEM_ALLOC_ENABLE": 
 def supervise(config: RunConfig, workspace: Workspace, attempt: int) -> RunResult:
     """Train in the processes that this pod should have; return when all have ended.
 
-    SIGTERM to this process makes every rank of the gang save a checkpoint at one agreed step and end as Preempted.
+    SIGTERM to this process makes every rank of the gang save a checkpoint at one agreed step and end as Preempted; if
+    the gang has not met yet, it ends this pod at once.
     """
     kills_before = count_memory_kills()
     with tempfile.TemporaryDirectory(prefix="finetune-") as folder:
         records = Records(Path(folder))
+        if is_alone(config):
+            records.met_file.touch()
         process = start(config, workspace, attempt=attempt, records=records)
         end = process.kill if is_alone(config) else process.terminate
-        with pass_on_stop(records, end):
+        with pass_on_stop(records, end=end, leave=partial(kill_session, process)):
             exit_code = process.wait()
         result = conclude(
             records.read(),
@@ -136,8 +140,11 @@ def threads_per_process(config: RunConfig) -> int:
 
 
 @contextlib.contextmanager
-def pass_on_stop(records: Records, end: Callable[[], None]) -> Iterator[None]:
+def pass_on_stop(records: Records, *, end: Callable[[], None], leave: Callable[[], None]) -> Iterator[None]:
     """While inside, SIGTERM and SIGINT ask the ranks to save and end; a second one calls `end`.
+
+    Ranks that have not met the others have nothing to save, and may never meet them: `leave` is called instead. Where a
+    queue admits a gang again while it is on its way out, a new rank would meet the old ones and be asked to end, too.
 
     Ranks that have not ended after a while, as in a gang that hangs, write where they stand to their logs.
 
@@ -150,7 +157,10 @@ def pass_on_stop(records: Records, end: Callable[[], None]) -> Iterator[None]:
             end()
             return
         records.stop_file.touch()
-        asking.start()
+        if records.met_file.exists():
+            asking.start()
+        else:
+            leave()
 
     asking = threading.Timer(STACKS_SECONDS, ask_for_stacks, [records])
     asking.daemon = True
@@ -161,6 +171,12 @@ def pass_on_stop(records: Records, end: Callable[[], None]) -> Iterator[None]:
         asking.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill torchrun with its ranks: while it waits for other nodes it takes no other signal."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def count_memory_kills() -> int:

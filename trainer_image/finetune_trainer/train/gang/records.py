@@ -44,6 +44,11 @@ class Records:
         return self.folder / "stop"
 
     @property
+    def met_file(self) -> Path:
+        """Return the file whose presence says that the ranks of this pod have met those of all others."""
+        return self.folder / "met"
+
+    @property
     def _exits_file(self) -> Path:
         return self.folder / "exits.json"
 
