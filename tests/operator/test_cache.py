@@ -1,5 +1,6 @@
 """The cache: newest wins, deleted stays deleted, what this process alone knows is kept."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -291,10 +292,13 @@ def test_a_refusal_goes_with_its_job() -> None:
     unknown = cache.observe(UID).refusals
     cache.note_refusal(UID, view, "exceeded quota")
     known = cache.observe(UID).refusals
+    cache.note_refusal(UID, replace(view, is_suspended=True), "no quota")
+    held = cache.observe(UID).refusals
     cache.put(FINETUNE_JOB, manifest())
     cache.drop(JOB, job["metadata"]["uid"])
 
     assert (unknown, known) == ((), (Refusal(job_uid=view.uid, message="exceeded quota"),))
+    assert held == (Refusal(job_uid=view.uid, message="no quota", is_of_queue=True),)
     assert cache.observe(UID) == Observed()
 
 

@@ -123,7 +123,7 @@ def test_a_job_that_a_queue_holds_is_queued_in_the_queues_own_words(role: Role, 
     job = with_status(a_job(), look(a_job(), done).status)
     held = a_child(role, attempt=int(role == Role.TRAIN), is_suspended=True)
     observed = replace(done, jobs=(*done.jobs, held))
-    refusal = Refusal(job_uid=held.uid, message="2 more GPUs are needed")
+    refusal = Refusal(job_uid=held.uid, message="2 more GPUs are needed", is_of_queue=True)
 
     silent, told = look(job, observed), look(job, replace(observed, refusals=(refusal,)))
 
@@ -145,7 +145,7 @@ def test_a_job_whose_queue_is_not_there_is_told_how_to_name_one(
 ) -> None:
     job = with_status(a_job(), look(a_job(), done).status)
     held = a_child(role, attempt=int(role == Role.TRAIN), is_suspended=True)
-    refusal = Refusal(job_uid=held.uid, message=words)
+    refusal = Refusal(job_uid=held.uid, message=words, is_of_queue=True)
 
     told = look(job, replace(done, jobs=(*done.jobs, held), refusals=(refusal,)))
 

@@ -7,7 +7,14 @@ import pytest
 from finetune_api.contract import Role
 from finetune_api.status import ConditionType, Phase
 from finetune_operator.core.observed import JobView, Notice, Observed, Refusal
-from finetune_operator.core.shortage import explain_refusal, is_held_for_long, is_short, seconds_to_shortage
+from finetune_operator.core.shortage import (
+    describe_queue,
+    describe_shortage,
+    explain_refusal,
+    is_held_for_long,
+    is_short,
+    seconds_to_shortage,
+)
 from tests.operator.given import (
     BASE,
     PREPARED,
@@ -60,6 +67,17 @@ def test_a_job_that_is_not_making_pods_is_never_short_of_them(job: JobView) -> N
 
 def test_events_are_asked_for_when_patience_ends_and_once_a_minute_from_then_on() -> None:
     assert [seconds_to_shortage(GANG, (), at(10)), seconds_to_shortage(GANG, (), at(30))] == [20, 60]
+
+
+def test_what_a_queue_said_is_no_refusal_once_it_has_admitted_the_job() -> None:
+    held = replace(GANG, is_suspended=True)
+    said = Refusal(job_uid=GANG.uid, message="Preempted to accommodate a workload", is_of_queue=True)
+
+    meanwhile = describe_queue(Observed(jobs=(held,), refusals=(said,)), held)
+    afterwards = describe_shortage(Observed(jobs=(GANG,), refusals=(said,)), GANG, ranks("Pending", num=1), at(60))
+
+    assert meanwhile.endswith(": Preempted to accommodate a workload")
+    assert afterwards == ""
 
 
 def test_a_queue_is_given_a_moment_to_say_why_it_holds_a_job_and_asked_once_a_minute_from_then_on() -> None:

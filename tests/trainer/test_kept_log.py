@@ -110,6 +110,20 @@ def test_a_signal_reaches_the_role(tmp_path: Path) -> None:
     assert process.returncode == 17
 
 
+def test_the_first_process_of_a_container_can_be_ended_before_it_listens() -> None:
+    first = (
+        "import os; os.getpid = lambda: 1; import finetune_trainer, time; print('ready', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", first], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+
+    process.terminate()
+    process.communicate(timeout=30)
+
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_what_a_role_leaves_behind_does_not_hold_up_its_end(tmp_path: Path) -> None:
     started = time.monotonic()
 

@@ -191,6 +191,7 @@ class Refusal:
 
     job_uid: str
     message: str
+    is_of_queue: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

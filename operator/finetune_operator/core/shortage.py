@@ -64,7 +64,9 @@ def describe_queue(observed: Observed, job: JobView) -> str:
 
 
 def _words(observed: Observed, job: JobView) -> str:
-    return next((refusal.message for refusal in observed.refusals if refusal.job_uid == job.uid), "")
+    """Return what was said of the Job as it is now: a queue's words are no refusal once it has admitted the Job."""
+    found = (one for one in observed.refusals if one.job_uid == job.uid and one.is_of_queue == job.is_held)
+    return next((one.message for one in found), "")
 
 
 def describe_shortage(observed: Observed, job: JobView, pods: tuple[PodView, ...], now: datetime) -> str:

@@ -277,7 +277,7 @@ class Cache:
             )
 
     def note_refusal(self, uid: str, job: JobView, message: str) -> None:
-        """Remember what a Job's events say about why it has too few pods."""
+        """Remember what a Job's events say about why it has too few pods, or its queue about why it has none."""
         family = self._families.get(uid)
         if family is not None and message:
-            family.refusals[job.uid] = Refusal(job_uid=job.uid, message=message)
+            family.refusals[job.uid] = Refusal(job_uid=job.uid, message=message, is_of_queue=job.is_held)

@@ -137,6 +137,7 @@ def keeping_log(run: Callable[[], int], log: Path, at_end: Callable[[Mapping[Pat
             os.dup2(writing, stream)
         os.close(writing)
     if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return run()
     leave(log)
     with contextlib.ExitStack() as stack:
