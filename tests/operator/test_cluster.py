@@ -1,6 +1,7 @@
 """The client of the API server: what goes over the wire, and what answers become."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
 from kubernetes.aio import client
 from kubernetes.aio.config import kube_config
 
@@ -17,7 +21,7 @@ from finetune_operator.core.decision import Deletion, Event
 from finetune_operator.core.observed import Notice
 from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.kinds import JOB, POD, POD_GROUP
-from finetune_operator.shell.wire import ApiError, Call, Wire, connect, find_proxy
+from finetune_operator.shell.wire import ApiError, Call, Wire, as_yaml, connect, find_proxy
 from tests.operator.given import T0, UID, a_job, at
 
 JOB_MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "search"}}
@@ -122,6 +126,18 @@ async def test_a_status_is_written_only_over_the_version_that_was_read() -> None
     assert seen.path == "/apis/finetune.dev/v1alpha1/namespaces/search/finetunejobs/qwen/status"
     assert seen.body["metadata"] == {"name": "qwen", "uid": UID, "resourceVersion": "7"}
     assert seen.body["status"]["observedGeneration"] == -1
+
+
+@given(st.text())
+def test_what_is_applied_is_the_same_as_yaml_and_as_json(text: str) -> None:
+    written = as_yaml({"text": text})
+
+    assert yaml.safe_load(written) == json.loads(written) == {"text": text}
+    assert not re.search(r"[^\\](\\\\)*\\ud[89a-f]", written)
+
+
+def test_half_a_character_is_shown_as_one_that_is_not_known() -> None:
+    assert as_yaml({"text": "\ud83e"}) == '{"text": "\\ufffd"}'
 
 
 async def test_only_the_object_that_was_seen_is_deleted_and_its_pods_go_first() -> None:

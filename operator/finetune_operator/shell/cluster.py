@@ -16,6 +16,7 @@ from finetune_operator.core.observed import Notice
 from finetune_operator.core.times import parse_time
 from finetune_operator.shell.kinds import CHILDREN, CORE_EVENT, EVENT, FINETUNE_JOB, WORKLOADS, Kind
 from finetune_operator.shell.wire import (
+    APPLY,
     CONFLICT,
     CONNECT_SECONDS,
     FORBIDDEN,
@@ -110,8 +111,8 @@ class Cluster:
             "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
         }
         path = FINETUNE_JOB.path(metadata.namespace, metadata.name, subresource="status")
-        query, content = {"fieldManager": FIELD_MANAGER, "force": "true"}, "application/apply-patch+yaml"
-        return await self._wire.request(Call(method="PATCH", path=path, query=query, body=body, content=content))
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._wire.request(Call(method="PATCH", path=path, query=query, body=body, content=APPLY))
 
     async def delete(self, namespace: str, deletion: Deletion) -> bool:
         """Remove an object with all it owns; False if it was gone, or another has its name by now."""

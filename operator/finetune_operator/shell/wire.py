@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -39,6 +40,9 @@ UNREACHABLE = 0
 #: However long a server asks for, it is asked again after so many seconds, and so many times.
 LONGEST_PAUSE_SECONDS = 30.0
 MAX_PAUSES = 5
+APPLY = "application/apply-patch+yaml"
+#: What YAML does not take as it is, or takes for a line break: https://yaml.org/spec/1.2.2/#51-character-set
+NOT_IN_YAML = re.compile("[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +158,16 @@ class Wire:
     async def _send(self, call: Call, patience: float | aiohttp.ClientTimeout) -> tuple[aiohttp.ClientResponse, str]:
         status, refusal = UNREACHABLE, ""
         headers = {"Accept": "application/json", "Content-Type": call.content}
+        body: Manifest | bytes | None = call.body
+        if call.content == APPLY and call.body is not None:
+            headers["Content-Type"] += "; charset=utf-8"  # of what is exactly APPLY the client makes JSON in ASCII
+            body = as_yaml(call.body).encode()
         try:
             query = list(call.query.items())
             method, url, headers, *_ = await self.api.param_serialize(
                 call.method, call.path, {}, query, headers, auth_settings=["BearerToken"]
             )
-            response = (await self.api.call_api(method, url, headers, call.body, _request_timeout=patience)).response
+            response = (await self.api.call_api(method, url, headers, body, _request_timeout=patience)).response
             refusal = "" if response.status in SUCCESS else str(parse(await response.read()).get("message", ""))
             status = response.status
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
@@ -183,6 +191,19 @@ class Wire:
     async def _wait(self) -> None:
         while (seconds := self._quiet_until - self.clock()) > 0:
             await self.sleep(seconds + self.jitter())  # not all at the same moment
+
+
+def as_yaml(body: Manifest) -> str:
+    """Return JSON that is YAML, too: what is applied is read as YAML, which does not know JSON's pairs of escapes.
+
+    An emoji in a log line, or in a text of the user's, would be one.
+    """
+    return NOT_IN_YAML.sub(_escape, json.dumps(body, ensure_ascii=False))
+
+
+def _escape(match: re.Match[str]) -> str:
+    is_half = "\ud800" <= match[0] <= "\udfff"
+    return "\\ufffd" if is_half else f"\\u{ord(match[0]):04x}"
 
 
 def parse(data: bytes) -> dict[str, Any]:
