@@ -218,8 +218,11 @@ class Storage(Contract):
 class Checkpoint(Contract):
     """How often training can be resumed from."""
 
-    every_steps: Annotated[int, Field(ge=1)] = 100
-    """Steps between checkpoints: at most so much work is lost."""
+    every_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
+    """Minutes between checkpoints, the first after 5: at most so much work is lost, and what was done while the newest
+    was being written. One is written after the last step, too, and whenever training is asked to end."""
+    every_steps: Annotated[int, Field(ge=1)] | None = None
+    """Besides, one after so many steps; the minutes count from the newest."""
     keep: Annotated[int, Field(ge=1, le=100)] = 2
     """Newest checkpoints kept; the best model is kept besides."""
 

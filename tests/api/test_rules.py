@@ -62,6 +62,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     },
     "an evaluation share": {"evaluation": {"every": "5%"}},
     "evaluation steps": {"evaluation": {"every": 50}},
+    "checkpoints by the clock and by steps": {"checkpoint": {"everyMinutes": 1440, "everySteps": 1, "keep": 1}},
     "limits of waiting": {
         "schedule": {
             "queueName": "gpus",
@@ -254,6 +255,14 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "an evaluation every zero steps": (
         {"evaluation": {"every": 0}},
         "every must be a number of steps (at least 1) or a share",
+    ),
+    "checkpoints all the time": (
+        {"checkpoint": {"everyMinutes": 0}},
+        "spec.checkpoint.everyMinutes: Invalid value: 0: spec.checkpoint.everyMinutes in body should be greater",
+    ),
+    "checkpoints less than once a day": (
+        {"checkpoint": {"everyMinutes": 1441}},
+        "spec.checkpoint.everyMinutes: Invalid value: 1441: spec.checkpoint.everyMinutes in body should be less",
     ),
     "an evaluation set in both forms": (
         {
@@ -538,7 +547,7 @@ ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
     "a larger volume": {"storage__size": "1Ti"},
     "a volume that is kept": {"storage__retain": "Always"},
     "the same volume in another unit": {"storage__size": "51200Mi"},
-    "other checkpoints": {"checkpoint": {"everySteps": 10, "keep": 5}},
+    "other checkpoints": {"checkpoint": {"everyMinutes": 30, "everySteps": 10, "keep": 5}},
     "another repository and no gate": {"publish": PUBLISH | {"repository": "acme/other", "always": True}},
     "nothing is published": {"publish": None},
     "another queue": {"schedule": {"queueName": "q", "priorityClassName": "high", "nodeSelector": {"pool": "h200"}}},

@@ -1,6 +1,7 @@
 """Checkpoints are written beside training, by every rank its part, and are whole or not there."""
 
 import errno
+import functools
 import os
 import signal
 import threading
@@ -207,3 +208,41 @@ def test_a_volume_that_one_rank_finds_full_ends_all_of_them_and_is_told_as_such(
     ended = [record.result for record in Records(tmp_path / "records").read()]
     assert [one.reason for one in ended] == [Reason.STORAGE_FULL] * 2
     assert [path.name for path in workspace.checkpoints.iterdir()] == ["step-000002"]
+
+
+def train_by_the_clock(config: RunConfig, root: Path, folder: Path) -> list[int]:
+    """Train; a step takes four minutes by the writer's clock and no time by that of others. Return what was saved."""
+    from finetune_trainer.train.loop import fit
+    from finetune_trainer.train.loop.timer import CheckpointTimer
+    from finetune_trainer.train.loop.trainer import GangTrainer
+
+    minutes, saved = [0.0], []
+    make, save = GangTrainer.training_step, Saver.save
+
+    def take_minutes(self: GangTrainer, *given: Any, **more: Any) -> Any:  # noqa: ANN401
+        minutes[0] += 4.0 if os.environ["RANK"] == "0" else 0.0
+        return make(self, *given, **more)
+
+    def save_at_once(self: Saver, step: int) -> None:
+        saved.append(step)
+        save(self, step)
+        self.finish()
+
+    GangTrainer.training_step = take_minutes  # type: ignore[method-assign]
+    Saver.save = save_at_once  # type: ignore[method-assign]
+    by_writer = functools.partial(CheckpointTimer, clock=lambda: 60.0 * minutes[0])
+    fit.CheckpointTimer = by_writer  # type: ignore[attr-defined,assignment]
+    train_rank(config, root, folder)
+    return saved
+
+
+@pytest.mark.training
+def test_all_ranks_save_when_the_clock_of_the_writer_says_so(tmp_path: Path) -> None:
+    config = run_config(evaluation={"every": "100%"}, checkpoint={"everyMinutes": 15, "keep": 100})
+    workspace = prepare_pages(tmp_path / "workspace", config)
+    (tmp_path / "records").mkdir()
+
+    saved = start_gang(train_by_the_clock, config, workspace.root, tmp_path / "records").results()
+
+    assert saved == [[2, 6, 8]] * 2
+    assert [record.result.reason for record in Records(tmp_path / "records").read()] == [Reason.TRAINED] * 2

@@ -51,7 +51,7 @@ def _with_grace(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobS
     warning = (
         f"a checkpoint takes longer to save than the {given} s that ranks are given to end: a gang that is preempted "
         "loses its work since the last one; raise spec.podTemplate.train.terminationGracePeriodSeconds to twice "
-        "status.checkpoint.saveSeconds, or lower spec.checkpoint.everySteps"
+        "status.checkpoint.saveSeconds, or lower spec.checkpoint.everyMinutes"
     )
     return status.model_copy(update={"warnings": merge_warnings(status.warnings, [warning])})
 

@@ -102,7 +102,7 @@ PROBLEMS: dict[str, dict[str, object]] = {
     f"spec.training.epochs: 3 {NO_FIELD}; did you mean numTrainEpochs?": {"training__epochs": 3},
     f"spec.training.num_train_epochs: 3 {NO_FIELD}; did you mean numTrainEpochs?": {"training__num_train_epochs": 3},
     f"spec.learningRate: 1e-05 {NO_FIELD}; did you mean spec.training.learningRate?": {"learningRate": 1e-5},
-    f"spec.checkpoint.xyz: 1 {NO_FIELD}; the fields here are everySteps, keep": {"checkpoint__xyz": 1},
+    f"spec.checkpoint.xyz: 1 {NO_FIELD}; the fields here are everyMinutes, everySteps, keep": {"checkpoint__xyz": 1},
     f'spec.model.torch_dtype: "bfloat16" {NO_FIELD}; it is called dtype now; spec.model.dtype decides': {
         "model__torch_dtype": "bfloat16"
     },

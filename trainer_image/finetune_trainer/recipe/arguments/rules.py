@@ -63,7 +63,7 @@ OURS: Mapping[str, str] = {
     "push_to_hub": "spec.publish",
     "router_mapping": "spec.model.router",
     "save_steps": "spec.checkpoint.everySteps",
-    "save_strategy": "spec.checkpoint.everySteps",
+    "save_strategy": "spec.checkpoint",
     "save_total_limit": "spec.checkpoint.keep",
     "seed": "spec.training.seed",
     "use_cpu": "spec.resources.accelerator.perNode: 0 trains on the CPU",

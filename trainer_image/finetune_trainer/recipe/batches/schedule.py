@@ -19,7 +19,8 @@ class Schedule:
     total_steps: int
     warmup_steps: int
     evaluate_every: int
-    save_every: int
+    save_every: int | None
+    """None where the clock alone decides."""
     log_every: int
 
     def evaluates_after(self, step: int) -> bool:
@@ -27,8 +28,8 @@ class Schedule:
         return step % self.evaluate_every == 0 or step == self.total_steps
 
     def saves_after(self, step: int) -> bool:
-        """Return whether a checkpoint follows this step; one always follows the last."""
-        return step % self.save_every == 0 or step == self.total_steps
+        """Return whether a checkpoint follows this step, whatever the clock says; one always follows the last."""
+        return step == self.total_steps or (self.save_every is not None and step % self.save_every == 0)
 
     def logs_after(self, step: int) -> bool:
         """Return whether this step is a point of the loss curve."""

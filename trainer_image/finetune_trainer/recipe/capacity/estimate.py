@@ -37,6 +37,8 @@ KEPT = {
 DEVICE_MEMORY = "device memory"
 #: A tenth of what is common.
 MUCH_ON_A_DEVICE_BYTES = 8e9
+#: Of checkpoints that are written by the clock. How long a step takes is not known.
+_STEPS_BETWEEN = 100
 #: Batches that torch's data loader prepares for each worker.
 _PREFETCHED = 2
 MAX_LOADER_WORKERS = 8
@@ -249,12 +251,15 @@ def _tokens(batch: Batch, *, is_cached: bool) -> dict[str, int]:
 
 
 def _num_checkpoints(job: Job) -> int:
-    """Return how many lie on the volume at once: no more than are written, of which the last is after the last step."""
+    """Return how many lie on the volume at once: no more than are written, of which the last is after the last step.
+
+    What is written by the clock is counted as one in `_STEPS_BETWEEN` steps.
+    """
     spec, kept = job.spec, job.spec.checkpoint.keep + 1
     if job.batches_per_epoch is None and spec.training.max_steps is None:
         return kept
     steps = plan(spec, batch_size=1, batches_per_epoch=job.batches_per_epoch or 1).total_steps
-    return min(kept, math.ceil(steps / spec.checkpoint.every_steps))
+    return min(kept, math.ceil(steps / (spec.checkpoint.every_steps or _STEPS_BETWEEN)))
 
 
 def _volume(job: Job) -> Need:

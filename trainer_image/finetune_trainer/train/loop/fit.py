@@ -13,6 +13,7 @@ from finetune_trainer.train.evaluation.judge import Judge
 from finetune_trainer.train.loop.build import build_trainer
 from finetune_trainer.train.loop.pacer import Pacer
 from finetune_trainer.train.loop.saver import HISTORY, Saver
+from finetune_trainer.train.loop.timer import CheckpointTimer
 from finetune_trainer.train.loop.trainer import GangTrainer
 from finetune_trainer.train.report.history import History
 from finetune_trainer.train.session import Session
@@ -50,6 +51,7 @@ def fit(
             tracker=tracker,
             stop=session.stop,
             saver=saver,
+            timer=CheckpointTimer(every_minutes=session.spec.checkpoint.every_minutes),
             evaluate=judge.measure,
         )
     )

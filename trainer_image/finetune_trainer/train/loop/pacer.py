@@ -14,6 +14,7 @@ from finetune_trainer.recipe.batches.schedule import Schedule
 from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.train.gang.stop import StopRequest
 from finetune_trainer.train.loop.saver import Saver
+from finetune_trainer.train.loop.timer import CheckpointTimer
 from finetune_trainer.train.loop.trainer import GangTrainer
 from finetune_trainer.train.report.tracker import Step, Tracker
 from finetune_trainer.workspace.failures import RunFailure
@@ -35,6 +36,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         tracker: Tracker,
         stop: StopRequest,
         saver: Saver,
+        timer: CheckpointTimer,
         evaluate: Callable[[int], None],
     ) -> None:
         self._trainer = trainer
@@ -43,6 +45,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self._tracker = tracker
         self._stop = stop
         self._saver = saver
+        self._timer = timer
+        self._is_due = False
         self._saved_step = 0
         self._save_failed = False
         self._evaluate = evaluate
@@ -55,11 +59,12 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self._num_overflows = 0
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Make up for an evaluation that the checkpoint was taken before, and start the clock."""
+        """Make up for an evaluation that the checkpoint was taken before, and start the clocks."""
         self._saved_step = step = state.global_step
         if step > 0 and self._schedule.evaluates_after(step) and self._tracker.history.evaluated_step != step:
             self._evaluate_or_save(step)
         self._since = time.monotonic()
+        self._timer.start()
 
     def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Choose the epoch's order; the Trainer forgets to on several ranks when it resumes in the middle of one."""
@@ -68,7 +73,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def on_pre_optimizer_step(
         self, args: Any, state: TrainerState, control: TrainerControl, optimizer: Any = None, **kwargs: Any
     ) -> None:
-        """Agree on whether the step is usable and the last; an unusable one changes no weight.
+        """Agree on whether the step is usable, the last, and to be saved; an unusable one changes no weight.
+
+        Whether the clock asks for a checkpoint is the writer's word. One that is still being written is not waited for.
 
         Raises:
             RunFailure: too many unusable ones in a row; on every rank.
@@ -78,10 +85,11 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         loss, norm = float(self._trainer.step_loss), self._trainer.step_grad_norm
         has_loss = math.isfinite(loss)
         finite = has_loss and math.isfinite(norm)
-        stops, broken, lost, failed, total = self._ranks.sum(
-            bool(self._stop), not finite, not has_loss, self._saver.has_failed, loss if finite else 0.0
+        is_due = self._ranks.is_writer and self._timer.is_due and not self._saver.is_writing
+        stops, broken, lost, failed, due, total = self._ranks.sum(
+            bool(self._stop), not finite, not has_loss, self._saver.has_failed, is_due, loss if finite else 0.0
         )
-        self._stops, self._finite, self._save_failed = stops > 0, broken == 0, failed > 0
+        self._stops, self._finite, self._save_failed, self._is_due = stops > 0, broken == 0, failed > 0, due > 0
         if self._finite:
             self._nonfinite_in_a_row = 0
             self._loss, self._grad_norm = total / self._ranks.world_size, norm
@@ -117,7 +125,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self._record(step, epoch=state.epoch or 0.0)
         if self._save_failed:
             self._saver.finish()
-        if self._stops or self._schedule.saves_after(step):
+        if self._stops or self._is_due or self._schedule.saves_after(step):
             self._save(step)
         if self._stops:
             self._saver.finish()
@@ -148,6 +156,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def _save(self, step: int) -> None:
         self._saver.save(step)
         self._saved_step = step
+        self._timer.restart()
 
     def _record(self, number: int, *, epoch: float) -> None:
         """Record the step; one that was left out has taught no rows, and shows the numbers of the one before."""

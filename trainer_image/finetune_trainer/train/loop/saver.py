@@ -50,6 +50,11 @@ class Saver:
         self._writing: Future[None] | None = None
 
     @property
+    def is_writing(self) -> bool:
+        """Whether a checkpoint is being written now."""
+        return self._writing is not None and not self._writing.done()
+
+    @property
     def has_failed(self) -> bool:
         """Whether the checkpoint that was to be written could not be; `finish` says why."""
         return self._writing is not None and self._writing.done() and self._writing.exception() is not None
