@@ -1,4 +1,3 @@
-
 """The gang as one process sees it: who it is, what it computes on, and how all of them decide together.
 
 Small decisions (stop? was the loss a number?) travel over gloo beside the gradients, so that agreeing on them never
