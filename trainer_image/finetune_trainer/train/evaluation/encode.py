@@ -15,6 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Router
 from sentence_transformers.util import batch_to_device
 
 from finetune_trainer.recipe.batches.shared_memory import share
+from finetune_trainer.recipe.capacity.evaluation import QUERIES_AT_ONCE
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.recipe.model.prompts import DOCUMENT_PROMPT_NAMES, encoding_prompt
 from finetune_trainer.train.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet, TripletSet
@@ -32,8 +33,6 @@ PROMPT_NAMES: Mapping[EncodingRole, tuple[str, ...]] = {
     "document": DOCUMENT_PROMPT_NAMES,
     "either": (),
 }
-#: Queries that are sent to all ranks together, and rows of pairs.
-ROWS_AT_ONCE = 512
 #: Bytes of a token of English, and tokens of a model that states no limit: what is cut off costs nothing.
 BYTES_OF_A_TOKEN, MANY_TOKENS = 4, 8192
 
@@ -112,8 +111,8 @@ class Embeddings:
 
     def chunks(self, total: int) -> Iterator[slice]:
         """Yield rows that are scored together; what comes after a chunk shows that this goes on."""
-        for start in range(0, total, ROWS_AT_ONCE):
-            yield slice(start, min(start + ROWS_AT_ONCE, total))
+        for start in range(0, total, QUERIES_AT_ONCE):
+            yield slice(start, min(start + QUERIES_AT_ONCE, total))
             self.shares.on_batch()
 
 

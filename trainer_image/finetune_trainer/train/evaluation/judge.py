@@ -11,6 +11,7 @@ from finetune_api.contract import Stage
 from finetune_api.reasons import Reason
 from finetune_api.status import EvaluationScore
 from finetune_trainer.recipe.arguments.training import passed_arguments
+from finetune_trainer.recipe.capacity.evaluation import MAX_WORKERS
 from finetune_trainer.recipe.metrics import (
     candidates_are_ranked,
     confidence_of,
@@ -101,7 +102,7 @@ def appoint_judge(
     shares = Shares(
         ranks=session.ranks,
         batch_size=session.spec.evaluation.batch_size,
-        workers=int(arguments["dataloader_num_workers"]),
+        workers=min(MAX_WORKERS, int(arguments["dataloader_num_workers"])),
         autocast=autocast_dtype(session.spec, device=session.ranks.device),
         on_batch=lambda: between_batches(session),
     )

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
+from finetune_trainer.recipe.capacity.evaluation import DOCUMENTS_AT_ONCE
 from finetune_trainer.recipe.metrics import cutoff
 from finetune_trainer.train.evaluation.dataset import RetrievalSet
 from finetune_trainer.train.evaluation.encode import Embeddings
@@ -28,8 +29,6 @@ from finetune_trainer.train.evaluation.top_k import Best, best_of, join
 
 #: Values of one metric, one per query.
 PerQuery = dict[str, np.ndarray]
-#: With 512 queries 34 MB of scores, and 134 MB of embeddings of 2048 dimensions.
-DOCUMENTS_AT_ONCE = 16_384
 
 
 class HitMetrics(InformationRetrievalEvaluator):  # type: ignore[misc]

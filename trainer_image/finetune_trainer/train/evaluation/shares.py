@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -77,10 +77,9 @@ class Shares:
         in the failure that numbers which are none end in.
         """
         batches = [one[self.ranks.rank :: self.ranks.world_size] for one in rounds]
-        rows_ND = torch.empty(0, 0)
-        done = broken = 0
-        told = time.monotonic()
-        for batch, prepared in zip(batches, self._load(batches, prepare), strict=True):
+        rows_ND, done, broken = torch.empty(0, 0), 0, 0
+        progress = Progress(what, total=sum(map(len, rounds)))
+        for whole, batch, prepared in zip(rounds, batches, self._load(batches, prepare), strict=True):
             if batch:
                 with self._autocast():
                     rows_BD = compute(prepared).float()
@@ -90,11 +89,9 @@ class Shares:
                 done += len(batch)
                 broken += int((~torch.isfinite(rows_BD)).any(dim=1).sum())
             self.on_batch()
-            if time.monotonic() > told + LOG_SECONDS:
-                told = time.monotonic()
-                logger.info("evaluated", extra={"what": what, "done": done, "of": len(rows_ND)})
+            progress.add(len(whole))
         found = self.ranks.gather((broken, rows_ND.shape[1]))
-        require_numbers(sum(one for one, _ in found), sum(map(len, rounds)), what)
+        require_numbers(sum(one for one, _ in found), progress.total, what)
         return rows_ND if done else torch.empty(0, max(width for _, width in found), device=self.ranks.device)
 
     def _load(self, batches: Sequence[Sequence[int]], prepare: Callable[[Sequence[int]], Any]) -> DataLoader[Any]:
@@ -106,12 +103,30 @@ class Shares:
             num_workers=max(0, workers),
             prefetch_factor=1 if workers > 0 else None,
             pin_memory=self.ranks.device.type == "cuda",
+            generator=torch.Generator(),  # the one of all is training's, which is to draw the same without evaluations
         )
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         if self.autocast is None:
             return contextlib.nullcontext()
         return torch.autocast(self.ranks.device.type, dtype=self.autocast)
+
+
+@dataclass
+class Progress:
+    """Logs now and then how much of a long evaluation is done."""
+
+    what: str
+    total: int
+    done: int = 0
+    told: float = field(default_factory=time.monotonic)
+
+    def add(self, rows: int) -> None:
+        """Count rows of all ranks."""
+        self.done += rows
+        if time.monotonic() > self.told + LOG_SECONDS:
+            self.told = time.monotonic()
+            logger.info("evaluating", extra={"what": self.what, "done": self.done, "total": self.total})
 
 
 def require_numbers(broken: int, total: int, what: str) -> None:
