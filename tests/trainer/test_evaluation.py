@@ -358,6 +358,23 @@ def test_a_model_that_computes_no_numbers_ends_the_run_with_a_reason(
     assert failure.value.reason is Reason.NON_FINITE_LOSS
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_evaluation_with_workers_measures_the_same_and_draws_nothing_that_training_would_draw(
+    workspace: Workspace, prepared: list[PreparedEvaluation], workers: int
+) -> None:
+    import torch
+
+    from finetune_trainer.train.gang.ranks import Ranks
+
+    alone = measure_all(prepared, encoder(workspace, Ranks()), workspace)
+    before = torch.get_rng_state()
+
+    measured = measure_all(prepared, encoder(workspace, Ranks(), workers=workers), workspace)
+
+    assert measured == alone
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_text_that_names_an_image_stays_a_text(tmp_path: Path, workspace: Workspace) -> None:
     from PIL import Image
     from sentence_transformers import SentenceTransformer

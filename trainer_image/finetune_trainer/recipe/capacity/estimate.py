@@ -122,9 +122,13 @@ def loader_workers(spec: FinetuneJobSpec, *, on_cpu: bool) -> int:
     return min(MAX_LOADER_WORKERS, max(1, threads))
 
 
-def evaluation_workers(spec: FinetuneJobSpec, *, on_cpu: bool) -> int:
-    """Return the loader workers of each process of a pod that evaluations have besides."""
-    return min(evaluation.MAX_WORKERS, loader_workers(spec, on_cpu=on_cpu)) if evaluation_sets(spec) else 0
+def evaluation_workers(job: Job) -> int:
+    """Return the loader workers of each process that evaluations have besides, with a batch each but for the first."""
+    spec, workers = job.spec, min(evaluation.MAX_WORKERS, loader_workers(job.spec, on_cpu=job.on_cpu))
+    if not evaluation_sets(spec):
+        return 0
+    batches = math.ceil(job.evaluated / (spec.evaluation.batch_size * processes(spec) * spec.resources.nodes))
+    return min(workers, batches - 1) if job.evaluated else workers
 
 
 def evaluation_bytes(spec: FinetuneJobSpec, model: ModelFigures, evaluated: int) -> float:
@@ -161,8 +165,8 @@ def checkpoint_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
 
 def _host_memory(job: Job) -> Need:
     spec, num = job.spec, processes(job.spec)
-    weights, evaluating = weight_bytes(spec, job.model), evaluation_workers(spec, on_cpu=job.on_cpu)
-    workers = num * (loader_workers(spec, on_cpu=job.on_cpu) + evaluating)
+    weights, workers = weight_bytes(spec, job.model), num * loader_workers(spec, on_cpu=job.on_cpu)
+    evaluating = num * evaluation_workers(job)
     libraries = PROCESS_BYTES if job.on_cpu else CUDA_PROCESS_BYTES
     states = gradient_bytes(spec, job.model) + optimizer_bytes(spec, job.model) if job.on_cpu else 0.0
     loaded = num_loaded(job) * job.largest.num_bytes + _evaluated_at_once(job).num_bytes
@@ -174,6 +178,7 @@ def _host_memory(job: Job) -> Need:
         _times(num, libraries, "libraries", certain=False),
         Line(f"{gigabytes(weights)} to save them", weights, certain=False),
         _times(workers, WORKER_BYTES, "loader workers", certain=False),
+        _times(evaluating, evaluation.WORKER_BYTES, "loader workers of evaluations", certain=False),
         Line(f"{gigabytes(loaded)} of batches in shared memory", loaded, certain=False),
     ]
     return _need("host memory", "each pod", lines, "spec.resources.requests.memory", spec.resources.requests.memory)
@@ -220,7 +225,7 @@ def _shared_memory(job: Job) -> Need:
 
 def _evaluated_at_once(job: Job) -> Line:
     """Return the batches that loaders hold for evaluations: of each worker one, and the one in use."""
-    workers, rows = evaluation_workers(job.spec, on_cpu=job.on_cpu), job.spec.evaluation.batch_size
+    workers, rows = evaluation_workers(job), job.spec.evaluation.batch_size
     batches = processes(job.spec) * (workers + 1) if workers else 0
     each = max(one.num_bytes for one in job.largest.columns)
     what = f"{batches} batches of evaluations x {rows} rows x {gigabytes(each)} at most"

@@ -6,6 +6,8 @@ import math
 QUERIES_AT_ONCE, DOCUMENTS_AT_ONCE = 512, 16_384
 #: Processes that read and prepare batches for an accelerator: a page takes some 15 ms of a CPU (docs/benchmarks.md).
 MAX_WORKERS = 4
+#: Host memory of such a process that is its own: measured on a CPU, docs/benchmarks.md.
+WORKER_BYTES = 0.2e9
 _FLOAT32, _INT64 = 4, 8
 
 
