@@ -34,6 +34,7 @@ class MadeUp(torch.nn.Module):
 
     prompts: dict[str, str] = {}  # noqa: RUF012 - as the library's
     default_prompt_name = truncate_dim = None
+    modalities = ("text",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ def main(num_documents: int) -> None:
     relevant = {f"q{number}": {f"d{number}"} for number in range(NUM_QUERIES)}
     dataset = RetrievalSet("made up", asked, documents, relevant)
     model: Any = MadeUp()
-    encoder = Encoder(model, InputReader(Path(), modalities=["text"]), Shares(ranks, batch_size=BATCH_SIZE))
+    encoder = Encoder(model, InputReader.of(model, images=Path()), Shares(ranks, batch_size=BATCH_SIZE))
     before = psutil.Process().memory_info().rss
     (measured,) = measure([Evaluation(dataset, ("ndcg@10",), DIMENSIONS)], encoder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -55,7 +55,8 @@ def score_on_rank(levels: int, world_size: int) -> dict[str, Any]:
     from finetune_trainer.train.evaluation.shares import Shares
     from finetune_trainer.train.gang.ranks import Ranks, join
 
-    encode.QUERIES_AT_ONCE, retrieval.DOCUMENTS_AT_ONCE = (7, 13) if world_size > 1 else (1000, 1000)
+    for module, name, size in ((encode, "QUERIES_AT_ONCE", 7), (retrieval, "DOCUMENTS_AT_ONCE", 13)):
+        setattr(module, name, size if world_size > 1 else 1000)
     ranks = join(run_config()) if world_size > 1 else Ranks()
     model = Lookup(vectors([*QUERIES, *DOCUMENTS], levels=levels), SIMILARITY)
     encoded: Any = {}
