@@ -314,4 +314,5 @@ class Data(Contract):
     """Share of rows with unreadable images or empty texts that is skipped with a warning; above it the job fails."""
     allow_image_urls: Annotated[list[Host], Field(max_length=64)] = Field(default_factory=list)
     """Hosts from which prepare may fetch images that rows name by https address, each of at most 20 MB within 30 s.
-    None by default; redirects to other hosts and private addresses are refused. No proxy is used."""
+    None by default; redirects to other hosts and private addresses are refused. Where HTTPS_PROXY names a
+    proxy, it is asked, and which addresses it reaches is its own affair."""

@@ -1,12 +1,12 @@
 """A host of images for tests: real TLS on loopback, reached by names and addresses of the test's choice."""
 
 import datetime as dt
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -41,14 +41,17 @@ class ImageHost:
     """Hosts that have no address."""
     unreachable: set[str] = field(default_factory=set)
     """IP addresses that nothing answers at."""
+    pools: ExitStack = field(default_factory=ExitStack)
+    """Connections that clients keep."""
 
     def addresses(self, *hosts: str, limits: Limits | None = None) -> Addresses:
         """Return what fetches from `hosts` here instead of from where they are."""
         return Addresses(
             hosts=frozenset(hosts),
             limits=limits or Limits(pause_seconds=0),
-            network=partial(PublicNetwork, resolve=self._resolve, connect=self._connect),
+            network=PublicNetwork(resolve=self._resolve, connect=self._connect),
             certificates=self.certificates,
+            pools=self.pools,
         )
 
     def _resolve(self, host: str, port: int) -> Sequence[str]:
@@ -65,11 +68,13 @@ class ImageHost:
         return connect("127.0.0.1", self.port, timeout)
 
 
-def content(body: bytes) -> Answer:
+def content(body: bytes, **headers: str) -> Answer:
     """Return an answer with a body."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
+        for name, value in headers.items():
+            request.send_header(name, value)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         request.wfile.write(body)
@@ -95,6 +100,7 @@ def dripping(ended: threading.Event) -> Answer:
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
+        request.send_header("Connection", "close")
         request.end_headers()
         while not ended.wait(0.01):
             request.wfile.write(b"-")
@@ -115,15 +121,55 @@ def running_image_host(folder: Path, *hosts: str) -> Iterator[ImageHost]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield host
+        with host.pools:
+            yield host
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
+@contextmanager
+def running_proxy(asked: list[str], *, port: int | None) -> Iterator[int]:
+    """Run a proxy that leads to `port` of this machine whatever it is asked for, None: that refuses; give its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(f"CONNECT {self.path} {self.headers['Proxy-Authorization']}")
+            if port is None:
+                self.send_error(403)
+                return
+            self.send_response(200)
+            self.end_headers()
+            with socket.create_connection(("127.0.0.1", port)) as there:
+                back = threading.Thread(target=_pump, args=(there, self.connection))
+                back.start()
+                _pump(self.connection, there)
+                back.join()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    """Hand on bytes until there are no more."""
+    while received := source.recv(65_536):
+        sink.sendall(received)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
 def _handler(host: ImageHost) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             host.asked.append((self.headers["Host"], self.path))
             answers = host.answers[self.path.partition("?")[0]]

@@ -9,6 +9,7 @@ import pytest
 from finetune_api.reasons import Reason
 from finetune_trainer.prepare.fetch.addresses import Addresses
 from finetune_trainer.prepare.fetch.locating import locate, resolve
+from finetune_trainer.prepare.images.fetched import FetchedImages
 from finetune_trainer.prepare.images.store import ImageStore
 from finetune_trainer.prepare.layout.writing import MinerOf, WrittenInputs, write_inputs
 from finetune_trainer.prepare.prepare import connect_sources
@@ -51,7 +52,8 @@ def lay_out(
     sources = connect_sources(run.settings, scratch)
     located = locate(spec, run.workspace, sources, resolve(spec, sources))
     inputs = open_inputs(spec, located, cache=scratch / "datasets")
-    images = ImageStore(run.workspace.images, addresses=addresses, num_threads=2)
+    fetched = FetchedImages(scratch / "fetched.jsonl")
+    images = ImageStore(run.workspace.images, addresses=addresses, fetched=fetched, num_threads=2)
     place = Workplace(images=images, cache=scratch / "datasets", tokens=tokens)
     try:
         return write_inputs(spec, inputs, located, run.workspace, place, miner_of=miner_of)

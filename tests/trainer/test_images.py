@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from finetune_trainer.prepare.images import store
+from finetune_trainer.prepare.images.cpus import usable_cpus
 from finetune_trainer.prepare.images.shards import ShardWriter
 from finetune_trainer.prepare.images.store import WEBP_PIXELS, ImageStore, encode
 from finetune_trainer.recipe.model.inputs import open_image
@@ -148,6 +149,20 @@ def test_an_image_that_an_earlier_try_has_kept_is_not_decoded_again(
         monkeypatch.setattr(store, "as_seen", None)
 
     assert tries[0] == tries[1]
+
+
+@pytest.mark.parametrize(
+    ("limit", "cpus"), [("max 100000", 6), ("150000 100000", 2), ("50000 100000", 1), ("900000 100000", 6), (None, 6)]
+)
+def test_as_many_threads_as_the_container_may_use_cpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, cpus: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6))
+    monkeypatch.setattr("finetune_trainer.prepare.images.cpus.CPU_MAX", tmp_path / "cpu.max")
+    if limit is not None:
+        (tmp_path / "cpu.max").write_text(f"{limit}\n")
+
+    assert usable_cpus() == cpus
 
 
 @pytest.mark.parametrize(("size", "extension"), [((64, 48), "webp"), ((WEBP_PIXELS + 1, 83), "png")])

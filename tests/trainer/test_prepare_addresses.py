@@ -3,17 +3,26 @@
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from finetune_api.reasons import Reason
 from finetune_trainer.prepare.fetch.addresses import Addresses, Limits, Refused
-from finetune_trainer.prepare.fetch.public_network import PublicNetwork, is_public
+from finetune_trainer.prepare.fetch.public_network import PublicNetwork, connect, is_public
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.manifest import Column
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl
-from tests.trainer.image_host import PUBLIC, ImageHost, content, dripping, running_image_host, status
+from tests.trainer.image_host import (
+    PUBLIC,
+    ImageHost,
+    content,
+    dripping,
+    running_image_host,
+    running_proxy,
+    status,
+)
 from tests.trainer.laying_out import kept, lay_out, read, text_run
 
 HOST, OTHER = "images.example", "elsewhere.example"
@@ -130,6 +139,94 @@ def test_an_address_that_comes_often_is_fetched_once(make_run: MakeRun, claim: P
     assert set(host.connected) == {PUBLIC}
 
 
+def test_the_next_rows_are_fetched_while_one_waits_and_come_in_order(
+    make_run: MakeRun, claim: Path, host: ImageHost
+) -> None:
+    late = threading.Event()
+
+    def slow(request: BaseHTTPRequestHandler) -> None:
+        assert late.wait(30)
+        content(png("red"))(request)
+
+    def in_time(request: BaseHTTPRequestHandler) -> None:
+        late.set()
+        content(png("green"))(request)
+
+    host.answers = {"/slow.png": [slow], "/page.png": [content(png("blue"))], "/late.png": [in_time]}
+    pages = [f"https://{HOST}/{name}.png" for name in ("slow", *["page"] * 20, "late")]
+    run = pages_run(make_run, claim, pages)
+
+    lay_out(run, addresses=host.addresses(HOST))
+
+    assert contents(run) == [png("red"), *[png("blue")] * 20, png("green")]
+
+
+def test_what_was_fetched_is_not_fetched_again_by_another_try(make_run: MakeRun, claim: Path, host: ImageHost) -> None:
+    host.answers = {"/red.png": [content(png("red"))], "/blue.png": [status(404), content(png("blue"))]}
+    run = pages_run(make_run, claim, [f"https://{HOST}/{color}.png?token=secret" for color in ("red", "blue")])
+    with pytest.raises(RunFailure, match="the host answers 404"):
+        lay_out(run, addresses=host.addresses(HOST))
+    (remembered,) = run.workspace.inputs.rglob("fetched.jsonl")
+    remembered.write_text(remembered.read_text() + '["torn')  # as by a kill
+
+    lay_out(run, addresses=host.addresses(HOST))
+
+    assert contents(run) == [png("red"), png("blue")]
+    assert sorted(host.asked) == [(HOST, f"/{color}.png?token=secret") for color in ("blue", "blue", "red")]
+    assert "secret" not in remembered.read_text()
+
+
+def test_what_was_fetched_from_a_host_that_is_not_named_any_more_is_refused(
+    make_run: MakeRun, claim: Path, host: ImageHost
+) -> None:
+    host.answers = {"/red.png": [content(png("red"))]}
+    run = pages_run(make_run, claim, [f"https://{HOST}/red.png"])
+    lay_out(run, addresses=host.addresses(HOST))
+
+    with pytest.raises(RunFailure, match=f"image at {HOST}, which data.allowImageUrls does not name"):
+        lay_out(run, addresses=host.addresses(OTHER))
+
+
+def test_a_connection_is_kept_for_the_next_image_and_replaced_where_the_host_has_closed_it(host: ImageHost) -> None:
+    host.answers = {"/page.png": [content(png())], "/last.png": [content(png(), Connection="close")]}
+    addresses = host.addresses(HOST)
+
+    for path in ("page", "page", "last", "page"):
+        addresses.fetch(f"https://{HOST}/{path}.png")
+
+    assert host.connected == [PUBLIC] * 2
+
+
+def test_the_proxy_of_the_environment_is_asked_for_hosts_that_it_does_not_leave_out(
+    host: ImageHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.answers = {"/page.png": [content(png())]}
+    asked: list[str] = []
+    with running_proxy(asked, port=host.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:word@127.0.0.1:{proxy}")
+        monkeypatch.setenv("NO_PROXY", OTHER)
+        addresses = replace(host.addresses(HOST, OTHER), network=replace(host.addresses().network, connect=connect))
+
+        found = addresses.fetch(f"https://{HOST}/page.png")
+        addresses.pools.close()
+
+    assert found == png()
+    assert asked == [f"CONNECT {HOST}:443 Basic dXNlcjp3b3Jk"]
+    assert host.addresses(OTHER).fetch(f"https://{OTHER}/page.png") == png()
+    assert host.connected == [PUBLIC]
+
+
+def test_a_proxy_that_refuses_is_told(host: ImageHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_proxy([], port=None) as proxy:
+        monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy}")
+        addresses = host.addresses(HOST)
+
+        with pytest.raises(Refused) as refused:
+            replace(addresses, network=replace(addresses.network, connect=connect)).fetch(f"https://{HOST}/page.png")
+
+    assert refused.value.because == f"image at {HOST}: the proxy answers 403 Forbidden"
+
+
 def test_addresses_that_fail_make_bad_rows_without_their_secrets(
     make_run: MakeRun, claim: Path, host: ImageHost
 ) -> None:
@@ -202,8 +299,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(host: ImageHost) -
     answers = iter([[PUBLIC], ["127.0.0.1"]])
     host.answers = {"/page.png": [content(png())]}
     addresses = host.addresses(HOST)
-    network = addresses.network.keywords  # type: ignore[attr-defined]
-    network["resolve"] = lambda _host, _port: next(answers)
+    addresses = replace(addresses, network=replace(addresses.network, resolve=lambda _host, _port: next(answers)))
 
     found = addresses.fetch(f"https://{HOST}/page.png")
 
@@ -229,7 +325,7 @@ def test_a_host_that_does_not_answer_at_all_is_told(host: ImageHost, missing: di
 
 
 def test_what_is_no_host_name_is_told_as_unreachable(host: ImageHost) -> None:
-    addresses = replace(host.addresses("no..host"), network=PublicNetwork)
+    addresses = replace(host.addresses("no..host"), network=PublicNetwork())
 
     with pytest.raises(Refused, match="the host cannot be reached"):
         addresses.fetch("https://no..host/page.png")

@@ -14,7 +14,7 @@ from finetune_api.status import DatasetStatus
 from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import Column, PreparedEvaluation
 from tests.trainer.conftest import MakeRun, png, write_jsonl, write_pages
-from tests.trainer.laying_out import kept, lay_out, read, read_evaluation, text_run, told
+from tests.trainer.laying_out import given, kept, lay_out, read, read_evaluation, text_run, told
 
 TEXTS = [{"question": f"question {i}", "answer": f"answer {i}"} for i in range(3)]
 
@@ -120,6 +120,25 @@ def test_an_image_that_comes_often_is_stored_once_under_the_hash_of_its_bytes(ma
     name = hashlib.sha256(png("red")).hexdigest()
     assert KeptImages(run.workspace.images).index["name"].to_pylist() == [name]
     assert [row["positive"] for row in read(run.workspace.train_table("qa"))] == [name] * 5
+
+
+def test_it_is_told_how_far_reading_has_come_and_how_long_it_will_take(
+    make_run: MakeRun, claim: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("finetune_trainer.prepare.rows.rows._LOG_SECONDS", -1)
+    given(claim, *({"question": f"q{number}"} for number in range(40)))
+    caplog.set_level("INFO")
+
+    lay_out(text_run(make_run))
+
+    told = [vars(record) for record in caplog.records if record.message == "reading"]
+    assert [(one["dataset"], one["rows"], one["of"]) for one in told] == [
+        ("qa", 16, 40),
+        ("qa", 32, 40),
+        ("qa", 40, 40),
+    ]
+    assert all(one["rows_per_second"] > 0 for one in told)
+    assert told[-1]["seconds_left"] == 0
 
 
 def test_limit_takes_the_first_rows(make_run: MakeRun, claim: Path) -> None:

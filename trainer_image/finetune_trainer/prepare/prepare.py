@@ -24,6 +24,7 @@ from finetune_trainer.hub.standing import spare
 from finetune_trainer.prepare.fetch.addresses import Addresses
 from finetune_trainer.prepare.fetch.locating import locate, model_folder, resolve
 from finetune_trainer.prepare.fetch.sources import Sources
+from finetune_trainer.prepare.images.fetched import FetchedImages
 from finetune_trainer.prepare.images.store import ImageStore
 from finetune_trainer.prepare.layout.writing import WrittenInputs, write_inputs
 from finetune_trainer.prepare.rows.opening import OpenInputs, open_inputs
@@ -144,7 +145,8 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources, commi
         modalities=model.modalities,
         embedding_dimension=model.embedding_dimension,
     )
-    with image_store(spec, workspace, reduction) as images:
+    fetched = sources.scratch / f"fetched-{config.job.uid}.jsonl"
+    with image_store(spec, workspace, fetched=fetched, reduction=reduction) as images:
         place = Workplace(images=images, cache=cache, tokens=media_tokens(model.loaded))
         written = write_inputs(spec, inputs, located, workspace, place, miner_of=miners.of)
     notices = [*notes(spec, similarity=model.similarity), *precision_warnings(spec), *model.notes]
@@ -249,10 +251,16 @@ def scratch_folder(workspace: Workspace) -> Iterator[Path]:
 
 @contextmanager
 def image_store(
-    spec: FinetuneJobSpec, workspace: Workspace, reduction: "Reduction | None" = None
+    spec: FinetuneJobSpec, workspace: Workspace, *, fetched: Path, reduction: "Reduction | None"
 ) -> Iterator[ImageStore]:
-    """Give the store of the job's images."""
-    store = ImageStore(workspace.images, addresses=Addresses.of(spec.data.allow_image_urls), reduction=reduction)
+    """Give the store of the job's images; what addresses gave is remembered in `fetched`."""
+    hosts = spec.data.allow_image_urls
+    store = ImageStore(
+        workspace.images,
+        addresses=Addresses.of(hosts),
+        fetched=FetchedImages(fetched) if hosts else None,
+        reduction=reduction,
+    )
     try:
         yield store
     finally:

@@ -3,17 +3,20 @@
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
+from typing import Any
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import httpcore2
 import httpx2
 
 from finetune_api.reasons import Reason
 from finetune_trainer.hub.errors import pause_seconds
-from finetune_trainer.prepare.fetch.public_network import NotPublicError, PublicNetwork
+from finetune_trainer.prepare.fetch.public_network import NotPublicError, PublicNetwork, TimedNetwork, due_by
 from finetune_trainer.workspace.causes import causes
 from finetune_trainer.workspace.failures import RunFailure
 
@@ -29,6 +32,8 @@ _REDIRECTS = frozenset(
     }
 )
 _HTTPS_PORT = 443
+#: How long an idle connection is kept; most hosts end it later.
+_KEPT_SECONDS = 15.0
 _HEADERS = [("User-Agent", "finetune-operator"), ("Accept", "image/*"), ("Accept-Encoding", "identity")]
 
 
@@ -81,16 +86,46 @@ class Addresses:
 
     hosts: frozenset[str]
     limits: Limits = Limits()
-    network: Callable[[float], PublicNetwork] = PublicNetwork
-    """Makes the network of one request from its deadline."""
+    network: PublicNetwork = field(default_factory=PublicNetwork)
     certificates: ssl.SSLContext = field(default_factory=httpcore2.default_ssl_context)
     known: defaultdict[str, Host] = field(default_factory=lambda: defaultdict(Host), compare=False)
     """By name."""
+    pools: ExitStack = field(default_factory=ExitStack, compare=False)
+    """Connections that are kept for further requests; closing it closes them."""
 
     @classmethod
     def of(cls, hosts: Iterable[str]) -> "Addresses":
         """Return the addresses of `hosts`, whatever their case."""
         return cls(frozenset(host.lower() for host in hosts))
+
+    @cached_property
+    def _direct(self) -> httpcore2.ConnectionPool:
+        return self._kept(httpcore2.ConnectionPool(network_backend=self.network, **self._settings))
+
+    @cached_property
+    def _proxy(self) -> httpcore2.ConnectionPool | None:
+        """Return the way through the proxy that the environment names; None if it names none."""
+        address = getproxies_environment().get("https")
+        if not address:
+            return None
+        url = httpx2.URL(address if "://" in address else f"http://{address}")
+        auth = (url.username, url.password) if url.userinfo else None
+        network = TimedNetwork(self.network.connect)
+        proxy = httpcore2.HTTPProxy(
+            str(url.copy_with(userinfo=b"")), proxy_auth=auth, network_backend=network, **self._settings
+        )
+        return self._kept(proxy)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"ssl_context": self.certificates, "max_connections": None, "keepalive_expiry": _KEPT_SECONDS}
+
+    def _kept(self, pool: httpcore2.ConnectionPool) -> httpcore2.ConnectionPool:
+        return self.pools.enter_context(pool)
+
+    def check(self, address: str) -> None:
+        """Raise Refused for an address that may not be asked for."""
+        self._checked(address, None)
 
     def fetch(self, address: str) -> bytes:
         """Return what is at `address`.
@@ -165,7 +200,8 @@ class Addresses:
         deadline = time.monotonic() + self.limits.seconds
         url = self._checked(address, None)
         for _ in range(self.limits.redirects + 1):
-            found = self._ask(url, deadline)
+            with due_by(deadline):
+                found = self._ask(url)
             if isinstance(found, bytes):
                 return found
             url = self._checked(found, url)
@@ -184,17 +220,11 @@ class Addresses:
             raise Refused(f"{what} at {_host(url)[:100]}, which data.allowImageUrls does not name")
         return url
 
-    def _ask(self, url: httpx2.URL, deadline: float) -> bytes | str:
+    def _ask(self, url: httpx2.URL) -> bytes | str:
         """Return the content at `url`, or the address that it redirects to."""
         target = httpcore2.URL(scheme=b"https", host=url.raw_host, port=_HTTPS_PORT, target=url.raw_path)
-        with (
-            _told(_host(url)),
-            # A connection of its own for each request, as its network ends with the request.
-            httpcore2.ConnectionPool(
-                ssl_context=self.certificates, network_backend=self.network(deadline), max_keepalive_connections=0
-            ) as pool,
-            pool.stream("GET", target, headers=_HEADERS) as answer,
-        ):
+        through = None if proxy_bypass_environment(_host(url)) else self._proxy
+        with _told(_host(url)), (through or self._direct).stream("GET", target, headers=_HEADERS) as answer:
             headers = httpx2.Headers(answer.headers)
             if answer.status in _REDIRECTS and "location" in headers:
                 return headers["location"]
@@ -231,6 +261,8 @@ def _told(host: str) -> Iterator[None]:
         yield
     except NotPublicError as error:
         raise Refused(f"image at {host}: the host has a private address") from error
+    except httpcore2.ProxyError as error:
+        raise Refused(f"image at {host}: the proxy answers {error}", for_now=True) from error
     except httpcore2.TimeoutException as error:
         raise Refused(f"image at {host}: it takes too long", for_now=True) from error
     except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:

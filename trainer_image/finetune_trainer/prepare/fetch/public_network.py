@@ -1,12 +1,15 @@
-"""Connections to public addresses only.
+"""Connections to public addresses only, and none that outlasts the request that waits for it.
 
-The address that was checked is the one connected to: a name server that answers differently later changes nothing.
+The address that was checked is the one connected to: a name server that answers differently later changes nothing, nor
+does it while a connection is kept for the next request.
 """
 
 import ipaddress
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,12 +52,24 @@ def connect(address: str, port: int, timeout: float | None) -> httpcore2.Network
     return httpcore2.SyncBackend().connect_tcp(address, port, timeout=timeout)
 
 
-@dataclass(frozen=True)
-class PublicNetwork(httpcore2.NetworkBackend):
-    """Network of one request, which must be done by `deadline`, in seconds of the monotonic clock."""
+#: When the request of this thread must be done, in seconds of the monotonic clock.
+_DEADLINE: ContextVar[float] = ContextVar("deadline")
 
-    deadline: float
-    resolve: Resolve = resolve
+
+@contextmanager
+def due_by(deadline: float) -> Iterator[None]:
+    """Let what this thread asks of a network meanwhile end at `deadline`."""
+    before = _DEADLINE.set(deadline)
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(before)
+
+
+@dataclass(frozen=True)
+class TimedNetwork(httpcore2.NetworkBackend):
+    """Connections to any address; used for the proxy that the environment names."""
+
     connect: Connect = connect
 
     def connect_tcp(
@@ -65,8 +80,26 @@ class PublicNetwork(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Return a connection to the first address that answers; raises NotPublicError if any of them is private."""
+        """Return a connection to a host."""
         del timeout, local_address, socket_options
+        return _TimedStream(self.connect(host, port, _left()))
+
+
+@dataclass(frozen=True)
+class PublicNetwork(TimedNetwork):
+    """Connections to hosts all of whose addresses are public."""
+
+    resolve: Resolve = resolve
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        """Return a connection to the first address that answers; raises NotPublicError if any of them is private."""
         try:
             addresses = list(dict.fromkeys(self.resolve(host, port)))
         except (OSError, UnicodeError) as error:  # the latter for what is no host name
@@ -75,30 +108,26 @@ class PublicNetwork(httpcore2.NetworkBackend):
             raise NotPublicError
         for address in addresses[:-1]:
             try:
-                return self._open(address, port)
+                return super().connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 continue
-        return self._open(addresses[-1], port)
-
-    def _open(self, address: str, port: int) -> httpcore2.NetworkStream:
-        return _TimedStream(self.connect(address, port, _left(self.deadline)), self.deadline)
+        return super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 
 
 @dataclass(frozen=True)
 class _TimedStream(httpcore2.NetworkStream):
-    """A connection that ends at the deadline, however steadily the other side drips."""
+    """A connection on which each request ends at its deadline, however steadily the other side drips."""
 
     inner: httpcore2.NetworkStream
-    deadline: float
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         del timeout
-        received: bytes = self.inner.read(max_bytes, timeout=_left(self.deadline))
+        received: bytes = self.inner.read(max_bytes, timeout=_left())
         return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         del timeout
-        self.inner.write(buffer, timeout=_left(self.deadline))
+        self.inner.write(buffer, timeout=_left())
 
     def start_tls(
         self,
@@ -107,8 +136,7 @@ class _TimedStream(httpcore2.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
         del timeout
-        inner = self.inner.start_tls(ssl_context, server_hostname, timeout=_left(self.deadline))
-        return _TimedStream(inner, self.deadline)
+        return _TimedStream(self.inner.start_tls(ssl_context, server_hostname, timeout=_left()))
 
     def close(self) -> None:
         self.inner.close()
@@ -117,9 +145,9 @@ class _TimedStream(httpcore2.NetworkStream):
         return self.inner.get_extra_info(info)
 
 
-def _left(deadline: float) -> float:
+def _left() -> float:
     """Return the seconds that are left; raises ReadTimeout if there are none."""
-    left = deadline - time.monotonic()
+    left = _DEADLINE.get() - time.monotonic()
     if left <= 0:
         raise httpcore2.ReadTimeout
     return left

@@ -9,16 +9,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
+import pyarrow as pa
+import torch
 from PIL import Image
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from torch.nn import Module
-from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
+from torch.utils.dlpack import from_dlpack
+from torchvision.transforms.v2.functional import pil_to_tensor
 from transformers import Qwen2VLImageProcessor
 
 from finetune_api.types import FinetuneJobSpec
+
+_LENT = 4
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,30 @@ class Reduction:
 
     def reduce(self, seen: Image.Image) -> Image.Image | None:
         """Return an upright RGB image in the processor's size; None if that is not smaller."""
-        whole = pil_to_tensor(seen)[None]
         (reduced,) = self.processor.resize(
-            images=whole, size=self.processor.size, resample=self.processor.resample, factor=self._factor
+            images=_pixels(seen)[None], size=self.processor.size, resample=self.processor.resample, factor=self._factor
         )
-        if reduced.shape[-1] * reduced.shape[-2] >= seen.width * seen.height:
+        height, width = reduced.shape[1:]
+        if height * width >= seen.width * seen.height:
             return None
-        small: Image.Image = to_pil_image(reduced)
-        return small
+        raw = "RGBX" if len(reduced) == _LENT else "RGB"
+        return Image.frombytes("RGB", (width, height), reduced.permute(1, 2, 0).numpy().tobytes(), "raw", raw)
 
     @property
     def _factor(self) -> int:
         return int(self.processor.patch_size * self.processor.merge_size)
+
+
+def _pixels(seen: Image.Image) -> torch.Tensor:
+    """Return the pixels of an RGB image, C x H x W, with a fourth channel without a meaning where that saves a copy.
+
+    Pillow keeps four bytes of each pixel and lends them, unless the image is so large that they lie in several pieces.
+    """
+    try:
+        lent = pa.array(seen).flatten()
+    except ValueError:
+        return cast("torch.Tensor", pil_to_tensor(seen))
+    return from_dlpack(lent).view(seen.height, seen.width, _LENT).permute(2, 0, 1)
 
 
 def reduction_for(model: SentenceTransformer | CrossEncoder, spec: FinetuneJobSpec) -> Reduction | None:

@@ -6,10 +6,9 @@ addition: the model gets the same numbers, and each later reading costs a part.
 
 import hashlib
 import io
-import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from finetune_trainer.prepare.fetch.addresses import Addresses, Refused, is_address
+from finetune_trainer.prepare.images.cpus import usable_cpus
+from finetune_trainer.prepare.images.fetched import FetchedImages
 from finetune_trainer.prepare.images.formats import format_of, remedy_for
 from finetune_trainer.prepare.images.shards import ShardWriter
 from finetune_trainer.prepare.scans.findings import excerpt, listed
@@ -44,9 +45,10 @@ _SAMPLE = 16
 _DARK = 24  # of 255; 4,095 of 65,535 are 16
 _WITH_FRAMES = ("GIF", "WEBP", "TIFF", "PNG")
 _ARCHIVE = "zip://"
-#: A pod may see more CPUs than it may use, and the largest image that is taken has 300 MB of pixels.
-_DECODED_AT_ONCE = 8
+#: The largest image that is taken has 400 MB of pixels, and a pod without a limit sees all CPUs of its node.
+_DECODED_AT_ONCE = 16
 _DOWNLOADS_AT_ONCE = 8
+_DIGEST = 64  # hexadecimal digits of SHA-256, with which names begin
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,17 @@ class ImageStore:
         folder: Path,
         *,
         addresses: Addresses | None = None,
+        fetched: FetchedImages | None = None,
         reduction: "Reduction | None" = None,
         num_threads: int | None = None,
     ) -> None:
         self._shards = ShardWriter(folder)
+        self._fetched_before = fetched
         self._reduction = reduction
         self._addresses = addresses or Addresses.of([])
         self._pool = ThreadPoolExecutor(num_threads or min(_DECODED_AT_ONCE, usable_cpus()))
         self._downloads = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
-        self._fetched: dict[str, str | Fault] = {}
+        self._fetched: dict[str, str | Fault | Future[Made | str | Fault]] = {}
         names, remarks = (self._shards.index[column].to_pylist() for column in ("name", "remarks"))
         self._names = set(names)
         self._remarks = {name: tuple(found) for name, found in zip(names, remarks, strict=True) if found}
@@ -98,19 +102,34 @@ class ImageStore:
         A cell is bytes, a name, or a mapping with `bytes` or a `path` that is a name. A name is a path that lies below
         `root` or `cache`, or an address, which is fetched once.
         """
-        addresses = [address_of(cell) for cell in cells]
-        new = [address for address in dict.fromkeys(addresses) if address is not None and address not in self._fetched]
-        fetched = self._downloads.map(self._fetch, new)
-        made = self._pool.map(
-            lambda cell, address: self._make(read_cell(cell, root=root, cache=cache)) if address is None else None,
-            cells,
-            addresses,
-        )
-        self._fetched.update(zip(new, map(self._keep, fetched), strict=True))
-        return [
-            self._fetched[str(address)] if one is None else self._keep(one)
-            for one, address in zip(made, addresses, strict=True)
-        ]
+        return self.begin(cells, root=root, cache=cache)()
+
+    def begin(self, cells: Sequence[Any], *, root: Path, cache: Path) -> Callable[[], list[str | Fault]]:
+        """Begin with what `keep_all` does in other threads; what is returned waits for them and does the rest.
+
+        Images are kept in the order in which they are waited for, whichever thread is done first.
+        """
+        begun = [self._begin(cell, root, cache) for cell in cells]
+        return lambda: [self._end(one) for one in begun]
+
+    def _begin(self, cell: Any, root: Path, cache: Path) -> "str | Future[Made | str | Fault]":  # noqa: ANN401
+        """Return what to wait for: a thread, or an address that a thread fetches."""
+        address = address_of(cell)
+        if address is None:
+            return self._pool.submit(lambda: self._make(read_cell(cell, root=root, cache=cache)))
+        if address not in self._fetched:
+            self._fetched[address] = self._downloads.submit(self._fetch, address)
+        return address
+
+    def _end(self, begun: "str | Future[Made | str | Fault]") -> str | Fault:
+        if isinstance(begun, Future):
+            return self._keep(begun.result())
+        found = self._fetched[begun]
+        if isinstance(found, Future):
+            found = self._fetched[begun] = self._keep(found.result())
+            if self._fetched_before and not isinstance(found, Fault):
+                self._fetched_before.add(begun, found[:_DIGEST])
+        return found
 
     def commit(self) -> None:
         """Make sure that all images so far can be read."""
@@ -120,10 +139,17 @@ class ImageStore:
         """End the threads; all images are there to stay."""
         self._pool.shutdown(cancel_futures=True)
         self._downloads.shutdown(cancel_futures=True)
+        self._addresses.pools.close()
+        if self._fetched_before:
+            self._fetched_before.close()
         self._shards.close()
 
     def _fetch(self, address: str) -> Made | str | Fault:
         try:
+            self._addresses.check(address)
+            digest = self._fetched_before and self._fetched_before.get(address)
+            if digest and (known := self._known(digest)):
+                return known
             return self._make(self._addresses.fetch(address) or Fault("empty image"))
         except Refused as refused:
             return Fault(refused.because)
@@ -133,8 +159,7 @@ class ImageStore:
         if isinstance(content, Fault):
             return content
         digest = hashlib.sha256(content).hexdigest()
-        small = digest if self._reduction is None else f"{digest}-{self._reduction.key}"
-        if known := next((name for name in (small, digest) if name in self._names), None):
+        if known := self._known(digest):
             return known
         image = decode(content)
         if isinstance(image, Fault):
@@ -143,8 +168,15 @@ class ImageStore:
         seen = as_seen(image)
         remarks = tuple(_remarks(form, seen, content))
         if self._reduction and (reduced := self._reduction.reduce(seen)):
-            return Made(small, *encode(reduced), remarks)
+            return Made(self._reduced(digest), *encode(reduced), remarks)
         return Made(digest, content, EXTENSIONS[form], remarks)
+
+    def _known(self, digest: str) -> str | None:
+        """Return the name under which an image is there, None if it is not."""
+        return next((name for name in (self._reduced(digest), digest) if name in self._names), None)
+
+    def _reduced(self, digest: str) -> str:
+        return f"{digest}-{self._reduction.key}" if self._reduction else digest
 
     def _keep(self, made: Made | str | Fault) -> str | Fault:
         if not isinstance(made, Made):
@@ -165,11 +197,6 @@ def encode(image: Image.Image) -> tuple[bytes, str]:
         return buffer.getvalue(), "png"
     image.save(buffer, format="WEBP", lossless=True, quality=0, method=0)  # the quality of what is lossless is effort
     return buffer.getvalue(), "webp"
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use; on macOS, which does not limit that, how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def address_of(cell: Any) -> str | None:  # noqa: ANN401 - a cell of a table

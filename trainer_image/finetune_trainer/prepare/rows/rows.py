@@ -1,9 +1,10 @@
-"""Reads an open table row by row: texts as they are, images as paths of the store, faults where a cell is unusable."""
+"""Reads an open table row by row: texts as they are, images as names in the store, faults where a cell is unusable."""
 
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, compress
 from pathlib import PurePath
@@ -18,11 +19,17 @@ from finetune_trainer.prepare.rows.texts import as_text, is_visible
 from finetune_trainer.prepare.rows.workplace import Workplace
 from finetune_trainer.prepare.scans.findings import excerpt
 
-_BATCH_ROWS = 64
+#: Rows of several pages each may hold a hundred megabytes.
+_BATCH_ROWS = 16
+_BATCHES_AHEAD = 3
 _LOG_SECONDS = 10.0
 
-#: What one cell holds: as many texts, image paths or ids as there are values in it.
+#: What one cell holds: as many texts, names of images or ids as there are values in it.
 Cell = list[str]
+#: Rows as they came, by column.
+Batch = dict[str, list[Any]]
+#: What they hold, by part.
+Columns = dict[str, list[Cell | Fault]]
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +77,8 @@ def name_row(row: Row | BadRow) -> str:
 
 def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
     """Yield every row of the table in order."""
-    number, told = 0, time.monotonic()
-    for batch in table.rows.iter(batch_size=_BATCH_ROWS):
-        columns = _read_batch(table, batch, place)
+    number, progress = 0, Progress(table.request.dataset, of=len(table.rows))
+    for batch, columns in _read_batches(table, place):
         labels = _read_labels(table, batch)
         ids = [str(value)[:80] for value in batch[table.id_column]] if table.id_column else None
         for index in range(len(labels)):
@@ -84,9 +90,23 @@ def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
                 row = _without(_with_images(row, table, given, place), table.left_out)
             yield row
             number += 1
-        if time.monotonic() - told > _LOG_SECONDS:
-            told = time.monotonic()
-            _log.info("reading", extra={"dataset": table.request.dataset, "rows": number, "of": len(table.rows)})
+        progress.tell(number)
+
+
+class Progress:
+    """Tells every few seconds how far reading has come, and how long the rest will take at the rate so far."""
+
+    def __init__(self, dataset: str, *, of: int) -> None:
+        self._dataset, self._of = dataset, of
+        self._begun = self._told = time.monotonic()
+
+    def tell(self, rows: int) -> None:
+        """Tell if it is time to."""
+        now = time.monotonic()
+        if now - self._told > _LOG_SECONDS:
+            self._told, rate = now, rows / (now - self._begun)
+            left = {"rows_per_second": round(rate, 1), "seconds_left": round((self._of - rows) / rate)}
+            _log.info("reading", extra={"dataset": self._dataset, "rows": rows, "of": self._of, **left})
 
 
 def is_negative(part: str) -> bool:
@@ -116,16 +136,34 @@ def _without(row: Row, left_out: frozenset[bytes]) -> Row:
     return replace(row, cells={**row.cells, **kept}, label=label)
 
 
-def _read_batch(table: OpenTable, batch: dict[str, list[Any]], place: Workplace) -> dict[str, list[Cell | Fault]]:
-    columns: dict[str, list[Cell | Fault]] = {}
-    for part, column in table.request.columns.items():
-        given = [_values(table, part, value) for value in batch[column]]
-        flat = [value for values in given for value in values]
-        read = iter(_read_values(table, part, flat, place))
-        columns[part] = [_cell([next(read) for _ in values], many=part in table.many) for values in given]
-    for part, column in table.request.keys.items():
-        columns[part] = [_read_key(value) for value in batch[column]]
-    return columns
+def _read_batches(table: OpenTable, place: Workplace) -> Iterator[tuple[Batch, Columns]]:
+    """Yield the rows some at a time, as they came and as they are read; images of the next are worked on meanwhile."""
+    begun: deque[tuple[Batch, Callable[[], Columns]]] = deque()
+    for batch in table.rows.iter(batch_size=_BATCH_ROWS):
+        begun.append((batch, _begin_batch(table, batch, place)))
+        if len(begun) > _BATCHES_AHEAD:
+            first, read = begun.popleft()
+            yield first, read()
+    yield from ((batch, read()) for batch, read in begun)
+
+
+def _begin_batch(table: OpenTable, batch: Batch, place: Workplace) -> Callable[[], Columns]:
+    """Begin to read a batch; what is returned waits for its images."""
+    given = {
+        part: [_values(table, part, value) for value in batch[column]] for part, column in table.request.columns.items()
+    }
+    begun = {part: _begin_values(table, part, [*chain.from_iterable(cells)], place) for part, cells in given.items()}
+
+    def read() -> Columns:
+        columns: Columns = {}
+        for part, cells in given.items():
+            values = iter(begun[part]())
+            columns[part] = [_cell([next(values) for _ in cell], many=part in table.many) for cell in cells]
+        for part, column in table.request.keys.items():
+            columns[part] = [_read_key(value) for value in batch[column]]
+        return columns
+
+    return read
 
 
 def _values(table: OpenTable, part: str, cell: Any) -> list[Any]:  # noqa: ANN401 - a cell of a table
@@ -139,13 +177,13 @@ def _read_key(value: object) -> Cell | Fault:
     return [str(value)] if isinstance(value, str | int) else Fault("id is neither text nor whole number")
 
 
-def _read_values(table: OpenTable, part: str, values: list[Any], place: Workplace) -> list[str | Fault]:
+def _begin_values(table: OpenTable, part: str, values: list[Any], place: Workplace) -> Callable[[], list[str | Fault]]:
     if table.modalities[part] == "image":
-        return place.images.keep_all(values, root=table.request.folder, cache=place.cache)
-    return [_read_text(value, place.tokens) for value in values]
+        return place.images.begin(values, root=table.request.folder, cache=place.cache)
+    return lambda: [_read_text(value, place.tokens) for value in values]
 
 
-def _read_labels(table: OpenTable, batch: dict[str, list[Any]]) -> list[LabelValue | Fault | None]:
+def _read_labels(table: OpenTable, batch: Batch) -> list[LabelValue | Fault | None]:
     request = table.request.label
     if request is None:
         return [None] * len(next(iter(batch.values())))
