@@ -187,10 +187,17 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(
     assert warnings == [f"checkpoint step-000004 was skipped: {problem}"]
 
 
-def test_a_checkpoint_of_another_number_of_ranks_is_skipped(fence: Fence) -> None:
+def test_a_checkpoint_tells_how_many_ranks_wrote_it_and_how_many_the_training_began_with(fence: Fence) -> None:
     fill(open_store(fence, world_size=4), 2)
+    began = open_store(fence, world_size=2).newest()
 
-    assert open_store(fence, world_size=2).newest() is None
+    fill(replace(open_store(fence, world_size=2), began_with=4), 4)
+    newest = open_store(fence, world_size=1).newest()
+
+    assert began is not None
+    assert (began.world_size, began.began_with) == (4, 4)
+    assert newest is not None
+    assert (newest.world_size, newest.began_with) == (2, 4)
 
 
 def test_a_checkpoint_of_an_earlier_version_is_skipped(fence: Fence) -> None:

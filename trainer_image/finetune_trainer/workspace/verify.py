@@ -18,6 +18,9 @@ class CheckpointManifest(Contract):
     step: int
     """Optimizer steps made."""
     world_size: int
+    """Ranks that wrote it."""
+    began_with: int = 0
+    """Ranks that the training began with, whose batches it keeps; 0 in earlier versions: those that wrote it."""
     run: str
     time: str
     """When it was written, RFC 3339."""

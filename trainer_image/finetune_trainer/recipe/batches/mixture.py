@@ -14,7 +14,7 @@ from finetune_trainer.recipe.batches.sampler import SetBatches
 
 
 class MixedBatches(BatchSampler):
-    """Yields each global batch as one batch per rank after another, which is how accelerate deals them out.
+    """Yields each global batch as one part per rank after another, which is how accelerate deals them out.
 
     Row numbers count through all sets. Proportional: every set is used up, in an order that chance mixes. In turn: one
     batch of each set after another, until one set is used up.
@@ -27,6 +27,8 @@ class MixedBatches(BatchSampler):
     def __init__(self, sets: Sequence[SetBatches], *, world_size: int, seed: int, in_turn: bool = False) -> None:
         self._sets = sets
         self._world_size = world_size
+        self.parts = world_size
+        """Into which each global batch is cut; others than ranks where a training goes on with another number."""
         self._seed = seed
         self._in_turn = in_turn
         self._epoch = 0
@@ -39,23 +41,23 @@ class MixedBatches(BatchSampler):
         return sum(len(one) for one in self._sets)
 
     @property
-    def rows_per_step(self) -> list[int]:
-        """Return the rows in a global batch of each set."""
-        return [one.batch_size * self._world_size for one in self._sets]
+    def rows_of_part(self) -> list[int]:
+        """Return the rows of each set that a rank has at once."""
+        return [one.batch_size * self._world_size // self.parts for one in self._sets]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return self.steps * self._world_size
+        return self.steps * self.parts
 
     def __iter__(self) -> Iterator[list[int]]:
         offsets = [0, *accumulate(one.rows for one in self._sets)]
         batches = [one.of_epoch(self._epoch) for one in self._sets]
         for number in self._order():
             rows = [offsets[number] + row for row in next(batches[number])]
-            size = self._sets[number].batch_size
+            size = self.rows_of_part[number]
             yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
     def _order(self) -> list[int]:

@@ -24,6 +24,10 @@ class Checkpoint:
 
     path: Path
     status: CheckpointStatus
+    world_size: int
+    """Ranks that wrote it."""
+    began_with: int
+    """Ranks that the training began with, whose batches it keeps."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class CheckpointStore:
     keep: int
     run: str
     world_size: int
+    began_with: int = 0
+    """Ranks that the training began with; 0: these."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """What writes now, by package."""
     warn: Callable[[str], None] = lambda _: None
@@ -55,6 +61,7 @@ class CheckpointStore:
             manifest = CheckpointManifest(
                 step=step,
                 world_size=self.world_size,
+                began_with=self.began_with or self.world_size,
                 run=self.run,
                 time=now(),
                 files=hash_files(aside, known=hashed),
@@ -72,7 +79,8 @@ class CheckpointStore:
             problem = self._problem(path, manifest)
             if manifest is not None and problem is None:
                 self._compare_versions(path, manifest)
-                return Checkpoint(path=path, status=CheckpointStatus(step=manifest.step, time=manifest.time))
+                status = CheckpointStatus(step=manifest.step, time=manifest.time)
+                return Checkpoint(path, status, manifest.world_size, manifest.began_with or manifest.world_size)
             self.warn(f"checkpoint {path.name} was skipped: {problem}")
             logger.warning("checkpoint skipped", extra={"checkpoint": path.name, "problem": problem})
         return None
@@ -99,10 +107,6 @@ class CheckpointStore:
             return "it belongs to another run"
         if INDEX not in {file.path for file in manifest.files}:
             return "an earlier version of the trainer wrote it, in another form"
-        if manifest.world_size != self.world_size:
-            return (
-                f"it was written by {manifest.world_size} ranks, and {self.world_size} cannot continue its data order"
-            )
         return find_damage(path, manifest.files)
 
     def _compare_versions(self, path: Path, manifest: CheckpointManifest) -> None:

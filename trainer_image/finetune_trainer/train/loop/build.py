@@ -7,6 +7,7 @@ from torch.nn import Module
 from transformers import PrinterCallback, set_seed
 
 from finetune_trainer.recipe.arguments.training import training_arguments
+from finetune_trainer.recipe.batches.dealing import deal
 from finetune_trainer.recipe.batches.rows import PairCollator, RowCollator, RowReader
 from finetune_trainer.recipe.batches.schedule import Schedule, plan
 from finetune_trainer.recipe.batches.sets import TrainingSet, mix
@@ -19,11 +20,27 @@ from finetune_trainer.train.session import Session
 
 
 def build_trainer(
-    session: Session, sets: list[TrainingSet], model: SentenceTransformer | CrossEncoder, reader: InputReader
+    session: Session,
+    sets: list[TrainingSet],
+    model: SentenceTransformer | CrossEncoder,
+    reader: InputReader,
+    *,
+    began_with: int,
 ) -> tuple[GangTrainer, Schedule]:
-    """Return the trainer and the schedule that it keeps; nothing is trained yet."""
+    """Return the trainer and the schedule that it keeps; nothing is trained yet.
+
+    Args:
+        session: of this rank.
+        sets: with the batches of so many ranks as the training began with.
+        model: that is trained.
+        reader: of the rows' cells.
+        began_with: that number of ranks.
+
+    """
     spec, ranks = session.spec, session.ranks
-    batches = mix(sets, spec, world_size=ranks.world_size)
+    batches = mix(sets, spec, world_size=began_with)
+    dealt = deal(sets, spec, began_with=began_with, world_size=ranks.world_size, steps=batches.steps)
+    batches.parts = dealt.parts
     batch_size = max(one.batches.batch_size for one in sets)
     schedule = plan(spec, batch_size=batch_size, batches_per_epoch=batches.steps)
     arguments = training_arguments(
@@ -35,6 +52,7 @@ def build_trainer(
         device=ranks.device,
         autocast=autocast_dtype(spec, device=ranks.device),
     )
+    arguments.gradient_accumulation_steps = dealt.accumulation
     trainer = (RerankerTrainer if isinstance(model, CrossEncoder) else RetrievalTrainer)(
         ranks=ranks,
         batches=batches,

@@ -1,6 +1,7 @@
 """Builds the trainer for the prepared sets and runs it, from the newest checkpoint if there is one."""
 
 import logging
+from dataclasses import replace
 
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
@@ -36,13 +37,14 @@ def fit(
 
     """
     ranks, tracker = session.ranks, session.tracker
-    sets = read_sets(session.spec, inputs, session.workspace, world_size=ranks.world_size)
-    for warning in smaller_batches(inputs.train, session.spec, world_size=ranks.world_size):
-        tracker.warn(warning)
     store = session.open_checkpoints()
     checkpoint: Checkpoint | None = ranks.share(store.newest() if ranks.is_writer else None)
-    trainer, schedule = build_trainer(session, sets, model, reader)
-    saver = Saver(session, trainer, store)
+    began_with = checkpoint.began_with if checkpoint else ranks.world_size
+    sets = read_sets(session.spec, inputs, session.workspace, world_size=began_with)
+    for warning in smaller_batches(inputs.train, session.spec, world_size=began_with):
+        tracker.warn(warning)
+    trainer, schedule = build_trainer(session, sets, model, reader, began_with=began_with)
+    saver = Saver(session, trainer, replace(store, began_with=began_with))
     trainer.add_callback(
         Pacer(
             trainer,
@@ -58,6 +60,11 @@ def fit(
     if checkpoint is not None:
         history = ranks.share(History.read(checkpoint.path / HISTORY) if ranks.is_writer else None)
         tracker.resume(history, checkpoint.status)
+        if checkpoint.world_size != ranks.world_size:
+            tracker.warn(
+                f"training goes on from {checkpoint.path.name} with {ranks.world_size} processes instead of "
+                f"{checkpoint.world_size}: with the same rows in each step and other random numbers, as for dropout"
+            )
         logger.info("resuming", extra={"step": checkpoint.status.step})
     step = checkpoint.status.step if checkpoint else 0
     tracker.begin(step=step, total_steps=schedule.total_steps)

@@ -12,6 +12,7 @@ import torch
 from sentence_transformers import CrossEncoderTrainer, SentenceTransformerTrainer
 from sentence_transformers.base.trainer import BaseTrainer
 from torch.nn import Module, ParameterList
+from transformers import set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from finetune_trainer.recipe.batches.mixture import MixedBatches
@@ -22,6 +23,7 @@ from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.train.loop.gradients import average_gradients, make_equal, trained_parameters
 from finetune_trainer.train.loop.mini_batches import MiniBatches, RandomState, cached_loss
 from finetune_trainer.train.loop.state import changing_buffers, named_weights, read_weights, remember, remembered
+from finetune_trainer.workspace.verify import read_manifest
 
 MINI_BATCHES = "mini-batches.json"
 #: What optimizer and scheduler go on with, besides tensors.
@@ -60,7 +62,7 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         cached = {loss: cached_loss(loss) for loss in distinct}
         mini_batches = {loss: MiniBatches(one, ranks=ranks, warn=warn) for loss, one in cached.items() if one}
         self._mini_batches = {name: mini_batches.get(loss) for name, loss in losses.items()}
-        self._rows = dict(zip(losses, batches.rows_per_step, strict=True))
+        self._rows = {name: ranks.world_size * part for name, part in zip(losses, batches.rows_of_part, strict=True)}
         self._sole_set = next(iter(losses))
         self._tried: list[dict[str, Any]] = []
         self._random_state = RandomState.now(self.model.device)
@@ -191,6 +193,17 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         for name, one in self._mini_batches.items():
             if one is not None and name in sizes:
                 one.take_on(sizes[name])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Go on with this rank's random numbers; another number of ranks draws new ones, as a training begins.
+
+        They are the same on all ranks then: some losses draw what all ranks have to embed alike.
+        """
+        manifest = None if checkpoint is None else read_manifest(Path(checkpoint))
+        if manifest is None or manifest.world_size == self._ranks.world_size:
+            super()._load_rng_state(checkpoint)
+        else:
+            set_seed(self.args.seed + manifest.step)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Read what this rank has of it; the library reads one file, whole, on every rank."""
