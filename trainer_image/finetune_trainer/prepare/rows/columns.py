@@ -72,6 +72,14 @@ def is_image(feature: Any) -> bool:  # noqa: ANN401 - as above
     return isinstance(feature if values is None else values, datasets.Image)
 
 
+def holds_bytes(feature: Any) -> bool:  # noqa: ANN401 - as above
+    """Say whether the column, or its lists, hold images or other bytes, which may be large."""
+    values = _values_of(feature)
+    one = feature if values is None else values
+    is_bytes = isinstance(one, datasets.Value) and one.dtype in _BYTES
+    return is_bytes or isinstance(one, datasets.Image) or _is_stored_image(one)
+
+
 def undecoded(feature: Any) -> Any:  # noqa: ANN401 - as above
     """Return the type under which images of the column are read as they are stored; other types are left alone."""
     if isinstance(feature, datasets.Image):

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from glob import has_magic
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from finetune_trainer.prepare.rows.columns import (
 from finetune_trainer.prepare.rows.labels import check_label
 from finetune_trainer.prepare.rows.requests import DOCUMENTS, QUERY, TableRequest
 from finetune_trainer.prepare.rows.slices import Cut, beyond, cut
+from finetune_trainer.prepare.rows.streamed import ParquetSplit, StreamedRows, look_at
 from finetune_trainer.prepare.scans.broken_files import find_fault
 from finetune_trainer.prepare.scans.csv_files import SEPARATORS
 from finetune_trainer.prepare.scans.findings import excerpt
@@ -61,7 +63,7 @@ class OpenTable:
 
     request: TableRequest
     rows: Any
-    """`datasets.Dataset`: the requested columns and `id_column`, images undecoded."""
+    """`datasets.Dataset` or `StreamedRows`: the requested columns and `id_column`, images undecoded."""
     numbers: Sequence[int]
     """Position of each row in its split, from 0."""
     modalities: Mapping[str, Modality]
@@ -97,7 +99,7 @@ def open_table(request: TableRequest, *, cache: Path) -> OpenTable | list[InputP
     if isinstance(builder, list):
         return builder
     try:
-        wholes = load_splits(request, builder)
+        wholes = load_splits(request, builder, cache=cache)
         found = cut_rows(request, wholes)
         if isinstance(found, Cut):
             _check_read(request, found.rows, builder)
@@ -151,12 +153,37 @@ def find_split(request: TableRequest, *, cache: Path) -> Any | list[InputProblem
     return _check_files(request, reader=reader, files=splits) or builder
 
 
-def load_splits(request: TableRequest, builder: Any) -> dict[str, Any]:  # noqa: ANN401 - the library has no types
-    """Return each split that the request names, whole, as `datasets.Dataset`."""
+def load_splits(request: TableRequest, builder: Any, *, cache: Path) -> dict[str, Any]:  # noqa: ANN401 - no types there
+    """Return each split that the request names, whole, as `datasets.Dataset` or as what stands in for one."""
+    names = split_names(request.split)
+    if reader_of(builder) == "parquet" and "+" not in request.split:
+        paths = [Path(path) for path in builder.config.data_files[names[0]]]
+        if split := look_at(paths, builder.info.features):
+            return {names[0]: _streamed(request, builder, split, cache=cache)}
+    return _built(builder, names)
+
+
+def _built(builder: Any, names: Iterable[str]) -> dict[str, Any]:  # noqa: ANN401 - as above
     with _quiet():
         # A card's own row counts are often out of date.
         builder.download_and_prepare(verification_mode="no_checks")
-        return {name: _whole(builder, name) for name in split_names(request.split)}
+        return {name: _whole(builder, name) for name in names}
+
+
+def _streamed(request: TableRequest, builder: Any, split: ParquetSplit, *, cache: Path) -> StreamedRows:  # noqa: ANN401
+    """Return a split whose images stay in its files; the library reads the other columns that are asked for."""
+    (name,), wanted = split_names(request.split), {*request.names().values(), "id"}
+    names = [column for column in split.features if column in wanted and column not in split.images]
+    others = None
+    if names:
+        # The library takes what is built of some columns for all of them.
+        own = cache / hashlib.sha256("\n".join([name, *names]).encode()).hexdigest()[:8]
+        narrow = datasets.load_dataset_builder(
+            str(request.folder), name=request.subset, cache_dir=str(own), columns=names
+        )
+        narrow.config.data_files = builder.config.data_files
+        others = _built(narrow, [name])[name]
+    return StreamedRows(split, others, split.features, range(split.num_rows), partial(explain_rows, request, builder))
 
 
 def _whole(builder: Any, split: str) -> Any:  # noqa: ANN401 - as above
@@ -189,7 +216,9 @@ def _check_read(request: TableRequest, rows: Any, builder: Any) -> None:  # noqa
     """Refuse what the library lets pass: texts that are not UTF-8, and columns that are shifted by one."""
     if reader_of(builder) == "csv" and _CSV_INDEX in rows.features and find_fault(files_of(request, builder)):
         raise ValueError("rows have more fields than the header")
-    for column in set(request.names().values()) & set(rows.features):
+    if isinstance(rows, StreamedRows):
+        rows = rows.others
+    for column in set(request.names().values()) & set(rows.features if rows else ()):
         rows.data.column(column).validate(full=True)
 
 
