@@ -3,9 +3,11 @@
 import os
 import pickle
 import random
+import signal
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,8 +17,10 @@ from finetune_trainer.prepare.images.cpus import usable_cpus
 from finetune_trainer.prepare.images.shards import ShardWriter
 from finetune_trainer.prepare.images.store import WEBP_PIXELS, ImageStore, encode
 from finetune_trainer.recipe.model.inputs import open_image
+from finetune_trainer.recipe.model.pixels import as_seen
 from finetune_trainer.workspace.images import KeptImages
-from tests.trainer.conftest import png
+from tests.trainer.conftest import MakeRun, png, write_pages
+from tests.trainer.laying_out import lay_out, read, text_run
 
 IMAGES = {f"image-{number}": random.Random(number).randbytes(900 + number) for number in range(40)}
 
@@ -149,6 +153,48 @@ def test_an_image_that_an_earlier_try_has_kept_is_not_decoded_again(
         monkeypatch.setattr(store, "as_seen", None)
 
     assert tries[0] == tries[1]
+
+
+@pytest.mark.parametrize("added", [1, 2, 5, 9])
+def test_a_killed_prepare_is_taken_up_where_it_was_and_ends_like_one_that_was_not(
+    make_run: MakeRun, claim: Path, monkeypatch: pytest.MonkeyPatch, added: int
+) -> None:
+    pages = [png(size=(32 + number % 9, 32)) for number in range(20)]
+    write_pages(claim / "qa", train=[{"query": f"q{n}", "image": page} for n, page in enumerate(pages)])
+    run = text_run(make_run, columns={"query": "query", "positive": "image"})
+    if (child := os.fork()) == 0:
+        kill_while_adding(monkeypatch, image=added)
+        lay_out(run)
+    assert os.waitpid(child, 0)[1] == 9
+    seen: set[int] = set()
+
+    def see(image: Image.Image) -> Image.Image:
+        seen.add(image.width)
+        return as_seen(image)
+
+    monkeypatch.setattr(store, "as_seen", see)
+
+    lay_out(run)
+
+    rows = read(run.workspace.train_table("qa"))
+    assert [KeptImages(run.workspace.images).read(row["positive"]) for row in rows] == pages
+    assert seen == set(range(32 + added - 1, 41))
+
+
+def kill_while_adding(monkeypatch: pytest.MonkeyPatch, *, image: int) -> None:
+    """Let this process be killed while it writes an image, and commit each before."""
+    add, pushed = ShardWriter.add, []
+
+    def add_and_commit(writer: ShardWriter, name: str, content: bytes, **settings: Any) -> None:  # noqa: ANN401
+        pushed.append(name)
+        if len(pushed) == image:
+            add(writer, name, content[:100], **settings)
+            writer._file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        add(writer, name, content, **settings)
+        writer.commit()
+
+    monkeypatch.setattr(ShardWriter, "add", add_and_commit)
 
 
 @pytest.mark.parametrize(
