@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.figures import FOLDER
+from benchmarks.training.corpus import run_corpus
 from benchmarks.training.sides import ENVIRONMENT
 
 DESCRIPTION = """\
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
                 return run_reranker(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
             case "gpu":
                 return run_gpu(Path(folder), options)
+            case "corpus":
+                return run_corpus(options.documents, processes=options.processes, before=options.before)
             case _:
                 from benchmarks.training.levers import run_levers  # noqa: PLC0415 - torch takes seconds
 
@@ -59,6 +62,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for scale in (small, text, reranker, gpu):
         scale.add_argument("--rounds", type=int, default=1, help="runs of each side, in turn (%(default)s)")
         scale.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="ranks of each case (1 2)")
+    corpus = scales.add_parser("corpus", help="memory and time of evaluating many documents, embeddings made up")
+    corpus.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000], help="(10000 100000)")
+    corpus.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], help="ranks of each case (1 2 4)")
+    corpus.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="an earlier checkout to measure beside this one"
+    )
     levers = scales.add_parser("levers", help="each lever of the trainer's speed on its own, on and off")
     levers.add_argument("names", nargs="*", metavar="LEVER", help="levers to measure; all if none is named")
     return parser.parse_args(arguments)

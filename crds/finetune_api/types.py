@@ -124,7 +124,7 @@ class Evaluation(Contract):
     baseline: bool = True
     """Measure the base model before training, so that the improvement is known."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Texts or images encoded at once."""
+    """Images encoded at once, and texts as long as the longest; of shorter ones there are more in a batch."""
 
 
 class Accelerator(Contract):

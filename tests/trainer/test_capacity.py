@@ -8,7 +8,7 @@ import yaml
 
 from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.local.expected import estimate_manifest
-from finetune_trainer.recipe.capacity.estimate import Batch, Job, accumulation_note
+from finetune_trainer.recipe.capacity.estimate import Batch, Job, accumulation_note, estimate
 from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures, Stack, image_settings, stacks_of
 from finetune_trainer.recipe.capacity.need import Line, Need
 from tests.contract.model_sizes import QWEN_2B, QWEN_PROCESSOR, SIZES, VIT
@@ -54,9 +54,13 @@ def test_what_a_model_of_2b_parameters_needs_in_float32() -> None:
             "libraries": 12.0,
             "8.5 GB to save them": 8.5,
             "loader workers": 4.0,
-            "batches in shared memory": 6.6,
+            "evaluations": 0.8,
+            "batches in shared memory": 7.8,
         },
-        "shared memory": {"12 batches that loaders hold x 64 rows x 8.7 MB at most": 6.6},
+        "shared memory": {
+            "12 batches that loaders hold x 64 rows x 8.7 MB at most": 6.6,
+            "evaluations x 16 rows x 8.6 MB at most": 1.1,
+        },
         "device memory": {
             "weights": 8.5,
             "gradients": 8.5,
@@ -74,9 +78,10 @@ def test_what_the_defaults_do_not_hold_is_refused_with_field_need_and_have() -> 
 
     assert told == {
         "host memory": "spec.resources.requests.memory: 16Gi (17 GB) is wrong because each pod needs at least 34 GB of "
-        "host memory: 4 x 8.5 GB of weights while they load; ask for 68Gi",
-        "shared memory": "spec.resources.sharedMemory: 2Gi (2.1 GB) may not be enough, as each pod needs about 6.6 GB "
-        "of shared memory: 12 batches that loaders hold x 64 rows x 8.7 MB at most; ask for 7Gi",
+        "host memory: 4 x 8.5 GB of weights while they load; ask for 70Gi",
+        "shared memory": "spec.resources.sharedMemory: 2Gi (2.1 GB) may not be enough, as each pod needs about 7.8 GB "
+        "of shared memory: 12 batches that loaders hold x 64 rows x 8.7 MB at most + 8 batches of evaluations x 16 "
+        "rows x 8.6 MB at most; ask for 9Gi",
         "device memory": None,
         "storage": "spec.storage.size: 50Gi (54 GB) is wrong because the job needs at least 98 GB of storage: 4.3 GB "
         "of models + 2 x 8.5 GB of best model and result + 3 x 26 GB of checkpoints, one being written; ask for 102Gi",
@@ -113,6 +118,26 @@ def test_states_of_training_by_precision_optimizer_and_adapters(
     found = gigabytes(job(**changes))["device memory"]
 
     assert {name: found.get(name) for name in states} == states
+
+
+@pytest.mark.parametrize(("evaluated", "nodes", "held"), [(0, 2, 0.0), (1_000_000, 2, 1.5), (1_000_000, 8, 0.7)])
+def test_each_process_holds_its_share_of_the_embeddings_that_are_evaluated_and_what_a_search_takes(
+    evaluated: int, nodes: int, held: float
+) -> None:
+    spec, model = job(resources__nodes=nodes), ModelFigures(1, 1, 0, (Stack("language", 2048, 28),))
+    counted = Job(spec, model, [Batch(64, (InputFigures(8.64e6),))], on_cpu=False, evaluated=evaluated)
+
+    lines = {line.what: line.num_bytes for need in estimate(counted) for line in need.lines}
+
+    found = [num_bytes for what, num_bytes in lines.items() if what.endswith("of embeddings while evaluating")]
+    assert [round(num_bytes / 1e9, 1) for num_bytes in found] == [held] * bool(evaluated)
+
+
+def test_what_evaluation_sets_take_is_noted_as_nobody_knows_their_size_yet() -> None:
+    notes = [estimate_manifest(one, SIZES).notes for one in (job(), job(data__evaluation=[]))]
+
+    told = "a million texts or images to evaluate take 1.5 GB of each process's device memory; not counted"
+    assert [told in one for one in notes] == [True, False]
 
 
 def test_all_batches_of_a_step_lie_on_the_device_at_once() -> None:

@@ -35,7 +35,7 @@ def bytes_between_ranks() -> list[int]:
 
     distributed: Any = torch.distributed
     sizes: list[int] = []
-    scatter, gather, rows = distributed.scatter_object_list, distributed.all_gather_object, distributed.all_gather
+    scatter, gather, add = distributed.scatter_object_list, distributed.all_gather_object, distributed.all_reduce
 
     def scatter_and_count(into: Any, values: Any = None, **settings: Any) -> None:
         sizes.append(len(pickle.dumps(values)))
@@ -45,13 +45,13 @@ def bytes_between_ranks() -> list[int]:
         sizes.append(len(pickle.dumps(value)))
         gather(into, value, **settings)
 
-    def gather_rows_and_count(into: Any, rows_ND: Any, **settings: Any) -> None:  # noqa: N803 - its shape
+    def add_and_count(rows_ND: Any, **settings: Any) -> None:  # noqa: N803 - its shape
         sizes.append(rows_ND.numel() * rows_ND.element_size())
-        rows(into, rows_ND, **settings)
+        add(rows_ND, **settings)
 
     distributed.scatter_object_list = scatter_and_count
     distributed.all_gather_object = gather_and_count
-    distributed.all_gather = gather_rows_and_count
+    distributed.all_reduce = add_and_count
     return sizes
 
 
@@ -86,7 +86,8 @@ def evaluate_with_ours(root: Path) -> int:
     cells = KeptImages(workspace.images).index["name"].to_pylist()
     images = Items(cells[:NUM_IMAGES], cells[:NUM_IMAGES], "image")
     encoder = Encoder(model, InputReader.of(model, images=workspace.images), Shares(ranks, batch_size=4))
-    encoder.read([PairSet("pages", images, images, labels=np.zeros(NUM_IMAGES))])
+    pages = PairSet("pages", images, images, labels=np.zeros(NUM_IMAGES))
+    encoder.read([pages]).score_pairs(pages, dimension=None)
     return sum(sizes)
 
 

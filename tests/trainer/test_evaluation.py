@@ -16,7 +16,7 @@ from tests.trainer.rerankers import build_tiny_reranker
 from tests.trainer.train_inputs import open_kept, prepare_pages, run_config
 
 DIMENSIONS = (64, 48, 32, 16, 8, 4, 2)
-QUERIES = 33  # with two ranks and batches of 16, one rank has nothing to do in the last round
+QUERIES = 33  # with two ranks and batches of 16 pages, one rank has nothing to do in the last round
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,8 @@ def test_two_ranks_measure_as_one_process_does_and_open_each_page_once(
 
     shared = start_gang(measure_in_gang, workspace, prepared, None).results()
 
-    assert [one["rounds"] for one in shared] == [2 * 2, 2 * 2]  # 33 queries and 33 pages, in two batches per rank
+    # 33 queries and 33 pages in two batches per rank; then a chunk in each dimension of each set, two of triplets.
+    assert [one["rounds"] for one in shared] == [2 * 2 + 3 * 6] * 2
     assert [one["images_opened"] for one in shared] == [17, 16]
     assert [one.scores.name for one in alone] == ["held-out", "ranked", "triplets", "similar", "right"]
     for one in shared:
@@ -274,13 +275,13 @@ def measure_in_gang(workspace: Workspace, prepared: list[PreparedEvaluation], re
         else pair_scorer(workspace, reranker, ranks, **settings)
     )
     if reranker is not None:
-        predict = reader.model.predict
+        preprocess = reader.model.preprocess
 
-        def predict_and_count(pairs: Any, **settings: Any) -> Any:
+        def preprocess_and_count(pairs: Any, **settings: Any) -> Any:
             scored.append(len(pairs))
-            return predict(pairs, **settings)
+            return preprocess(pairs, **settings)
 
-        reader.model.predict = predict_and_count
+        reader.model.preprocess = preprocess_and_count
     measured = measure_all(prepared, reader, workspace)
     return {"measured": measured, "rounds": len(rounds), "images_opened": len(opened), "pairs": sum(scored)}
 
@@ -355,6 +356,23 @@ def test_a_model_that_computes_no_numbers_ends_the_run_with_a_reason(
         measure_all(prepared, broken, workspace)
 
     assert failure.value.reason is Reason.NON_FINITE_LOSS
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_evaluation_with_workers_measures_the_same_and_draws_nothing_that_training_would_draw(
+    workspace: Workspace, prepared: list[PreparedEvaluation], workers: int
+) -> None:
+    import torch
+
+    from finetune_trainer.train.gang.ranks import Ranks
+
+    alone = measure_all(prepared, encoder(workspace, Ranks()), workspace)
+    before = torch.get_rng_state()
+
+    measured = measure_all(prepared, encoder(workspace, Ranks(), workers=workers), workspace)
+
+    assert measured == alone
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_text_that_names_an_image_stays_a_text(tmp_path: Path, workspace: Workspace) -> None:

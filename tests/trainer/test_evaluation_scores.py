@@ -73,13 +73,19 @@ def items(names: list[str]) -> Any:
 def embeddings_of(model: Lookup, *names: list[str]) -> Any:
     """Return what the encoder would have made of the queries and of the documents."""
     from finetune_trainer.train.evaluation.encode import Embeddings, Encoded
+    from finetune_trainer.train.evaluation.held import Held
+    from finetune_trainer.train.evaluation.shares import Shares
+    from finetune_trainer.train.gang.ranks import Ranks
 
     roles = dict(zip(("query", "document"), names, strict=True))
     encoded: Any = {
-        (role, "text"): Encoded({cell: row for row, cell in enumerate(cells)}, model.encode(cells))
+        (role, "text"): Encoded(
+            {cell: row for row, cell in enumerate(cells)},
+            Held.of([range(len(cells))], model.encode(cells), Ranks()),
+        )
         for role, cells in roles.items()
     }
-    return Embeddings(model, encoded)
+    return Embeddings(model, encoded, Shares(Ranks(), batch_size=16))
 
 
 def pair_scores_of(model: Scorer) -> Any:

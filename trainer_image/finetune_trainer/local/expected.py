@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from finetune_api.datasets import TrainDataset
+from finetune_api.sense import evaluation_sets
 from finetune_api.types import FinetuneJobSpec, NamedSource, named_models
 from finetune_trainer.local.model_files import ModelFiles
-from finetune_trainer.recipe.capacity.estimate import Batch, Job, estimate
+from finetune_trainer.recipe.capacity.estimate import Batch, Job, estimate, evaluation_bytes
 from finetune_trainer.recipe.capacity.figures import (
     InputFigures,
     ModelFigures,
@@ -15,8 +16,9 @@ from finetune_trainer.recipe.capacity.figures import (
     text_figures,
     trained_of,
 )
-from finetune_trainer.recipe.capacity.need import Need
+from finetune_trainer.recipe.capacity.need import Need, gigabytes
 
+MILLION = 1_000_000
 _TRAINED = ("spec.model", "spec.model.router.routes.")
 
 
@@ -47,7 +49,17 @@ def estimate_manifest(spec: FinetuneJobSpec, models: Mapping[str, ModelFiles], *
         for train in spec.data.train
     ]
     job = Job(spec, figures, batches, on_cpu=on_cpu or not spec.resources.accelerator.per_node)
+    notes += _not_counted(job)
     return Estimate(estimate(job), [*notes, "the data, which has to fit beside them, is not counted"])
+
+
+def _not_counted(job: Job) -> list[str]:
+    """Return what evaluation sets take, of which nobody knows yet how large they are."""
+    needed = evaluation_bytes(job.spec, job.model, MILLION)
+    if not evaluation_sets(job.spec) or not needed:
+        return []
+    of = "host memory" if job.on_cpu else "device memory"
+    return [f"a million texts or images to evaluate take {gigabytes(needed)} of each process's {of}; not counted"]
 
 
 def _figures(spec: FinetuneJobSpec, trained: list[NamedSource], models: Mapping[str, ModelFiles]) -> ModelFigures:

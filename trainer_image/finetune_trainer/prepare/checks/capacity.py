@@ -12,6 +12,7 @@ from sentence_transformers.base.modules import Transformer
 from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
 from finetune_trainer.prepare.checks.limits import spread
+from finetune_trainer.prepare.layout.writing import WrittenInputs
 from finetune_trainer.recipe.batches.sets import batch_size_of
 from finetune_trainer.recipe.batches.shared_memory import tensors_in
 from finetune_trainer.recipe.capacity.estimate import Batch, Job
@@ -22,9 +23,10 @@ from finetune_trainer.workspace.manifest import Column, PreparedTrain
 
 
 def job_of(
-    config: RunConfig, train: Sequence[PreparedTrain], model: SentenceTransformer | CrossEncoder, workspace: Workspace
+    config: RunConfig, written: WrittenInputs, model: SentenceTransformer | CrossEncoder, workspace: Workspace
 ) -> Job:
     """Return what is known of the job by the model without its weights and by the tables and images laid out."""
+    train = written.train
     batches = [
         Batch(
             batch_size_of(one, config.spec, world_size=config.world_size),
@@ -41,6 +43,7 @@ def job_of(
         # Sets that take turns end with the smallest.
         batches_per_epoch=len(train)
         * min(max(1, one.rows // (batch.rows * config.world_size)) for one, batch in zip(train, batches, strict=True)),
+        evaluated=sum(one.queries + one.documents for one in written.evaluations),
     )
 
 

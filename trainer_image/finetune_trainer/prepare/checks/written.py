@@ -54,7 +54,7 @@ def check_written(
     problems += _check_metric(spec, written.evaluations)
     if problems:
         raise as_failure(problems)
-    tight = _check_capacity(job_of(config, written.train, model, workspace)) if config.in_pods else []
+    tight = _check_capacity(job_of(config, written, model, workspace)) if config.in_pods else []
     doubled = (_doubled(one, spec, workspace, world_size=world_size) for one in written.train)
     return [*tight, *smaller_batches(written.train, spec, world_size=world_size), *(note for note in doubled if note)]
 

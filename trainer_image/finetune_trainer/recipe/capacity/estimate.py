@@ -12,6 +12,7 @@ from finetune_api.quantities import parse_quantity
 from finetune_api.sense import evaluation_sets, objective_of
 from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.recipe.batches.schedule import plan
+from finetune_trainer.recipe.capacity import evaluation
 from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures
 from finetune_trainer.recipe.capacity.need import Line, Need, gigabytes
 
@@ -75,6 +76,8 @@ class Job:
     """Of what lies on the volume already, models included; None if that is not known."""
     batches_per_epoch: int | None = None
     """Of each process, at least; None if that is not known, which is taken for many."""
+    evaluated: int = 0
+    """Texts and images of all evaluation sets; 0 if that is not known."""
 
     @property
     def largest(self) -> Batch:
@@ -119,6 +122,23 @@ def loader_workers(spec: FinetuneJobSpec, *, on_cpu: bool) -> int:
     return min(MAX_LOADER_WORKERS, max(1, threads))
 
 
+def evaluation_workers(job: Job) -> int:
+    """Return the loader workers of each process that evaluations have besides, with a batch each but for the first."""
+    spec, workers = job.spec, min(evaluation.MAX_WORKERS, loader_workers(job.spec, on_cpu=job.on_cpu))
+    if not evaluation_sets(spec):
+        return 0
+    batches = math.ceil(job.evaluated / (spec.evaluation.batch_size * processes(spec) * spec.resources.nodes))
+    return min(workers, batches - 1) if job.evaluated else workers
+
+
+def evaluation_bytes(spec: FinetuneJobSpec, model: ModelFigures, evaluated: int) -> float:
+    """Return what one process holds of so many texts and images while it searches among them; scores are little."""
+    if spec.model.kind == "Reranker":
+        return 0.0
+    given = {"width": model.width, "world_size": processes(spec) * spec.resources.nodes}
+    return evaluation.embedding_bytes(evaluated, **given) + evaluation.search_bytes(evaluated, **given)
+
+
 def weight_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
     """Return what the weights of one process take."""
     return model.parameters * BYTES[spec.model.dtype] + (model.trained * BYTES["float32"] if spec.model.lora else 0)
@@ -146,15 +166,19 @@ def checkpoint_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
 def _host_memory(job: Job) -> Need:
     spec, num = job.spec, processes(job.spec)
     weights, workers = weight_bytes(spec, job.model), num * loader_workers(spec, on_cpu=job.on_cpu)
+    evaluating = num * evaluation_workers(job)
     libraries = PROCESS_BYTES if job.on_cpu else CUDA_PROCESS_BYTES
     states = gradient_bytes(spec, job.model) + optimizer_bytes(spec, job.model) if job.on_cpu else 0.0
-    loaded = num_loaded(job) * job.largest.num_bytes
+    loaded = num_loaded(job) * job.largest.num_bytes + _evaluated_at_once(job).num_bytes
+    held = evaluation_bytes(spec, job.model, job.evaluated) if job.on_cpu else 0.0
     lines = [
         _times(num, weights, "weights" if job.on_cpu else "weights while they load"),
         _times(num, states, "gradients and optimizer"),
+        _times(num, held, "embeddings while evaluating", certain=False),
         _times(num, libraries, "libraries", certain=False),
         Line(f"{gigabytes(weights)} to save them", weights, certain=False),
         _times(workers, WORKER_BYTES, "loader workers", certain=False),
+        _times(evaluating, evaluation.WORKER_BYTES, "loader workers of evaluations", certain=False),
         Line(f"{gigabytes(loaded)} of batches in shared memory", loaded, certain=False),
     ]
     return _need("host memory", "each pod", lines, "spec.resources.requests.memory", spec.resources.requests.memory)
@@ -194,8 +218,18 @@ def _shared_memory(job: Job) -> Need:
     lines = [
         Line(f"{_num_waiting(job)} batches that wait x {rows} rows x {usual_each} in the mean", usual),
         Line(f"what is more in {what}" if usual else what, most - usual, certain=False),
+        _evaluated_at_once(job),
     ]
     return _need("shared memory", "each pod", lines, "spec.resources.sharedMemory", job.spec.resources.shared_memory)
+
+
+def _evaluated_at_once(job: Job) -> Line:
+    """Return the batches that loaders hold for evaluations: of each worker one, and the one in use."""
+    workers, rows = evaluation_workers(job), job.spec.evaluation.batch_size
+    batches = processes(job.spec) * (workers + 1) if workers else 0
+    each = max(one.num_bytes for one in job.largest.columns)
+    what = f"{batches} batches of evaluations x {rows} rows x {gigabytes(each)} at most"
+    return Line(what, batches * rows * each, certain=False)
 
 
 def _device_memory(job: Job) -> Need:
@@ -208,12 +242,13 @@ def _device_memory(job: Job) -> Need:
     cached = [_is_cached(spec, index) for index in range(len(job.batches))]
     graphs = max(graph_bytes(spec, model, one, is_cached=by) for one, by in zip(job.batches, cached, strict=True))
     of = "one input at a time; mini-batches take what is left" if all(cached) else "the largest batch"
-    accumulated = _num_accumulated(spec)
+    accumulated, held = _num_accumulated(spec), evaluation_bytes(spec, model, job.evaluated)
     given = job.largest.num_bytes
     lines = [
         *(Line(f"{gigabytes(num_bytes)} of {what}", num_bytes) for what, num_bytes in parts.items()),
         Line(f"{gigabytes(graphs)} of activations of {of}", graphs, certain=False),
         _times(accumulated, given, "inputs, all that are accumulated", certain=False),
+        Line(f"{gigabytes(held)} of embeddings while evaluating", held, certain=False),
         Line(f"{gigabytes(DEVICE_BYTES)} of CUDA and libraries", DEVICE_BYTES, certain=False),
     ]
     return Need(DEVICE_MEMORY, "each process", tuple(line for line in lines if line.num_bytes))

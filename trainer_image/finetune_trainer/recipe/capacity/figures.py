@@ -38,6 +38,11 @@ class ModelFigures:
     """Of the files that prepare fetches."""
     stacks: tuple[Stack, ...]
 
+    @property
+    def width(self) -> int:
+        """Return the numbers of an embedding, at most."""
+        return max((stack.width for stack in self.stacks), default=0)
+
 
 @dataclass(frozen=True)
 class InputFigures:

@@ -1,6 +1,6 @@
 """The instructions that are put before what is encoded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
@@ -23,6 +23,11 @@ def prompts_by_role(prompts: Mapping[str, str]) -> dict[str, str]:
     """Return the prompts of query and document, as encode_query and encode_document choose them."""
     document = next((prompts[name] for name in DOCUMENT_PROMPT_NAMES if name in prompts), "")
     return {"query": prompts.get("query", ""), "document": document}
+
+
+def encoding_prompt(model: SentenceTransformer | CrossEncoder, names: Sequence[str] = ()) -> str | None:
+    """Return what the library puts before what it encodes: the first of these prompts, or the model's default one."""
+    return next((model.prompts[name] for name in (*names, model.default_prompt_name) if name in model.prompts), None)
 
 
 def prompts_of(model: SentenceTransformer | CrossEncoder) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,18 @@ class RetrievalSet:
     documents: Items
     relevant: Mapping[str, set[str]]
 
+    @cached_property
+    def ordered_ids(self) -> list[str]:
+        """Return the ids of the documents, ascending: so the library orders those of equal scores."""
+        return sorted(self.documents.ids)
+
+    @cached_property
+    def order_N(self) -> np.ndarray:  # noqa: N802 - as above
+        """Return where the id of each document is in that order."""
+        places = {name: place for place, name in enumerate(self.ordered_ids)}
+        return np.array([places[name] for name in self.documents.ids], dtype=np.int64)
+
+    @cached_property
     def themselves(self) -> dict[str, str]:
         """Return the queries that are documents, and not relevant to themselves: id to the document's id."""
         queries = dict(zip(self.queries.ids, self.queries.cells, strict=True))

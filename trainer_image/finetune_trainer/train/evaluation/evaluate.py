@@ -1,4 +1,4 @@
-"""One evaluation: all sets are read by the model once, over all ranks; then every metric is computed on the writer."""
+"""One evaluation: all sets are read by the model once, over all ranks; then all of them score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,6 @@ class Evaluation:
 def measure(evaluations: Sequence[Evaluation], reader: Encoder | PairScorer) -> list[Measurement]:
     """Return what the reader's model reaches on every set, the same on every rank."""
     seen = reader.read([evaluation.dataset for evaluation in evaluations])
-    ranks = reader.shares.ranks
-    measured = [evaluation.score(seen) for evaluation in evaluations] if ranks.is_writer else None
-    shared: list[Measurement] = ranks.share(measured)
+    # All ranks score, as each has only its part; the writer's word counts, should their processors round differently.
+    shared: list[Measurement] = reader.shares.ranks.share([evaluation.score(seen) for evaluation in evaluations])
     return shared

@@ -10,6 +10,8 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from finetune_api.contract import Stage
 from finetune_api.reasons import Reason
 from finetune_api.status import EvaluationScore
+from finetune_trainer.recipe.arguments.training import passed_arguments
+from finetune_trainer.recipe.capacity.evaluation import MAX_WORKERS
 from finetune_trainer.recipe.metrics import (
     candidates_are_ranked,
     confidence_of,
@@ -96,9 +98,11 @@ def appoint_judge(
     session: Session, inputs: InputsManifest, model: SentenceTransformer | CrossEncoder, reader: InputReader
 ) -> Judge:
     """Return the judge, who remembers the best model of earlier attempts."""
+    arguments = passed_arguments(session.spec.training.arguments, device=session.ranks.device)
     shares = Shares(
         ranks=session.ranks,
         batch_size=session.spec.evaluation.batch_size,
+        workers=min(MAX_WORKERS, int(arguments["dataloader_num_workers"])),
         autocast=autocast_dtype(session.spec, device=session.ranks.device),
         on_batch=lambda: between_batches(session),
     )

@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from PIL.Image import Image
 from sentence_transformers import CrossEncoder
+from sentence_transformers.util import batch_to_device
 
+from finetune_trainer.recipe.batches.shared_memory import share
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.recipe.model.pair_images import images_once, remember
 from finetune_trainer.recipe.model.precision import float32_scores
+from finetune_trainer.recipe.model.prompts import encoding_prompt
 from finetune_trainer.train.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet
-from finetune_trainer.train.evaluation.shares import Shares, in_stretches
+from finetune_trainer.train.evaluation.held import Held
+from finetune_trainer.train.evaluation.shares import Rounds, Shares, in_stretches, longest_first
 from finetune_trainer.workspace.manifest import Modality
 
 #: Cell and modality of the query, then of the document.
@@ -51,18 +56,23 @@ class PairScorer:
     reader: InputReader
     shares: Shares
 
+    @torch.inference_mode()
     def read(self, sets: Sequence[EvaluationSet]) -> PairScores:
         """Return the scores of all pairs that are in `sets`, the same on every rank."""
         pairs = list(dict.fromkeys(pair for dataset in sets for pair in _pairs_of(dataset)))
+        rounds = _in_rounds(pairs, self.shares)
+        self.model.eval()
         with float32_scores(self.model):
             scores = self.shares.compute(
-                _in_order(pairs, world_size=self.shares.ranks.world_size),
-                lambda indices: self._predict([pairs[index] for index in indices]),
-                what="pairs",
+                rounds, lambda rows: self._prepare([pairs[row] for row in rows]), self._score, what="pairs"
             )
-        return PairScores({pair: row for row, pair in enumerate(pairs)}, scores[:, 0].numpy())
+        # A number for each pair is little, and a set may need any of them.
+        held = Held.of(rounds, scores, self.shares.ranks)
+        scores_N = held.fetch(np.arange(len(pairs)))[:, 0].cpu().numpy()  # noqa: N806 - one for each of N pairs
+        return PairScores({pair: row for row, pair in enumerate(pairs)}, scores_N)
 
-    def _predict(self, pairs: Sequence[Pair]) -> torch.Tensor:
+    def _prepare(self, pairs: Sequence[Pair]) -> dict[str, Any]:
+        """Return what the model takes for these pairs, of which each image is prepared once."""
         distinct = dict.fromkeys(half for pair in pairs for half in _halves(pair))
         read = {half: self.reader.read(*half) for half in distinct}
         for half in read.values():
@@ -70,10 +80,15 @@ class PairScorer:
                 remember(half)
         inputs = [tuple(read[half] for half in _halves(pair)) for pair in pairs]
         with images_once(self.model):
-            scores: torch.Tensor = self.model.predict(
-                inputs, batch_size=len(inputs), convert_to_tensor=True, show_progress_bar=False
-            )
-        return scores[:, None]
+            features: dict[str, Any] = self.model.preprocess(inputs, prompt=encoding_prompt(self.model))
+        share(features)
+        return features
+
+    def _score(self, features: dict[str, Any]) -> torch.Tensor:
+        """Score as the library's predict does."""
+        scores = self.model(batch_to_device(features, self.shares.ranks.device))["scores"].float()
+        scored: torch.Tensor = self.model.activation_fn(scores)
+        return scored.reshape(-1, 1)
 
 
 def _pairs_of(dataset: EvaluationSet) -> Iterator[Pair]:
@@ -97,14 +112,15 @@ def _halves(pair: Pair) -> tuple[tuple[str, Modality], tuple[str, Modality]]:
     return (query, modality), (document, document_modality)
 
 
-def _in_order(pairs: Sequence[Pair], *, world_size: int) -> list[int]:
-    """Return pair numbers so that those in one batch have much in common: the length of their texts, or a page."""
+def _in_rounds(pairs: Sequence[Pair], shares: Shares) -> Rounds:
+    """Return rounds whose batches have much in common: the length of their texts, or a page."""
     pages = [_page(pair) for pair in pairs]
-    texts = [number for number, page in enumerate(pages) if page is None]
-    texts.sort(key=lambda number: -sum(len(cell) for cell, _ in _halves(pairs[number])))
-    of_pages = [number for number, page in enumerate(pages) if page is not None]
-    of_pages.sort(key=lambda number: pages[number] or "")
-    return [*texts, *in_stretches(of_pages, world_size=world_size)]
+    lengths = [sum(len(cell.encode()) for cell, _ in _halves(pair)) for pair in pairs]
+    texts = [row for row in longest_first(lengths) if pages[row] is None]
+    of_pages = [row for row, page in enumerate(pages) if page is not None]
+    of_pages.sort(key=lambda row: pages[row] or "")
+    of_pages = in_stretches(of_pages, world_size=shares.ranks.world_size)
+    return [*shares.texts_in_rounds(texts, lengths), *shares.in_rounds(of_pages)]
 
 
 def _page(pair: Pair) -> str | None:

@@ -1,19 +1,33 @@
-# ruff: noqa: N803, N806 - tensors carry their shape in their names
-"""Work on many rows, shared among the ranks: each row is computed once, on one rank, and all get all results.
+# ruff: noqa: N806 - tensors carry their shape in their names
+"""Work on many rows, shared among the ranks: each row is computed once, on one rank, and stays there.
 
-Shapes: N rows, D numbers per row.
+All ranks work in rounds of about the same cost, so that none waits for another for longer than a batch takes.
+
+Shapes: N rows of this rank, B of them in a batch, D numbers per row.
 """
 
 import contextlib
+import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from finetune_api.reasons import Reason
 from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.workspace.failures import RunFailure
+
+logger = logging.getLogger(__name__)
+
+Rounds = Sequence[Sequence[int]]
+"""Row numbers of all ranks, round by round: a rank's batch is every n-th, from its own number on."""
+LOG_SECONDS = 30
+#: About 1000 tokens. A CPU is busy with that; more at once takes memory and is slower.
+BYTES_AT_ONCE_ON_CPU = 4096
 
 
 @dataclass(frozen=True)
@@ -22,41 +36,75 @@ class Shares:
 
     ranks: Ranks
     batch_size: int
+    """Images in a batch; of texts as many as are no longer together than so many of the longest."""
+    workers: int = 0
+    """Processes that read and prepare batches while others are computed."""
     autocast: torch.dtype | None = None
     """Precision of matrix products, as in training; None for that of the weights."""
     on_batch: Callable[[], None] = lambda: None
     """Called on every rank after the same number of batches; may end the run by raising on all of them."""
 
-    def compute(
-        self, order: Sequence[int], compute: Callable[[Sequence[int]], torch.Tensor], *, what: str
-    ) -> torch.Tensor:
-        """Return what `compute` returns for each row number in `order`, as float32 (N, D) on the CPU, on every rank.
-
-        Neighbours in `order` share a batch; row n of the result belongs to row number n. `what` names the rows in
-        the failure that numbers which are none end in.
-        """
+    def texts_in_rounds(self, order: Sequence[int], lengths: Sequence[int]) -> Rounds:
+        """Return the rounds for texts of these lengths in bytes, longest first in `order`."""
         if not order:
-            return torch.empty(0, 0)
-        shards = [order[rank :: self.ranks.world_size] for rank in range(self.ranks.world_size)]
-        mine = shards[self.ranks.rank]
-        # The first shard is the longest, and all ranks make as many rounds.
-        starts = range(0, len(shards[0]), self.batch_size)
-        batches = [self._compute_batch(mine[start : start + self.batch_size], compute) for start in starts]
-        computed = [batch for batch in batches if len(batch)]
-        parts = self.ranks.gather_rows(torch.cat(computed) if computed else torch.empty(0, 0))
-        rows_ND = torch.empty(len(order), max(part.shape[1] for part in parts))
-        for shard, part in zip(shards, parts, strict=True):
-            rows_ND[shard] = part
-        require_numbers(rows_ND, what)
-        return rows_ND
+            return []
+        budget = self.batch_size * lengths[order[0]]
+        if self.ranks.device.type == "cpu":
+            budget = min(budget, BYTES_AT_ONCE_ON_CPU)
+        rounds, start = [], 0
+        while start < len(order):
+            size = max(1, budget // max(1, lengths[order[start]])) * self.ranks.world_size
+            rounds.append(order[start : start + size])
+            start += size
+        return rounds
 
-    def _compute_batch(self, indices: Sequence[int], compute: Callable[[Sequence[int]], torch.Tensor]) -> torch.Tensor:
-        rows_BD = torch.empty(0, 0)
-        if indices:
-            with self._autocast():
-                rows_BD = compute(indices).float().cpu()
-        self.on_batch()
-        return rows_BD
+    def in_rounds(self, order: Sequence[int]) -> Rounds:
+        """Return the rounds for rows that cost alike, neighbours together."""
+        size = self.batch_size * self.ranks.world_size
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def compute(
+        self,
+        rounds: Rounds,
+        prepare: Callable[[Sequence[int]], Any],
+        compute: Callable[[Any], torch.Tensor],
+        *,
+        what: str,
+    ) -> torch.Tensor:
+        """Return what `compute` makes of this rank's rows, round by round, as float32 (N, D) on its device.
+
+        `prepare` makes its argument of the numbers of a batch, beside it where there are workers. `what` names the rows
+        in the failure that numbers which are none end in.
+        """
+        batches = [one[self.ranks.rank :: self.ranks.world_size] for one in rounds]
+        rows_ND, done, broken = torch.empty(0, 0), 0, 0
+        progress = Progress(what, total=sum(map(len, rounds)))
+        for whole, batch, prepared in zip(rounds, batches, self._load(batches, prepare), strict=True):
+            if batch:
+                with self._autocast():
+                    rows_BD = compute(prepared).float()
+                if not done:
+                    rows_ND = rows_BD.new_empty(sum(map(len, batches)), rows_BD.shape[1])
+                rows_ND[done : done + len(batch)] = rows_BD
+                done += len(batch)
+                broken += int((~torch.isfinite(rows_BD)).any(dim=1).sum())
+            self.on_batch()
+            progress.add(len(whole))
+        found = self.ranks.gather((broken, rows_ND.shape[1]))
+        require_numbers(sum(one for one, _ in found), progress.total, what)
+        return rows_ND if done else torch.empty(0, max(width for _, width in found), device=self.ranks.device)
+
+    def _load(self, batches: Sequence[Sequence[int]], prepare: Callable[[Sequence[int]], Any]) -> DataLoader[Any]:
+        workers = min(self.workers, len(batches) - 1)  # the first batch has nothing to be prepared beside
+        return DataLoader(
+            batches,  # type: ignore[arg-type]  # a sequence is a data set
+            batch_size=None,
+            collate_fn=lambda batch: prepare(batch) if batch else None,
+            num_workers=max(0, workers),
+            prefetch_factor=1 if workers > 0 else None,
+            pin_memory=self.ranks.device.type == "cuda",
+            generator=torch.Generator(),  # the one of all is training's, which is to draw the same without evaluations
+        )
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         if self.autocast is None:
@@ -64,13 +112,29 @@ class Shares:
         return torch.autocast(self.ranks.device.type, dtype=self.autocast)
 
 
-def require_numbers(rows_ND: torch.Tensor, what: str) -> None:
-    """Fail with NonFiniteLoss, on every rank alike, if the model computed infinities or what is no number at all."""
-    broken = int((~torch.isfinite(rows_ND)).any(dim=1).sum())
+@dataclass
+class Progress:
+    """Logs now and then how much of a long evaluation is done."""
+
+    what: str
+    total: int
+    done: int = 0
+    told: float = field(default_factory=time.monotonic)
+
+    def add(self, rows: int) -> None:
+        """Count rows of all ranks."""
+        self.done += rows
+        if time.monotonic() > self.told + LOG_SECONDS:
+            self.told = time.monotonic()
+            logger.info("evaluating", extra={"what": self.what, "done": self.done, "total": self.total})
+
+
+def require_numbers(broken: int, total: int, what: str) -> None:
+    """Fail with NonFiniteLoss if for `broken` rows the model computed infinities or what is no number at all."""
     if broken:
         raise RunFailure(
             Reason.NON_FINITE_LOSS,
-            f"evaluation: for {broken} of {len(rows_ND)} {what} the model computes what is no finite number; "
+            f"evaluation: for {broken} of {total} {what} the model computes what is no finite number; "
             "its weights or its precision (model.dtype) are broken",
         )
 

@@ -1,4 +1,3 @@
-# ruff: noqa: N803 - tensors carry their shape in their names
 """The gang as one process sees it: who it is, what it computes on, and how all of them decide together.
 
 Small decisions (stop? was the loss a number?) travel over gloo beside the gradients, so that agreeing on them never
@@ -45,17 +44,21 @@ class Ranks:
         distributed.all_reduce(total, group=self.control)
         return tuple(total.tolist())
 
-    def gather_rows(self, rows_ND: torch.Tensor) -> list[torch.Tensor]:
-        """Return the float32 CPU matrices of all ranks, by rank; they may differ in N and an empty one also in D."""
+    def add(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of all ranks' tensors of one shape, where this rank's is; it travels through host memory."""
         if self.control is None:
-            return [rows_ND]
-        shapes = self.gather(tuple(rows_ND.shape))
-        longest, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
-        mine = torch.zeros(longest, width)
-        mine[: rows_ND.shape[0], : rows_ND.shape[1]] = rows_ND
-        padded = [torch.empty_like(mine) for _ in shapes]
-        distributed.all_gather(padded, mine, group=self.control)
-        return [rows[: shape[0]] for rows, shape in zip(padded, shapes, strict=True)]
+            return values
+        total = values.cpu()
+        distributed.all_reduce(total, group=self.control)
+        return total.to(values.device)
+
+    def gather_at(self, rank: int, values: torch.Tensor) -> list[torch.Tensor] | None:
+        """Return the CPU tensors of all ranks, of one shape, on the rank that is named; None on others."""
+        if self.control is None:
+            return [values]
+        found = [torch.empty_like(values) for _ in range(self.world_size)] if rank == self.rank else None
+        distributed.gather(values, found, dst=rank, group=self.control)
+        return found
 
     def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - anything that pickles
         """Return the small picklable values of all ranks, by rank."""
