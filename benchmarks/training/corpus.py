@@ -14,11 +14,12 @@ from pathlib import Path
 
 from benchmarks.figures import print_table, write_json
 from benchmarks.training.sides import ENVIRONMENT
+from finetune_trainer.recipe.capacity.evaluation import embedding_bytes, search_bytes
+from finetune_trainer.recipe.capacity.need import gigabytes
 
 RANK = "benchmarks.training.corpus_rank"
-MILLION = 1_000_000
-NUM_QUERIES = 1000
-BYTES = 4
+#: Of a million pages: numbers of an embedding of Qwen3-VL-Embedding-2B and 8B, by processes.
+MILLION, WIDTHS, PROCESSES = 1_000_000, (2048, 4096), (8, 32)
 
 
 def run_corpus(documents: Sequence[int], *, processes: Sequence[int], before: Path | None) -> int:
@@ -43,8 +44,22 @@ def run_corpus(documents: Sequence[int], *, processes: Sequence[int], before: Pa
         "search, s",
     ]
     print_table("evaluation of many documents", [*head, "NDCG@10"], rows)
+    print_table("a million documents, by arithmetic", ["numbers each", "processes", "a rank's memory"], by_arithmetic())
     write_json("training-corpus", found)
     return 0
+
+
+def by_arithmetic() -> list[list[str]]:
+    """Return what a rank holds of a million documents, its share and the search, at sizes that nobody has here."""
+    sizes = [(width, {"width": width, "world_size": number}) for width in WIDTHS for number in PROCESSES]
+    return [
+        [
+            str(width),
+            str(given["world_size"]),
+            f"{gigabytes(embedding_bytes(MILLION, **given))} + {gigabytes(search_bytes(MILLION, **given))}",
+        ]
+        for width, given in sizes
+    ]
 
 
 def _cells(ranks: Sequence[dict[str, float]]) -> list[str]:

@@ -21,9 +21,9 @@ from finetune_trainer.train.evaluation.evaluate import Evaluation, measure
 from finetune_trainer.train.evaluation.shares import Shares
 from finetune_trainer.train.gang.ranks import Ranks
 
-NUM_QUERIES, WIDTH = 1000, 128
+NUM_QUERIES, WIDTH = 1000, 256
 #: The whole and six more.
-DIMENSIONS = (96, 64, 48, 32, 16, 8)
+DIMENSIONS = (192, 128, 96, 64, 32, 16)
 BATCH_SIZE = 512
 #: By which a query is another number than the document that answers it.
 SHIFT = 0.01

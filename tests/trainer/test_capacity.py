@@ -120,7 +120,7 @@ def test_states_of_training_by_precision_optimizer_and_adapters(
     assert {name: found.get(name) for name in states} == states
 
 
-@pytest.mark.parametrize(("evaluated", "nodes", "held"), [(0, 2, 0.0), (1_000_000, 2, 1.5), (1_000_000, 8, 0.7)])
+@pytest.mark.parametrize(("evaluated", "nodes", "held"), [(0, 2, 0.0), (1_000_000, 2, 1.2), (1_000_000, 8, 0.5)])
 def test_each_process_holds_its_share_of_the_embeddings_that_are_evaluated_and_what_a_search_takes(
     evaluated: int, nodes: int, held: float
 ) -> None:
@@ -136,7 +136,7 @@ def test_each_process_holds_its_share_of_the_embeddings_that_are_evaluated_and_w
 def test_what_evaluation_sets_take_is_noted_as_nobody_knows_their_size_yet() -> None:
     notes = [estimate_manifest(one, SIZES).notes for one in (job(), job(data__evaluation=[]))]
 
-    told = "a million texts or images to evaluate take 1.5 GB of each process's device memory; not counted"
+    told = "a million texts or images to evaluate take 1.2 GB of each process's device memory; not counted"
     assert [told in one for one in notes] == [True, False]
 
 

@@ -141,6 +141,7 @@ def test_two_ranks_measure_as_one_process_does_and_open_each_page_once(
     # 33 queries and 33 pages in two batches per rank; then a chunk in each dimension of each set, two of triplets.
     assert [one["rounds"] for one in shared] == [2 * 2 + 3 * 6] * 2
     assert [one["images_opened"] for one in shared] == [17, 16]
+    assert [one["held"] for one in shared] == [{"query": 17, "document": 17}, {"query": 16, "document": 16}]
     assert [one.scores.name for one in alone] == ["held-out", "ranked", "triplets", "similar", "right"]
     for one in shared:
         assert_close(one["measured"], alone)
@@ -256,6 +257,7 @@ def measure_all(prepared: list[PreparedEvaluation], reader: Any, workspace: Work
 
 def measure_in_gang(workspace: Workspace, prepared: list[PreparedEvaluation], reranker: Path | None) -> dict[str, Any]:
     from finetune_trainer.recipe.model import inputs
+    from finetune_trainer.train.evaluation.dataset import load_set
     from finetune_trainer.train.gang.ranks import join
 
     opened: list[bytes] = []
@@ -283,7 +285,11 @@ def measure_in_gang(workspace: Workspace, prepared: list[PreparedEvaluation], re
 
         reader.model.preprocess = preprocess_and_count
     measured = measure_all(prepared, reader, workspace)
-    return {"measured": measured, "rounds": len(rounds), "images_opened": len(opened), "pairs": sum(scored)}
+    counted: dict[str, Any] = {"rounds": len(rounds), "images_opened": len(opened), "pairs": sum(scored)}
+    if reranker is None:
+        seen = reader.read([load_set(workspace, one, ranked=True) for one in prepared])
+        counted["held"] = {role: len(one.held.rows_MD) for (role, _), one in seen.encoded.items()}
+    return {"measured": measured, **counted}
 
 
 @pytest.mark.parametrize("autocast", [False, True], ids=["weights", "autocast"])

@@ -127,3 +127,17 @@ def test_rounds_cost_alike_and_each_rank_has_as_many() -> None:
     assert [[lengths[row] for row in one] for one in rounds] == [[5000, 1000], [900, 400, 300, 10, 10, 10, 10, 10]]
     assert sorted(row for one in rounds for row in one) == list(range(10))
     assert Shares(Ranks(world_size=2), batch_size=2).in_rounds(range(7)) == [range(4), range(4, 7)]
+
+
+def test_a_long_evaluation_is_told_of_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    from finetune_trainer.train.evaluation.shares import LOG_SECONDS, Progress
+
+    progress = Progress("documents", total=1000)
+    with caplog.at_level("INFO"):
+        progress.add(16)
+        progress.told -= LOG_SECONDS
+        progress.add(16)
+        progress.add(16)
+
+    told = [(one.msg, vars(one)["what"], vars(one)["done"], vars(one)["total"]) for one in caplog.records]
+    assert told == [("evaluating", "documents", 32, 1000)]

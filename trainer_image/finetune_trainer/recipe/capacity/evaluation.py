@@ -3,7 +3,7 @@
 import math
 
 #: Queries that travel to all ranks together, and documents that a rank compares them with.
-QUERIES_AT_ONCE, DOCUMENTS_AT_ONCE = 512, 16_384
+QUERIES_AT_ONCE, DOCUMENTS_AT_ONCE = 512, 8192
 #: Processes that read and prepare batches for an accelerator: a page takes some 15 ms of a CPU (docs/benchmarks.md).
 MAX_WORKERS = 4
 #: Host memory of such a process that is its own: measured on a CPU, docs/benchmarks.md.

@@ -34,6 +34,17 @@ def has_flash_attention() -> bool:
 
 
 @contextmanager
+def exact_products() -> Iterator[None]:
+    """Let products of float32 matrices be float32 while inside: in tf32, which training may use, scores would tie."""
+    matmul: Any = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
+
+
+@contextmanager
 def float32_scores(model: CrossEncoder) -> Iterator[None]:
     """Let the layer that makes the score compute in float32 while inside, whatever the others compute in.
 

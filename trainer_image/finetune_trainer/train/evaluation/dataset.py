@@ -34,21 +34,22 @@ class RetrievalSet:
     relevant: Mapping[str, set[str]]
 
     @cached_property
-    def ordered_ids(self) -> list[str]:
-        """Return the ids of the documents, ascending: so the library orders those of equal scores."""
-        return sorted(self.documents.ids)
+    def by_id(self) -> np.ndarray:
+        """Return the numbers of the documents by ascending id: so the library orders those of equal scores."""
+        return np.array(sorted(range(len(self.documents.ids)), key=self.documents.ids.__getitem__), dtype=np.int64)
 
     @cached_property
-    def order_N(self) -> np.ndarray:  # noqa: N802 - as above
-        """Return where the id of each document is in that order."""
-        places = {name: place for place, name in enumerate(self.ordered_ids)}
-        return np.array([places[name] for name in self.documents.ids], dtype=np.int64)
+    def order_N(self) -> np.ndarray:  # noqa: N802 - its shape
+        """Return where each of the N documents is in that order."""
+        return np.argsort(self.by_id)
 
     @cached_property
     def themselves(self) -> dict[str, str]:
         """Return the queries that are documents, and not relevant to themselves: id to the document's id."""
         queries = dict(zip(self.queries.ids, self.queries.cells, strict=True))
-        documents = dict(zip(self.documents.cells, self.documents.ids, strict=True))
+        asked = set(self.queries.cells)
+        pairs = zip(self.documents.cells, self.documents.ids, strict=True)
+        documents = {cell: name for cell, name in pairs if cell in asked}
         return themselves(queries, documents, lambda pair: pair[1] in self.relevant[pair[0]])
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: N806 - tensors carry their shape in their names
+# ruff: noqa: N803, N806 - tensors carry their shape in their names
 """Embeds every distinct text and image of all sets once, each on one rank, where the embedding stays.
 
 Shapes: N items, M of them on this rank, B of a chunk, D embedding dimensions.
@@ -17,6 +17,7 @@ from sentence_transformers.util import batch_to_device
 from finetune_trainer.recipe.batches.shared_memory import share
 from finetune_trainer.recipe.capacity.evaluation import QUERIES_AT_ONCE
 from finetune_trainer.recipe.model.inputs import InputReader
+from finetune_trainer.recipe.model.precision import exact_products
 from finetune_trainer.recipe.model.prompts import DOCUMENT_PROMPT_NAMES, encoding_prompt
 from finetune_trainer.train.evaluation.dataset import EvaluationSet, Items, PairSet, RerankingSet, TripletSet
 from finetune_trainer.train.evaluation.held import Held
@@ -66,6 +67,12 @@ class Embeddings:
         found = self.encoded[role, items.modality]
         return found.held, found.rows_of(items)
 
+    def similarity(self, queries_QD: torch.Tensor, documents_ND: torch.Tensor) -> torch.Tensor:
+        """Return the similarity of each query to each document."""
+        with exact_products():
+            scores_QN: torch.Tensor = self.model.similarity(queries_QD, documents_ND)
+        return scores_QN
+
     def similarities(
         self, queries: Items, documents: Items, *, dimension: int | None, roles: Roles = QUERIES_AND_DOCUMENTS
     ) -> np.ndarray:
@@ -100,7 +107,7 @@ class Embeddings:
                 here, scored = of_documents.here(rows), torch.zeros(len(rows))
                 if len(here):
                     candidates_ND = of_documents.take(rows[here], width=dimension)
-                    scored[here] = self.model.similarity(query_D, candidates_ND)[0].cpu()
+                    scored[here] = self.similarity(query_D, candidates_ND)[0].cpu()
                 scores.append(scored)
             summed = self.shares.ranks.add(torch.cat(scores))
             yield from (one.numpy() for one in torch.split(summed, [len(one) for one in scores]))

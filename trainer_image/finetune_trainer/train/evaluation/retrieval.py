@@ -11,8 +11,7 @@ do; the library would put it first.
 Shapes: Q queries of a chunk, N documents of this rank, D embedding dimensions, K of the best.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -47,11 +46,11 @@ class HitMetrics(InformationRetrievalEvaluator):  # type: ignore[misc]
             write_csv=False,
         )
 
-    def of_query(self, name: str, hits: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
-        """Return every metric by name and k: the library's means over a set of one query."""
+    def of_query(self, name: str, hits: list[dict[str, Any]], metrics: Sequence[str]) -> list[float]:
+        """Return the value of each metric, `ndcg@10` and so on: the library's means over a set of one query."""
         self.queries_ids, self.queries = [name], [""]
-        found: dict[str, dict[int, float]] = self.compute_metrics([hits])
-        return found
+        found = self.compute_metrics([hits])
+        return [float(found[f"{metric.partition('@')[0]}@k"][cutoff(metric)]) for metric in metrics]
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,12 @@ class Part:
         """Return the k best documents of each query, or all if there are fewer."""
         best = Best(queries_QD.new_empty(len(queries_QD), 0), self.order_N.new_empty(len(queries_QD), 0))
         for start in range(0, len(self.row_N), DOCUMENTS_AT_ONCE):
-            chunk = slice(start, start + DOCUMENTS_AT_ONCE)
-            documents_ND = self.held.take(self.row_N[chunk], width=self.dimension)
-            scores_QN = self.embeddings.model.similarity(queries_QD, documents_ND)
-            best = join([best, best_of(scores_QN, self.order_N[chunk], k)]).cut(k)
+            best = join([best, self._search(queries_QD, k, slice(start, start + DOCUMENTS_AT_ONCE))]).cut(k)
         return best
+
+    def _search(self, queries_QD: torch.Tensor, k: int, chunk: slice) -> Best:
+        documents_ND = self.held.take(self.row_N[chunk], width=self.dimension)
+        return best_of(self.embeddings.similarity(queries_QD, documents_ND), self.order_N[chunk], k)
 
 
 def score_retrieval(
@@ -95,15 +95,12 @@ def score_retrieval(
     names, ranks = list(scorer.queries_ids), embeddings.shares.ranks
     merged = _search(dataset, embeddings, names, k=k, dimension=dimension)
     measured = {
-        names[row]: scorer.of_query(names[row], _hits(dataset, names[row], best, row - start))
+        names[row]: scorer.of_query(names[row], _hits(dataset, names[row], best, row - start), metrics)
         for start, best in merged.items()
         for row in range(start, start + len(best.scores_QK))
     }
     found = {name: values for one in ranks.gather(measured) for name, values in one.items()}
-    return {
-        metric: np.array([found[name][f"{metric.partition('@')[0]}@k"][cutoff(metric)] for name in names])
-        for metric in metrics
-    }
+    return {metric: np.array([found[name][column] for name in names]) for column, metric in enumerate(metrics)}
 
 
 def _search(
@@ -116,8 +113,7 @@ def _search(
     part, ranks = Part.of(dataset, embeddings, dimension=dimension), embeddings.shares.ranks
     merged = {}
     for turn, chunk in enumerate(embeddings.chunks(len(names))):
-        with in_full_precision():
-            best = part.search(of_queries.fetch(query_N[chunk], width=dimension), k)
+        best = part.search(of_queries.fetch(query_N[chunk], width=dimension), k)
         found = ranks.gather_at(turn % ranks.world_size, _packed(best, k, missing=len(dataset.documents.ids)))
         if found is not None:
             merged[chunk.start] = join([_unpacked(one) for one in found]).cut(k)
@@ -140,16 +136,6 @@ def _unpacked(packed: torch.Tensor) -> Best:
 def _hits(dataset: RetrievalSet, name: str, best: Best, row: int) -> list[dict[str, Any]]:
     """Return what was found for a query, as the library's metrics take it, without the query itself."""
     found = zip(best.scores_QK[row].tolist(), best.order_QK[row].tolist(), strict=True)
-    hits = [{"corpus_id": dataset.ordered_ids[order], "score": score} for score, order in found]
+    ids, by_id = dataset.documents.ids, dataset.by_id
+    hits = [{"corpus_id": ids[by_id[order]], "score": score} for score, order in found]
     return [hit for hit in hits if hit["corpus_id"] != dataset.themselves.get(name)]
-
-
-@contextmanager
-def in_full_precision() -> Iterator[None]:
-    """Let float32 products be of float32 while inside: in tf32, which training may use, many scores would tie."""
-    matmul: Any = torch.backends.cuda.matmul
-    before, matmul.fp32_precision = matmul.fp32_precision, "ieee"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before
