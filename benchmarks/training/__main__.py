@@ -28,19 +28,24 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="training-", dir=FOLDER) as folder:
         match options.scale:
             case "small":
-                return run_small(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
+                code = run_small(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
             case "text":
-                return run_text(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
+                code = run_text(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
             case "reranker":
-                return run_reranker(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
+                code = run_reranker(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
             case "gpu":
-                return run_gpu(Path(folder), options)
+                code = run_gpu(Path(folder), options)
             case "corpus":
-                return run_corpus(options.documents, processes=options.processes, before=options.before)
+                code = run_corpus(options.documents, processes=options.processes, before=options.before)
+            case "checkpoints":
+                from benchmarks.training.checkpoints import run_checkpoints  # noqa: PLC0415 - torch takes seconds
+
+                code = run_checkpoints(Path(folder), megabytes=options.megabytes, processes=options.processes)
             case _:
                 from benchmarks.training.levers import run_levers  # noqa: PLC0415 - torch takes seconds
 
-                return run_levers(Path(folder), names=options.names)
+                code = run_levers(Path(folder), names=options.names)
+    return code
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -68,6 +73,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     corpus.add_argument(
         "--before", type=Path, metavar="CHECKOUT", help="an earlier checkout to measure beside this one"
     )
+    checkpoints = scales.add_parser("checkpoints", help="bytes and seconds of a checkpoint, weights made up")
+    checkpoints.add_argument("--megabytes", type=int, default=300, help="of weights and optimizer (%(default)s)")
+    checkpoints.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], help="ranks of each case (1 2 4)")
     levers = scales.add_parser("levers", help="each lever of the trainer's speed on its own, on and off")
     levers.add_argument("names", nargs="*", metavar="LEVER", help="levers to measure; all if none is named")
     return parser.parse_args(arguments)

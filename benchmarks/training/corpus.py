@@ -30,7 +30,7 @@ def run_corpus(documents: Sequence[int], *, processes: Sequence[int], before: Pa
             for side, checkout in (("before", before), ("now", None)):
                 if side == "before" and checkout is None:
                     continue
-                ranks = run_gang(world_size, number, checkout=checkout)
+                ranks = run_gang(world_size, RANK, str(number), checkout=checkout)
                 found += [{"side": side, "documents": number, "processes": world_size, "rank": one} for one in ranks]
                 rows.append([f"{number:,}", str(world_size), side, *_cells(ranks)])
                 print(*rows[-1], flush=True)
@@ -74,8 +74,8 @@ def _cells(ranks: Sequence[dict[str, float]]) -> list[str]:
     ]
 
 
-def run_gang(world_size: int, documents: int, *, checkout: Path | None) -> list[dict[str, float]]:
-    """Run so many processes of the rank's program; return what each has measured."""
+def run_gang(world_size: int, program: str, *arguments: str, checkout: Path | None = None) -> list[dict[str, float]]:
+    """Run so many processes of a rank's program; return what each has measured."""
     environment = {**os.environ, **ENVIRONMENT, "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -84,7 +84,7 @@ def run_gang(world_size: int, documents: int, *, checkout: Path | None) -> list[
         environment["PYTHONPATH"] = os.pathsep.join(str(checkout / part) for part in ("trainer_image", "crds"))
     gang = [
         subprocess.Popen(
-            [sys.executable, "-m", RANK, str(documents)],
+            [sys.executable, "-m", program, *arguments],
             env={**environment, "RANK": str(rank)},
             stdout=subprocess.PIPE,
         )
@@ -92,5 +92,5 @@ def run_gang(world_size: int, documents: int, *, checkout: Path | None) -> list[
     ]
     answers = [process.communicate()[0] for process in gang]
     if any(process.returncode for process in gang):
-        raise SystemExit(f"a rank of {world_size} with {documents} documents failed")
+        raise SystemExit(f"a rank of {world_size} failed: {program} {' '.join(arguments)}")
     return [json.loads(answer) for answer in answers]

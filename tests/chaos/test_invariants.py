@@ -60,14 +60,14 @@ def test_nothing_is_said_of_a_job_with_which_all_is_well() -> None:
         (
             replace(GOOD, states=[state(1, 45, checkpoint=40), state(2, 39), ended()]),
             "W",
-            "attempt 2 to begin at step 40, where a checkpoint is, and at most 20 back",
+            "attempt 2 to begin at step 40, where a checkpoint is, and at most 10 back",
             "step 39, after step 45",
         ),
         (
-            replace(GOOD, states=[state(1, 68, checkpoint=40), state(2, 47), ended()]),
+            replace(GOOD, states=[state(1, 58, checkpoint=40), state(2, 47), ended()]),
             "W",
-            "attempt 2 to begin at step 40, where a checkpoint is, and at most 20 back",
-            "step 47, after step 68",
+            "attempt 2 to begin at step 40, where a checkpoint is, and at most 10 back",
+            "step 47, after step 58",
         ),
         (
             replace(GOOD, states=[*GOOD.states, ended(progress={"stage": "Done", "step": 199})]),

@@ -53,6 +53,7 @@ def test_what_a_model_of_2b_parameters_needs_in_float32() -> None:
             "weights while they load": 34.0,
             "libraries": 12.0,
             "8.5 GB to save them": 8.5,
+            "the checkpoint that is being written": 12.8,
             "loader workers": 4.0,
             "evaluations": 0.8,
             "batches in shared memory": 7.8,
@@ -78,7 +79,7 @@ def test_what_the_defaults_do_not_hold_is_refused_with_field_need_and_have() -> 
 
     assert told == {
         "host memory": "spec.resources.requests.memory: 16Gi (17 GB) is wrong because each pod needs at least 34 GB of "
-        "host memory: 4 x 8.5 GB of weights while they load; ask for 70Gi",
+        "host memory: 4 x 8.5 GB of weights while they load; ask for 83Gi",
         "shared memory": "spec.resources.sharedMemory: 2Gi (2.1 GB) may not be enough, as each pod needs about 7.8 GB "
         "of shared memory: 12 batches that loaders hold x 64 rows x 8.7 MB at most + 8 batches of evaluations x 16 "
         "rows x 8.6 MB at most; ask for 9Gi",

@@ -79,6 +79,36 @@ def test_a_training_thrown_back_by_damage_keeps_its_new_checkpoints(fence: Fence
     ]
 
 
+def test_only_checkpoints_that_verify_count_among_those_that_are_kept(fence: Fence) -> None:
+    before = open_store(fence, keep=4)
+    for step in (100, 200, 300, 400):
+        fill(before, step)
+    for step in (200, 300):
+        flip_a_bit(before.folder / f"step-{step:06}")
+    store = open_store(fence, keep=3)
+    assert store.newest() is not None
+
+    fill(store, 500)
+
+    assert names(store.folder) == ["step-000100", "step-000400", "step-000500"]
+
+
+def test_a_checkpoint_that_this_process_has_verified_is_not_read_again(
+    fence: Fence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(open_store(fence), 100)
+    store = open_store(fence)
+    assert store.newest() is not None
+    read: list[Path] = []
+    monkeypatch.setattr("finetune_trainer.train.checkpoints.store.find_damage", lambda folder, _: read.append(folder))
+
+    for step in (200, 300):
+        fill(store, step)
+
+    assert names(store.folder) == ["step-000200", "step-000300"]
+    assert read == []
+
+
 def test_checkpoints_are_ordered_by_their_steps_and_not_by_their_names(fence: Fence) -> None:
     store = open_store(fence, keep=1)
 

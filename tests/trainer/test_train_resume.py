@@ -149,6 +149,33 @@ def test_a_killed_gang_resumes_to_the_very_same_weights(
     assert results[0].evaluations == undisturbed[1][0].evaluations
 
 
+def test_checkpoints_that_are_written_while_training_goes_on_hold_the_same(
+    prepared: Workspace, undisturbed: tuple[Workspace, list[RunResult]], tmp_path: Path
+) -> None:
+    workspace = copy_inputs(prepared, tmp_path / "workspace")
+    (tmp_path / "records").mkdir()
+
+    start_gang(train_rank_and_save_beside, run_config(), workspace.root, tmp_path / "records").results()
+
+    assert [record.result.reason for record in Records(tmp_path / "records").read()] == [Reason.TRAINED] * 2
+    for step in (6, 8):
+        name = f"step-{step:06}"
+        assert read_checkpoint(workspace.checkpoints / name) == read_checkpoint(undisturbed[0].checkpoints / name)
+
+
+def train_rank_and_save_beside(config: RunConfig, root: Path, folder: Path) -> int:
+    """Train; save as on an accelerator."""
+    from finetune_trainer.train.loop import fit
+    from finetune_trainer.train.loop.saver import Saver
+
+    def save_beside(*parts: Any, in_background: bool) -> Saver:  # noqa: ANN401
+        assert not in_background
+        return Saver(*parts, in_background=True)
+
+    fit.Saver = save_beside  # type: ignore[attr-defined,assignment]
+    return train_rank(config, root, folder)
+
+
 def losses(workspace: Workspace) -> dict[int, float | None]:
     return {point.step: point.loss for point in Report.read(workspace.report).curve if point.loss is not None}
 

@@ -16,6 +16,7 @@ import torch
 
 from finetune_api.contract import RunConfig
 from finetune_api.reasons import Reason
+from finetune_api.status import CheckpointStatus
 from finetune_api.workspace import Workspace
 from finetune_trainer.train.checkpoints import parts, store
 from finetune_trainer.train.checkpoints.parts import own_part
@@ -23,6 +24,7 @@ from finetune_trainer.train.checkpoints.store import CheckpointStore
 from finetune_trainer.train.gang.errors import explain
 from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.train.gang.records import Records
+from finetune_trainer.train.loop import saver as saver_module
 from finetune_trainer.train.loop.saver import Saver
 from finetune_trainer.train.report.tracker import Tracker
 from finetune_trainer.workspace import folder as folders
@@ -50,13 +52,15 @@ class FakeTrainer:
             one.add_(1)
 
 
-def open_saver(root: Path, ranks: Ranks | None = None) -> tuple[Saver, FakeTrainer, CheckpointStore, Tracker]:
+def open_saver(
+    root: Path, ranks: Ranks | None = None, *, in_background: bool = True
+) -> tuple[Saver, FakeTrainer, CheckpointStore, Tracker]:
     ranks = ranks or Ranks()
     fence = Fence(Workspace(root), Owner(run="abc", namespace="search", name="pages", uid="uid", attempt=1))
     opened = CheckpointStore(root / "checkpoints", fence=fence, keep=2, run="abc", world_size=ranks.world_size)
     tracker, trainer = Tracker(attempt=1), FakeTrainer(ranks)
     session: Any = SimpleNamespace(tracker=tracker, ranks=ranks)
-    saver = Saver(session, trainer, opened)  # type: ignore[arg-type]
+    saver = Saver(session, trainer, opened, in_background=in_background)  # type: ignore[arg-type]
     return saver, trainer, opened, tracker
 
 
@@ -96,6 +100,16 @@ def test_training_goes_on_while_a_checkpoint_is_written_which_tells_how_long_bot
     assert values(opened.folder / "step-000007") == {0.0}
 
 
+def test_what_is_not_saved_in_the_background_is_on_the_volume_at_once(root: Path) -> None:
+    saver, _, opened, tracker = open_saver(root, in_background=False)
+
+    saver.save(7)
+
+    assert tracker.checkpoint is not None
+    assert tracker.checkpoint.pause_seconds == tracker.checkpoint.save_seconds
+    assert values(opened.folder / "step-000007") == {0.0}
+
+
 def test_the_next_checkpoint_waits_for_the_one_before(root: Path) -> None:
     saver, trainer, opened, _ = open_saver(root)
 
@@ -108,6 +122,68 @@ def test_the_next_checkpoint_waits_for_the_one_before(root: Path) -> None:
         "step-000002": {2.0},
         "step-000003": {3.0},
     }
+
+
+def train_until_it_fails(saver: Saver) -> None:
+    with saver:
+        saver.save(1)
+        raise ValueError("a batch was wrong")
+
+
+def test_a_training_that_fails_leaves_the_checkpoint_that_was_being_written(root: Path) -> None:
+    saver, _, opened, _ = open_saver(root)
+
+    with pytest.raises(ValueError, match="a batch was wrong"):
+        train_until_it_fails(saver)
+
+    assert [path.name for path in opened.folder.iterdir()] == ["step-000001"]
+
+
+def test_a_training_that_fails_tells_its_own_failure_and_not_that_of_the_checkpoint(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    saver, _, _, _ = open_saver(root)
+    monkeypatch.setattr(parts._HashedFile, "write", refuse)
+
+    with pytest.raises(ValueError, match="a batch was wrong"):
+        train_until_it_fails(saver)
+
+    assert [record.message for record in caplog.records if record.name == saver_module.__name__] == [
+        "checkpoint failed"
+    ]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, _, opened, tracker = open_saver(root)
+    done: list[str] = []
+    fsync, rename, told = os.fsync, Path.rename, tracker.saved
+
+    def note_fsync(descriptor: int) -> None:
+        done.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    def note_rename(self: Path, target: Path) -> Path:
+        done.append(f"rename to {target.name}")
+        return rename(self, target)
+
+    def note_told(checkpoint: CheckpointStatus) -> None:
+        done.append("told")
+        told(checkpoint)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    monkeypatch.setattr(tracker, "saved", note_told)
+
+    with saver:
+        saver.save(7)
+
+    named = done.index("rename to step-000007")
+    files = {path.name for path in (opened.folder / "step-000007").iterdir()}
+    assert files == {".metadata", "__0_0.distcp", "history.json", "manifest.json", "schedule.pt"}
+    assert {f"fsync {name}" for name in (*files, opened.aside(7).name)} <= set(done[:named])
+    assert done[named:] == ["rename to step-000007", "fsync checkpoints", "told"]
 
 
 def refuse(*_: object) -> None:

@@ -78,7 +78,7 @@ def write(root: Path, sharded: bool) -> dict[str, list[float]]:
     fence = Fence(Workspace(root), OWNER)
     store = CheckpointStore(root / "checkpoints", fence=fence, keep=2, run="abc", world_size=ranks.world_size)
     session: Any = SimpleNamespace(tracker=Tracker(attempt=1), ranks=ranks)
-    with Saver(session, trainer, store) as saver:
+    with Saver(session, trainer, store, in_background=True) as saver:
         saver.save(2)
         make_steps(parameters, optimizer, 2)
     return whole(parameters)

@@ -21,7 +21,7 @@ from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.folder import whole_folder
-from finetune_trainer.workspace.whole_file import write_whole
+from finetune_trainer.workspace.whole_file import sync, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +145,7 @@ class Fence:
                 folder.rename(_free_name(aside / folder.name))
         if aside.exists():
             write_whole(aside / self.workspace.owner.name, theirs.model_dump_json(by_alias=True))
+            sync(aside.parent)
             logger.warning("an earlier run was set aside", extra={"run": str(theirs), "folder": str(aside)})
 
     def _run_after(self, before: Owner | None) -> str:

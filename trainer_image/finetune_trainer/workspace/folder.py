@@ -64,6 +64,7 @@ def mend(target: Path) -> None:
     old = moved_away(target)
     if old.exists() and not target.exists():
         old.rename(target)
+        sync(target.parent)
 
 
 def push_to_disk(folder: Path) -> None:

@@ -170,6 +170,7 @@ def _host_memory(job: Job) -> Need:
     libraries = PROCESS_BYTES if job.on_cpu else CUDA_PROCESS_BYTES
     states = gradient_bytes(spec, job.model) + optimizer_bytes(spec, job.model) if job.on_cpu else 0.0
     loaded = num_loaded(job) * job.largest.num_bytes + _evaluated_at_once(job).num_bytes
+    copied = 0.0 if job.on_cpu else checkpoint_bytes(spec, job.model) / spec.resources.nodes
     held = evaluation_bytes(spec, job.model, job.evaluated) if job.on_cpu else 0.0
     lines = [
         _times(num, weights, "weights" if job.on_cpu else "weights while they load"),
@@ -177,6 +178,7 @@ def _host_memory(job: Job) -> Need:
         _times(num, held, "embeddings while evaluating", certain=False),
         _times(num, libraries, "libraries", certain=False),
         Line(f"{gigabytes(weights)} to save them", weights, certain=False),
+        Line(f"{gigabytes(copied)} of the checkpoint that is being written", copied, certain=False),
         _times(workers, WORKER_BYTES, "loader workers", certain=False),
         _times(evaluating, evaluation.WORKER_BYTES, "loader workers of evaluations", certain=False),
         Line(f"{gigabytes(loaded)} of batches in shared memory", loaded, certain=False),

@@ -1,6 +1,7 @@
 """Checkpoints of one training: `step-000100/` is whole and verifiable, or it is not there."""
 
 import contextlib
+import itertools
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ class CheckpointStore:
     """What writes now, by package."""
     warn: Callable[[str], None] = lambda _: None
     """Takes what the user should know of: checkpoints that were skipped."""
+    _verified: set[Path] = field(default_factory=set)
+    """Those that this process has written, or read whole."""
 
     def aside(self, step: int) -> Path:
         """Return where the checkpoint of `step` lies while it is being written."""
@@ -68,6 +71,7 @@ class CheckpointStore:
                 versions=dict(self.versions),
             )
             (aside / MANIFEST).write_text(manifest.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        self._verified.add(self._target(step))
         for old in self._superseded(step):
             shutil.rmtree(old, ignore_errors=True)
 
@@ -78,6 +82,7 @@ class CheckpointStore:
             manifest = read_manifest(path)
             problem = self._problem(path, manifest)
             if manifest is not None and problem is None:
+                self._verified.add(path)
                 self._compare_versions(path, manifest)
                 status = CheckpointStatus(step=manifest.step, time=manifest.time)
                 return Checkpoint(path, status, manifest.world_size, manifest.began_with or manifest.world_size)
@@ -92,13 +97,21 @@ class CheckpointStore:
         """Return what no resume needs once `newest` is written. Those of another run are somebody else's.
 
         Those of later steps are what training could not resume from when it went back before them. They count for
-        nothing: were they taken for the newest, each new checkpoint would be removed until it has passed them.
+        nothing: were they taken for the newest, each new checkpoint would be removed until it has passed them. Nor does
+        one that does not verify: it would push out one that does.
         """
         manifests = {path: read_manifest(path) for path in self._paths()}
-        own = [path for path, manifest in manifests.items() if manifest and manifest.run == self.run]
-        usable = [path for path in own if _step_of(path) <= newest]
+        own = {path: manifest for path, manifest in manifests.items() if manifest and manifest.run == self.run}
+        usable = (path for path, one in own.items() if one.step <= newest and self._is_verified(path, one))
+        kept = set(itertools.islice(usable, self.keep))
         damaged = [path for path, manifest in manifests.items() if manifest is None]
-        return [path for path in (*own, *damaged) if path not in usable[: self.keep]]
+        return [path for path in (*own, *damaged) if path not in kept]
+
+    def _is_verified(self, path: Path, manifest: CheckpointManifest) -> bool:
+        """Return whether a checkpoint is whole; each is read once at most."""
+        if path not in self._verified and find_damage(path, manifest.files) is None:
+            self._verified.add(path)
+        return path in self._verified
 
     def _problem(self, path: Path, manifest: CheckpointManifest | None) -> str | None:
         if manifest is None:

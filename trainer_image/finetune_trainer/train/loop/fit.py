@@ -44,7 +44,9 @@ def fit(
     for warning in smaller_batches(inputs.train, session.spec, world_size=began_with):
         tracker.warn(warning)
     trainer, schedule = build_trainer(session, sets, model, reader, began_with=began_with)
-    saver = Saver(session, trainer, replace(store, began_with=began_with))
+    store = replace(store, began_with=began_with)
+    # On CPUs the copy would take as much memory again as all that is trained, and writing it the cores that train.
+    saver = Saver(session, trainer, store, in_background=ranks.device.type != "cpu")
     trainer.add_callback(
         Pacer(
             trainer,

@@ -32,10 +32,20 @@ class Saver:
     One checkpoint at a time: the next one waits until the one before is on the volume. Leaving the context does, too.
     """
 
-    def __init__(self, session: Session, trainer: GangTrainer, store: CheckpointStore) -> None:
+    def __init__(self, session: Session, trainer: GangTrainer, store: CheckpointStore, *, in_background: bool) -> None:
+        """Set up saving.
+
+        Args:
+            session: of this rank.
+            trainer: whose state it is.
+            store: takes the checkpoints.
+            in_background: copy, and write while training goes on; else training stands still for all of it.
+
+        """
         self._session = session
         self._trainer = trainer
         self._store = store
+        self._in_background = in_background
         # The copy stays: making room for it takes longer than filling it, and it is needed again.
         on_accelerator = session.ranks.device.type != "cpu"
         self._stager = DefaultStager(
@@ -70,8 +80,12 @@ class Saver:
         with self._session.tracker.stage(Stage.SAVING):
             self.finish()
             files = {**self._trainer.files(), HISTORY: self._session.tracker.history.content()}
-            part = cast("dict[str, torch.Tensor]", self._stager.stage(self._trainer.part()))
-        self._writing = self._thread.submit(self._write, step, part, files, begun, time.monotonic() - begun)
+            part = self._trainer.part()
+            if self._in_background:
+                part = cast("dict[str, torch.Tensor]", self._stager.stage(part))
+                self._writing = self._thread.submit(self._write, step, part, files, begun, time.monotonic())
+            else:
+                self._write(step, part, files, begun, None)
 
     def finish(self) -> None:
         """Wait until the checkpoint that is being written is on the volume.
@@ -85,7 +99,12 @@ class Saver:
             writing.result()
 
     def _write(
-        self, step: int, part: Mapping[str, torch.Tensor], files: Mapping[str, bytes], begun: float, paused: float
+        self,
+        step: int,
+        part: Mapping[str, torch.Tensor],
+        files: Mapping[str, bytes],
+        begun: float,
+        went_on: float | None,
     ) -> None:
         """Write, hash and check in the checkpoint; on every rank, beside training."""
         hashed: list[FileHash] = []
@@ -102,7 +121,9 @@ class Saver:
 
             write_part(part, self._store.aside(step), group=self._session.ranks.background, begin=begin, end=end)
         if self._session.ranks.is_writer:
-            seconds = {"save_seconds": round(time.monotonic() - begun, 1), "pause_seconds": round(paused, 1)}
+            written = time.monotonic()
+            seconds = {"save_seconds": written - begun, "pause_seconds": (went_on or written) - begun}
+            seconds = {name: round(value, 1) for name, value in seconds.items()}
             self._session.tracker.saved(CheckpointStatus(step=step, time=now(), **seconds))
             logger.info("checkpoint", extra={"step": step, **seconds})
 
