@@ -133,9 +133,10 @@ class Model(Contract):
     revision: ShortText = "main"
     """Branch, tag or commit; prepare resolves it to a commit, which is shown in status.model.revision."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the weights while training. float32 trains with bfloat16 autocast where the accelerator has it;
-    pure bfloat16 halves memory, but most weights do not move at learning rates below 1e-4; float16 is trained without
-    loss scaling; training.arguments.fp16 is float16 autocast of float32 with it."""
+    """Precision of computing, and of the published weights. float32 trains with bfloat16 autocast where the accelerator
+    has it; bfloat16 is trained as float32 shares (training.sharding), or, with sharding None, in bfloat16 alone, where
+    most weights do not move at learning rates below 1e-4; float16 is trained without loss scaling;
+    training.arguments.fp16 is float16 autocast of float32 with it."""
     attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
     """Attention implementation. auto takes flash_attention_2 where it is installed and usable, else sdpa."""
     max_seq_length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None

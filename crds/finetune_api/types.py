@@ -50,6 +50,7 @@ Metric = Annotated[
     ),
 ]
 MAX_METRICS = 16
+Sharding = Literal["Auto", "None", "Optimizer"]
 
 
 class SecretKey(Contract):
@@ -87,6 +88,10 @@ class Training(Contract):
         dict[str, Annotated[float, Field(gt=0, le=1)]], Field(json_schema_extra={"maxProperties": 32})
     ] = Field(default_factory=dict)
     """Learning rates of parameters by a regular expression on their names, as the library's learning_rate_mapping."""
+    sharding: Sharding = "Auto"
+    """What each process holds of the weights that are trained. Optimizer: a share of the optimizer's states and of
+    float32 weights, and all weights, in model.dtype, while a step lasts (ZeRO-2, by FSDP2). None: everything. Auto is
+    Optimizer for bfloat16 weights and for several accelerators, and None for adapters, float16 and on CPU."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """Seed of data order and dropout."""
     arguments: Arguments = Field(default_factory=dict)

@@ -62,6 +62,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     },
     "an evaluation share": {"evaluation": {"every": "5%"}},
     "evaluation steps": {"evaluation": {"every": 50}},
+    "shares": {"training__sharding": "Optimizer"},
     "checkpoints by the clock and by steps": {"checkpoint": {"everyMinutes": 1440, "everySteps": 1, "keep": 1}},
     "limits of waiting": {
         "schedule": {
@@ -255,6 +256,10 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "an evaluation every zero steps": (
         {"evaluation": {"every": 0}},
         "every must be a number of steps (at least 1) or a share",
+    ),
+    "shares of something else": (
+        {"training__sharding": "Full"},
+        'spec.training.sharding: Unsupported value: "Full": supported values: "Auto", "None", "Optimizer"',
     ),
     "checkpoints all the time": (
         {"checkpoint": {"everyMinutes": 0}},
@@ -494,6 +499,7 @@ def test_fifteen_lines_are_a_whole_job_because_everything_else_has_a_default(kub
         "perDeviceTrainBatchSize": 32,
         "learningRate": 2e-5,
         "warmupRatio": 0.1,
+        "sharding": "Auto",
         "seed": 42,
     }
 

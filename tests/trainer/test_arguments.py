@@ -112,8 +112,8 @@ def test_arguments_that_are_left_open_pass(kind: Kind) -> None:
         (
             {"fsdp": "full_shard"},
             [
-                "fsdp: 'full_shard' is wrong because each process holds the whole model; for a large one set "
-                "spec.model.lora, spec.model.dtype bfloat16 or activation_checkpointing; leave it out"
+                "fsdp: 'full_shard' is wrong because spec.training.sharding says what each process holds of the model; "
+                "leave it out"
             ],
         ),
         (

@@ -65,7 +65,8 @@ def test_what_a_model_of_2b_parameters_needs_in_float32() -> None:
         "device memory": {
             "weights": 8.5,
             "gradients": 8.5,
-            "the optimizer": 17.0,
+            "weights and gradients": 2.1,
+            "the optimizer": 2.1,
             "one input at a time; mini-batches take what is left": 7.5,
             "inputs, all that are accumulated": 0.6,
             "CUDA and libraries": 1.5,
@@ -116,9 +117,35 @@ def test_what_the_defaults_do_not_hold_is_refused_with_field_need_and_have() -> 
 def test_states_of_training_by_precision_optimizer_and_adapters(
     changes: dict[str, Any], states: dict[str, float | None]
 ) -> None:
-    found = gigabytes(job(**changes))["device memory"]
+    found = gigabytes(job(**{"training__sharding": "None"} | changes))["device memory"]
 
     assert {name: found.get(name) for name in states} == states
+
+
+@pytest.mark.parametrize(
+    ("nodes", "dtype", "states"),
+    [
+        (1, "float32", {"gradients": 8.5, "weights and gradients": 4.3, "the optimizer": 4.3}),
+        (2, "float32", {"gradients": 8.5, "weights and gradients": 2.1, "the optimizer": 2.1}),
+        (
+            2,
+            "bfloat16",
+            {
+                "gradients": 4.3,
+                "4.3 GB to sum them in float32": 4.3,
+                "weights and gradients": 2.1,
+                "the optimizer": 2.1,
+            },
+        ),
+    ],
+)
+def test_states_are_shared_by_all_processes(nodes: int, dtype: str, states: dict[str, float]) -> None:
+    found = gigabytes(job(resources__nodes=nodes, model__dtype=dtype))["device memory"]
+
+    assert {name: found.get(name) for name in states} == states
+    assert sum(found.values()) == pytest.approx(
+        sum(states.values()) + found["weights"] + sum(found[name] for name in list(found)[-3:]), abs=0.1
+    )
 
 
 @pytest.mark.parametrize(("evaluated", "nodes", "held"), [(0, 2, 0.0), (1_000_000, 2, 1.2), (1_000_000, 8, 0.5)])

@@ -59,13 +59,15 @@ def appoint(workspace: Workspace, config: Any, model: Any) -> Any:  # noqa: ANN4
     from finetune_trainer.train.gang.ranks import Ranks
     from finetune_trainer.train.gang.stop import StopRequest
     from finetune_trainer.train.session import Session
+    from finetune_trainer.train.weights.replicated import Replicated
 
     run = run_id(config.spec_hash, {})
     session = Session(config, workspace, 1, Ranks(), Tracker(attempt=1), StopRequest(None), run)
     with session.fence.held():
         pass
     reader = InputReader.of(model, images=workspace.images)
-    return appoint_judge(session, InputsManifest.read(workspace.manifest), model, reader)
+    weights = Replicated([], ranks=session.ranks)
+    return appoint_judge(session, InputsManifest.read(workspace.manifest), model, reader, weights)
 
 
 def load_embedding_model(workspace: Workspace) -> Any:  # noqa: ANN401 - torch is imported late

@@ -60,36 +60,40 @@ def with_arguments(case: Case, **arguments: Any) -> Case:
     return replace(case, loss=case.loss.model_copy(update={"arguments": {**case.loss.arguments, **arguments}}))
 
 
+Gradients = list[list[Any]]
+"""Of each claim, those of its two steps."""
+
+
 @pytest.fixture(scope="module")
-def gradients(
-    loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[list[Any]], list[list[list[Any]]]]:
-    """The gradients of each claim's two steps: in one process, and of each of two ranks with half of its batch."""
-    alone, together = (
-        [
+def gradients(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Gradients]]:
+    """The gradients in one process, and of each of two ranks with half of its batch, by how these hold weights."""
+
+    def measure(world_size: int, sharding: str) -> list[Gradients]:
+        jobs = [
             prepare_case(
                 case,
                 tmp_path_factory.mktemp("claim"),
                 loss_models,
-                perDeviceTrainBatchSize=batch_size,
+                perDeviceTrainBatchSize=6 // world_size,
+                sharding=sharding,
                 arguments={"max_grad_norm": 1e9},
             )
             for case in claims()
         ]
-        for batch_size in (6, 3)
-    )
-    (one,) = start_gang(gradients_of, alone, world_size=1).results()
-    return one, start_gang(gradients_of, together).results()
+        return start_gang(gradients_of, jobs, world_size=world_size).results()
+
+    return {"one process": measure(1, "None"), "None": measure(2, "None"), "Optimizer": measure(2, "Optimizer")}
 
 
+@pytest.mark.parametrize("sharding", ["None", "Optimizer"])
 @pytest.mark.parametrize("number", range(len(claims())), ids=[str(case) for case in claims()])
 def test_two_ranks_move_the_weights_as_one_process_with_the_same_global_batch(
-    number: int, gradients: tuple[list[list[Any]], list[list[list[Any]]]]
+    number: int, sharding: str, gradients: dict[str, list[Gradients]]
 ) -> None:
-    alone, together = gradients
+    (alone,) = gradients["one process"]
     tolerance = TOLERANCE if claims()[number].dtype == "float32" else TOLERANCE_OF_BFLOAT16
 
-    for rank in together:
+    for rank in gradients[sharding]:
         for one, other in zip(rank[number], alone[number], strict=True):
             assert np.linalg.norm(one - other) < tolerance * np.linalg.norm(other)
 
@@ -227,7 +231,9 @@ def gradients_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[list[Any]]:
 
 def flat(trained: dict[str, Any]) -> Any:
     """Return all gradients in one array; those of words are summed up, for there are many."""
-    gradients = [one.grad.float() for one in trained.values() if one.grad is not None]
+    from finetune_trainer.train.loop.trainer import whole_tensor
+
+    gradients = [whole_tensor(one.grad).float() for one in trained.values() if one.grad is not None]
     return np.concatenate(
         [(one.sum(0) if one.ndim > 1 and len(one) > 10_000 else one.flatten()).numpy() for one in gradients]
     )

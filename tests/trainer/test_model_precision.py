@@ -25,21 +25,22 @@ def job(model: dict[str, Any], training: dict[str, Any] | None = None) -> Finetu
 
 
 @pytest.mark.parametrize(
-    ("model", "learning_rate", "warned"),
+    ("model", "training", "warned"),
     [
-        ({"dtype": "bfloat16"}, 2e-5, True),
-        ({"dtype": "bfloat16"}, 1e-4, False),
-        ({"dtype": "float32"}, 2e-5, False),
-        ({"dtype": "bfloat16", "lora": {}}, 2e-5, False),
+        ({"dtype": "bfloat16"}, {"learningRate": 2e-5, "sharding": "None"}, True),
+        ({"dtype": "bfloat16"}, {"learningRate": 1e-4, "sharding": "None"}, False),
+        ({"dtype": "bfloat16"}, {"learningRate": 2e-5}, False),
+        ({"dtype": "float32"}, {"learningRate": 2e-5}, False),
+        ({"dtype": "bfloat16", "lora": {}}, {"learningRate": 2e-5}, False),
     ],
 )
 def test_weights_that_would_hardly_move_are_warned_about(
-    model: dict[str, Any], learning_rate: float, *, warned: bool
+    model: dict[str, Any], training: dict[str, Any], *, warned: bool
 ) -> None:
-    assert precision_warnings(job(model, {"learningRate": learning_rate})) == (
+    assert precision_warnings(job(model, training)) == (
         [
             "spec.model.dtype: bfloat16 with learningRate below 0.0001 (2e-05): most weights will not move; "
-            "use float32, which trains with bfloat16 autocast, or lora"
+            "leave spec.training.sharding out, or use float32, which trains with bfloat16 autocast, or lora"
         ]
         if warned
         else []
@@ -59,6 +60,30 @@ def test_float16_is_warned_about_because_nothing_scales_the_loss(model: dict[str
         "spec.model.dtype: float16 without loss scaling: gradients below 6e-08 become 0, and values above 65504 "
         f"infinite; use {instead}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "because"),
+    [
+        (
+            {"dtype": "float16"},
+            {},
+            "shares are float32, and gradients of float16 weights that are not scaled become 0 or infinite",
+        ),
+        (
+            {},
+            {"fp16": True},
+            "training.arguments.fp16 scales a loss by looking at all gradients, and each process has a share of them",
+        ),
+    ],
+    ids=["weights", "autocast"],
+)
+def test_float16_is_not_shared_out(model: dict[str, Any], arguments: dict[str, Any], because: str) -> None:
+    (problem,) = check_precision(job(model, {"sharding": "Optimizer", "arguments": arguments}))
+
+    assert problem.message == (
+        f"spec.training.sharding: 'Optimizer' is wrong because {because}; leave it out, or train bfloat16 or float32"
+    )
 
 
 BECAUSE = "is wrong because this optimizer divides 0 by 0 where a gradient is 0, which leaves no numbers in weights of"

@@ -13,7 +13,17 @@ from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
 from tests.trainer.gang import start_gang
 from tests.trainer.model_folders import EMBEDDER
-from tests.trainer.test_train_paths import CACHED_BY_TWO, LORA, WAYS, Trained, Way, prepare, reranker, train_and_watch
+from tests.trainer.test_train_paths import (
+    ALONE,
+    CACHED_BY_TWO,
+    LORA,
+    WAYS,
+    Trained,
+    Way,
+    prepare,
+    reranker,
+    train_and_watch,
+)
 from tests.trainer.test_train_whole import ENDINGS
 from tests.trainer.trainers import PLAIN, open_session, open_trainer
 
@@ -81,7 +91,7 @@ def train_and_count(jobs: Sequence[tuple[RunConfig, Path, int]]) -> list[Counted
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Counted]]:
     """Each case without checkpointing, and with it."""
     jobs = [
-        (*prepare(tmp_path_factory.mktemp("case"), way)[1], case.spare_bytes)
+        (*prepare(tmp_path_factory.mktemp("case"), way)[ALONE], case.spare_bytes)
         for case in CASES.values()
         for way in (case.way, replace(case.way, arguments=case.arguments))
     ]

@@ -44,12 +44,22 @@ def train_where_one_step_is_tight(config: RunConfig, root: Path) -> Any:
     return train_and_resume_after_each_step(config, root)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"mini_batch_num_tokens": 64}], ids=["rows", "tokens"])
+@pytest.mark.parametrize(
+    ("arguments", "sharding"),
+    [({}, "None"), ({"mini_batch_num_tokens": 64}, "None"), ({}, "Optimizer")],
+    ids=["rows", "tokens", "shares"],
+)
 def test_a_training_resumed_after_memory_ran_out_ends_with_the_weights_of_an_undisturbed_one(
-    arguments: dict[str, Any], loss_models: Workspace, tmp_path: Path
+    arguments: dict[str, Any], sharding: str, loss_models: Workspace, tmp_path: Path
 ) -> None:
     loss = {"name": CACHED, "arguments": arguments | {"mini_batch_size": GIVEN_ROWS}}
-    training = {"loss": loss, "perDeviceTrainBatchSize": GIVEN_ROWS, "maxSteps": STEPS, "learningRate": 1e-3}
+    training = {
+        "sharding": sharding,
+        "loss": loss,
+        "perDeviceTrainBatchSize": GIVEN_ROWS,
+        "maxSteps": STEPS,
+        "learningRate": 1e-3,
+    }
     config = run_config(training=training, **SAVE_EACH_STEP)
     cells = {name: [f"{name} number {row} " * (row % 5 + 1) for row in range(64)] for name in ("query", "positive")}
     root = tmp_path / "whole"

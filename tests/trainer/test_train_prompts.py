@@ -72,10 +72,12 @@ def shown_in_an_evaluation(session: Any, model: Any) -> list[str]:
     """Return every text that reaches the transformer while all sets are measured."""
     from finetune_trainer.recipe.model.inputs import InputReader
     from finetune_trainer.train.evaluation.judge import appoint_judge
+    from finetune_trainer.train.weights.replicated import Replicated
 
     workspace = session.workspace
     inputs = InputsManifest.read(workspace.manifest)
-    judge = appoint_judge(session, inputs, model, InputReader.of(model, images=workspace.images))
+    weights = Replicated([], ranks=session.ranks)
+    judge = appoint_judge(session, inputs, model, InputReader.of(model, images=workspace.images), weights)
     with recorded(model) as shown:
         judge.measure_baseline()
     return shown

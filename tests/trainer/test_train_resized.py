@@ -32,10 +32,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def config_of(loss: str, *, accumulation: int) -> RunConfig:
+def config_of(loss: str, *, accumulation: int, sharding: str = "None") -> RunConfig:
     arguments = {"gradient_accumulation_steps": accumulation, "adam_epsilon": 1e-3}
     training: dict[str, Any] = {
         "loss": {"name": loss},
+        "sharding": sharding,
         "perDeviceTrainBatchSize": 4,
         "learningRate": 1e-2,
         "maxSteps": LAST,
@@ -78,14 +79,19 @@ def losses(workspace: Workspace) -> list[float | None]:
 
 
 @pytest.mark.parametrize(
-    ("loss", "accumulation", "sizes"),
-    [(CACHED, 1, [2, 1, 2]), (CACHED, 1, [1, 2]), (PLAIN, 2, [2, 4]), ("CoSENTLoss", 2, [2, 1, 4])],
-    ids=lambda value: str(value).replace(" ", ""),
+    ("config", "sizes"),
+    [
+        (config_of(CACHED, accumulation=1), [2, 1, 2]),
+        (config_of(CACHED, accumulation=1), [1, 2]),
+        (config_of(PLAIN, accumulation=2), [2, 4]),
+        (config_of("CoSENTLoss", accumulation=2), [2, 1, 4]),
+        (config_of(CACHED, accumulation=1, sharding="Optimizer"), [2, 4, 1]),
+    ],
+    ids=["there and back", "more", "accumulated", "fewer, then more", "in shares"],
 )
 def test_a_training_goes_on_with_other_ranks_to_the_same_weights(
-    model: Path, tmp_path: Path, loss: str, accumulation: int, sizes: list[int]
+    model: Path, tmp_path: Path, config: RunConfig, sizes: list[int]
 ) -> None:
-    config = config_of(loss, accumulation=accumulation)
     whole = prepare_rows(tmp_path / "whole", config, model)
     train(config, whole, world_size=sizes[0])
     resumed = Workspace(shutil.copytree(whole.root, tmp_path / "resumed"))

@@ -15,9 +15,11 @@ from finetune_api.workspace import Workspace
 from tests.trainer.model_folders import BERT, EMBEDDER, VIT
 from tests.trainer.test_model_paths import IMAGE_ROUTE
 from tests.trainer.test_train_paths import (
+    ALONE,
     CACHED_BY_TWO,
     GLOBAL_BATCH,
     ROWS,
+    TWO,
     WAYS,
     Trained,
     Way,
@@ -125,7 +127,8 @@ ENDINGS: Mapping[str, Way] = {
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Trained]]:
     """Each way trained in one process, and by each of two ranks."""
     ways = {name: with_adamw(way, **dict(way.training)) for name, way in ENDINGS.items()}
-    return train_alone_and_together(ways, tmp_path_factory)
+    found = train_alone_and_together(ways, tmp_path_factory, shares=False)
+    return {name: [*of_each[ALONE], *of_each[TWO]] for name, of_each in found.items()}
 
 
 @pytest.mark.parametrize("name", ENDINGS)

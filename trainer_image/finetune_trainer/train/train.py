@@ -5,14 +5,14 @@ Every rank walks through the same story; rank 0 writes and tells. Begins in `ran
 
 import contextlib
 
-from sentence_transformers import SentenceTransformer
-
 from finetune_api.contract import RunResult, Stage
+from finetune_api.status import ModelStatus
 from finetune_trainer.recipe.batches.schedule import Schedule
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.recipe.model.load import describe, load_model, without_bfloat16
 from finetune_trainer.train.evaluation.judge import Judge, appoint_judge
-from finetune_trainer.train.loop.fit import fit
+from finetune_trainer.train.loop.build import open_trainer
+from finetune_trainer.train.loop.fit import fit, newest_checkpoint
 from finetune_trainer.train.report.build import result_of, versions
 from finetune_trainer.train.session import Session
 from finetune_trainer.workspace.finished import finished_report
@@ -40,13 +40,17 @@ def train_anew(session: Session, inputs: InputsManifest) -> Report:
     if warning := without_bfloat16(session.spec, device=session.ranks.device):
         session.tracker.warn(warning)
     reader = InputReader.of(model, images=session.workspace.images)
-    judge = appoint_judge(session, inputs, model, reader)
+    description = describe(model, revision=inputs.model.revision)
+    checkpoint = newest_checkpoint(session)
+    began_with = checkpoint.began_with if checkpoint else session.ranks.world_size
+    trainer, schedule = open_trainer(session, inputs, model, reader, began_with=began_with)
+    judge = appoint_judge(session, inputs, model, reader, trainer.weights)
 
     judge.measure_baseline()
-    schedule = fit(session, inputs, model, reader, judge)
+    fit(session, trainer, schedule, judge, checkpoint)
     if judge.best is None or session.tracker.history.evaluated_step != schedule.total_steps:
         judge.measure(schedule.total_steps)
-    return leave_result(session, inputs, model, judge, schedule)
+    return leave_result(session, inputs, description, judge, schedule)
 
 
 def read_finished_report(session: Session) -> Report | None:
@@ -60,25 +64,26 @@ def read_finished_report(session: Session) -> Report | None:
 
 def save_result(session: Session, judge: Judge) -> list[FileHash]:
     """Leave the best of all evaluated models as the result, or the last one if nothing was evaluated."""
-    if not session.ranks.is_writer:
-        return []
-    with session.tracker.stage(Stage.SAVING), session.fence.whole_folder(session.workspace.model) as folder:
-        if judge.best is not None:
-            session.best.copy_into(folder)
-            return judge.best.files
-        judge.save_model(folder)
-        return hash_files(folder)
+    with session.tracker.stage(Stage.SAVING), contextlib.nullcontext() if judge.best else judge.weights.whole():
+        if not session.ranks.is_writer:
+            return []
+        with session.fence.whole_folder(session.workspace.model) as folder:
+            if judge.best is not None:
+                session.best.copy_into(folder)
+                return judge.best.files
+            judge.save_model(folder)
+            return hash_files(folder)
 
 
 def leave_result(
-    session: Session, inputs: InputsManifest, model: SentenceTransformer, judge: Judge, schedule: Schedule
+    session: Session, inputs: InputsManifest, model: ModelStatus, judge: Judge, schedule: Schedule
 ) -> Report:
     """Leave the model, and the report last of all: where it is, training is over."""
     tracker, files = session.tracker, save_result(session, judge)
     tracker.enter(Stage.DONE)
     report = Report(
         run=session.run,
-        model=describe(model, revision=inputs.model.revision),
+        model=model,
         datasets=inputs.datasets,
         evaluations=judge.compare(),
         metrics=tracker.metrics,

@@ -12,6 +12,7 @@ from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.prepare.checks.arguments import build_arguments, build_optimizer
 from finetune_trainer.prepare.checks.stated_arguments import PATH
 from finetune_trainer.recipe.model.precision import DTYPES
+from finetune_trainer.recipe.sharding import refuses_shares, trained_dtype
 from finetune_trainer.workspace.problems import InputProblem
 
 #: Below this learning rate an update is less than half the distance between neighbouring bfloat16 values for most
@@ -37,11 +38,15 @@ def check_precision(spec: FinetuneJobSpec) -> list[InputProblem]:
         because = f"it is autocast of float32 weights, and spec.model.dtype is {spec.model.dtype}"
         fix = "leave it out, or set spec.model.dtype to float32"
         return [InputProblem(Reason.INVALID_ARGUMENT, str(Problem(f"{PATH}.fp16", given["fp16"], because, fix)))]
+    reason = refuses_shares(spec)
+    if spec.training.sharding == "Optimizer" and reason is not None:
+        problem = Problem("spec.training.sharding", "Optimizer", reason, "leave it out, or train bfloat16 or float32")
+        return [InputProblem(Reason.INVALID_ARGUMENT, str(problem))]
     if _leaves_numbers(spec, given):
         return []
     rest = {name: {key: value for key, value in given.items() if key != name} for name in _OF_THE_DIVISION}
     blamed = next((name for name in rest if _leaves_numbers(spec, rest[name])), "optim")
-    dtype = _trained_dtype(spec)
+    dtype = trained_dtype(spec)
     because = f"this optimizer divides 0 by 0 where a gradient is 0, which leaves no numbers in weights of {dtype}"
     fix = "leave it out" if dtype == "float32" else "leave it out, or set spec.model.dtype to float32"
     return [InputProblem(Reason.INVALID_ARGUMENT, str(Problem(f"{PATH}.{blamed}", given.get(blamed), because, fix)))]
@@ -49,23 +54,18 @@ def check_precision(spec: FinetuneJobSpec) -> list[InputProblem]:
 
 def _leaves_numbers(spec: FinetuneJobSpec, arguments: Mapping[str, Any]) -> bool:
     """Say whether a weight is still a number after a step with a gradient of 0."""
-    model = nn.Linear(1, 1, bias=False, dtype=DTYPES[_trained_dtype(spec)])
+    model = nn.Linear(1, 1, bias=False, dtype=DTYPES[trained_dtype(spec)])
     optimizer = build_optimizer(build_arguments(arguments, spec.training, spec.model.kind), model)
     model.weight.grad = torch.zeros_like(model.weight)
     optimizer.step()
     return bool(torch.isfinite(model.weight).all())
 
 
-def _trained_dtype(spec: FinetuneJobSpec) -> str:
-    """Return the precision of what is trained; adapters are float32 on weights of any."""
-    return "float32" if spec.model.lora else spec.model.dtype
-
-
 def _of_bfloat16(spec: FinetuneJobSpec) -> Iterator[str]:
     rate = spec.training.learning_rate
-    if spec.model.dtype == "bfloat16" and spec.model.lora is None and rate < SLOW_FOR_BFLOAT16:
+    if trained_dtype(spec) == "bfloat16" and rate < SLOW_FOR_BFLOAT16:
         cause = f"bfloat16 with learningRate below {SLOW_FOR_BFLOAT16:g} ({rate:g}): most weights will not move"
-        yield f"{cause}; use float32, which trains with bfloat16 autocast, or lora"
+        yield f"{cause}; leave spec.training.sharding out, or use float32, which trains with bfloat16 autocast, or lora"
 
 
 def _of_float16(spec: FinetuneJobSpec) -> Iterator[str]:

@@ -75,10 +75,7 @@ _EVALUATION = "evaluation is the job's own, one pass for all metrics, spread ove
 _LOGS = "the loss curve is in status, in metrics and in the pod's log"
 _NETWORK = "training pods have no network; read status, metrics or the report"
 _GRADIENTS = "gradients are averaged by the trainer itself, once per step"
-_WHOLE_MODEL = (
-    "each process holds the whole model; for a large one set spec.model.lora, spec.model.dtype bfloat16 "
-    "or activation_checkpointing"
-)
+_SHARDING = "spec.training.sharding says what each process holds of the model"
 _CHECKPOINTS = "checkpoints are written by one process, verified, and resumed from by themselves"
 _BATCHES = "batches are dealt to the processes by the trainer: all get as many, of the same training set"
 _UNREAD = "Sentence Transformers does not read it"
@@ -98,7 +95,7 @@ REFUSED: Mapping[str, str] = {
     "ddp_find_unused_parameters": _GRADIENTS,
     "ddp_static_graph": _GRADIENTS,
     "debug": "losses and gradients that are no numbers are counted and stop the job",
-    "deepspeed": _WHOLE_MODEL,
+    "deepspeed": _SHARDING,
     "disable_tqdm": _LOGS,
     "do_eval": _UNREAD,
     "do_predict": _UNREAD,
@@ -108,8 +105,8 @@ REFUSED: Mapping[str, str] = {
     "eval_do_concat_batches": _EVALUATION,
     "eval_use_gather_object": _EVALUATION,
     "fp16_full_eval": _EVALUATION,
-    "fsdp": _WHOLE_MODEL,
-    "fsdp_config": _WHOLE_MODEL,
+    "fsdp": _SHARDING,
+    "fsdp_config": _SHARDING,
     "hub_always_push": "there is one commit, at the end",
     "ignore_data_skip": "a resumed training goes on with the rows that come next",
     "include_for_metrics": _EVALUATION,
@@ -127,7 +124,7 @@ REFUSED: Mapping[str, str] = {
     "logging_strategy": _LOGS,
     "neftune_noise_alpha": "noise is put into the embeddings of language models only",
     "output_dir": "the job has a volume, laid out by the trainer",
-    "parallelism_config": _WHOLE_MODEL,
+    "parallelism_config": _SHARDING,
     "prediction_loss_only": _EVALUATION,
     "project": _NETWORK,
     "remove_unused_columns": "only the columns that the spec names are written",

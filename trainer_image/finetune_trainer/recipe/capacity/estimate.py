@@ -15,6 +15,7 @@ from finetune_trainer.recipe.batches.schedule import plan
 from finetune_trainer.recipe.capacity import evaluation
 from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures
 from finetune_trainer.recipe.capacity.need import Line, Need, gigabytes
+from finetune_trainer.recipe.sharding import sharding_of, trained_dtype
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Numbers that an optimizer keeps for each weight, by the beginning of its name, and the bytes of each where these are
@@ -145,22 +146,45 @@ def weight_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
 
 
 def gradient_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
-    """Return what the gradients of one process take."""
+    """Return what the gradients of one process take while a step lasts, at least."""
     return model.trained * BYTES["float32" if spec.model.lora else spec.model.dtype]
 
 
+def trained_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
+    """Return what all weights take that the optimizer changes."""
+    return model.trained * BYTES[trained_dtype(spec)]
+
+
 def optimizer_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
-    """Return what the optimizer of one process keeps of each weight that is trained."""
+    """Return what the optimizer keeps of all weights that are trained."""
     name = str(spec.training.arguments.get("optim", "adamw"))
     states = next((number for start, number in _STATES.items() if name.startswith(start)), _ADAM_STATES)
     if "8bit" in name or "4bit" in name:
         return states * model.trained
-    return states * gradient_bytes(spec, model)
+    return states * trained_bytes(spec, model)
 
 
 def checkpoint_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
     """Return what one checkpoint takes: what changes, and the optimizer's memory of it."""
-    return gradient_bytes(spec, model) + optimizer_bytes(spec, model)
+    return trained_bytes(spec, model) + optimizer_bytes(spec, model)
+
+
+def state_lines(spec: FinetuneJobSpec, model: ModelFigures, *, on_cpu: bool) -> list[Line]:
+    """Return what one process keeps to train with besides the weights it computes with."""
+    gradients, optimizer = gradient_bytes(spec, model), optimizer_bytes(spec, model)
+    if sharding_of(spec, on_cpu=on_cpu) == "None":
+        return [
+            Line(f"{gigabytes(num_bytes)} of {what}", num_bytes)
+            for what, num_bytes in {"gradients": gradients, "the optimizer": optimizer}.items()
+        ]
+    ranks = processes(spec) * spec.resources.nodes
+    summed, shares = model.trained * BYTES["float32"] - gradients, 2 * trained_bytes(spec, model) / ranks
+    return [
+        Line(f"{gigabytes(gradients)} of gradients", gradients),
+        Line(f"{gigabytes(summed)} to sum them in float32", summed, certain=False),
+        Line(f"{gigabytes(shares)} of shares of weights and gradients", shares),
+        Line(f"{gigabytes(optimizer / ranks)} of a share of the optimizer", optimizer / ranks),
+    ]
 
 
 def _host_memory(job: Job) -> Need:
@@ -168,13 +192,13 @@ def _host_memory(job: Job) -> Need:
     weights, workers = weight_bytes(spec, job.model), num * loader_workers(spec, on_cpu=job.on_cpu)
     evaluating = num * evaluation_workers(job)
     libraries = PROCESS_BYTES if job.on_cpu else CUDA_PROCESS_BYTES
-    states = gradient_bytes(spec, job.model) + optimizer_bytes(spec, job.model) if job.on_cpu else 0.0
+    states = state_lines(spec, job.model, on_cpu=True) if job.on_cpu else []
     loaded = num_loaded(job) * job.largest.num_bytes + _evaluated_at_once(job).num_bytes
     copied = 0.0 if job.on_cpu else checkpoint_bytes(spec, job.model) / spec.resources.nodes
     held = evaluation_bytes(spec, job.model, job.evaluated) if job.on_cpu else 0.0
     lines = [
         _times(num, weights, "weights" if job.on_cpu else "weights while they load"),
-        _times(num, states, "gradients and optimizer"),
+        _times(num, sum(one.num_bytes for one in states if one.certain), "gradients and optimizer"),
         _times(num, held, "embeddings while evaluating", certain=False),
         _times(num, libraries, "libraries", certain=False),
         Line(f"{gigabytes(weights)} to save them", weights, certain=False),
@@ -236,18 +260,15 @@ def _evaluated_at_once(job: Job) -> Line:
 
 def _device_memory(job: Job) -> Need:
     spec, model = job.spec, job.model
-    parts = {
-        "weights": weight_bytes(spec, model),
-        "gradients": gradient_bytes(spec, model),
-        "the optimizer": optimizer_bytes(spec, model),
-    }
+    weights = weight_bytes(spec, model)
     cached = [_is_cached(spec, index) for index in range(len(job.batches))]
     graphs = max(graph_bytes(spec, model, one, is_cached=by) for one, by in zip(job.batches, cached, strict=True))
     of = "one input at a time; mini-batches take what is left" if all(cached) else "the largest batch"
     accumulated, held = _num_accumulated(spec), evaluation_bytes(spec, model, job.evaluated)
     given = job.largest.num_bytes
     lines = [
-        *(Line(f"{gigabytes(num_bytes)} of {what}", num_bytes) for what, num_bytes in parts.items()),
+        Line(f"{gigabytes(weights)} of weights", weights),
+        *state_lines(spec, model, on_cpu=False),
         Line(f"{gigabytes(graphs)} of activations of {of}", graphs, certain=False),
         _times(accumulated, given, "inputs, all that are accumulated", certain=False),
         Line(f"{gigabytes(held)} of embeddings while evaluating", held, certain=False),

@@ -33,6 +33,8 @@ from finetune_trainer.train.evaluation.pairs import PairScorer
 from finetune_trainer.train.evaluation.shares import Shares
 from finetune_trainer.train.report.compare import compare, missing_intervals
 from finetune_trainer.train.session import Session
+from finetune_trainer.train.weights.replicated import Replicated
+from finetune_trainer.train.weights.sharded import Sharded
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.manifest import InputsManifest
 
@@ -48,6 +50,8 @@ class Judge:
     evaluations: Sequence[Evaluation]
     """The first is on the judging set: its metric decides which model is best."""
     reader: Encoder | PairScorer
+    weights: Replicated | Sharded
+    """How the ranks hold those of the model."""
     baseline: list[Measurement] | None = None
     best: BestRecord | None = None
 
@@ -58,7 +62,7 @@ class Judge:
         path, run, ranks = self.session.workspace.baseline, self.session.run, self.session.ranks
         self.baseline = ranks.share(read_baseline(path, run=run) if ranks.is_writer else None)
         if self.baseline is None:
-            with self.session.tracker.stage(Stage.BASELINE):
+            with self.session.tracker.stage(Stage.BASELINE), self.weights.gathered():
                 self.baseline = measure(self.evaluations, self.reader)
             if ranks.is_writer:
                 write_baseline(path, self.baseline, run=run)
@@ -69,7 +73,7 @@ class Judge:
         """Measure the model after `step` as it would be published, and keep it if it is the best so far."""
         if not self.evaluations:
             return
-        with self.session.tracker.stage(Stage.EVALUATING), merged(self.model):
+        with self.session.tracker.stage(Stage.EVALUATING), self.weights.gathered(), merged(self.model):
             measured = measure(self.evaluations, self.reader)
         scores = scores_of(measured)
         self.session.tracker.measured(scores, step=step)
@@ -77,12 +81,12 @@ class Judge:
         if self.best is None or scores[0].value > self.best.judged.value:
             self.best = BestRecord(run=self.session.run, step=step, measurements=measured)
             self.session.tracker.improved(scores[0], step=step)
-            if self.session.ranks.is_writer:
-                with self.session.tracker.stage(Stage.SAVING):
+            with self.session.tracker.stage(Stage.SAVING), self.weights.whole():
+                if self.session.ranks.is_writer:
                     self.best = self.session.best.write(self.best, save=self.save_model)
 
     def save_model(self, folder: Path) -> None:
-        """Write the model as it is now, as users load it."""
+        """Write the model as it is now, as users load it; where its weights are whole."""
         save_model(self.model, folder)
 
     def compare(self) -> list[EvaluationScore]:
@@ -95,7 +99,11 @@ class Judge:
 
 
 def appoint_judge(
-    session: Session, inputs: InputsManifest, model: SentenceTransformer | CrossEncoder, reader: InputReader
+    session: Session,
+    inputs: InputsManifest,
+    model: SentenceTransformer | CrossEncoder,
+    reader: InputReader,
+    weights: Replicated | Sharded,
 ) -> Judge:
     """Return the judge, who remembers the best model of earlier attempts."""
     arguments = passed_arguments(session.spec.training.arguments, device=session.ranks.device)
@@ -108,9 +116,9 @@ def appoint_judge(
     )
     evaluations = plan_evaluations(session, inputs)
     if isinstance(model, CrossEncoder):
-        judge = Judge(session, model, evaluations, PairScorer(model, reader, shares))
+        judge = Judge(session, model, evaluations, PairScorer(model, reader, shares), weights)
     else:
-        judge = Judge(session, model, evaluations, Encoder(model, reader, shares))
+        judge = Judge(session, model, evaluations, Encoder(model, reader, shares), weights)
     judge.best = session.ranks.share(session.best.read() if session.ranks.is_writer else None)
     if judge.best is not None:
         session.tracker.improved(judge.best.judged, step=judge.best.step)

@@ -10,13 +10,30 @@ from finetune_trainer.recipe.arguments.training import training_arguments
 from finetune_trainer.recipe.batches.dealing import deal
 from finetune_trainer.recipe.batches.rows import PairCollator, RowCollator, RowReader
 from finetune_trainer.recipe.batches.schedule import Schedule, plan
-from finetune_trainer.recipe.batches.sets import TrainingSet, mix
+from finetune_trainer.recipe.batches.sets import TrainingSet, mix, read_sets, smaller_batches
 from finetune_trainer.recipe.losses.build import build_loss
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.recipe.model.load import autocast_dtype
 from finetune_trainer.recipe.model.prompts import prompts_of
+from finetune_trainer.recipe.sharding import sharding_of
 from finetune_trainer.train.loop.trainer import GangTrainer, RerankerTrainer, RetrievalTrainer
 from finetune_trainer.train.session import Session
+from finetune_trainer.workspace.manifest import InputsManifest
+
+
+def open_trainer(
+    session: Session,
+    inputs: InputsManifest,
+    model: SentenceTransformer | CrossEncoder,
+    reader: InputReader,
+    *,
+    began_with: int,
+) -> tuple[GangTrainer, Schedule]:
+    """Return the trainer of the prepared sets, and the schedule that it keeps; nothing is trained yet."""
+    for warning in smaller_batches(inputs.train, session.spec, world_size=began_with):
+        session.tracker.warn(warning)
+    sets = read_sets(session.spec, inputs, session.workspace, world_size=began_with)
+    return build_trainer(session, sets, model, reader, began_with=began_with)
 
 
 def build_trainer(
@@ -55,6 +72,7 @@ def build_trainer(
     arguments.gradient_accumulation_steps = dealt.accumulation
     trainer = (RerankerTrainer if isinstance(model, CrossEncoder) else RetrievalTrainer)(
         ranks=ranks,
+        sharding=sharding_of(spec, on_cpu=ranks.device.type == "cpu"),
         batches=batches,
         losses=build_losses(session, sets, model),
         warn=session.tracker.warn,

@@ -1,50 +1,40 @@
-"""Builds the trainer for the prepared sets and runs it, from the newest checkpoint if there is one."""
+"""Runs the trainer, from the newest checkpoint if there is one."""
 
 import logging
 from dataclasses import replace
 
-from sentence_transformers import CrossEncoder, SentenceTransformer
-
 from finetune_api.contract import Stage
 from finetune_trainer.recipe.batches.schedule import Schedule
-from finetune_trainer.recipe.batches.sets import read_sets, smaller_batches
-from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.train.checkpoints.store import Checkpoint
 from finetune_trainer.train.evaluation.judge import Judge
-from finetune_trainer.train.loop.build import build_trainer
 from finetune_trainer.train.loop.pacer import Pacer
 from finetune_trainer.train.loop.saver import HISTORY, Saver
 from finetune_trainer.train.loop.timer import CheckpointTimer
 from finetune_trainer.train.loop.trainer import GangTrainer
 from finetune_trainer.train.report.history import History
 from finetune_trainer.train.session import Session
-from finetune_trainer.workspace.manifest import InputsManifest
 
 logger = logging.getLogger(__name__)
 
 
+def newest_checkpoint(session: Session) -> Checkpoint | None:
+    """Return where training goes on, the same on every rank; None where it begins."""
+    newest = session.open_checkpoints().newest() if session.ranks.is_writer else None
+    shared: Checkpoint | None = session.ranks.share(newest)
+    return shared
+
+
 def fit(
-    session: Session,
-    inputs: InputsManifest,
-    model: SentenceTransformer | CrossEncoder,
-    reader: InputReader,
-    judge: Judge,
-) -> Schedule:
-    """Train `model` in place to the last step; the judge measures on the way. Returns the schedule that was kept.
+    session: Session, trainer: GangTrainer, schedule: Schedule, judge: Judge, checkpoint: Checkpoint | None
+) -> None:
+    """Train the trainer's model in place from `checkpoint` to the last step; the judge measures on the way.
 
     Raises:
         RunFailure: Preempted after a checkpoint, NonFiniteLoss or OutOfMemory; on every rank.
 
     """
     ranks, tracker = session.ranks, session.tracker
-    store = session.open_checkpoints()
-    checkpoint: Checkpoint | None = ranks.share(store.newest() if ranks.is_writer else None)
-    began_with = checkpoint.began_with if checkpoint else ranks.world_size
-    sets = read_sets(session.spec, inputs, session.workspace, world_size=began_with)
-    for warning in smaller_batches(inputs.train, session.spec, world_size=began_with):
-        tracker.warn(warning)
-    trainer, schedule = build_trainer(session, sets, model, reader, began_with=began_with)
-    store = replace(store, began_with=began_with)
+    store = replace(session.open_checkpoints(), began_with=checkpoint.began_with if checkpoint else ranks.world_size)
     # On CPUs the copy would take as much memory again as all that is trained, and writing it the cores that train.
     saver = Saver(session, trainer, store, in_background=ranks.device.type != "cpu")
     trainer.add_callback(
@@ -72,7 +62,6 @@ def fit(
     tracker.begin(step=step, total_steps=schedule.total_steps)
     with tracker.stage(Stage.TRAINING), saver:
         run_trainer(trainer, checkpoint, schedule)
-    return schedule
 
 
 def run_trainer(trainer: GangTrainer, checkpoint: Checkpoint | None, schedule: Schedule) -> None:

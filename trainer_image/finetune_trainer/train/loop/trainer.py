@@ -5,24 +5,28 @@ import itertools
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from sentence_transformers import CrossEncoderTrainer, SentenceTransformerTrainer
 from sentence_transformers.base.trainer import BaseTrainer
+from torch.distributed.tensor import DTensor
 from torch.nn import Module, ParameterList
 from transformers import set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
+from finetune_api.types import Sharding
 from finetune_trainer.recipe.batches.mixture import MixedBatches
 from finetune_trainer.recipe.batches.rows import SET
 from finetune_trainer.recipe.model.pair_images import images_once
 from finetune_trainer.train.checkpoints.parts import own_part
 from finetune_trainer.train.gang.ranks import Ranks
-from finetune_trainer.train.loop.gradients import average_gradients, make_equal, trained_parameters
 from finetune_trainer.train.loop.mini_batches import MiniBatches, RandomState, cached_loss
 from finetune_trainer.train.loop.state import changing_buffers, named_weights, read_weights, remember, remembered
+from finetune_trainer.train.weights.layout import lay_out
+from finetune_trainer.train.weights.replicated import trained_parameters
 from finetune_trainer.workspace.verify import read_manifest
 
 MINI_BATCHES = "mini-batches.json"
@@ -37,6 +41,7 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         self,
         *,
         ranks: Ranks,
+        sharding: Sharding,
         batches: MixedBatches,
         losses: dict[str, Module],
         warn: Callable[[str], None],
@@ -46,6 +51,7 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
 
         Args:
             ranks: of the gang.
+            sharding: of the weights that are trained.
             batches: of all training sets.
             losses: by training set; sets may share one.
             warn: takes what the user should know of.
@@ -57,6 +63,9 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         self._ranks = ranks
         self.batches = batches
         distinct = list(dict.fromkeys(losses.values()))
+        # The library has moved model and losses to the device, which FSDP2's shares would not follow.
+        self.weights = lay_out(self.model, distinct, ranks=ranks, sharding=sharding)
+        """How the ranks hold what is trained."""
         self.trained = trained_parameters(self.model, distinct)
         """What the optimizer changes, by name."""
         cached = {loss: cached_loss(loss) for loss in distinct}
@@ -87,8 +96,11 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         return self.batches
 
     def _sync_replicated_trainable_parameters(self, model: Module) -> None:
-        """Start with the same weights on all ranks; the Trainer's own averages gradients before they are complete."""
-        make_equal(list(self.trained.values()), self._ranks)
+        """Do nothing: weights are the same already, and the Trainer averages gradients before they are complete."""
+
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        """Do nothing: gradients are reduced once, after the last batch of a step. The Trainer's looks for a setting."""
+        return nullcontext()
 
     def training_step(self, model: Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Add the gradient of one batch, in mini-batches that fit; after the last batch of a step average over ranks.
@@ -99,6 +111,7 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         if not self._tried:
             self._random_state = RandomState.now(self.model.device)
             self.step_loss = torch.zeros((), device=self.args.device)
+            self.weights.gather()
         self._tried.append(inputs)
         waiting = [inputs]
         while waiting:
@@ -113,7 +126,7 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         if self.accelerator.sync_gradients:
             self.step_rows = sum(self._rows[self._set_of(batch)] for batch in self._tried)
             self._tried.clear()
-            average_gradients(list(self.trained.values()), self._ranks)
+            self.weights.average_gradients()
         return loss
 
     def _make(self, model: Module, inputs: dict[str, Any]) -> torch.Tensor | None:
@@ -132,19 +145,18 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         return name
 
     def _start_step_again(self) -> None:
-        for parameter in self.trained.values():
-            parameter.grad = None
+        self.weights.forget_gradients()
+        self.weights.gather()
         self._random_state.restore(self.model.device)
         self.step_loss = torch.zeros((), device=self.args.device)
 
     def _clip_grad_norm(self, model: Module) -> torch.Tensor:
         """Clip what losses train besides the model, too."""
-        norm: torch.Tensor = super()._clip_grad_norm(ParameterList(self.trained.values()))
-        return norm
+        return whole_tensor(super()._clip_grad_norm(ParameterList(self.trained.values())))
 
     def _get_grad_norm(self, model: Module, grad_norm: Any = None) -> Any:
         """Keep the norm, for the Pacer to look at."""
-        norm = super()._get_grad_norm(ParameterList(self.trained.values()), grad_norm=grad_norm)
+        norm = whole_tensor(super()._get_grad_norm(ParameterList(self.trained.values()), grad_norm=grad_norm))
         self.step_grad_norm = float(norm)
         return norm
 
@@ -220,6 +232,12 @@ def in_memory(write: Callable[[str], None]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         write(folder)
         return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+def whole_tensor(one: torch.Tensor) -> torch.Tensor:
+    """Return a tensor that is sharded, or a sum that is still to be made over the ranks, as every rank's own."""
+    whole: torch.Tensor = one.full_tensor() if isinstance(one, DTensor) else one
+    return whole
 
 
 class RetrievalTrainer(GangTrainer, SentenceTransformerTrainer):  # type: ignore[misc]

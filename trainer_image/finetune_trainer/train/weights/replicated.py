@@ -8,6 +8,7 @@ every case, spares the copy of all gradients that DistributedDataParallel keeps,
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import distributed
@@ -42,6 +43,43 @@ def make_equal(parameters: Sequence[Parameter], ranks: Ranks) -> None:
         distributed.broadcast(parameter.data, src=WRITER)
 
 
+class Replicated:
+    """Weights that are whole on every rank. Every rank calls each method at the same point."""
+
+    def __init__(self, trained: Sequence[Parameter], *, ranks: Ranks) -> None:
+        """Look after the gradients of `trained`, the same in the same order on every rank."""
+        self._trained = trained
+        self._ranks = ranks
+
+    def gather(self) -> None:
+        """Have whole weights, as there always are."""
+
+    def average_gradients(self) -> None:
+        """Replace each gradient by its mean over the ranks; one that no rank has stays None."""
+        average_gradients(self._trained, self._ranks)
+
+    def forget_gradients(self) -> None:
+        """Drop half-made gradients."""
+        for one in self._trained:
+            one.grad = None
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Let every rank have whole weights, to compute with."""
+        return nullcontext()
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Let the writer have the model's weights as they are to be written."""
+        return nullcontext()
+
+
+def any_rank_has(here: Sequence[bool], ranks: Ranks) -> list[bool]:
+    """Return what is true on a rank at least, of as many things on each."""
+    anywhere = torch.tensor(here, dtype=torch.uint8)
+    if ranks.control is not None:
+        distributed.all_reduce(anywhere, op=distributed.ReduceOp.MAX, group=ranks.control)
+    return [bool(one) for one in anywhere.tolist()]
+
+
 @torch.no_grad()
 def average_gradients(parameters: Sequence[Parameter], ranks: Ranks) -> None:
     """Replace each gradient by its mean over the ranks; one that no rank has stays None.
@@ -50,9 +88,8 @@ def average_gradients(parameters: Sequence[Parameter], ranks: Ranks) -> None:
     """
     if ranks.world_size == 1:
         return
-    used = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
-    distributed.all_reduce(used, op=distributed.ReduceOp.MAX, group=ranks.control)
-    for parameter, is_used in zip(parameters, used.tolist(), strict=True):
+    used = any_rank_has([parameter.grad is not None for parameter in parameters], ranks)
+    for parameter, is_used in zip(parameters, used, strict=True):
         if is_used and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     under_way: deque[tuple[list[torch.Tensor], torch.Tensor, distributed.Work]] = deque()

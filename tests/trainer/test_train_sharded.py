@@ -1,0 +1,135 @@
+# ruff: noqa: ANN401 - torch's types
+"""Weights in shares: measured, saved, resumed and published as whole ones are; float32 whatever is computed in."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from finetune_api.contract import RunConfig
+from finetune_api.workspace import Workspace
+from finetune_trainer.workspace.report import Report
+from tests.trainer.gang import start_gang, train_gang
+from tests.trainer.train_inputs import prepare_pages, prepare_texts, run_config
+from tests.trainer.trainers import open_session, open_trainer, train_here, weights_of
+
+#: Of sums of the same numbers in another order.
+TOLERANCE = 1e-4
+SHARDED, WHOLE = "Optimizer", "None"
+
+
+def weights_in(folder: Path) -> dict[str, Any]:
+    """Return what is published."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["full", "adapters"])
+def test_shares_are_measured_saved_and_left_as_whole_weights_are(lora: Any, tmp_path: Path) -> None:
+    reports, models, checkpoints = {}, {}, {}
+    for sharding in (WHOLE, SHARDED):
+        training = {"perDeviceTrainBatchSize": 8, "learningRate": 1e-3, "maxSteps": 4, "sharding": sharding}
+        config = run_config(
+            model={"source": "hf://demo/tiny"} | ({"lora": lora} if lora else {}),
+            training=training | {"arguments": {"adam_epsilon": 1e-3}},
+        )
+        workspace = prepare_pages(tmp_path / sharding, config)
+        train_gang(config, workspace, tmp_path / f"records-{sharding}")
+        reports[sharding] = Report.read(workspace.report)
+        models[sharding] = weights_in(workspace.model)
+        checkpoints[sharding] = weights_of(workspace.checkpoints / "step-000004")
+
+    scores = {
+        sharding: [(one.metric, one.baseline, one.final) for one in report.evaluations]
+        for sharding, report in reports.items()
+    }
+    assert scores[SHARDED] == [(name, *map(pytest.approx, values)) for name, *values in scores[WHOLE]]
+    assert models[SHARDED].keys() == models[WHOLE].keys()
+    for name, one in models[WHOLE].items():
+        assert models[SHARDED][name].dtype == one.dtype
+        assert (models[SHARDED][name] - one).norm() <= TOLERANCE * one.norm()
+    assert checkpoints[SHARDED].keys() == checkpoints[WHOLE].keys()
+    assert reports[SHARDED].model == reports[WHOLE].model
+
+
+@pytest.mark.parametrize(("sharding", "most_move"), [("Auto", True), (WHOLE, False)])
+def test_weights_of_bfloat16_move_at_usual_learning_rates_in_shares(
+    sharding: str, most_move: bool, text_model: Path, tmp_path: Path
+) -> None:
+    training = {"perDeviceTrainBatchSize": 4, "learningRate": 2e-5, "maxSteps": 1, "warmupRatio": 0}
+    config = run_config(
+        model={"source": "hf://demo/tiny", "dtype": "bfloat16"},
+        training=training | {"sharding": sharding},
+        resources={"accelerator": {"perNode": 1}, "requests": {"cpu": "2"}},
+        evaluation={},
+    )
+    workspace = prepare_texts(tmp_path / "run", config, model=text_model)
+
+    (moved,) = start_gang(part_that_moves, config, workspace.root, world_size=1).results()
+
+    assert (moved > 0.9) is most_move, moved
+    assert (moved < 0.5) is not most_move, moved
+
+
+def part_that_moves(config: RunConfig, root: Path) -> float:
+    """Train one step; return which part of the weights that have a gradient is another one after it."""
+    from transformers import TrainerCallback
+
+    from finetune_trainer.train.gang.ranks import join
+    from finetune_trainer.train.loop.trainer import whole_tensor
+
+    used: list[str] = []
+
+    class Keep(TrainerCallback):  # type: ignore[misc]
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+            used.extend(name for name, one in trainer.trained.items() if "encoder" in name and one.grad is not None)
+
+    trainer, _ = open_trainer(open_session(config, Workspace(root), join(config)))
+    trainer.add_callback(Keep())
+    before = {name: whole_tensor(one.detach()).clone() for name, one in trainer.trained.items()}
+    trainer.train()
+    changed = [(whole_tensor(trainer.trained[name].detach()) != before[name]) for name in used]
+    return float(sum(one.sum() for one in changed) / sum(one.numel() for one in changed))
+
+
+def test_what_is_published_has_the_precision_that_the_job_states(text_model: Path, tmp_path: Path) -> None:
+    training = {"perDeviceTrainBatchSize": 4, "maxSteps": 1, "sharding": SHARDED}
+    config = run_config(model={"source": "hf://demo/tiny", "dtype": "bfloat16"}, training=training, evaluation={})
+    workspace = prepare_texts(tmp_path / "run", config, model=text_model)
+
+    start_gang(train_here, config, workspace.root).results()
+
+    assert {str(one.dtype) for one in weights_in(workspace.model).values()} == {"torch.bfloat16"}
+    assert Report.read(workspace.report).model.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_each_rank_has_its_share_of_weights_and_of_what_the_optimizer_remembers(
+    world_size: int, text_model: Path, tmp_path: Path
+) -> None:
+    config = run_config(training={"perDeviceTrainBatchSize": 2, "maxSteps": 1, "sharding": SHARDED}, evaluation={})
+    prepare_texts(tmp_path / "run", config, model=text_model)
+
+    ranks = start_gang(bytes_held, config, tmp_path / "run", world_size=world_size).results()
+
+    whole = ranks[0]["whole"]
+    held = np.array([(one["weights"], one["optimizer"]) for one in ranks])
+    assert held.sum(axis=0) == pytest.approx([whole, 2 * whole])
+    assert held.max(axis=0) == pytest.approx(np.array([whole, 2 * whole]) / world_size, rel=0.02)
+
+
+def bytes_held(config: RunConfig, root: Path) -> dict[str, int]:
+    """Train one step; return the bytes that this rank has, and those of all weights that moved."""
+    from finetune_trainer.train.gang.ranks import join
+
+    trainer, _ = open_trainer(open_session(config, Workspace(root), join(config)))
+    trainer.train()
+    trained = [one for one in trainer.trained.values() if trainer.optimizer.state[one]]
+    states = [one for state in trainer.optimizer.state.values() for one in state.values() if one.ndim > 0]
+    return {
+        "whole": sum(one.numel() * 4 for one in trained),
+        "weights": sum(one.to_local().nbytes for one in trained),
+        "optimizer": sum(one.to_local().nbytes for one in states),
+    }

@@ -1,0 +1,29 @@
+"""Whether each process of a job holds a share of the weights that it trains, or all of them. Pure."""
+
+from finetune_api.types import FinetuneJobSpec, Sharding
+
+
+def sharding_of(spec: FinetuneJobSpec, *, on_cpu: bool) -> Sharding:
+    """Return what `spec.training.sharding` says, or what Auto stands for."""
+    if spec.training.sharding != "Auto":
+        return spec.training.sharding
+    if spec.model.lora is not None or refuses_shares(spec) is not None:
+        return "None"
+    has_several = not on_cpu and spec.resources.nodes * spec.resources.accelerator.per_node > 1
+    return "Optimizer" if has_several or spec.model.dtype == "bfloat16" else "None"
+
+
+def refuses_shares(spec: FinetuneJobSpec) -> str | None:
+    """Return why the weights of this job cannot be held in shares, None if they can."""
+    if spec.model.dtype == "float16":
+        return "shares are float32, and gradients of float16 weights that are not scaled become 0 or infinite"
+    if spec.training.arguments.get("fp16"):
+        return "training.arguments.fp16 scales a loss by looking at all gradients, and each process has a share of them"
+    return None
+
+
+def trained_dtype(spec: FinetuneJobSpec) -> str:
+    """Return the precision of what the optimizer changes; adapters and shares are float32 on weights of any."""
+    if spec.model.lora is not None or sharding_of(spec, on_cpu=False) != "None":
+        return "float32"
+    return spec.model.dtype

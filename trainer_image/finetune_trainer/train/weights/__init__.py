@@ -1,0 +1,1 @@
+"""How the ranks hold the weights that are trained: all of them on each, or a share."""

@@ -1,0 +1,17 @@
+"""Lays weights out over the ranks."""
+
+from collections.abc import Sequence
+
+from torch.nn import Module
+
+from finetune_api.types import Sharding
+from finetune_trainer.train.gang.ranks import Ranks
+from finetune_trainer.train.weights.replicated import Replicated, make_equal, trained_parameters
+from finetune_trainer.train.weights.sharded import Sharded
+
+
+def lay_out(model: Module, losses: Sequence[Module], *, ranks: Ranks, sharding: Sharding) -> Replicated | Sharded:
+    """Return how the ranks hold the weights of model and losses, which are the writer's from here on."""
+    trained = list(trained_parameters(model, losses).values())
+    make_equal(trained, ranks)
+    return Replicated(trained, ranks=ranks) if sharding == "None" else Sharded(model, losses, ranks=ranks)
