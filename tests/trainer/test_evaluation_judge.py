@@ -163,7 +163,7 @@ def test_values_per_query_are_kept_where_they_are_needed_and_nowhere_else(worksp
     judge = appoint(workspace, config_of(SETS), load_embedding_model(workspace))
     judge.measure_baseline()
     judge.measure(3)
-    judge.session.tracker.history.write(workspace.train / "history.json")
+    (workspace.train / "history.json").write_bytes(judge.session.tracker.history.content())
 
     records = [json.loads(path.read_text()) for path in (workspace.baseline, workspace.best_model / "best.json")]
     sizes = [[len(one["sample"]["values"]) for one in record["measurements"]] for record in records]
