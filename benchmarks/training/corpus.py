@@ -41,7 +41,7 @@ def run_corpus(documents: Sequence[int], *, processes: Sequence[int], before: Pa
         "embeddings, MB",
         "a rank's memory for them at most, MB",
         "times",
-        "search, s",
+        "search, CPU s of a rank",
     ]
     print_table("evaluation of many documents", [*head, "NDCG@10"], rows)
     print_table("a million documents, by arithmetic", ["numbers each", "processes", "a rank's memory"], by_arithmetic())

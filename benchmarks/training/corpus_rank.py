@@ -39,7 +39,7 @@ class MadeUp(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.frequencies_D = torch.rand(WIDTH, generator=torch.Generator().manual_seed(0)) * 100
-        self.embedded = time.perf_counter()
+        self.embedded = time.process_time()
         self.similarity = cos_sim
 
     def __getitem__(self, _: int) -> None:
@@ -50,7 +50,7 @@ class MadeUp(torch.nn.Module):
 
     def forward(self, features: dict[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
         embeddings_BD = torch.sin(features["numbers"][:, None] * self.frequencies_D)
-        self.embedded = time.perf_counter()
+        self.embedded = time.process_time()
         return {"sentence_embedding": embeddings_BD}
 
     def encode(self, inputs: list[str], **_: Any) -> torch.Tensor:
@@ -76,7 +76,7 @@ def main(num_documents: int) -> None:
         "corpus_bytes": num_documents * WIDTH * 4,
         "taken_bytes": peak - before,
         "peak_bytes": peak,
-        "search_seconds": time.perf_counter() - model.embedded,
+        "search_seconds": time.process_time() - model.embedded,
         "ndcg": measured.scores.value,
     }
     print(json.dumps(figures))
