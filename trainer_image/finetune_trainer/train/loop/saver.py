@@ -70,10 +70,10 @@ class Saver:
         return self._writing is not None and self._writing.done() and self._writing.exception() is not None
 
     def save(self, step: int) -> None:
-        """Copy what the checkpoint of `step` holds and have it written; returns before it is.
+        """Write the checkpoint of `step`; in the background this returns once it is copied.
 
         Raises:
-            Exception: what kept the one before from being written.
+            Exception: what kept this one from being written, or the one before.
 
         """
         begun = time.monotonic()
@@ -123,7 +123,7 @@ class Saver:
         if self._session.ranks.is_writer:
             written = time.monotonic()
             seconds = {"save_seconds": written - begun, "pause_seconds": (went_on or written) - begun}
-            seconds = {name: round(value, 1) for name, value in seconds.items()}
+            seconds = {name: round(value, 2) for name, value in seconds.items()}
             self._session.tracker.saved(CheckpointStatus(step=step, time=now(), **seconds))
             logger.info("checkpoint", extra={"step": step, **seconds})
 
