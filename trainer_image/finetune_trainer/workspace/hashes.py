@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-_READ_AT_ONCE = 16  # mostly waiting for storage
+READ_AT_ONCE = 16  # mostly waiting for storage
 _BEGUN_AT_ONCE = 1000
 
 
@@ -21,7 +21,7 @@ def content_hash(folder: Path, paths: Iterable[str]) -> str:
     Several files are read at once: a million small ones on shared storage would take hours one after another.
     """
     names, digest = sorted(paths), hashlib.sha256()
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         for start in range(0, len(names), _BEGUN_AT_ONCE):
             some = names[start : start + _BEGUN_AT_ONCE]
             for path, found in zip(some, pool.map(sha256_of, (folder / name for name in some)), strict=True):

@@ -1,12 +1,13 @@
 """Sizes and hashes of a checkpoint's files, so that a damaged one is seen before it is trained on."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from finetune_api.base import Contract
-from finetune_trainer.workspace.hashes import sha256_of
+from finetune_trainer.workspace.hashes import READ_AT_ONCE, sha256_of
 from finetune_trainer.workspace.manifest import FileHash
 
 MANIFEST = "manifest.json"
@@ -57,7 +58,8 @@ def read_manifest(folder: Path) -> CheckpointManifest | None:
 def find_damage(folder: Path, files: Sequence[FileHash]) -> str | None:
     """Return what is wrong with files below `folder`, or None.
 
-    Sizes are looked at first: they cost nothing, and hashes a few seconds for a model of gigabytes.
+    Sizes are looked at first: they cost nothing, and hashes a few seconds for a model of gigabytes. Several files are
+    read at once, as a checkpoint has one for each rank.
     """
     for file in files:
         path = folder / file.path
@@ -65,5 +67,7 @@ def find_damage(folder: Path, files: Sequence[FileHash]) -> str | None:
             return f"{file.path} is missing"
         if path.stat().st_size != file.size_bytes:
             return f"{file.path} has {path.stat().st_size} bytes instead of {file.size_bytes}"
-    changed = (file.path for file in files if sha256_of(folder / file.path) != file.sha256)
+    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+        found = list(pool.map(sha256_of, (folder / file.path for file in files)))
+    changed = (file.path for file, sha256 in zip(files, found, strict=True) if sha256 != file.sha256)
     return next((f"{path} has changed since it was written" for path in changed), None)
