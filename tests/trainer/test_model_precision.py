@@ -13,6 +13,7 @@ from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.prepare.checks.precision import check_precision, precision_warnings
 from finetune_trainer.recipe.model.load import autocast_dtype, without_bfloat16
 from finetune_trainer.recipe.model.precision import precision_arguments
+from finetune_trainer.recipe.sharding import sharding_of
 from finetune_trainer.workspace.problems import InputProblem
 from tests.trainer.model_folders import CPU, TEXT
 
@@ -75,14 +76,22 @@ def test_float16_is_warned_about_because_nothing_scales_the_loss(model: dict[str
             {"fp16": True},
             "training.arguments.fp16 scales a loss by looking at all gradients, and each process has a share of them",
         ),
+        (
+            {},
+            {"optim": "adafactor"},
+            "the optimizer adafactor is not known to work on shares; adamw_torch, sgd, adagrad and rmsprop do",
+        ),
     ],
-    ids=["weights", "autocast"],
+    ids=["weights", "autocast", "optimizer"],
 )
-def test_float16_is_not_shared_out(model: dict[str, Any], arguments: dict[str, Any], because: str) -> None:
+def test_what_cannot_be_shared_out_is_refused_where_it_is_asked_for_and_stays_whole_otherwise(
+    model: dict[str, Any], arguments: dict[str, Any], because: str
+) -> None:
     (problem,) = check_precision(job(model, {"sharding": "Optimizer", "arguments": arguments}))
 
+    assert sharding_of(job({"dtype": "bfloat16"} | model, {"arguments": arguments}), on_cpu=False) == "None"
     assert problem.message == (
-        f"spec.training.sharding: 'Optimizer' is wrong because {because}; leave it out, or train bfloat16 or float32"
+        f"spec.training.sharding: 'Optimizer' is wrong because {because}; leave it out, or change that"
     )
 
 

@@ -2,6 +2,9 @@
 
 from finetune_api.types import FinetuneJobSpec, Sharding
 
+#: Beginnings of the names of optimizers that change each number of a weight by itself, and take shares of PyTorch's.
+_BY_NUMBER = ("adamw_torch", "sgd", "adagrad", "rmsprop")
+
 
 def sharding_of(spec: FinetuneJobSpec, *, on_cpu: bool) -> Sharding:
     """Return what `spec.training.sharding` says, or what Auto stands for."""
@@ -19,6 +22,9 @@ def refuses_shares(spec: FinetuneJobSpec) -> str | None:
         return "shares are float32, and gradients of float16 weights that are not scaled become 0 or infinite"
     if spec.training.arguments.get("fp16"):
         return "training.arguments.fp16 scales a loss by looking at all gradients, and each process has a share of them"
+    optimizer = spec.training.arguments.get("optim")
+    if optimizer is not None and not str(optimizer).startswith(_BY_NUMBER):
+        return f"the optimizer {optimizer} is not known to work on shares; adamw_torch, sgd, adagrad and rmsprop do"
     return None
 
 

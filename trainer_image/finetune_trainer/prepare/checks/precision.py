@@ -40,7 +40,7 @@ def check_precision(spec: FinetuneJobSpec) -> list[InputProblem]:
         return [InputProblem(Reason.INVALID_ARGUMENT, str(Problem(f"{PATH}.fp16", given["fp16"], because, fix)))]
     reason = refuses_shares(spec)
     if spec.training.sharding == "Optimizer" and reason is not None:
-        problem = Problem("spec.training.sharding", "Optimizer", reason, "leave it out, or train bfloat16 or float32")
+        problem = Problem("spec.training.sharding", "Optimizer", reason, "leave it out, or change that")
         return [InputProblem(Reason.INVALID_ARGUMENT, str(problem))]
     if _leaves_numbers(spec, given):
         return []

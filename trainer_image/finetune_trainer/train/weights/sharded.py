@@ -71,10 +71,9 @@ class Sharded:
 
     def gather(self) -> None:
         """Gather whole weights, for a step."""
-        parts = [module for module in self._root.modules() if isinstance(module, FSDPModule)]
-        for handle in [module.unshard(async_op=True) for module in parts]:
-            if handle is not None:
-                handle.wait()
+        for module in self._root.modules():  # one after the other: each takes room for a copy
+            if isinstance(module, FSDPModule):
+                module.unshard()
 
     def average_gradients(self) -> None:
         """Leave each rank the mean gradient of its share and no whole weights; a weight that no rank used has none."""
