@@ -130,6 +130,7 @@ def steps(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> S
         "learningRate": 1e-3,
         "warmupRatio": 0,
         "perDeviceTrainBatchSize": 4,
+        "sharding": "None",
         "arguments": {"max_grad_norm": 1e9},
     }
     each = [replace(case, dtype=dtype) for dtype in PRECISIONS for case in each_loss()]
