@@ -119,8 +119,9 @@ class Step:
     """In the middle of it, over all that is trained."""
 
 
+SHARES = "float32 in shares"
 Steps = dict[str, list[list[Step]]]
-"""By precision of the weights, and rank: of each loss."""
+"""By precision of the weights and how they are held, and rank: of each loss."""
 
 
 @pytest.fixture(scope="module")
@@ -130,22 +131,27 @@ def steps(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> S
         "learningRate": 1e-3,
         "warmupRatio": 0,
         "perDeviceTrainBatchSize": 4,
-        "sharding": "None",
         "arguments": {"max_grad_norm": 1e9},
     }
-    each = [replace(case, dtype=dtype) for dtype in PRECISIONS for case in each_loss()]
-    jobs = [prepare_case(case, tmp_path_factory.mktemp("loss"), loss_models, **settings) for case in each]
+    variants = {"float32": ("float32", "None"), "bfloat16": ("bfloat16", "None"), SHARES: ("float32", "Optimizer")}
+    jobs = [
+        prepare_case(
+            replace(case, dtype=dtype), tmp_path_factory.mktemp("loss"), loss_models, sharding=sharding, **settings
+        )
+        for dtype, sharding in variants.values()
+        for case in each_loss()
+    ]
     by_rank = start_gang(steps_of, jobs).results()
-    middle = len(each_loss())
-    return {dtype: [rank[:middle] if dtype == "float32" else rank[middle:] for rank in by_rank] for dtype in PRECISIONS}
+    size = len(each_loss())
+    return {name: [rank[at * size : (at + 1) * size] for rank in by_rank] for at, name in enumerate(variants)}
 
 
-@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("variant", [*PRECISIONS, SHARES])
 @pytest.mark.parametrize("number", range(len(each_loss())), ids=[str(case) for case in each_loss()])
 def test_a_step_of_any_loss_leaves_both_ranks_with_the_same_finite_weights(
-    number: int, dtype: str, steps: Steps
+    number: int, variant: str, steps: Steps
 ) -> None:
-    first, second = (rank[number] for rank in steps[dtype])
+    first, second = (rank[number] for rank in steps[variant])
 
     assert (second.before, second.after) == (first.before, first.after)
     assert first.before != first.after
@@ -164,6 +170,15 @@ def test_a_step_of_any_loss_is_much_the_same_with_weights_of_bfloat16(number: in
         assert np.linalg.norm(other.gradient - one.gradient) < tolerance * np.linalg.norm(one.gradient)
 
 
+@pytest.mark.parametrize("number", range(len(each_loss())), ids=[str(case) for case in each_loss()])
+def test_a_step_of_any_loss_is_the_same_in_shares(number: int, steps: Steps) -> None:
+    for exact, shared in zip(*(steps[variant] for variant in ("float32", SHARES)), strict=True):
+        one, other = exact[number], shared[number]
+        assert other.before == one.before
+        assert other.loss == pytest.approx(one.loss, rel=TOLERANCE)
+        assert np.linalg.norm(other.gradient - one.gradient) < TOLERANCE * np.linalg.norm(one.gradient)
+
+
 def test_the_step_of_every_loss_in_the_tables_is_shown() -> None:
     from finetune_trainer.recipe.losses.table import EMBEDDING, RERANKER
 
@@ -180,6 +195,7 @@ def steps_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[Step]:
     from transformers import TrainerCallback
 
     from finetune_trainer.train.gang.ranks import join
+    from finetune_trainer.train.loop.trainer import whole_tensor
     from tests.trainer.trainers import open_session, open_trainer
 
     gc.freeze()
@@ -192,7 +208,7 @@ def steps_of(jobs: Sequence[tuple[RunConfig, Path]]) -> list[Step]:
             made.append((float(trainer.step_loss), flat(trainer.trained)))
 
     def trained() -> Any:
-        return torch.cat([one.detach().float().flatten() for one in trainer.trained.values()])
+        return torch.cat([whole_tensor(one.detach()).float().flatten() for one in trainer.trained.values()])
 
     def digest(values: Any) -> str:
         return hashlib.sha256(values.numpy().tobytes()).hexdigest()

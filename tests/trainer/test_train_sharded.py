@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl_checkpoint
 from finetune_api.contract import RunConfig
+from finetune_api.losses import Label
 from finetune_api.workspace import Workspace
 from finetune_trainer.workspace.report import Report
 from tests.trainer.gang import start_gang, train_gang
-from tests.trainer.train_inputs import prepare_pages, prepare_texts, run_config
-from tests.trainer.trainers import open_session, open_trainer, train_here, weights_of
+from tests.trainer.train_inputs import prepare_pages, prepare_sets, prepare_texts, run_config, text_set
+from tests.trainer.trainers import VLM_RERANKER, open_session, open_trainer, train_here, weights_of
 
 #: Of sums of the same numbers in another order.
 TOLERANCE = 1e-4
@@ -52,6 +54,23 @@ def test_shares_are_measured_saved_and_left_as_whole_weights_are(lora: Any, tmp_
         assert (models[SHARDED][name] - one).norm() <= TOLERANCE * one.norm()
     assert checkpoints[SHARDED].keys() == checkpoints[WHOLE].keys()
     assert reports[SHARDED].model == reports[WHOLE].model
+
+
+def test_weights_that_are_tied_are_written_in_shares_as_they_are_whole(tmp_path: Path) -> None:
+    models = {}
+    build_tiny_qwen3_vl_checkpoint(tmp_path / "tiny", sentences=["question number 1", "answer number 2"])
+    for sharding in (WHOLE, SHARDED):
+        training = {"loss": {"name": "BinaryCrossEntropyLoss"}, "perDeviceTrainBatchSize": 2, "maxSteps": 1}
+        config = run_config(model=VLM_RERANKER, training=training | {"sharding": sharding}, evaluation={})
+        cells: dict[str, list[Any]] = {"query": ["q 1", "q 2"] * 2, "document": ["a 1", "a 2"] * 2, "label": [0, 1] * 2}
+        pairs = text_set("pages", cells, label=Label.SCORE)
+        workspace = prepare_sets(tmp_path / sharding, config, model=tmp_path / "tiny", sets=[pairs])
+        start_gang(train_here, config, workspace.root).results()
+        models[sharding] = weights_in(workspace.model)
+
+    assert models[SHARDED].keys() == models[WHOLE].keys()
+    for name, one in models[WHOLE].items():
+        assert (models[SHARDED][name] - one).norm() <= 0.01 * one.norm()
 
 
 @pytest.mark.parametrize(("sharding", "most_move"), [("Auto", True), (WHOLE, False)])

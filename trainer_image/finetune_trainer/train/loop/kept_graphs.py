@@ -162,7 +162,9 @@ class KeptGraphs:
         if room == 0:
             self._budget_bytes = 0
         elif self.largest_bytes:
-            gradients = sum(one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
+            gradients = sum(
+                one.numel() * (one.grad_dtype or one.dtype).itemsize for one in model.parameters() if one.requires_grad
+            )
             self._budget_bytes = max(0, room - gradients - self.largest_bytes)
             logger.info("graphs kept", extra={"mini_batches": self.limit, "mini_batch_bytes": self.largest_bytes})
 

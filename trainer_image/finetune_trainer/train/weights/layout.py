@@ -12,6 +12,7 @@ from finetune_trainer.train.weights.sharded import Sharded
 
 def lay_out(model: Module, losses: Sequence[Module], *, ranks: Ranks, sharding: Sharding) -> Replicated | Sharded:
     """Return how the ranks hold the weights of model and losses, which are the writer's from here on."""
-    trained = list(trained_parameters(model, losses).values())
-    make_equal(trained, ranks)
-    return Replicated(trained, ranks=ranks) if sharding == "None" else Sharded(model, losses, ranks=ranks)
+    make_equal(list(trained_parameters(model, losses).values()), ranks)
+    if sharding != "None":
+        return Sharded(model, losses, ranks=ranks)
+    return Replicated(list(trained_parameters(model, losses).values()), ranks=ranks)

@@ -7,6 +7,7 @@ that their rows go through, and in the graphs that they keep. Weights that are n
 they would be gathered for every step anyway; and so do single numbers, which FSDP2 does not take.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -45,21 +46,23 @@ class Sharded:
         """
         self._ranks = ranks
         self._model = model
-        self._written_in = {name: one.dtype for name, one in model.named_parameters()}
+        self._written_in = {name: one.dtype for name, one in model.named_parameters(remove_duplicate=False)}
         trained = Trained([model, *losses])
-        gathered_in = {one: one.dtype for one in trained.parameters() if one.requires_grad}
+        gathered_in = {one: one.dtype for one in trained.parameters() if is_shared_out(one)}
         policy = MixedPrecisionPolicy(
             param_dtype=next((dtype for dtype in gathered_in.values() if dtype != torch.float32), None),
             reduce_dtype=torch.float32,
             cast_forward_inputs=False,  # models do that themselves, where they want it
-            param_dtype_override_fn=gathered_in.__getitem__,
+            param_dtype_override_fn=gathered_in.pop,  # nothing may hold on to whole weights
         )
         mesh = mesh_of(ranks)
-        for module in [*layers_of(model), trained]:
+        for module in [*layers_of(trained), trained]:
+            whole = set()
             for one in module.parameters():
-                if one.requires_grad and not isinstance(one, DTensor):
+                if not is_shared_out(one):
+                    whole.add(one)
+                elif not isinstance(one, DTensor):
                     one.data = one.data.float()  # layer by layer, so that there never is a whole copy
-            whole = {one for one in module.parameters() if not one.requires_grad or one.ndim == 0}
             fully_shard(module, mesh=mesh, reshard_after_forward=False, mp_policy=policy, ignored_params=whole)
         assert isinstance(trained, FSDPModule), "fully_shard makes it one"
         self._root = trained
@@ -98,6 +101,8 @@ class Sharded:
     def forget_gradients(self) -> None:
         """Drop half-made gradients and whole weights, wherever the passes of a step ended."""
         self._root.reset_iter_state()
+        for one in self._trained():
+            one.grad = None
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -139,11 +144,23 @@ def mesh_of(ranks: Ranks) -> DeviceMesh:
     return init_device_mesh(ranks.device.type, (ranks.world_size,))
 
 
+def is_shared_out(parameter: Parameter) -> bool:
+    """Say whether each rank keeps a share of it."""
+    return parameter.requires_grad and parameter.ndim > 0
+
+
 def layers_of(model: Module) -> list[Module]:
-    """Return the layers of which a model has many, one after the other, none inside another."""
+    """Return the layers of which a model has many, one after the other, none inside another.
+
+    Those that have a weight in common with what is outside, as a decoder that is tied to its encoder, are left out.
+    """
+    owners: dict[Parameter, set[Module]] = defaultdict(set)
+    for module in model.modules():
+        for one in module.parameters(recurse=False):
+            owners[one].add(module)
     found: list[Module] = []
     for module in model.modules():
         is_stack = isinstance(module, ModuleList) and len(module) > 1 and len({type(one) for one in module}) == 1
         if is_stack and not any(module is inner for layer in found for inner in layer.modules()):
             found.extend(module.children())
-    return found
+    return [layer for layer in found if all(owners[one] <= set(layer.modules()) for one in layer.parameters())]
