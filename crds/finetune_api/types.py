@@ -91,7 +91,8 @@ class Training(Contract):
     sharding: Sharding = "Auto"
     """What each process holds of the weights that are trained. Optimizer: a share of the optimizer's states and of
     float32 weights, and all weights, in model.dtype, while a step lasts (ZeRO-2, by FSDP2). None: everything. Auto is
-    Optimizer for bfloat16 weights and for several accelerators, and None for adapters, float16 and on CPU."""
+    Optimizer for bfloat16 weights and for several accelerators, but None for adapters, float16, and optimizers other
+    than adamw_torch, sgd, adagrad and rmsprop."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """Seed of data order and dropout."""
     arguments: Arguments = Field(default_factory=dict)

@@ -76,7 +76,7 @@ _LOGS = "the loss curve is in status, in metrics and in the pod's log"
 _NETWORK = "training pods have no network; read status, metrics or the report"
 _GRADIENTS = "gradients are averaged by the trainer itself, once per step"
 _SHARDING = "spec.training.sharding says what each process holds of the model"
-_CHECKPOINTS = "checkpoints are written by one process, verified, and resumed from by themselves"
+_CHECKPOINTS = "checkpoints are written by the trainer, verified, and resumed from by themselves"
 _BATCHES = "batches are dealt to the processes by the trainer: all get as many, of the same training set"
 _UNREAD = "Sentence Transformers does not read it"
 
