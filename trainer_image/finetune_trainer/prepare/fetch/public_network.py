@@ -80,9 +80,20 @@ class TimedNetwork(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Return a connection to a host."""
+        """Return a connection to the first address that answers."""
         del timeout, local_address, socket_options
-        return _TimedStream(self.connect(host, port, _left()))
+        addresses = self.addresses(host, port)
+        for address in addresses[:-1]:
+            try:
+                return _TimedStream(self.connect(address, port, _left()))
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return _TimedStream(self.connect(addresses[-1], port, _left()))
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Return what to connect to, in this order; at least one."""
+        del port
+        return [host]
 
 
 @dataclass(frozen=True)
@@ -91,27 +102,15 @@ class PublicNetwork(TimedNetwork):
 
     resolve: Resolve = resolve
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.NetworkStream:
-        """Return a connection to the first address that answers; raises NotPublicError if any of them is private."""
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Return the addresses of the host; raises NotPublicError if any of them is private."""
         try:
-            addresses = list(dict.fromkeys(self.resolve(host, port)))
+            found = list(dict.fromkeys(self.resolve(host, port)))
         except (OSError, UnicodeError) as error:  # the latter for what is no host name
             raise httpcore2.ConnectError(str(error)) from error
-        if not addresses or not all(is_public(address) for address in addresses):
+        if not found or not all(is_public(address) for address in found):
             raise NotPublicError
-        for address in addresses[:-1]:
-            try:
-                return super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                continue
-        return super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+        return found
 
 
 @dataclass(frozen=True)
