@@ -152,3 +152,25 @@ def bytes_held(config: RunConfig, root: Path) -> dict[str, int]:
         "weights": sum(one.to_local().nbytes for one in trained),
         "optimizer": sum(one.to_local().nbytes for one in states),
     }
+
+
+def test_a_step_that_is_begun_again_has_forgotten_the_gradients_of_single_numbers_too() -> None:
+    (gradients,) = start_gang(gradients_after_forgetting, world_size=1).results()
+
+    assert gradients == {"weight": None, "scale": None}
+
+
+def gradients_after_forgetting() -> dict[str, Any]:
+    """Go back from a product of a shared weight and a number that stays whole, and forget it."""
+    import torch
+
+    from finetune_trainer.train.gang.ranks import Ranks
+    from finetune_trainer.train.weights.sharded import Sharded
+
+    model = torch.nn.Module()
+    model.weight, model.scale = torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.tensor(2.0))
+    weights = Sharded(model, [], ranks=Ranks())
+    weights.gather()
+    (model.weight * model.scale).sum().backward()
+    weights.forget_gradients()
+    return {name: one.grad for name, one in model.named_parameters()}
