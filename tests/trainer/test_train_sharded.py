@@ -171,6 +171,7 @@ def gradients_after_forgetting() -> dict[str, Any]:
     model.weight, model.scale = torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.tensor(2.0))
     weights = Sharded(model, [], ranks=Ranks())
     weights.gather()
-    (model.weight * model.scale).sum().backward()
+    product: Any = (model.weight * model.scale).sum()
+    product.backward()
     weights.forget_gradients()
     return {name: one.grad for name, one in model.named_parameters()}
