@@ -362,7 +362,7 @@ class PodTemplate(Contract):
     dns_config: Open | None = None
     """How names are looked up."""
     termination_grace_period_seconds: Annotated[int, Field(ge=10, le=3600)] | None = None
-    """Seconds between SIGTERM and SIGKILL, 50 if absent: in training a checkpoint has to be saved within them."""
+    """Seconds between SIGTERM and SIGKILL; 50 if absent, in training 4 more for each GB of a checkpoint."""
 
 
 def _amounts_rule(role: str) -> dict[str, str]:

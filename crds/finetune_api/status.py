@@ -234,6 +234,8 @@ class ModelStatus(Told):
     """Number of its weights, adapters included."""
     trainable_parameters: Count | None = None
     """How many of them are trained."""
+    checkpoint_bytes: Count | None = None
+    """About what one checkpoint takes; ranks that are asked to end are given the time to save it."""
 
 
 class DatasetStatus(Told):

@@ -11,6 +11,7 @@ import yaml
 
 from finetune_api.contract import RunConfig
 from finetune_api.pod_template import PodSecurity, PodTemplates
+from finetune_api.status import FinetuneJobStatus, ModelStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.children.config_map import build_config_map
@@ -21,7 +22,7 @@ from finetune_operator.core.children.service import build_service
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.platform import Platform
-from tests.operator.given import BASE, PLATFORM, UID, a_job
+from tests.operator.given import BASE, PLATFORM, UID, a_job, with_status
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -152,6 +153,27 @@ def test_every_role_works_in_the_jobs_own_folder_of_its_volume(
             (mount,) = [one for one in container["volumeMounts"] if one["name"] == "workspace"]
             (found,) = [one["value"] for one in container["env"] if one["name"] == "FINETUNE_WORKSPACE"]
             assert (found, mount["mountPath"], mount.get("subPath")) == (path, "/workspace", sub_path)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_bytes", "template", "seconds"),
+    [
+        (None, None, 50),
+        (200_000_000, None, 50),
+        (26_000_000_000, None, 154),
+        (26_000_000_000, {"train": {"terminationGracePeriodSeconds": 60}}, 60),
+        (10**13, None, 3600),
+    ],
+)
+def test_ranks_are_given_the_time_to_save_a_checkpoint_of_the_size_that_prepare_found(
+    checkpoint_bytes: int | None, template: dict[str, Any] | None, seconds: int
+) -> None:
+    status = FinetuneJobStatus(model=ModelStatus(checkpoint_bytes=checkpoint_bytes))
+    job = with_status(a_job(podTemplate=template), status)
+
+    pod_spec = build_train_job(job, attempt=1, platform=PLATFORM)["spec"]["template"]["spec"]
+
+    assert pod_spec["terminationGracePeriodSeconds"] == seconds
 
 
 def test_a_gang_is_scheduled_and_preempted_as_a_whole_by_a_pod_group_of_its_own() -> None:

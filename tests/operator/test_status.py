@@ -10,6 +10,7 @@ from finetune_api.status import (
     EvaluationScore,
     FinetuneJobStatus,
     MetricsStatus,
+    ModelStatus,
     Phase,
     ProgressStatus,
 )
@@ -81,6 +82,15 @@ def test_a_result_that_says_nothing_takes_nothing_away() -> None:
     )
 
     assert with_result(before, RunResult(role=Role.PUBLISH, reason=Reason.PUBLISHED)) == before
+
+
+def test_what_prepare_found_of_the_model_stays_when_training_says_how_it_ran() -> None:
+    found = ModelStatus(revision="abc", modalities=["text"], checkpoint_bytes=7)
+    ran = ModelStatus(revision="abc", modalities=["text"], dtype="bfloat16")
+
+    status = with_result(FinetuneJobStatus(model=found), RunResult(role=Role.TRAIN, reason=Reason.TRAINED, model=ran))
+
+    assert status.model == found.model_copy(update={"dtype": "bfloat16"})
 
 
 def test_what_a_gang_warns_of_is_told_while_it_trains_and_once() -> None:

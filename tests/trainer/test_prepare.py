@@ -78,7 +78,12 @@ def test_model_and_dataset_of_the_hub_are_laid_out_at_their_commits(
     result = prepare(run.config, run.settings)
 
     manifest = InputsManifest.read(run.workspace.manifest)
-    model = ModelStatus(revision=model_commit, modalities=["text", "image", "video", "message"], embedding_dimension=64)
+    model = ModelStatus(
+        revision=model_commit,
+        modalities=["text", "image", "video", "message"],
+        embedding_dimension=64,
+        checkpoint_bytes=0,
+    )
     datasets = [
         DatasetStatus(name="pages", revision=data_commit, rows=4),
         DatasetStatus(name="held-out", revision=data_commit, rows=2),

@@ -9,6 +9,7 @@ from finetune_api.status import (
     FinetuneJobStatus,
     MetricsStatus,
     ProgressStatus,
+    Told,
 )
 from finetune_api.telling import in_words
 
@@ -19,7 +20,7 @@ def with_result(status: FinetuneJobStatus, result: RunResult | None) -> Finetune
         return status
     update: dict[str, Any] = {
         "run": result.run or status.run,
-        "model": result.model or status.model,
+        "model": _merged(status.model, result.model),
         "datasets": result.datasets or status.datasets,
         "metrics": merge_metrics(status.metrics, result.metrics),
         "evaluations": [_rounded(score) for score in result.evaluations] or status.evaluations,
@@ -52,10 +53,15 @@ def with_training_done(status: FinetuneJobStatus) -> FinetuneJobStatus:
 
 def merge_metrics(old: MetricsStatus | None, new: MetricsStatus | None) -> MetricsStatus | None:
     """Return the newest known value of each metric, rounded; a number that is not reported any more stays."""
-    if new is None:
-        return old
-    values = {**(old.model_dump(exclude_none=True) if old else {}), **new.model_dump(exclude_none=True)}
-    return MetricsStatus(**{name: _round(value) for name, value in values.items()})
+    merged = _merged(old, new)
+    return merged and MetricsStatus(**{name: _round(value) for name, value in merged})
+
+
+def _merged[Part: Told](old: Part | None, new: Part | None) -> Part | None:
+    """Return the older part with everything that the newer one says."""
+    if old is None or new is None:
+        return new or old
+    return old.model_copy(update=new.model_dump(exclude_defaults=True))
 
 
 def merge_warnings(old: Sequence[str], new: Sequence[str]) -> list[str]:

@@ -3,8 +3,8 @@
 from finetune_api.contract import Role
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
-from finetune_operator.core.children.pod import TERMINATION_GRACE_SECONDS
 from finetune_operator.core.children.pod_template import chosen
+from finetune_operator.core.children.train_job import grace_seconds
 from finetune_operator.core.conditions import Finding, find_condition
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
@@ -44,7 +44,7 @@ def show_running(status: FinetuneJobStatus, situation: Situation, gang: Gang) ->
 def _with_grace(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
     """Return the status with a warning where a checkpoint takes longer than ranks are given to end."""
     field = "termination_grace_period_seconds"
-    given = chosen(situation.job, Role.TRAIN, field, platform=situation.platform) or TERMINATION_GRACE_SECONDS
+    given = chosen(situation.job, Role.TRAIN, field, platform=situation.platform) or grace_seconds(situation.job)
     took = status.checkpoint.save_seconds if status.checkpoint is not None else None
     if took is None or took < given:
         return status

@@ -133,9 +133,11 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources, commi
     located = locate(spec, workspace, sources, commits)
     inputs = open_inputs(spec, located, cache=cache)
     # Imported late: torch takes seconds, and whatever failed before did not need it.
+    from finetune_trainer.prepare.checks.capacity import model_figures  # noqa: PLC0415
     from finetune_trainer.prepare.checks.precision import precision_warnings  # noqa: PLC0415
     from finetune_trainer.prepare.checks.written import check_written  # noqa: PLC0415
     from finetune_trainer.prepare.mining.miners import Miners  # noqa: PLC0415
+    from finetune_trainer.recipe.capacity.estimate import checkpoint_bytes  # noqa: PLC0415
     from finetune_trainer.recipe.model.tokens import media_tokens  # noqa: PLC0415
 
     miners = Miners(spec, located, workspace, sources.scratch / "embeddings")
@@ -144,6 +146,7 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources, commi
         revision=located.model_revision,
         modalities=model.modalities,
         embedding_dimension=model.embedding_dimension,
+        checkpoint_bytes=round(checkpoint_bytes(spec, model_figures(model.loaded))),
     )
     fetched = sources.scratch / f"fetched-{config.job.uid}.jsonl"
     with image_store(spec, workspace, fetched=fetched, reduction=reduction) as images:

@@ -18,6 +18,9 @@ from finetune_operator.core.platform import Platform
 #: How long ranks wait for each other. The operator sees whether pods are missing and why; torchrun's 15 minutes would
 #: only charge a gang that waits for a node to a budget.
 RENDEZVOUS_SECONDS = 7 * 24 * 3600
+#: Half of what shared storage takes at its slowest, as others save to it at that moment, too.
+SAVED_BYTES_PER_SECOND = 0.25e9
+LONGEST_GRACE_SECONDS = 3600
 
 
 def build_train_job(
@@ -56,6 +59,7 @@ def _pod_spec(
 ) -> dict[str, Any]:
     spec = {
         **pod.pod_spec(platform=platform),
+        "terminationGracePeriodSeconds": grace_seconds(job),
         "subdomain": names.ranks_service(job),
         "affinity": {**_apart(job), **_away_from(avoided_nodes)},
         "containers": [_train_container(job, config=config, attempt=attempt, platform=platform)],
@@ -64,6 +68,12 @@ def _pod_spec(
     if is_gang_scheduled(job, platform=platform):
         spec["schedulingGroup"] = {"podGroupName": names.train_job(job, attempt)}
     return spec
+
+
+def grace_seconds(job: FinetuneJob) -> int:
+    """Return how long ranks that are asked to end may take: for a step, and to save a checkpoint as large as theirs."""
+    num_bytes = (job.status.model.checkpoint_bytes if job.status.model is not None else None) or 0
+    return min(LONGEST_GRACE_SECONDS, pod.TERMINATION_GRACE_SECONDS + int(num_bytes / SAVED_BYTES_PER_SECOND))
 
 
 def _apart(job: FinetuneJob) -> dict[str, Any]:
