@@ -162,11 +162,11 @@ class RunConfig(Contract):
     @property
     def processes_per_node(self) -> int:
         """Return the training processes per node: one per accelerator, one on CPU."""
-        return max(1, self.spec.resources.accelerator.per_node)
+        return self.spec.resources.processes_per_node
 
     @property
     def world_size(self) -> int:
-        """Return the training processes over all nodes."""
+        """Return the training processes over all nodes, of which a gang may lack some (spec.resources.minNodes)."""
         return self.processes_per_node * self.spec.resources.nodes
 
 

@@ -328,7 +328,7 @@ class FinetuneJobStatus(Told):
     training_time: Time | None = None
     """Since when the current gang trains, RFC 3339."""
     world_size: int | None = None
-    """Training processes over all nodes."""
+    """Training processes over all nodes of the newest gang that ran."""
     start_time: Time | None = None
     """When the operator first acted on the job, or again after a suspension, RFC 3339."""
     completion_time: Time | None = None

@@ -154,14 +154,39 @@ class ComputeRequests(Contract):
 class Resources(Contract):
     """Nodes and what each training pod gets."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.minNodes) || self.minNodes <= self.nodes",
+                "minNodes is the fewest of resources.nodes with which a gang may go on; it cannot be more",
+                field=".minNodes",
+            )
+        )
+    )
+
     nodes: Annotated[int, Field(ge=1, le=256), immutable("resources.nodes")] = 1
     """Training pods; they start, fail and restart together."""
+    min_nodes: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Fewest nodes of a gang; as many as `nodes` if absent. One that does not get its nodes within
+    schedule.gangTimeoutSeconds is made anew with the next smaller divisor of `nodes`, and trains with the same batches.
+    After the next restart it asks for all nodes again. A queue (schedule.queueName) admits whole gangs as before."""
     accelerator: Annotated[Accelerator, immutable("resources.accelerator")] = Field(default_factory=Accelerator)
     """Accelerators per node."""
     requests: ComputeRequests = Field(default_factory=ComputeRequests)
     """CPU and memory per node."""
     shared_memory: Quantity = "2Gi"
     """Size of /dev/shm, where data loader workers pass batches. Counts towards memory."""
+
+    @property
+    def gang_sizes(self) -> tuple[int, ...]:
+        """Return the numbers of nodes that a gang may have, the most first."""
+        fewest = self.min_nodes or self.nodes
+        return tuple(number for number in range(self.nodes, fewest - 1, -1) if self.nodes % number == 0)
+
+    @property
+    def processes_per_node(self) -> int:
+        """Return the training processes per node: one per accelerator, one on CPU."""
+        return max(1, self.accelerator.per_node)
 
 
 class Storage(Contract):

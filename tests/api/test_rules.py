@@ -52,6 +52,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "descending dims": {"training__loss": {"matryoshkaDimensions": [768, 256, 64]}},
     "two nodes with ReadWriteMany": {"resources": {"nodes": 2}, "storage": {"accessMode": "ReadWriteMany"}},
     "a volume of one pod": {"storage": {"accessMode": "ReadWriteOncePod"}},
+    "two nodes of four": {"resources": {"nodes": 4, "minNodes": 2}, "storage": {"accessMode": "ReadWriteMany"}},
     "two nodes with an existing claim": {"resources": {"nodes": 2}, "storage": {"existingClaim": "shared"}},
     "a gate with an evaluation set": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}}},
     "publish without a gate": {"publish": PUBLISH},
@@ -221,6 +222,14 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "two nodes with ReadWriteOnce": (
         {"resources": {"nodes": 2}},
         "resources.nodes above 1 needs storage.accessMode ReadWriteMany: every node writes to one volume",
+    ),
+    "more nodes at least than at most": (
+        {"resources": {"nodes": 2, "minNodes": 3}, "storage": {"accessMode": "ReadWriteMany"}},
+        "spec.resources.minNodes: Invalid value: minNodes is the fewest of resources.nodes with which a gang may go on",
+    ),
+    "no node at all": (
+        {"resources": {"minNodes": 0}},
+        "spec.resources.minNodes: Invalid value: 0: spec.resources.minNodes in body should be greater than or equal to 1",
     ),
     "two nodes with ReadWriteOncePod": (
         {"resources": {"nodes": 2}, "storage": {"accessMode": "ReadWriteOncePod"}},
@@ -550,6 +559,7 @@ REFUSED_CHANGES: list[tuple[str, dict[str, Any]]] = [
 ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
     "another read token": {"hub": {"tokenSecret": {"name": "other"}}},
     "more memory": {"resources__requests": {"memory": "32Gi"}, "resources__sharedMemory": "4Gi"},
+    "fewer nodes at least": {"resources__minNodes": 1},
     "a larger volume": {"storage__size": "1Ti"},
     "a volume that is kept": {"storage__retain": "Always"},
     "the same volume in another unit": {"storage__size": "51200Mi"},

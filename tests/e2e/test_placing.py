@@ -147,6 +147,36 @@ def test_a_gang_whose_node_is_drained_goes_on_elsewhere_is_charged_nothing_and_l
     assert len(children(kube, "podgroups", job)) == 1
 
 
+@pytest.mark.alone
+@pytest.mark.longer
+def test_a_gang_that_lost_a_node_for_good_goes_on_with_the_other_from_its_checkpoint(
+    kube: Kubectl, submit: Submit, offer_slots: Callable[[str, int], None]
+) -> None:
+    for node in ("node-1", "node-2"):
+        offer_slots(node, 1)
+    slots = {"resources__accelerator": {"name": SLOT, "perNode": 1}, "resources__minNodes": 1}
+    job = submit(long_job("halved", **slots, schedule={"gangTimeoutSeconds": 60}))
+    before = jobs.wait_until(kube, job, has_checkpoint, seconds=600)["status"]["checkpoint"]["step"]
+
+    offer_slots("node-2", 0)
+    (lost,) = [pod for pod in children(kube, "pods", job, "train") if pod["spec"]["nodeName"] == "node-2"]
+    kube.delete("pod", lost["metadata"]["name"], namespace=NAMESPACE)
+    states = []
+    for state in jobs.watch(kube, job, seconds=600):
+        states.append(state)
+        if steps_trained(states, attempt=3):
+            break
+
+    status = states[-1]["status"]
+    assert min(steps_trained(states, attempt=3)) >= before
+    assert (status["worldSize"], jobs.condition(states[-1], "Training")["message"]) == (
+        1,
+        "attempt 3 trains on 1 of 2 nodes",
+    )
+    assert any("The next one, of 1 node," in jobs.condition(one, "Scheduled").get("message", "") for one in states)
+    assert any("1 processes instead of 2" in warning for warning in status["warnings"])
+
+
 def test_a_rank_over_its_memory_limit_is_said_to_have_run_out_of_memory(kube: Kubectl, submit: Submit) -> None:
     requests = {"cpu": "500m", "memory": "300Mi"}
 

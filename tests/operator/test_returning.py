@@ -153,6 +153,70 @@ def test_an_image_that_no_gang_in_a_row_can_get_ends_the_job_after_half_an_hour(
     )
 
 
+def elastic_job(*, min_nodes: int | None, times: int) -> FinetuneJob:
+    """Return a job of four nodes that may have fewer, whose gangs were given back so many times in a row."""
+    job = a_job(resources={"nodes": 4, "minNodes": min_nodes})
+    returns = GangReturnsStatus(times=times, reason="Unschedulable", since=format_time(T0), next_time=format_time(T0))
+    made = look(job, PREPARED).status
+    return with_status(job, made.model_copy(update={"attempt": times, "gang_returns": returns} if times else {}))
+
+
+@pytest.mark.parametrize(
+    ("min_nodes", "sizes"), [(None, [4, 4, 4, 4]), (4, [4, 4, 4, 4]), (3, [4, 4, 4, 4]), (2, [4, 2, 2, 2]), (1, [4, 2, 1, 1])]
+)
+def test_a_gang_that_may_have_fewer_nodes_is_smaller_each_time_that_one_was_given_back(
+    min_nodes: int | None, sizes: list[int]
+) -> None:
+    gangs = []
+    for times in range(4):
+        job = elastic_job(min_nodes=min_nodes, times=times)
+        job = job if times else a_job(resources={"nodes": 4, "minNodes": min_nodes})
+        gangs.append(look(job, PREPARED if not times else Observed(), now=at(60)).apply[-1]["spec"])
+
+    assert [(gang["completions"], gang["parallelism"]) for gang in gangs] == [(size, size) for size in sizes]
+    nodes = [
+        [one["value"] for one in gang["template"]["spec"]["containers"][0]["env"] if one["name"] == "PET_NNODES"]
+        for gang in gangs
+    ]
+    assert nodes == [[str(size)] for size in sizes]
+
+
+def test_a_gang_that_holds_no_node_makes_way_for_a_smaller_one_and_says_so() -> None:
+    job = elastic_job(min_nodes=2, times=0)
+    pods = tuple(a_pod(Role.TRAIN, index=index, attempt=1, unscheduled="0/4 nodes are available") for index in range(4))
+    gang = replace(GANG, num_pods=4)
+    waits = with_status(job, look(job, Observed(jobs=(gang,), pods=pods)).status)
+
+    before, after = (look(waits, Observed(jobs=(gang,), pods=pods), now=at(seconds)) for seconds in (599, 600))
+
+    assert (before.status.attempt, before.requeue_after) == (1, 1)
+    assert after.status.attempt == 2
+    assert condition(after.status, ConditionType.SCHEDULED).message == (
+        "attempt 1 gave its nodes back: 0 of 4 pods ran after 600 s (4 of 4 pods have no node yet: 0/4 nodes are "
+        "available). The next one, of 2 nodes, is made at 2026-11-23T09:10:36Z"
+    )
+
+
+def test_the_smallest_gang_waits_for_its_nodes() -> None:
+    job = elastic_job(min_nodes=2, times=1)
+    pods = tuple(a_pod(Role.TRAIN, index=index, attempt=1, unscheduled="0/4 nodes are available") for index in range(2))
+    waits = with_status(job, look(job, Observed(jobs=(GANG,), pods=pods)).status)
+
+    assert look(waits, Observed(jobs=(GANG,), pods=pods), now=at(9000)).status.attempt == 1
+
+
+def test_a_smaller_gang_says_how_many_nodes_it_has_and_the_next_one_asks_for_all() -> None:
+    job = elastic_job(min_nodes=2, times=1)
+
+    runs = look(job, Observed(jobs=(GANG,), pods=ranks()))
+    lost = look(with_status(job, runs.status), Observed(), now=at(60))
+    following = look(with_status(job, lost.status), Observed(), now=at(120))
+
+    assert (runs.status.phase, runs.status.world_size) == (Phase.TRAINING, 2)
+    assert condition(runs.status, ConditionType.TRAINING).message == "attempt 1 trains on 2 of 4 nodes"
+    assert following.apply[-1]["spec"]["completions"] == 4
+
+
 def a_waiter(
     name: str, *, times: int = 2, created: str = "2026-11-23T09:00:00Z", is_next: bool = True
 ) -> tuple[Waiter, None]:

@@ -52,6 +52,45 @@ def test_a_row_on_its_own_from_which_an_in_batch_loss_learns_nothing_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("losses", "is_refused"),
+    [
+        (["CachedMultipleNegativesRankingLoss", "MultipleNegativesRankingLoss"], False),
+        (["CoSENTLoss", "MultipleNegativesRankingLoss"], True),
+    ],
+)
+def test_gangs_of_fewer_nodes_that_cannot_share_the_batches_of_a_whole_one_are_refused(
+    make_run: MakeRun, claim: Path, text_model: Path, losses: list[str], *, is_refused: bool
+) -> None:
+    rated = [row | {"score": number / 8} for number, row in enumerate(TEXTS)]
+    shutil.copytree(text_model, claim / "text-model")
+    write_jsonl(claim / "qa" / "train.jsonl", rated)
+    pairs, scored = ({"query": "query", name: "positive"} for name in ("positive", "document"))
+    train = [
+        {
+            "name": f"qa-{loss.lower()}",
+            "source": "pvc://inputs/qa",
+            "columns": scored | {"label": "score"} if loss == "CoSENTLoss" else pairs,
+            "loss": {"name": loss},
+        }
+        for loss in losses
+    ]
+    run = make_run(
+        model={"source": "pvc://inputs/text-model"},
+        data={"train": train},
+        resources={"nodes": 2, "minNodes": 1, "accelerator": {"perNode": 0}},
+        storage={"accessMode": "ReadWriteMany"},
+    )
+
+    if not is_refused:
+        assert prepare(run.config, run.settings).reason is Reason.VALIDATED
+        return
+    assert failure_of(run).message == (
+        "spec.resources.minNodes: 1 is wrong because the batches of 2 processes cannot be shared among 1 with the same "
+        "rows and the same loss; leave it out"
+    )
+
+
+@pytest.mark.parametrize(
     ("kinds", "batch_size", "reason", "message"),
     [
         (

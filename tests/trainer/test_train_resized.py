@@ -115,6 +115,24 @@ def test_a_training_goes_on_with_other_ranks_to_the_same_weights(
     assert (manifest.began_with, manifest.world_size) == (sizes[0], sizes[-1])
 
 
+def test_a_gang_of_fewer_ranks_than_the_job_asks_for_begins_with_the_batches_of_a_whole_one(
+    model: Path, tmp_path: Path
+) -> None:
+    config = config_of(CACHED, accumulation=1)
+    nodes = config.spec.resources.model_copy(update={"nodes": 2, "min_nodes": 1})
+    config = config.model_copy(update={"spec": config.spec.model_copy(update={"resources": nodes})})
+    whole, smaller = (prepare_rows(tmp_path / name, config, model) for name in ("whole", "smaller"))
+
+    train(config, whole, world_size=2)
+    train(config, smaller, world_size=1)
+
+    expected, found = (numbers(one.checkpoints / f"step-{LAST:06}") for one in (whole, smaller))
+    assert np.linalg.norm(found - expected) < TOLERANCE * np.linalg.norm(expected)
+    manifest = read_manifest(smaller.checkpoints / f"step-{LAST:06}")
+    assert manifest is not None
+    assert (manifest.began_with, manifest.world_size) == (2, 1)
+
+
 def test_ranks_that_cannot_share_its_batches_do_not_begin_anew(model: Path, tmp_path: Path) -> None:
     config = config_of("CoSENTLoss", accumulation=1)
     workspace = prepare_rows(tmp_path / "whole", config, model)

@@ -55,7 +55,7 @@ def open_trainer(session: Any) -> tuple[Any, Any]:  # noqa: ANN401
 
     spec, workspace, ranks = session.spec, session.workspace, session.ranks
     model = load_model(spec.model, workspace, device=ranks.device, seed=spec.training.seed)
-    sets = read_sets(spec, InputsManifest.read(workspace.manifest), workspace, world_size=ranks.world_size)
+    sets = read_sets(spec, InputsManifest.read(workspace.manifest).train, workspace, world_size=ranks.world_size)
     reader = InputReader.of(model, images=workspace.images)
     return build_trainer(session, sets, model, reader, began_with=ranks.world_size)
 

@@ -22,9 +22,13 @@ class Gang:
 
     job: JobView
     pods: tuple[PodView, ...]
-    num_nodes: int
     leaving: tuple[PodView, ...] = ()
     """Pods that a queue took away and that go while it has admitted the Job anew."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Return of how many nodes it is; the first of a job is of all, a later one may be of fewer."""
+        return self.job.num_pods
 
     @property
     def has_succeeded(self) -> bool:
@@ -74,10 +78,10 @@ class Gang:
         return next((result for pod in self.pods if pod.index == 0 and (result := final_result(pod))), None)
 
 
-def gather(job: JobView, pods: Sequence[PodView], *, num_nodes: int) -> Gang:
+def gather(job: JobView, pods: Sequence[PodView]) -> Gang:
     """Return the gang of a Job. Pods that were told to go before it began, or began anew, are of no account."""
     leaving = tuple(pod for pod in pods if _left_before(pod, job))
-    return Gang(job=job, pods=tuple(pod for pod in pods if pod not in leaving), num_nodes=num_nodes, leaving=leaving)
+    return Gang(job=job, pods=tuple(pod for pod in pods if pod not in leaving), leaving=leaving)
 
 
 def _left_before(pod: PodView, job: JobView) -> bool:

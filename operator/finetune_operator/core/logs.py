@@ -14,7 +14,7 @@ def with_log(failure: Failure, job: FinetuneJob, *, role: Role, attempt: int = 0
     if failure.node_rank is None:
         return failure
     workspace = Workspace.on_volume(names.folder(job))
-    first_rank = failure.node_rank * max(1, job.spec.resources.accelerator.per_node)
+    first_rank = failure.node_rank * job.spec.resources.processes_per_node
     rank = first_rank if failure.rank is None else failure.rank
     log = workspace.rank_log(attempt, rank) if role is Role.TRAIN else workspace.role_log(role)
     text = f"{failure.message.removesuffix('.')}. Log: {log} on claim {names.workspace(job)}"

@@ -41,7 +41,7 @@ def begin(situation: Situation) -> FinetuneJobStatus:
         "image": pinned_image(job, situation.platform),
         "storage": _storage(job),
         "start_time": status.start_time or format_time(situation.now),
-        "world_size": job.spec.resources.nodes * max(1, job.spec.resources.accelerator.per_node),
+        "world_size": status.world_size or job.spec.resources.nodes * job.spec.resources.processes_per_node,
     }
     return status.model_copy(update=update)
 

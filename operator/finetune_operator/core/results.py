@@ -1,7 +1,7 @@
 """What trainer containers found out, merged into status."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from finetune_api.contract import MAX_WARNINGS, Progress, RunResult, Stage, round_significant
 from finetune_api.status import (
@@ -12,6 +12,8 @@ from finetune_api.status import (
     Told,
 )
 from finetune_api.telling import in_words
+
+_Part = TypeVar("_Part", bound=Told)
 
 
 def with_result(status: FinetuneJobStatus, result: RunResult | None) -> FinetuneJobStatus:
@@ -57,7 +59,7 @@ def merge_metrics(old: MetricsStatus | None, new: MetricsStatus | None) -> Metri
     return merged and MetricsStatus(**{name: _round(value) for name, value in merged})
 
 
-def _merged[Part: Told](old: Part | None, new: Part | None) -> Part | None:
+def _merged(old: _Part | None, new: _Part | None) -> _Part | None:
     """Return the older part with everything that the newer one says."""
     if old is None or new is None:
         return new or old

@@ -61,7 +61,7 @@ def give_back(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> De
         return fail(status, situation, Failure(reason=reason, message=message), ConditionType.TRAINING)
     message = (
         f"attempt {status.attempt} gave its nodes back: {gang.num_running} of {gang.num_nodes} pods ran after "
-        f"{situation.job.spec.schedule.gang_timeout_seconds} s{words}. {how_often(returns)}"
+        f"{situation.job.spec.schedule.gang_timeout_seconds} s{words}. {how_often(returns, situation.job.spec.resources)}"
     )
     status = next_attempt(status.model_copy(update={"gang_returns": returns}))
     return remove_older(queued(status, situation, Reason.GANG_RETURNED, message), situation)

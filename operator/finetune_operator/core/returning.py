@@ -1,4 +1,4 @@
-"""Gangs that do not run whole in time give their nodes back, and are made again in turn.
+"""Gangs that do not run whole in time give their nodes back, and are made again in turn, smaller where they may be.
 
 Kubernetes places pods one by one: two gangs that hold half of what each needs would wait for each other for ever. The
 job that has tried least goes first, the older one among equals; its jitter comes from its uid, so that operators that
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, GangReturnsStatus
+from finetune_api.types import Resources
 from finetune_operator.core.conditions import find_condition
 from finetune_operator.core.decision import Situation
 from finetune_operator.core.gang import Gang
@@ -64,7 +65,7 @@ def _has_turn(job: Waiter, gang: JobView | None, now: datetime) -> bool:
 
 
 def seconds_to_return(gang: Gang, status: FinetuneJobStatus, situation: Situation) -> float | None:
-    """Return when a gang that does not run whole gives its nodes back; None while it holds none.
+    """Return when a gang that does not run whole gives its nodes back; None while it holds none and may be no smaller.
 
     From when the last of its pods has a node, it has the whole time once more: images may be large.
     """
@@ -72,7 +73,10 @@ def seconds_to_return(gang: Gang, status: FinetuneJobStatus, situation: Situatio
         pod.scheduled_at for pod in (*gang.pods, *gang.leaving) if pod.scheduled_at is not None and not pod.is_terminal
     ]
     scheduled = find_condition(status, ConditionType.SCHEDULED)
-    if gang.is_queued or gang.job.started_at is None or scheduled is None or scheduled.status == "True" or not nodes:
+    is_smallest = gang.num_nodes <= situation.job.spec.resources.gang_sizes[-1]
+    if gang.is_queued or gang.job.started_at is None or scheduled is None or scheduled.status == "True":
+        return None
+    if is_smallest and not nodes:
         return None
     starts = [gang.job.started_at, parse_time(scheduled.last_transition_time)]
     starts += nodes if len(nodes) == gang.num_nodes else []
@@ -100,10 +104,18 @@ def is_out_of_patience(returns: GangReturnsStatus, now: datetime) -> bool:
     return is_users_move and seconds_since(parse_time(returns.since), now) >= LONG_PATIENCE_SECONDS
 
 
-def how_often(returns: GangReturnsStatus) -> str:
+def next_size(returns: GangReturnsStatus | None, resources: Resources) -> int:
+    """Return of how many nodes the next gang is: of all, or of fewer with each gang in a row that was given back."""
+    sizes = resources.gang_sizes
+    return sizes[min(returns.times if returns is not None else 0, len(sizes) - 1)]
+
+
+def how_often(returns: GangReturnsStatus, resources: Resources) -> str:
     """Return how often that was so in a row, and when the next gang is made, for people."""
     again = f" ({returns.times} times in a row)" if returns.times > 1 else ""
-    return f"The next one is made at {returns.next_time}{again}"
+    size = next_size(returns, resources)
+    of_fewer = f", of {size} node{'s' if size > 1 else ''}," if size < resources.nodes else ""
+    return f"The next one{of_fewer} is made at {returns.next_time}{again}"
 
 
 def seconds_to_turn(status: FinetuneJobStatus, situation: Situation) -> float:

@@ -35,7 +35,7 @@ from finetune_operator.core.retiring import (
     restarting,
     retire,
 )
-from finetune_operator.core.returning import seconds_to_turn
+from finetune_operator.core.returning import next_size, seconds_to_turn
 from finetune_operator.core.revisions import find_unusable, is_outdated
 from finetune_operator.core.times import seconds_since, soonest
 from finetune_operator.core.underway import queued, show_running, show_waiting, waiting_its_turn
@@ -61,7 +61,7 @@ def train(status: FinetuneJobStatus, situation: Situation) -> Decision | Finetun
     if job is None:
         return _within_limits(_without_gang(status, situation), situation)
     pods = situation.observed.pods_of(Role.TRAIN, attempt=status.attempt)
-    gang = gather(job, pods, num_nodes=situation.job.spec.resources.nodes)
+    gang = gather(job, pods)
     verdict = judge(gang, status, situation)
     if verdict.state is State.SUCCEEDED:
         return _trained(status, situation, gang)
@@ -121,9 +121,12 @@ def _had_gang(status: FinetuneJobStatus, situation: Situation) -> bool:
 def _children(status: FinetuneJobStatus, situation: Situation) -> tuple[Manifest, ...]:
     job, platform = situation.job, situation.platform
     is_grouped = is_gang_scheduled(job, platform=platform)
-    groups = [build_pod_group(job, attempt=status.attempt, platform=platform)] if is_grouped else []
+    size = next_size(status.gang_returns, job.spec.resources)
+    groups = [build_pod_group(job, attempt=status.attempt, num_nodes=size, platform=platform)] if is_grouped else []
     avoided = [node.name for node in status.avoided_nodes]
-    gang = build_train_job(job, attempt=status.attempt, platform=platform, avoided_nodes=avoided)
+    gang = build_train_job(
+        job, attempt=status.attempt, num_nodes=size, platform=platform, avoided_nodes=avoided
+    )
     return (build_config_map(job, platform=platform), build_service(job), *groups, gang)
 
 

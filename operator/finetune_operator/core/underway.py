@@ -22,10 +22,14 @@ from finetune_operator.core.waiting import find_complaint, find_hopeless, second
 
 def show_running(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> Decision:
     """Return what is told of a gang all of whose ranks run."""
-    message = f"attempt {status.attempt} trains on {gang.num_nodes} node{'s' if gang.num_nodes > 1 else ''}"
+    resources = situation.job.spec.resources
+    of_all = f" of {resources.nodes}" if gang.num_nodes < resources.nodes else ""
+    nodes = f"{gang.num_nodes}{of_all} node{'s' if resources.nodes > 1 else ''}"
+    message = f"attempt {status.attempt} trains on {nodes}"
     message += describe_change(gang.job, situation.job)
     is_new = status.phase != Phase.TRAINING
-    status = status.model_copy(update={"gang_returns": None})
+    world_size = gang.num_nodes * resources.processes_per_node
+    status = status.model_copy(update={"gang_returns": None, "world_size": world_size})
     status = enter(status, situation, Phase.TRAINING, Reason.TRAINING, message)
     status = update_conditions(
         status,
@@ -96,7 +100,7 @@ def waiting_its_turn(status: FinetuneJobStatus, situation: Situation) -> Finetun
     returns, ahead = status.gang_returns, situation.observed.gang_ahead
     if not ahead or returns is None:
         return status
-    text = f"the gang of FinetuneJob {ahead} is made first: it was given back no more often. {how_often(returns)}"
+    text = f"the gang of FinetuneJob {ahead} is made first: it was given back no more often. {how_often(returns, situation.job.spec.resources)}"
     return queued(status, situation, Reason.GANG_RETURNED, text)
 
 

@@ -35,6 +35,11 @@ class Session:
         return self.config.spec
 
     @property
+    def whole_gang(self) -> int:
+        """Return the processes that a global batch is for: all that the job asks for, though this gang may have fewer."""
+        return max(self.config.world_size, self.ranks.world_size)
+
+    @property
     def fence(self) -> Fence:
         """Return the guard against writes of an older gang and of another run."""
         return Fence.of(self.workspace, self.config, run=self.run, attempt=self.attempt)

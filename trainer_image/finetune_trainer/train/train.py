@@ -42,7 +42,7 @@ def train_anew(session: Session, inputs: InputsManifest) -> Report:
     reader = InputReader.of(model, images=session.workspace.images)
     description = describe(model, revision=inputs.model.revision)
     checkpoint = newest_checkpoint(session)
-    began_with = checkpoint.began_with if checkpoint else session.ranks.world_size
+    began_with = checkpoint.began_with if checkpoint else session.whole_gang
     trainer, schedule = open_trainer(session, inputs, model, reader, began_with=began_with)
     judge = appoint_judge(session, inputs, model, reader, trainer.weights)
 

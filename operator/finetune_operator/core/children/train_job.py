@@ -24,10 +24,18 @@ LONGEST_GRACE_SECONDS = 3600
 
 
 def build_train_job(
-    job: FinetuneJob, *, attempt: int, platform: Platform, avoided_nodes: Sequence[str] = ()
+    job: FinetuneJob,
+    *,
+    attempt: int,
+    num_nodes: int | None = None,
+    platform: Platform,
+    avoided_nodes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the Indexed Job of one attempt. A lost pod fails it whole: ranks cannot be replaced one by one."""
-    config = run_config(job, platform=platform)
+    """Return the Indexed Job of one attempt, on all nodes if none are counted.
+
+    A lost pod fails it whole: ranks cannot be replaced one by one.
+    """
+    config, num_nodes = run_config(job, platform=platform), num_nodes or job.spec.resources.nodes
     metadata = names.metadata(job, names.train_job(job, attempt), role=Role.TRAIN, attempt=attempt)
     metadata["labels"] |= queue_labels(job, Role.TRAIN, platform=platform)
     child = {
@@ -37,8 +45,8 @@ def build_train_job(
         "spec": {
             "backoffLimit": 0,  # core/retiring.py decides about retrying, not the Job
             "completionMode": "Indexed",
-            "completions": job.spec.resources.nodes,
-            "parallelism": job.spec.resources.nodes,
+            "completions": num_nodes,
+            "parallelism": num_nodes,
             "podFailurePolicy": {
                 "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
@@ -51,6 +59,8 @@ def build_train_job(
             },
         },
     }
+    (container,) = child["spec"]["template"]["spec"]["containers"]
+    container["env"] += pod.variables({"PET_NNODES": str(num_nodes)})
     return customise(child, job, Role.TRAIN, platform=platform)
 
 
@@ -127,7 +137,6 @@ def _environment(config: RunConfig, *, attempt: int) -> dict[str, str]:
 def _rendezvous(job: FinetuneJob, *, config: RunConfig, attempt: int) -> dict[str, str]:
     """Return torchrun's options as environment; rank 0's address is known before any pod exists."""
     return {
-        "PET_NNODES": str(config.spec.resources.nodes),
         "PET_NPROC_PER_NODE": str(config.processes_per_node),
         "PET_MASTER_ADDR": f"{names.train_job(job, attempt)}-0.{names.ranks_service(job)}",
         "PET_MASTER_PORT": str(keys.RENDEZVOUS_PORT),

@@ -17,15 +17,18 @@ from finetune_trainer.prepare.checks.capacity import job_of
 from finetune_trainer.prepare.checks.limits import check_images
 from finetune_trainer.prepare.layout.writing import WrittenInputs
 from finetune_trainer.prepare.rows.requests import DOCUMENT, POSITIVE, QUERY
+from finetune_trainer.recipe.batches.dealing import find_deal
 from finetune_trainer.recipe.batches.rows import read_rows
 from finetune_trainer.recipe.batches.sets import (
     batches_of,
     has_in_batch_negatives,
     learns_nothing,
     looks_for_triplets,
+    mix,
     most_at_once,
     objective_in,
     path_of,
+    read_sets,
     smaller_batches,
 )
 from finetune_trainer.recipe.capacity.estimate import Job, accumulation_note, estimate
@@ -52,6 +55,7 @@ def check_written(
     problems = [*_check_batches(spec, written.train, workspace, world_size=world_size)]
     problems += check_images(written.train, evaluations, model, spec.model, workspace)
     problems += _check_metric(spec, written.evaluations)
+    problems += [] if problems else _check_smaller_gangs(config, written.train, workspace)
     if problems:
         raise as_failure(problems)
     tight = _check_capacity(job_of(config, written, model, workspace)) if config.in_pods else []
@@ -86,6 +90,22 @@ def _check_batches(
             batches_of(prepared, rows, objective, spec=spec, world_size=world_size)
         except RunFailure as failure:
             yield InputProblem(failure.reason, failure.message)
+
+
+def _check_smaller_gangs(
+    config: RunConfig, train: Sequence[PreparedTrain], workspace: Workspace
+) -> Iterator[InputProblem]:
+    """Yield why gangs as small as spec.resources.minNodes allows could not go on with the batches of a whole one."""
+    spec, resources, whole = config.spec, config.spec.resources, config.world_size
+    few = resources.gang_sizes[-1] * resources.processes_per_node
+    if few == whole:
+        return
+    sets = read_sets(spec, train, workspace, world_size=whole)
+    steps = mix(sets, spec, world_size=whole).steps
+    if find_deal(sets, spec, began_with=whole, world_size=few, steps=steps) is None:
+        because = f"the batches of {whole} processes cannot be shared among {few} with the same rows and the same loss"
+        message = f"spec.resources.minNodes: {resources.min_nodes} is wrong because {because}; leave it out"
+        yield InputProblem(Reason.INVALID_ARGUMENT, message)
 
 
 def _check_metric(spec: FinetuneJobSpec, evaluations: Sequence[PreparedEvaluation]) -> Iterator[InputProblem]:

@@ -32,13 +32,13 @@ def deal(sets: Sequence[TrainingSet], spec: FinetuneJobSpec, *, began_with: int,
         RunFailure: so many ranks cannot.
 
     """
-    found = _deal(sets, spec, began_with=began_with, world_size=world_size, steps=steps)
+    found = find_deal(sets, spec, began_with=began_with, world_size=world_size, steps=steps)
     if found is not None:
         return found
     others = [
         str(number)
         for number in range(1, 2 * began_with + 1)
-        if _deal(sets, spec, began_with=began_with, world_size=number, steps=steps)
+        if find_deal(sets, spec, began_with=began_with, world_size=number, steps=steps)
     ]
     raise RunFailure(
         Reason.INVALID_ARGUMENT,
@@ -48,9 +48,10 @@ def deal(sets: Sequence[TrainingSet], spec: FinetuneJobSpec, *, began_with: int,
     )
 
 
-def _deal(
+def find_deal(
     sets: Sequence[TrainingSet], spec: FinetuneJobSpec, *, began_with: int, world_size: int, steps: int
 ) -> Deal | None:
+    """Return what `deal` does, or None where it raises."""
     accumulation = int(spec.training.arguments.get("gradient_accumulation_steps", 1))
     if world_size == began_with:
         return Deal(began_with, accumulation)

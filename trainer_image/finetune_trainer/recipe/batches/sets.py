@@ -15,7 +15,7 @@ from finetune_trainer.recipe.batches.mixture import MixedBatches
 from finetune_trainer.recipe.batches.rows import read_rows
 from finetune_trainer.recipe.batches.sampler import DistinctBatches, LabelBatches, SetBatches, number_cells
 from finetune_trainer.workspace.failures import RunFailure
-from finetune_trainer.workspace.manifest import InputsManifest, PreparedTrain
+from finetune_trainer.workspace.manifest import PreparedTrain
 
 #: Losses that look for triplets among rows of equal and different labels.
 MINE_TRIPLETS = frozenset(
@@ -52,7 +52,7 @@ class TrainingSet:
 
 
 def read_sets(
-    spec: FinetuneJobSpec, inputs: InputsManifest, workspace: Workspace, *, world_size: int
+    spec: FinetuneJobSpec, train: Sequence[PreparedTrain], workspace: Workspace, *, world_size: int
 ) -> list[TrainingSet]:
     """Return the training sets in the order of the spec.
 
@@ -61,7 +61,7 @@ def read_sets(
 
     """
     sets = []
-    for prepared in inputs.train:
+    for prepared in train:
         rows, objective = read_rows(workspace, prepared), objective_in(prepared, spec)
         batches = batches_of(prepared, rows, objective, spec=spec, world_size=world_size)
         sets.append(TrainingSet(prepared, objective, rows, batches))

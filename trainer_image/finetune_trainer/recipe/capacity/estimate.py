@@ -109,7 +109,12 @@ def _num_accumulated(spec: FinetuneJobSpec) -> int:
 
 def processes(spec: FinetuneJobSpec) -> int:
     """Return the training processes of a pod."""
-    return max(1, spec.resources.accelerator.per_node)
+    return spec.resources.processes_per_node
+
+
+def fewest_processes(spec: FinetuneJobSpec) -> int:
+    """Return the training processes of the smallest gang that the job may have: what they share is most for each."""
+    return processes(spec) * spec.resources.gang_sizes[-1]
 
 
 def loader_workers(spec: FinetuneJobSpec, *, on_cpu: bool) -> int:
@@ -128,7 +133,7 @@ def evaluation_workers(job: Job) -> int:
     spec, workers = job.spec, min(evaluation.MAX_WORKERS, loader_workers(job.spec, on_cpu=job.on_cpu))
     if not evaluation_sets(spec):
         return 0
-    batches = math.ceil(job.evaluated / (spec.evaluation.batch_size * processes(spec) * spec.resources.nodes))
+    batches = math.ceil(job.evaluated / (spec.evaluation.batch_size * fewest_processes(spec)))
     return min(workers, batches - 1) if job.evaluated else workers
 
 
@@ -136,7 +141,7 @@ def evaluation_bytes(spec: FinetuneJobSpec, model: ModelFigures, evaluated: int)
     """Return what one process holds of so many texts and images while it searches among them; scores are little."""
     if spec.model.kind == "Reranker":
         return 0.0
-    given = {"width": model.width, "world_size": processes(spec) * spec.resources.nodes}
+    given = {"width": model.width, "world_size": fewest_processes(spec)}
     return evaluation.embedding_bytes(evaluated, **given) + evaluation.search_bytes(evaluated, **given)
 
 
@@ -177,7 +182,7 @@ def state_lines(spec: FinetuneJobSpec, model: ModelFigures, *, on_cpu: bool) -> 
             Line(f"{gigabytes(num_bytes)} of {what}", num_bytes)
             for what, num_bytes in {"gradients": gradients, "the optimizer": optimizer}.items()
         ]
-    ranks = processes(spec) * spec.resources.nodes
+    ranks = fewest_processes(spec)
     summed, shares = model.trained * BYTES["float32"] - gradients, 2 * trained_bytes(spec, model) / ranks
     return [
         Line(f"{gigabytes(gradients)} of gradients", gradients),
@@ -194,7 +199,7 @@ def _host_memory(job: Job) -> Need:
     libraries = PROCESS_BYTES if job.on_cpu else CUDA_PROCESS_BYTES
     states = state_lines(spec, job.model, on_cpu=True) if job.on_cpu else []
     loaded = num_loaded(job) * job.largest.num_bytes + _evaluated_at_once(job).num_bytes
-    copied = 0.0 if job.on_cpu else checkpoint_bytes(spec, job.model) / spec.resources.nodes
+    copied = 0.0 if job.on_cpu else checkpoint_bytes(spec, job.model) / spec.resources.gang_sizes[-1]
     held = evaluation_bytes(spec, job.model, job.evaluated) if job.on_cpu else 0.0
     lines = [
         _times(num, weights, "weights" if job.on_cpu else "weights while they load"),

@@ -32,7 +32,7 @@ def open_trainer(
     """Return the trainer of the prepared sets, and the schedule that it keeps; nothing is trained yet."""
     for warning in smaller_batches(inputs.train, session.spec, world_size=began_with):
         session.tracker.warn(warning)
-    sets = read_sets(session.spec, inputs, session.workspace, world_size=began_with)
+    sets = read_sets(session.spec, inputs.train, session.workspace, world_size=began_with)
     return build_trainer(session, sets, model, reader, began_with=began_with)
 
 

@@ -34,7 +34,7 @@ def fit(
 
     """
     ranks, tracker = session.ranks, session.tracker
-    store = replace(session.open_checkpoints(), began_with=checkpoint.began_with if checkpoint else ranks.world_size)
+    store = replace(session.open_checkpoints(), began_with=checkpoint.began_with if checkpoint else session.whole_gang)
     # On CPUs the copy would take as much memory again as all that is trained, and writing it the cores that train.
     saver = Saver(session, trainer, store, in_background=ranks.device.type != "cpu")
     trainer.add_callback(
