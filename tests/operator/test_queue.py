@@ -69,6 +69,16 @@ async def test_a_key_added_often_is_worked_on_once() -> None:
     assert await drain(queue) == ["a", "b"]
 
 
+async def test_some_keys_go_first_and_the_others_still_have_their_turn() -> None:
+    loop = FakeLoop()
+    queue = KeyedQueue(call_later=loop.call_later, jitter=lambda: 0.0, clock=loop.clock, is_first=str.isupper)
+
+    for key in "abABCDEa":
+        queue.add(key)
+
+    assert await drain(queue) == ["A", "B", "C", "a", "D", "E", "b"]
+
+
 async def test_a_key_added_while_it_is_worked_on_comes_once_more_and_not_before_the_end() -> None:
     queue, _ = new_queue()
     queue.add("a")

@@ -173,6 +173,11 @@ class Cache:
         record = self._record_of(uid)
         return record.manifest() if record else None
 
+    def is_new(self, uid: str) -> bool:
+        """Tell whether nobody has acted on the FinetuneJob yet."""
+        record = self._record_of(uid)
+        return record is not None and not record.phase
+
     def has_job(self, uid: str) -> bool:
         """Tell whether the FinetuneJob is there."""
         return self._record_of(uid) is not None

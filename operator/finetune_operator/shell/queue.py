@@ -7,6 +7,8 @@ from typing import Protocol
 
 FIRST_DELAY_SECONDS = 0.5
 LAST_DELAY_SECONDS = 300.0
+#: However many keys go first, every so manyth is another one.
+TURN = 4
 
 
 class Timer(Protocol):
@@ -20,6 +22,9 @@ class Timer(Protocol):
 class KeyedQueue:
     """Keys to work on, each at once, later, or again after a failure with growing delays.
 
+    Keys for which `is_first(key)` holds when they are added are worked on before others: of many jobs that are created
+    at once each gets its first sign of life, and its prepare pod, before the work on those ahead of it is all done.
+
     `call_later(seconds, callback, key)` and `clock` are the event loop's, or a test's. `jitter()` is between 0 and 1.
     """
 
@@ -29,11 +34,15 @@ class KeyedQueue:
         call_later: Callable[..., Timer],
         jitter: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
+        is_first: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._call_later = call_later
         self._jitter = jitter
         self._clock = clock
-        self._dirty: dict[str, float] = {}
+        self._is_first = is_first
+        self._first: dict[str, float] = {}
+        self._others: dict[str, float] = {}
+        self._num_got = 0
         self._busy: dict[str, float] = {}
         self._again: set[str] = set()
         self._timers: dict[str, Timer] = {}
@@ -41,14 +50,14 @@ class KeyedQueue:
         self._ready = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._dirty)
+        return len(self._first) + len(self._others)
 
     def add(self, key: str) -> None:
         """Let `key` be worked on; once more, if it is being worked on now."""
         if key in self._busy:
             self._again.add(key)
-        else:
-            self._dirty.setdefault(key, self._clock())
+        elif key not in self._first and key not in self._others:
+            (self._first if self._is_first(key) else self._others)[key] = self._clock()
             self._ready.set()
 
     def add_after(self, key: str, seconds: float) -> None:
@@ -67,12 +76,15 @@ class KeyedQueue:
         self.add(key)
 
     async def get(self) -> tuple[str, float]:
-        """Return the key that has waited longest and how long, once there is one; end with `done`."""
-        while not self._dirty:
+        """Return the key whose turn it is and how long it has waited, once there is one; end with `done`."""
+        while not len(self):
             self._ready.clear()
             await self._ready.wait()
-        key = next(iter(self._dirty))
-        since = self._dirty.pop(key)
+        self._num_got += 1
+        is_others_turn = not self._first or (self._others and self._num_got % TURN == 0)
+        lane = self._others if is_others_turn else self._first
+        key = next(iter(lane))
+        since = lane.pop(key)
         self._busy[key] = self._clock()
         return key, self._busy[key] - since
 

@@ -64,7 +64,9 @@ class Runtime:
         registry.register(JobCollector(self.cache.jobs, skip=self._skip_in_scrape))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        self.queue = KeyedQueue(call_later=loop.call_later, jitter=random.random, clock=time.monotonic)
+        self.queue = KeyedQueue(
+            call_later=loop.call_later, jitter=random.random, clock=time.monotonic, is_first=self.cache.is_new
+        )
         self.informer = Informer(
             cache=self.cache,
             queue=self.queue,
