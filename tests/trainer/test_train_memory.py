@@ -131,7 +131,7 @@ def write_and_load(root: Path, config: RunConfig) -> tuple[int, int | None]:
     for one in trainer._mini_batches.values():
         one.take_on({"mini_batch_size": 2, "mini_batch_num_tokens": 30})
     trainer.create_optimizer_and_scheduler(2)
-    saver = Saver(session, trainer, session.open_checkpoints(), in_background=True)
+    saver = Saver(session, trainer, session.checkpoints, in_background=True)
     with session.fence.held(), saver:
         saver.save(1)
     resumed, _ = open_trainer(session)

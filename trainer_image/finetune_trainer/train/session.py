@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 from finetune_api import keys
 from finetune_api.contract import RunConfig
@@ -50,8 +51,9 @@ class Session:
         folder, warn = self.workspace.best_model, self.tracker.warn
         return BestModel(folder, fence=self.fence, run=self.run, warn=warn)
 
-    def open_checkpoints(self) -> CheckpointStore:
-        """Return the checkpoints of this job."""
+    @cached_property
+    def checkpoints(self) -> CheckpointStore:
+        """Return the checkpoints of this job; one store, as it reads none of them twice."""
         return CheckpointStore(
             self.workspace.checkpoints,
             fence=self.fence,

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def newest_checkpoint(session: Session) -> Checkpoint | None:
     """Return where training goes on, the same on every rank; None where it begins."""
-    newest = session.open_checkpoints().newest() if session.ranks.is_writer else None
+    newest = session.checkpoints.newest() if session.ranks.is_writer else None
     shared: Checkpoint | None = session.ranks.share(newest)
     return shared
 
@@ -34,7 +34,7 @@ def fit(
 
     """
     ranks, tracker = session.ranks, session.tracker
-    store = replace(session.open_checkpoints(), began_with=checkpoint.began_with if checkpoint else session.whole_gang)
+    store = replace(session.checkpoints, began_with=checkpoint.began_with if checkpoint else session.whole_gang)
     # On CPUs the copy would take as much memory again as all that is trained, and writing it the cores that train.
     saver = Saver(session, trainer, store, in_background=ranks.device.type != "cpu")
     trainer.add_callback(
