@@ -229,7 +229,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no node at all": (
         {"resources": {"minNodes": 0}},
-        "spec.resources.minNodes: Invalid value: 0: spec.resources.minNodes in body should be greater than or equal to 1",
+        "spec.resources.minNodes: Invalid value: 0: spec.resources.minNodes in body should be greater than or equal",
     ),
     "two nodes with ReadWriteOncePod": (
         {"resources": {"nodes": 2}, "storage": {"accessMode": "ReadWriteOncePod"}},

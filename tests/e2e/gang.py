@@ -4,6 +4,7 @@ from tests.stack.kubectl import Kubectl, Manifest
 
 LABEL_JOB = "finetune.dev/job"
 LABEL_ROLE = "finetune.dev/role"
+OPERATOR = "app.kubernetes.io/name=finetune-operator"
 
 #: Ends the training process of a rank as the kernel's OOM killer or a broken node would: without a word.
 KILL_RANK = """
@@ -71,8 +72,7 @@ def build_idle_container(image: str, *, accelerators: int) -> Manifest:
 
 def kill_operator(kube: Kubectl) -> None:
     """Delete the operator's pod without a grace period."""
-    selector = "app.kubernetes.io/name=finetune-operator"
-    kube.run("delete", "pod", "-n", "finetune-system", "-l", selector, "--grace-period=0", "--force", "--wait=false")
+    kube.run("delete", "pod", "-n", "finetune-system", "-l", OPERATOR, "--grace-period=0", "--force", "--wait=false")
 
 
 def events(kube: Kubectl, job: Manifest) -> list[str]:

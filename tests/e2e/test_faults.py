@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.conftest import LONG_JOB_STEPS, NAMESPACE, long_job, quick_job, repository
-from tests.e2e.gang import children, events, kill_operator, kill_rank, names
+from tests.e2e.gang import OPERATOR, children, events, kill_operator, kill_rank, names
 from tests.e2e.logs import read_logs
 from tests.e2e.states import has_checkpoint, in_phase, steps_trained, trains
 from tests.hub.running import RunningHub
 from tests.stack import jobs
-from tests.stack.install import Stack
+from tests.stack.install import SYSTEM_NAMESPACE, Stack
 from tests.stack.kubectl import Kubectl, Manifest
 from tests.stack.target import Target
 
@@ -113,6 +113,28 @@ def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, s
         for name in names(children(kube, kind, job)):
             kube.run("wait", "--for=delete", f"{kind}/{name}", "-n", NAMESPACE, "--timeout=60s")
         assert children(kube, kind, job) == []
+
+
+@pytest.mark.alone
+@pytest.mark.longer
+def test_a_job_that_is_deleted_while_no_operator_runs_frees_its_accelerators_all_the_same(
+    kube: Kubectl, submit: Submit
+) -> None:
+    job = submit(long_job("deleted-unseen"))
+    jobs.wait_until(kube, job, has_checkpoint, seconds=600)
+    pods = names(children(kube, "pods", job))
+
+    kube.run("scale", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--replicas=0")
+    try:
+        kube.run("wait", "--for=delete", "pod", "-l", OPERATOR, "-n", SYSTEM_NAMESPACE, "--timeout=60s")
+        kube.delete(jobs.KIND, "deleted-unseen", namespace=NAMESPACE)
+        for pod in pods:
+            kube.run("wait", "--for=delete", f"pod/{pod}", "-n", NAMESPACE, "--timeout=60s")
+    finally:
+        kube.run("scale", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--replicas=1")
+        kube.run("rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=3m")
+
+    assert [children(kube, kind, job) for kind in ("jobs", "pods")] == [[], []]
 
 
 def test_a_job_that_fails_while_it_trains_says_so_once_and_frees_its_accelerators_within_60_seconds(

@@ -162,7 +162,8 @@ def elastic_job(*, min_nodes: int | None, times: int) -> FinetuneJob:
 
 
 @pytest.mark.parametrize(
-    ("min_nodes", "sizes"), [(None, [4, 4, 4, 4]), (4, [4, 4, 4, 4]), (3, [4, 4, 4, 4]), (2, [4, 2, 2, 2]), (1, [4, 2, 1, 1])]
+    ("min_nodes", "sizes"),
+    [(None, [4, 4, 4, 4]), (4, [4, 4, 4, 4]), (3, [4, 4, 4, 4]), (2, [4, 2, 2, 2]), (1, [4, 2, 1, 1])],
 )
 def test_a_gang_that_may_have_fewer_nodes_is_smaller_each_time_that_one_was_given_back(
     min_nodes: int | None, sizes: list[int]

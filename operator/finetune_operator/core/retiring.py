@@ -22,7 +22,7 @@ from finetune_operator.core.gang import Gang, train_jobs, train_pods
 from finetune_operator.core.logs import with_log
 from finetune_operator.core.phases import enter, suspended, update_conditions
 from finetune_operator.core.results import with_progress, with_result
-from finetune_operator.core.returning import count_return, how_often, is_out_of_patience
+from finetune_operator.core.returning import count_return, describe_return, is_out_of_patience
 from finetune_operator.core.underway import queued
 from finetune_operator.core.verdict import current_report
 from finetune_operator.core.waiting import find_complaint, find_stuck
@@ -55,13 +55,13 @@ def give_back(status: FinetuneJobStatus, situation: Situation, gang: Gang) -> De
     complaint = find_complaint(situation.observed, gang.job, gang.pods, situation.now)
     reason = Reason.WAITING_FOR_GANG if complaint is None else complaint.reason
     words = "" if complaint is None else f" ({complaint.message.removesuffix('.')})"
-    returns = count_return(status.gang_returns, situation, gang, reason)
+    spec, returns = situation.job.spec, count_return(status.gang_returns, situation, gang, reason)
     if is_out_of_patience(returns, situation.now):
         message = f"gangs in a row did not start{words}. {GUIDANCE[reason].next_step}"
         return fail(status, situation, Failure(reason=reason, message=message), ConditionType.TRAINING)
     message = (
         f"attempt {status.attempt} gave its nodes back: {gang.num_running} of {gang.num_nodes} pods ran after "
-        f"{situation.job.spec.schedule.gang_timeout_seconds} s{words}. {how_often(returns, situation.job.spec.resources)}"
+        f"{spec.schedule.gang_timeout_seconds} s{words}. {describe_return(returns, spec.resources)}"
     )
     status = next_attempt(status.model_copy(update={"gang_returns": returns}))
     return remove_older(queued(status, situation, Reason.GANG_RETURNED, message), situation)

@@ -110,7 +110,7 @@ def next_size(returns: GangReturnsStatus | None, resources: Resources) -> int:
     return sizes[min(returns.times if returns is not None else 0, len(sizes) - 1)]
 
 
-def how_often(returns: GangReturnsStatus, resources: Resources) -> str:
+def describe_return(returns: GangReturnsStatus, resources: Resources) -> str:
     """Return how often that was so in a row, and when the next gang is made, for people."""
     again = f" ({returns.times} times in a row)" if returns.times > 1 else ""
     size = next_size(returns, resources)

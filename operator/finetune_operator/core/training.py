@@ -124,9 +124,7 @@ def _children(status: FinetuneJobStatus, situation: Situation) -> tuple[Manifest
     size = next_size(status.gang_returns, job.spec.resources)
     groups = [build_pod_group(job, attempt=status.attempt, num_nodes=size, platform=platform)] if is_grouped else []
     avoided = [node.name for node in status.avoided_nodes]
-    gang = build_train_job(
-        job, attempt=status.attempt, num_nodes=size, platform=platform, avoided_nodes=avoided
-    )
+    gang = build_train_job(job, attempt=status.attempt, num_nodes=size, platform=platform, avoided_nodes=avoided)
     return (build_config_map(job, platform=platform), build_service(job), *groups, gang)
 
 

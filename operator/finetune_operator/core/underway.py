@@ -12,7 +12,7 @@ from finetune_operator.core.gang import Gang
 from finetune_operator.core.observed import ProgressReport
 from finetune_operator.core.phases import enter, update_conditions
 from finetune_operator.core.results import merge_warnings, with_progress
-from finetune_operator.core.returning import how_often, seconds_to_return
+from finetune_operator.core.returning import describe_return, seconds_to_return
 from finetune_operator.core.revisions import describe_change
 from finetune_operator.core.shortage import describe_queue
 from finetune_operator.core.times import soonest
@@ -100,7 +100,8 @@ def waiting_its_turn(status: FinetuneJobStatus, situation: Situation) -> Finetun
     returns, ahead = status.gang_returns, situation.observed.gang_ahead
     if not ahead or returns is None:
         return status
-    text = f"the gang of FinetuneJob {ahead} is made first: it was given back no more often. {how_often(returns, situation.job.spec.resources)}"
+    again = describe_return(returns, situation.job.spec.resources)
+    text = f"the gang of FinetuneJob {ahead} is made first: it was given back no more often. {again}"
     return queued(status, situation, Reason.GANG_RETURNED, text)
 
 

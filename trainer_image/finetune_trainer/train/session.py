@@ -37,7 +37,7 @@ class Session:
 
     @property
     def whole_gang(self) -> int:
-        """Return the processes that a global batch is for: all that the job asks for, though this gang may have fewer."""
+        """Return the processes that a global batch is for: all that the job asks for; this gang may have fewer."""
         return max(self.config.world_size, self.ranks.world_size)
 
     @property

@@ -24,7 +24,9 @@ def is_gang_scheduled(job: FinetuneJob, *, platform: Platform) -> bool:
     return platform.gang_scheduling == "Auto" and not is_alone and not is_elsewhere
 
 
-def build_pod_group(job: FinetuneJob, *, attempt: int, num_nodes: int | None = None, platform: Platform) -> dict[str, Any]:
+def build_pod_group(
+    job: FinetuneJob, *, attempt: int, num_nodes: int | None = None, platform: Platform
+) -> dict[str, Any]:
     """Return the PodGroup of one attempt, of the name of its Job. It is preempted as a whole, too."""
     # Without the label of a role: it may be made while ranks of an older gang still go away, the Job may not.
     spec: dict[str, Any] = {
