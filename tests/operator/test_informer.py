@@ -143,10 +143,12 @@ async def test_a_watch_begins_where_the_list_ended_and_goes_on_where_it_broke(na
     server = Server(a_family(), watches=cast("Any", watches))
 
     await informer.begin(server.cluster)
+    server.version = 70
     await followed(informer, server)
 
-    watched = [f"watch pods from {version}" for version in (50, 60, 60, 70)]
-    assert server.asked == ["list finetunejobs", "list jobs", "list pods", *watched]
+    first, second, third, last = (f"watch pods from {version}" for version in (50, 60, 60, 70))
+    lists = ["list finetunejobs", "list jobs", "list pods"]
+    assert server.asked == [*lists, first, "list pods", second, "list pods", third, last]
     assert naps == [0.2, 0.4, 0.1]
 
 
@@ -251,11 +253,12 @@ async def test_a_watch_that_still_lags_after_it_was_opened_anew_gets_time_before
     assert num_reopened == [True, False, False, True]
 
 
-@pytest.mark.parametrize("way", ["a list", "a bookmark"])
+@pytest.mark.usefixtures("naps")
+@pytest.mark.parametrize("way", ["a list", "a bookmark", "a watch that broke"])
 async def test_a_cluster_that_was_restored_from_a_backup_ends_the_process(way: str) -> None:
     informer = an_informer()
     bookmark = {"metadata": {"resourceVersion": "49"}}
-    server = Server(a_family(), watches=[[("BOOKMARK", bookmark)]])
+    server = Server(a_family(), watches=[[a_refusal(0) if way == "a watch that broke" else ("BOOKMARK", bookmark)]])
     await informer.begin(server.cluster)
     server.version = 49
 

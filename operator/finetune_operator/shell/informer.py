@@ -18,7 +18,7 @@ from finetune_operator.shell.kinds import FINETUNE_JOB, WATCHED, Kind
 from finetune_operator.shell.queue import KeyedQueue
 from finetune_operator.shell.schema import SchemaCheck
 from finetune_operator.shell.telemetry import Telemetry
-from finetune_operator.shell.wire import ApiError
+from finetune_operator.shell.wire import UNREACHABLE, ApiError
 from finetune_operator.shell.writers import Writers
 
 logger = logging.getLogger(__name__)
@@ -171,9 +171,12 @@ class Informer:
 
     async def follow(self, cluster: Cluster, kind: Kind) -> None:
         """Watch a kind for ever; a watch that breaks is opened again, and one that cannot be begins with a list."""
-        failures = 0
+        failures, was_away = 0, False
         while True:
             try:
+                if was_away:
+                    await self._look_at_age(cluster, kind)
+                    was_away = False
                 async with asyncio.timeout(None) as self._watches[kind.name]:
                     async for change, manifest in cluster.watch(
                         kind, self.namespace, version=self._versions[kind.name]
@@ -182,6 +185,7 @@ class Informer:
                         self._see(kind, change, manifest)
             except (ApiError, TimeoutError) as error:
                 failures += 1
+                was_away = was_away or getattr(error, "status", None) == UNREACHABLE
                 logger.warning("a watch is opened again", extra={"resource": kind.plural, "error": str(error)})
                 # Whatever speaks against the version that the watch is to begin at, a list has a good one.
                 if failures % FAILURES_TO_A_LIST == 0 or getattr(error, "status", EXPIRED) == EXPIRED:
@@ -196,6 +200,11 @@ class Informer:
         else:
             self.on_event(kind, change, manifest)
         self._versions[kind.name] = max(version, seen)
+
+    async def _look_at_age(self, cluster: Cluster, kind: Kind) -> None:
+        """Raise RestoredError if the cluster is older than it was: a watch from its future would say nothing at all."""
+        page = await anext(cluster.pages(kind, self.namespace))
+        _check_age(kind, page.version, self._versions[kind.name])
 
     async def _catch_up(self, cluster: Cluster, kind: Kind) -> None:
         try:
