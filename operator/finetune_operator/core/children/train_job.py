@@ -36,6 +36,8 @@ def build_train_job(
     A lost pod fails it whole: ranks cannot be replaced one by one.
     """
     config, num_nodes = run_config(job, platform=platform), num_nodes or job.spec.resources.nodes
+    spec = _pod_spec(job, config=config, attempt=attempt, platform=platform, avoided_nodes=avoided_nodes)
+    spec["containers"][0]["env"] += pod.variables({"PET_NNODES": str(num_nodes)})
     metadata = names.metadata(job, names.train_job(job, attempt), role=Role.TRAIN, attempt=attempt)
     metadata["labels"] |= queue_labels(job, Role.TRAIN, platform=platform)
     child = {
@@ -55,12 +57,10 @@ def build_train_job(
                     "labels": names.labels(job, role=Role.TRAIN, attempt=attempt),
                     "annotations": {keys.ANNOTATION_SPEC_HASH: config.spec_hash},
                 },
-                "spec": _pod_spec(job, config=config, attempt=attempt, platform=platform, avoided_nodes=avoided_nodes),
+                "spec": spec,
             },
         },
     }
-    (container,) = child["spec"]["template"]["spec"]["containers"]
-    container["env"] += pod.variables({"PET_NNODES": str(num_nodes)})
     return customise(child, job, Role.TRAIN, platform=platform)
 
 
