@@ -1,8 +1,10 @@
-"""Runs both sides of a recipe in turn, and sets their figures side by side."""
+"""Runs the sides of a recipe in turn, and sets their figures side by side."""
 
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.figures import print_table, write_json
-from benchmarks.training.recipe import Recipe
+from benchmarks.training.recipe import EXPERT, Recipe
 from benchmarks.training.sides import PHASES, PREPARE, Measured, discard, run_reference, run_trainer
 
 NDCG_TOLERANCE = 0.005
@@ -19,27 +21,41 @@ PACKAGES = ("torch", "transformers", "sentence-transformers", "accelerate", "dat
 
 
 class Case(BaseModel):
-    """Both sides on so many processes, one after the other in each round."""
+    """All sides on so many processes, one after the other in each round."""
 
     model_config = ConfigDict(frozen=True)
 
     processes: int
     reference: list[Measured]
+    expert: list[Measured] = []
+    """The same script, written by an expert; empty where that is no side."""
     trainer: list[Measured]
     goal: float = 1.0
     """How many times faster in total the trainer is meant to be."""
+    expert_goal: float = 1.0
+    """The same against the expert's script."""
 
-    def ratio(self, figure: str) -> float:
-        """Return the median over the rounds of reference / trainer."""
-        pairs = zip(self.reference, self.trainer, strict=True)
+    def ratio(self, figure: str, *, expert: bool = False) -> float:
+        """Return the median over the rounds of reference / trainer, or of the expert's script / trainer."""
+        pairs = zip(self.expert if expert else self.reference, self.trainer, strict=True)
         return float(median(getattr(theirs, figure) / getattr(ours, figure) for theirs, ours in pairs))
+
+    @property
+    def speed(self) -> dict[str, tuple[float, float]]:
+        """Return how many times faster in total the trainer is, and is meant to be, by what it is compared with."""
+        found = {"the published script": (self.ratio("total_seconds"), self.goal)}
+        if self.expert:
+            found["an expert's script"] = (self.ratio("total_seconds", expert=True), self.expert_goal)
+        return found
 
     @property
     def shortfalls(self) -> list[str]:
         """Return what is not reached; empty if all is."""
-        found = []
-        if (faster := self.ratio("total_seconds")) < self.goal:
-            found.append(f"{faster:.2f} times faster in total, {self.goal:g} is the goal")
+        found = [
+            f"{faster:.2f} times faster in total than {script}, {goal:g} is the goal"
+            for script, (faster, goal) in self.speed.items()
+            if faster < goal
+        ]
         for whose, figure in (("ranks", "ranks_peak_bytes"), ("all processes", "tree_peak_bytes")):
             if (memory := self.ratio(figure)) < 1:
                 found.append(f"{whose} take {1 / memory:.2f} times the memory")
@@ -56,19 +72,29 @@ class Case(BaseModel):
 
 def compare(name: str, recipe: Recipe, folder: Path, *, processes: list[int], rounds: int) -> bool:
     """Run every case so many rounds, print and write the figures; return whether all goals are reached."""
-    found: dict[int, tuple[list[Measured], list[Measured]]] = {number: ([], []) for number in processes}
+    expert = recipe.model_copy(update={"writing": EXPERT})
+    sides: dict[str, Callable[..., Measured]] = {
+        "reference": partial(run_reference, recipe),
+        **({"expert": partial(run_reference, expert)} if recipe.expert_goals else {}),
+        "trainer": partial(run_trainer, recipe),
+    }
+    found: dict[int, dict[str, list[Measured]]] = {number: {side: [] for side in sides} for number in processes}
     load_before = os.getloadavg()[0]
     for turn in range(rounds):
-        for number, (reference, trainer) in found.items():
+        for number, measured in found.items():
             place = folder / f"round-{turn}-{number}"
-            print(f"round {turn + 1} of {rounds}, {number} process(es): reference", flush=True)
-            reference.append(run_reference(recipe, place / "reference", processes=number))
-            print(f"round {turn + 1} of {rounds}, {number} process(es): finetune_trainer", flush=True)
-            trainer.append(run_trainer(recipe, place / "trainer", processes=number))
+            for side, run in sides.items():
+                print(f"round {turn + 1} of {rounds}, {number} process(es): {side}", flush=True)
+                measured[side].append(run(place / side, processes=number))
             discard(place)
     cases = [
-        Case(processes=number, reference=reference, trainer=trainer, goal=recipe.goals.get(number, 1.0))
-        for number, (reference, trainer) in found.items()
+        Case(
+            processes=number,
+            goal=recipe.goals.get(number, 1.0),
+            expert_goal=recipe.expert_goals.get(number, 1.0),
+            **measured,
+        )
+        for number, measured in found.items()
     ]
     for case in cases:
         print_case(case)
@@ -78,44 +104,43 @@ def compare(name: str, recipe: Recipe, folder: Path, *, processes: list[int], ro
 
 def print_case(case: Case) -> None:
     """Print one case: medians of the rounds."""
-    rows = [_seconds(case, phase, [run.phases[phase] for run in case.reference + case.trainer]) for phase in PHASES]
+    sides = [side for side in (case.reference, case.expert, case.trainer) if side]
+    rows = [_row(phase, [[run.phases[phase] for run in side] for side in sides], "{:.1f}") for phase in PHASES]
     for figure, title in (
         ("training_seconds", f"total without {PREPARE}"),
         ("total_seconds", "total"),
         ("cpu_seconds", "computed by all processes"),
     ):
-        rows.append(_seconds(case, title, [getattr(run, figure) for run in case.reference + case.trainer]))
+        rows.append(_row(title, [[getattr(run, figure) for run in side] for side in sides], "{:.1f}"))
     on_devices = [("device_peak_bytes", "of their accelerators, MB")] if case.trainer[-1].device_peak_bytes else []
     for figure, title in (
         ("ranks_peak_bytes", "peak memory of the ranks, MB"),
         *on_devices,
         ("tree_peak_bytes", "of all processes, MB"),
     ):
-        rows.append(_row(case, title, [getattr(run, figure) / MEGA for run in case.reference + case.trainer], "{:.0f}"))
-    reference, trainer = case.reference[-1].outcome, case.trainer[-1].outcome
-    rows += [
-        [title, f"{theirs:.4f}", f"{ours:.4f}", f"{ours - theirs:+.4f}"]
-        for title, theirs, ours in (
-            ("NDCG@10 before", reference.baseline, trainer.baseline),
-            ("NDCG@10 after the last step", reference.final, trainer.final),
-            ("loss of the last step", _last(reference.losses), _last(trainer.losses)),
-        )
-    ]
+        rows.append(_row(title, [[getattr(run, figure) / MEGA for run in side] for side in sides], "{:.0f}"))
+    for title, number_of in (
+        ("NDCG@10 before", lambda one: one.baseline),
+        ("NDCG@10 after the last step", lambda one: one.final),
+        ("loss of the last step", lambda one: _last(one.losses)),
+    ):
+        *theirs, ours = (number_of(side[-1].outcome) for side in sides)
+        rows.append([title, *(f"{one:.4f}" for one in (*theirs, ours)), *(f"{ours - one:+.4f}" for one in theirs)])
+    names = ["reference", *(["expert"] if case.expert else []), "finetune_trainer"]
     title = f"{case.processes} process(es), {len(case.reference)} round(s)"
-    print_table(title, ["seconds, where nothing else is said", "reference", "finetune_trainer", "ratio"], rows)
+    header = ["seconds, where nothing else is said", *names, *(f"{name} / trainer" for name in names[:-1])]
+    print_table(title, header, rows)
+    for script, (faster, goal) in case.speed.items():
+        print(f"{faster:.2f} times faster in total than {script}; the goal is {goal:g}")
     for shortfall in case.shortfalls:
         print(f"not reached: {shortfall}")
 
 
-def _seconds(case: Case, title: str, values: list[float]) -> list[str]:
-    return _row(case, title, values, "{:.1f}")
-
-
-def _row(case: Case, title: str, values: list[float], form: str) -> list[str]:
-    rounds = len(case.reference)
-    theirs, ours = median(values[:rounds]), median(values[rounds:])
-    ratio = f"{theirs / ours:.2f}" if theirs and ours else ""
-    return [title, form.format(theirs), form.format(ours), ratio]
+def _row(title: str, sides: list[list[float]], form: str) -> list[str]:
+    """Return a line: the median of each side, the trainer's last, and how many times its own the others' are."""
+    *theirs, ours = (median(values) for values in sides)
+    ratios = [f"{one / ours:.2f}" if one and ours else "" for one in theirs]
+    return [title, *(form.format(one) for one in (*theirs, ours)), *ratios]
 
 
 def _last(losses: dict[int, float]) -> float:
@@ -135,12 +160,13 @@ def describe(recipe: Recipe, cases: list[Case], *, load_before: float) -> dict[s
         "cases": [
             {
                 "processes": case.processes,
-                "times_faster": case.ratio("total_seconds"),
+                "times_faster": {script: faster for script, (faster, _) in case.speed.items()},
                 "times_faster_without_prepare": case.ratio("training_seconds"),
                 "times_less_computing": case.ratio("cpu_seconds"),
                 "times_less_memory": case.ratio("ranks_peak_bytes"),
                 "shortfalls": case.shortfalls,
                 "reference": [run.model_dump() for run in case.reference],
+                "expert": [run.model_dump() for run in case.expert],
                 "finetune_trainer": [run.model_dump() for run in case.trainer],
             }
             for case in cases

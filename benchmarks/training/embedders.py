@@ -56,11 +56,14 @@ def small_recipe(model: Path, dataset: Path, *, rows: int) -> EmbedderRecipe:
         dimensions=(64, 48, 32, 24, 16, 12, 8),
         batch_size=32,
         learning_rate=1e-4,
+        goals={1: 4.0, 2: 4.0},
+        expert_goals={1: 2.5, 2: 3.0},
     )
 
 
 def text_recipe(model: Path, dataset: Path, *, rows: int) -> EmbedderRecipe:
     """Return the recipe for a text model on a CPU, which is to be no slower than the script."""
-    sizes = {"dimensions": (384, 256, 192, 128, 96, 64, 32), "learning_rate": 2e-5, "goals": {}}
+    sizes: dict[str, Any] = {"dimensions": (384, 256, 192, 128, 96, 64, 32), "learning_rate": 2e-5}
+    goals: dict[str, Any] = {"goals": {}, "expert_goals": {}}
     columns = {"query": "heading", "positive": "section"}
-    return small_recipe(model, dataset, rows=rows).model_copy(update=sizes | columns)
+    return small_recipe(model, dataset, rows=rows).model_copy(update=sizes | columns | goals)

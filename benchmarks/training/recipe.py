@@ -19,6 +19,23 @@ class Table(BaseModel):
     """Columns of hard negatives that are used."""
 
 
+class Writing(BaseModel):
+    """How the script is written, where people differ; by default as it is published."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mini_batch_size: int = 1
+    """Rows that the loss embeds at once."""
+    evaluation_batch_size: int = 1
+    """Queries and pages that the evaluator embeds at once."""
+    evaluation_loss: bool = True
+    """Whether the loss of the held-out rows is computed, too."""
+
+
+#: The same script by somebody who knows what costs time.
+EXPERT = Writing(mini_batch_size=16, evaluation_batch_size=16, evaluation_loss=False)
+
+
 class Recipe(BaseModel, ABC):
     """What both sides train: a query, the page that answers it, pages that do not."""
 
@@ -45,6 +62,10 @@ class Recipe(BaseModel, ABC):
     processor_kwargs: dict[str, Any] = Field(default_factory=dict)
     goals: dict[int, float] = Field(default_factory=lambda: {1: 2.0, 2: 3.0})
     """How many times faster in total it is to be, preparing included, by number of processes; 1 for those not named."""
+    expert_goals: dict[int, float] = Field(default_factory=dict)
+    """The same against the expert's script, which is not run where there are none."""
+    writing: Writing = Writing()
+    """Of the script."""
     query: str = "query"
     positive: str = "image"
 

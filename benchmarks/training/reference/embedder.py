@@ -5,11 +5,12 @@ documentation's script does, in its order and with its settings: the model is tr
 CachedMultipleNegativesRankingLoss of mini-batch 1 inside MatryoshkaLoss, on batches without duplicates; the evaluation
 pages are held in memory; evaluator and evaluation loss run after every tenth of the steps, and so does a checkpoint; at
 the end the evaluator runs once more as a whole and once per dimension. Nothing is pushed. Methods of the Trainer are
-timed from outside.
+timed from outside. What an expert would write differently is in the recipe's `writing`.
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -34,22 +35,13 @@ def main(recipe: EmbedderRecipe, folder: Path) -> None:
     """Train and evaluate; leave the model and what was measured in `folder`."""
     watch = time_trainer()
     model = load_model(recipe)
-    train_rows = load_rows(recipe, recipe.train).select(range(recipe.rows))
-    train_rows = train_rows.select_columns([recipe.query, recipe.positive, *recipe.train.negatives])
     held_out = load_rows(recipe, recipe.evaluation)
-    loss = MatryoshkaLoss(
-        model, CachedMultipleNegativesRankingLoss(model, mini_batch_size=1), matryoshka_dims=list(recipe.dimensions)
-    )
-    arguments = SentenceTransformerTrainingArguments(
-        **schedule(recipe, folder), batch_sampler=BatchSamplers.NO_DUPLICATES
-    )
     pages = Pages(recipe, held_out)
     evaluator = pages.evaluator()
     with watch.phase(BASELINE):
         before = evaluator(model)
-    trainer = SentenceTransformerTrainer(
-        model=model, args=arguments, train_dataset=train_rows, eval_dataset=held_out, loss=loss, evaluator=evaluator
-    )
+    eval_dataset = held_out if recipe.writing.evaluation_loss else None
+    trainer = build_trainer(recipe, model, schedule(recipe, folder), eval_dataset=eval_dataset, evaluator=evaluator)
     with watch.phase(LOOP):
         trainer.train()
     with watch.phase(EVALUATION):
@@ -74,10 +66,29 @@ def load_model(recipe: EmbedderRecipe) -> SentenceTransformer:
     )
 
 
+def build_trainer(
+    recipe: EmbedderRecipe,
+    model: SentenceTransformer,
+    arguments: dict[str, Any],
+    **evaluation: Any,  # noqa: ANN401 - the library's
+) -> SentenceTransformerTrainer:
+    """Return the library's trainer of the training rows."""
+    rows = load_rows(recipe, recipe.train).select(range(recipe.rows))
+    cached = CachedMultipleNegativesRankingLoss(model, mini_batch_size=recipe.writing.mini_batch_size)
+    return SentenceTransformerTrainer(
+        model=model,
+        args=SentenceTransformerTrainingArguments(**arguments, batch_sampler=BatchSamplers.NO_DUPLICATES),
+        train_dataset=rows.select_columns([recipe.query, recipe.positive, *recipe.train.negatives]),
+        loss=MatryoshkaLoss(model, cached, matryoshka_dims=list(recipe.dimensions)),
+        **evaluation,
+    )
+
+
 class Pages:
     """Queries and all pages of the evaluation rows: positives first, then one block per column of negatives."""
 
     def __init__(self, recipe: EmbedderRecipe, rows: Dataset) -> None:
+        self.batch_size = recipe.writing.evaluation_batch_size
         self.queries = {number: row[recipe.query] for number, row in enumerate(rows)}
         self.corpus = {number: row[recipe.positive] for number, row in enumerate(rows)}
         for block, column in enumerate(recipe.evaluation.negatives, start=1):
@@ -92,7 +103,7 @@ class Pages:
             corpus=self.corpus,
             relevant_docs=self.relevant,
             truncate_dim=dimension,
-            batch_size=1,
+            batch_size=self.batch_size,
             show_progress_bar=True,
             name="eval",
         )
