@@ -70,7 +70,7 @@ unit: setup ## Unit tests: a minute once Helm is built, no cluster. One of them:
 
 .PHONY: training
 training: setup ## Tests that load models and train them, on one and two processes: minutes.
-	@$(PYTEST) tests/trainer -m training -q $(PARALLEL)
+	@$(PYTEST) tests/trainer tests/benchmarks -m training -q $(PARALLEL)
 
 .PHONY: twins
 twins: setup ## Train the small examples on this machine, without a cluster: a few minutes.

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
             case "reranker":
                 code = run_reranker(Path(folder), rows=options.rows, rounds=options.rounds, processes=options.processes)
             case "gpu":
-                code = run_gpu(Path(folder), options)
+                code = run_gpu(Path(folder), toy=options.toy)
             case "corpus":
                 code = run_corpus(options.documents, processes=options.processes, before=options.before)
             case "checkpoints":
@@ -60,11 +60,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     text.add_argument("--rows", type=int, default=TEXT_ROWS, help="training rows (%(default)s)")
     reranker = scales.add_parser("reranker", help="tiny Qwen3-VL as reranker of drawn A4 pages, minutes on 2 CPU cores")
     reranker.add_argument("--rows", type=int, default=RERANKER_ROWS, help="labeled pairs to train on (%(default)s)")
-    gpu = scales.add_parser("gpu", help="the published model and dataset on GPUs")
-    gpu.add_argument("--model", type=Path, required=True, help="folder of Qwen3-VL-Embedding-2B or one like it")
-    gpu.add_argument("--dataset", type=Path, required=True, help="folder of the dataset, subsets train and eval")
-    gpu.add_argument("--rows", type=int, default=10_000, help="training rows (%(default)s)")
-    for scale in (small, text, reranker, gpu):
+    gpu = scales.add_parser("gpu", help="steps of the published recipe on one GPU, without downloads, in 8 minutes")
+    model = gpu.add_mutually_exclusive_group(required=True)
+    model.add_argument("--random-weights", action="store_true", help="a Qwen3-VL of the shape of Qwen3-VL-Embedding-2B")
+    model.add_argument("--toy", action="store_true", help="a tiny one on the CPU, to see that all of it works")
+    for scale in (small, text, reranker):
         scale.add_argument("--rounds", type=int, default=1, help="runs of each side, in turn (%(default)s)")
         scale.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="ranks of each case (1 2)")
     corpus = scales.add_parser("corpus", help="memory and time of evaluating many documents, embeddings made up")
@@ -108,27 +108,17 @@ def run_reranker(folder: Path, *, rows: int, rounds: int, processes: list[int]) 
     return 0 if compare("training-reranker", recipe, folder, processes=processes, rounds=rounds) else 1
 
 
-def run_gpu(folder: Path, options: argparse.Namespace) -> int:
-    """Compare both sides on a model and a dataset that are there; refuses to start without enough GPUs."""
+def run_gpu(folder: Path, *, toy: bool) -> int:
+    """Measure the steps of both sides; refuses to start without a GPU."""
     import torch  # noqa: PLC0415 - takes seconds
 
-    from benchmarks.training.compare import compare  # noqa: PLC0415 - help comes without delay
-    from benchmarks.training.embedders import gpu_recipe  # noqa: PLC0415 - as above
+    from benchmarks.training.gpu.inputs import QWEN_2B, TOY  # noqa: PLC0415 - help comes without delay
+    from benchmarks.training.gpu.run import run_gpu as run  # noqa: PLC0415 - as above
 
-    visible = torch.cuda.device_count()
-    processes = [number for number in options.processes if number <= visible]
-    if not processes:
-        print(
-            f"gpu: {visible} GPUs are visible and {min(options.processes)} are needed; "
-            "run this on a machine with one, or run `python -m benchmarks.training small` here",
-            file=sys.stderr,
-        )
+    if not toy and not torch.cuda.is_available():
+        print("gpu: no GPU is visible; take a machine with one, or see what it does with --toy", file=sys.stderr)
         return 2
-    if missing := [path for path in (options.model, options.dataset) if not path.is_dir()]:
-        print(f"gpu: {', '.join(map(str, missing))} is no folder; download model and dataset first", file=sys.stderr)
-        return 2
-    recipe = gpu_recipe(options.model, options.dataset, rows=options.rows)
-    return 0 if compare("training-gpu", recipe, folder, processes=processes, rounds=options.rounds) else 1
+    return run(folder, TOY if toy else QWEN_2B)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Runs a command to its end and tells how long it took and how much memory its processes held together."""
 
+import math
 import os
 import resource
 import subprocess
@@ -25,11 +26,13 @@ class Ran:
     """Resident memory of all its processes together, at its highest; sampled. Pages that several share count once."""
 
 
-def launch(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Ran:
-    """Run `command` with its output in `log`.
+def launch(
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path, exit_code: int = 0, seconds: float = math.inf
+) -> Ran:
+    """Run `command` with its output in `log`, so many seconds at most.
 
     Raises:
-        SystemExit: it failed; with the end of its log.
+        SystemExit: it did not end as it should, or not in time; with the end of its log.
 
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -46,12 +49,16 @@ def launch(command: Sequence[str], *, environment: Mapping[str, str], log: Path)
         try:
             while not _ended(process):
                 peak = max(peak, _resident_bytes(tree))
+                if time.perf_counter() - start > seconds:
+                    _kill(tree)
         except BaseException:
             _kill(tree)
             raise
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text()[-LOG_TAIL:]}")
-    return Ran(seconds=time.perf_counter() - start, cpu_seconds=_cpu_seconds() - cpu_start, peak_bytes=peak)
+    taken = time.perf_counter() - start
+    if process.returncode != exit_code:
+        ended = f"{' '.join(command)} ended with {process.returncode} after {taken:.0f} s"
+        raise SystemExit(f"{ended}:\n{log.read_text()[-LOG_TAIL:]}")
+    return Ran(seconds=taken, cpu_seconds=_cpu_seconds() - cpu_start, peak_bytes=peak)
 
 
 def _cpu_seconds() -> float:

@@ -2,11 +2,13 @@
 
 import os
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from benchmarks.training.meter import Step
 from benchmarks.training.stopwatch import Stopwatch
 
 #: Where a rank leaves its record.
@@ -26,6 +28,7 @@ class RankRecord(BaseModel):
     """Highest resident memory."""
     device_peak_bytes: int = 0
     """Highest memory of tensors on its accelerator."""
+    steps: list[Step] = []
 
     @staticmethod
     def world_size() -> int:
@@ -33,12 +36,12 @@ class RankRecord(BaseModel):
         return int(os.environ.get("WORLD_SIZE", "1"))
 
     @classmethod
-    def of_this_process(cls, watch: Stopwatch) -> "RankRecord":
+    def of_this_process(cls, watch: Stopwatch, steps: Sequence[Step] = ()) -> "RankRecord":
         """Return the record of the process that calls."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
         device_peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         rank, seconds = int(os.environ.get("RANK", "0")), dict(watch.seconds)
-        return cls(rank=rank, seconds=seconds, peak_bytes=peak, device_peak_bytes=device_peak)
+        return cls(rank=rank, seconds=seconds, peak_bytes=peak, device_peak_bytes=device_peak, steps=list(steps))
 
     def write(self, folder: Path) -> None:
         """Write beside those of the other ranks."""

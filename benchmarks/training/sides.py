@@ -112,19 +112,21 @@ def read_outcome(report: Report) -> Outcome:
     )
 
 
-def lay_out(recipe: Recipe, folder: Path, workspace: Workspace, *, processes: int) -> dict[str, str]:
+def lay_out(
+    recipe: Recipe, folder: Path, workspace: Workspace, *, processes: int, config: RunConfig | None = None
+) -> dict[str, str]:
     """Make the volumes and the mounted files of a job; return the environment of its containers."""
     sources = folder / "sources"
     sources.mkdir(parents=True)
     (sources / "model").symlink_to(recipe.model.resolve())
     (sources / "dataset").symlink_to(recipe.dataset.resolve())
     workspace.root.mkdir()
-    config = folder / "run.json"
-    config.write_text(build_config(recipe, processes=processes).model_dump_json(by_alias=True))
+    run_config = folder / "run.json"
+    run_config.write_text((config or build_config(recipe, processes=processes)).model_dump_json(by_alias=True))
     return {
         **ENVIRONMENT,
         **caches(folder),
-        keys.ENV_RUN_CONFIG: str(config),
+        keys.ENV_RUN_CONFIG: str(run_config),
         keys.ENV_WORKSPACE: str(workspace.root),
         keys.ENV_CLAIM_SOURCES: str(sources),
         keys.ENV_TERMINATION_MESSAGE: str(folder / "termination.json"),
