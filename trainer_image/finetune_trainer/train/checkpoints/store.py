@@ -10,7 +10,7 @@ from pathlib import Path
 
 from finetune_api.status import CheckpointStatus
 from finetune_trainer.train.checkpoints.parts import INDEX
-from finetune_trainer.train.report.clock import now
+from finetune_trainer.workspace.clock import now
 from finetune_trainer.workspace.fence import Fence
 from finetune_trainer.workspace.folder import remove_unfinished, unfinished
 from finetune_trainer.workspace.manifest import FileHash

@@ -16,8 +16,8 @@ from finetune_api.status import CheckpointStatus
 from finetune_trainer.train.checkpoints.parts import write_part
 from finetune_trainer.train.checkpoints.store import CheckpointStore
 from finetune_trainer.train.loop.trainer import GangTrainer
-from finetune_trainer.train.report.clock import now
 from finetune_trainer.train.session import Session
+from finetune_trainer.workspace.clock import now
 from finetune_trainer.workspace.manifest import FileHash
 
 logger = logging.getLogger(__name__)

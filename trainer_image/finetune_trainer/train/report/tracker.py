@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from finetune_api.contract import MAX_WARNINGS, MESSAGE_LIMIT, Progress, Stage, round_significant
 from finetune_api.status import CheckpointStatus, MetricsStatus, ProgressStatus
 from finetune_trainer.train.evaluation.measurement import Scores
-from finetune_trainer.train.report.clock import now
 from finetune_trainer.train.report.history import History
 from finetune_trainer.train.report.metrics import TrainMetrics
+from finetune_trainer.workspace.clock import now
 from finetune_trainer.workspace.report import CurvePoint
 
 
