@@ -44,8 +44,13 @@ class Role(StrEnum):
 
 
 class Stage(StrEnum):
-    """What rank 0 is doing."""
+    """What prepare is doing, then what rank 0 is doing."""
 
+    FETCHING = "Fetching"
+    OPENING = "Opening"
+    CHECKING = "Checking"
+    READING = "Reading"
+    MINING = "Mining"
     LOADING = "Loading"
     BASELINE = "Baseline"
     TRAINING = "Training"
@@ -199,16 +204,16 @@ def _digest(content: object) -> str:
 
 
 class Progress(Contract):
-    """What rank 0 answers at `/progress`."""
+    """What prepare and rank 0 answer at `/progress`."""
 
     model_config = ConfigDict(extra="ignore")
 
     attempt: Count
-    """Gang that answers; an answer of an older one is dropped."""
+    """Gang that answers, 0 for prepare; an answer of an older one is dropped."""
     job_uid: ShortText = ""
-    """Job that it trains; an answer of another one's, whose address this pod's once was, is dropped."""
+    """Job that it works for; an answer of another one's, whose address this pod's once was, is dropped."""
     progress: ProgressStatus
-    """How far training is."""
+    """How far it is."""
     metrics: MetricsStatus = Field(default_factory=MetricsStatus)
     """Newest numbers."""
     checkpoint: CheckpointStatus | None = None

@@ -22,7 +22,8 @@ def _check_time(text: str) -> str:
 
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Time = Annotated[str, AfterValidator(_check_time)]
-ShortText = Annotated[str, Field(max_length=64)]
+TEXT_LENGTH = 64
+ShortText = Annotated[str, Field(max_length=TEXT_LENGTH)]
 
 
 class Phase(StrEnum):
@@ -146,26 +147,39 @@ class GangReturnsStatus(Told):
 
 
 class ProgressStatus(Told):
-    """How far training is."""
+    """How far prepare is, then how far training is."""
 
     stage: ShortText = ""
-    """What rank 0 is doing: Loading, Baseline, Training, Evaluating, Saving or Done."""
+    """What prepare is doing: Fetching, Opening, Checking, Reading, Mining or Saving. What rank 0 is doing: Loading,
+    Baseline, Training, Evaluating, Saving or Done."""
+    dataset: ShortText = ""
+    """The dataset whose rows prepare goes through."""
+    rows: Count = 0
+    """Rows of it that this stage has done, also where an earlier try had done them before; of Mining embeddings, then
+    queries."""
+    total_rows: Count = 0
+    """How many there are; 0 while unknown, and while training."""
+    rows_per_second: Annotated[float, Field(ge=0, le=MAX_COUNT)] | None = None
+    """How many are done a second, over the last minute."""
+    rate: ShortText = ""
+    """The same for people: `36.5 rows per second`."""
     step: Count = 0
     """Optimizer steps made."""
     total_steps: Count = 0
     """Optimizer steps planned; 0 while unknown."""
     percent: Count = 0
-    """Share of the steps made."""
+    """Share of the steps made; while preparing, of the rows."""
     text: ShortText = ""
-    """Steps made, planned and their share, for people: `180/288 (62 %)`; before the first step the stage."""
+    """Steps made, planned and their share, for people: `180/288 (62 %)`; before the first step the stage. While
+    preparing the stage, with its rows where they are known: `Reading 41000/100000 (41 %)`."""
     epoch: float = 0.0
     """Epochs made."""
     eta_seconds: Count | None = None
-    """Seconds until training ends, at the current speed."""
+    """Seconds until training ends, at the current speed; while preparing, until the stage is done with the dataset."""
     eta: ShortText = ""
     """The same for people: `42 s`, `3:05 min` or `2:00:15 h`."""
     last_update_time: Time | None = None
-    """When rank 0 said so, RFC 3339."""
+    """When prepare or rank 0 said so, RFC 3339."""
 
 
 class MetricsStatus(Told):
@@ -342,7 +356,7 @@ class FinetuneJobStatus(Told):
     storage: StorageStatus | None = None
     """Where inputs, checkpoints, model and report lie."""
     progress: ProgressStatus | None = None
-    """How far training is."""
+    """How far prepare is; how far training is."""
     metrics: MetricsStatus | None = None
     """Newest numbers."""
     evaluations: list[EvaluationScore] = Field(default_factory=list)

@@ -1,18 +1,36 @@
 """Progress as people read it, the same in kubectl, in the demo and in the local command."""
 
-from finetune_api.status import ProgressStatus
+from finetune_api.contract import Stage
+from finetune_api.status import TEXT_LENGTH, ProgressStatus
+
+#: Rates of so much are told without a fraction.
+WHOLE_FROM = 100
 
 
 def in_words(progress: ProgressStatus) -> ProgressStatus:
     """Return the progress with its texts made from its numbers, whatever they were before."""
     seconds = progress.eta_seconds
-    eta = duration(seconds) if seconds else ""
-    return progress.model_copy(update={"text": steps_text(progress) or progress.stage, "eta": eta})
+    stage = "" if progress.total_steps else progress.stage  # with its rows; a number of steps stands for itself
+    text = " ".join(filter(None, [stage, steps_text(progress)]))[:TEXT_LENGTH]
+    return progress.model_copy(
+        update={"text": text, "eta": duration(seconds) if seconds else "", "rate": rate_text(progress)}
+    )
 
 
 def steps_text(progress: ProgressStatus) -> str:
-    """Return `180/288 (62 %)`; nothing while the number of steps is unknown."""
-    return f"{progress.step}/{progress.total_steps} ({progress.percent} %)" if progress.total_steps else ""
+    """Return `180/288 (62 %)`, of the steps or of what prepare counts; nothing while their number is unknown."""
+    if progress.total_steps:
+        return f"{progress.step}/{progress.total_steps} ({progress.percent} %)"
+    return f"{progress.rows}/{progress.total_rows} ({progress.percent} %)" if progress.total_rows else ""
+
+
+def rate_text(progress: ProgressStatus) -> str:
+    """Return `36.5 rows per second`; nothing while that is unknown."""
+    rate = progress.rows_per_second
+    if rate is None:
+        return ""
+    what = "embeddings" if progress.stage == Stage.MINING else "rows"
+    return f"{rate:.{0 if rate >= WHOLE_FROM else 1}f} {what} per second"
 
 
 def duration(seconds: float) -> str:

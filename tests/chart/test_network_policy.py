@@ -1,8 +1,27 @@
+from typing import Any
+
+import pytest
+
 from finetune_api.contract import Role
 from finetune_api.keys import LABEL_ROLE, TELEMETRY_PORT
 from tests.chart.helm import NAMESPACE, Helm, Manifest, of_kind, only
 
+PREPARE = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.PREPARE.value}}}
 TRAINING = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.TRAIN.value}}}
+
+
+def policies(manifests: list[Manifest], pods: dict[str, Any] = TRAINING) -> list[Manifest]:
+    """Return those for such pods."""
+    found = of_kind(manifests, "NetworkPolicy")
+    return [policy for policy in found if policy["spec"]["podSelector"] == pods["podSelector"]]
+
+
+def operator(manifests: list[Manifest]) -> dict[str, Any]:
+    """Return the operator as the peer of a policy."""
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+        "podSelector": only(manifests, "Deployment")["spec"]["selector"],
+    }
 
 
 def test_there_is_none_by_default(defaults: list[Manifest]) -> None:
@@ -10,19 +29,14 @@ def test_there_is_none_by_default(defaults: list[Manifest]) -> None:
 
 
 def test_training_pods_reach_each_other_and_dns_and_only_the_operator_reaches_them(everything: list[Manifest]) -> None:
-    operator = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
-        "podSelector": only(everything, "Deployment")["spec"]["selector"],
-    }
+    (policy,) = policies(everything)
 
-    policy = only(everything, "NetworkPolicy")["spec"]
-
-    assert policy == {
+    assert policy["spec"] == {
         **TRAINING,
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {"from": [TRAINING]},
-            {"from": [operator], "ports": [{"protocol": "TCP", "port": TELEMETRY_PORT}]},
+            {"from": [operator(everything)], "ports": [{"protocol": "TCP", "port": TELEMETRY_PORT}]},
         ],
         "egress": [
             {"to": [TRAINING]},
@@ -31,17 +45,28 @@ def test_training_pods_reach_each_other_and_dns_and_only_the_operator_reaches_th
     }
 
 
-def test_every_listed_namespace_gets_one(helm: Helm) -> None:
+def test_prepare_pods_reach_the_hub_and_only_the_operator_reaches_them(everything: list[Manifest]) -> None:
+    (policy,) = policies(everything, PREPARE)
+
+    assert policy["spec"] == {
+        **PREPARE,
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [operator(everything)], "ports": [{"protocol": "TCP", "port": TELEMETRY_PORT}]}],
+    }
+
+
+@pytest.mark.parametrize("pods", [PREPARE, TRAINING], ids=["prepare", "training"])
+def test_every_listed_namespace_gets_one(pods: dict[str, Any], helm: Helm) -> None:
     manifests = helm.render({"networkPolicy": {"enabled": True, "namespaces": ["search", "shop"]}})
 
-    namespaces = [policy["metadata"]["namespace"] for policy in of_kind(manifests, "NetworkPolicy")]
+    namespaces = [policy["metadata"]["namespace"] for policy in policies(manifests, pods)]
     assert namespaces == ["search", "shop"]
 
 
 def test_a_watched_namespace_gets_it_without_being_listed(helm: Helm) -> None:
     manifests = helm.render({"networkPolicy": {"enabled": True}, "watchNamespace": "search"})
 
-    assert only(manifests, "NetworkPolicy")["metadata"]["namespace"] == "search"
+    assert {policy["metadata"]["namespace"] for policy in of_kind(manifests, "NetworkPolicy")} == {"search"}
 
 
 def test_prometheus_may_be_let_in_to_the_metrics_port_alone(helm: Helm) -> None:
@@ -49,6 +74,6 @@ def test_prometheus_may_be_let_in_to_the_metrics_port_alone(helm: Helm) -> None:
 
     manifests = helm.render({"networkPolicy": {"enabled": True, "metricsFrom": [prometheus]}})
 
-    telemetry = only(manifests, "NetworkPolicy")["spec"]["ingress"][1]
+    telemetry = policies(manifests)[0]["spec"]["ingress"][1]
     assert prometheus in telemetry["from"]
     assert telemetry["ports"] == [{"protocol": "TCP", "port": TELEMETRY_PORT}]

@@ -117,6 +117,16 @@ def test_every_matryoshka_dimension_is_measured_before_and_after(run: Run) -> No
     assert all(entry["final"] > entry["baseline"] for entry in dimensions)
 
 
+def test_the_status_says_what_prepare_does_and_nothing_of_it_later(run: Run) -> None:
+    told = [state["status"] for state in run.states if (state.get("status", {}).get("progress") or {}).get("stage")]
+    preparing = {status["progress"]["stage"] for status in told if status["phase"] == "Preparing"}
+    later = {status["progress"]["stage"] for status in told if status["phase"] != "Preparing"}
+
+    assert preparing
+    assert preparing <= {"Fetching", "Opening", "Checking", "Reading", "Saving"}
+    assert later <= {"Loading", "Baseline", "Training", "Evaluating", "Saving", "Done"}
+
+
 def test_loss_ndcg_and_progress_are_in_the_status_while_it_trains(run: Run) -> None:
     training = [state["status"] for state in run.states if state.get("status", {}).get("phase") == "Training"]
     metrics = [status.get("metrics") or {} for status in training]

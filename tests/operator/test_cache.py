@@ -9,7 +9,7 @@ import pytest
 from finetune_api import keys
 from finetune_api.contract import Progress, Role
 from finetune_api.reasons import Reason
-from finetune_api.status import Phase, ProgressStatus
+from finetune_api.status import FinetuneJobStatus, Phase, ProgressStatus
 from finetune_operator.core import names
 from finetune_operator.core.observed import Observed, ProgressReport, Refusal, Trouble
 from finetune_operator.shell.cache import Cache, Target
@@ -309,6 +309,20 @@ def test_only_rank_0_of_the_gang_that_trains_is_asked_for_progress() -> None:
         cache.put(POD, raw_pod(Role.TRAIN, attempt=attempt, index=index))
 
     assert cache.targets() == [Target(uid=UID, attempt=1, address="127.0.0.1", pod_uid="pod-train-1-0")]
+
+
+def test_the_pod_that_prepares_is_asked_for_progress_and_nobody_else() -> None:
+    cache = Cache(now=Clock())
+    cache.put(FINETUNE_JOB, manifest(status=FinetuneJobStatus(phase=Phase.PREPARING)))
+    for pod in (
+        raw_pod(Role.PREPARE),
+        changed(raw_pod(Role.PREPARE), uid="before") | {"status": {"phase": "Failed", "podIP": "127.0.0.2"}},
+        raw_pod(Role.PUBLISH),
+        raw_pod(Role.TRAIN, attempt=1),
+    ):
+        cache.put(POD, pod)
+
+    assert cache.targets() == [Target(uid=UID, attempt=0, address="127.0.0.1", pod_uid="pod-prepare-0-0")]
 
 
 def test_nobody_is_asked_while_nothing_trains() -> None:

@@ -1,10 +1,11 @@
 """decide, from the first visit until inputs are validated."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from finetune_api.contract import Role
+from finetune_api.contract import Progress, Role
 from finetune_api.reasons import Reason
 from finetune_api.status import (
     ConditionType,
@@ -12,10 +13,12 @@ from finetune_api.status import (
     EvaluationScore,
     ModelStatus,
     Phase,
+    ProgressStatus,
     PublishedStatus,
 )
+from finetune_api.types import FinetuneJob
 from finetune_operator.core.decision import Deletion
-from finetune_operator.core.observed import ContainerView, Observed, Trouble
+from finetune_operator.core.observed import ContainerView, Observed, PodView, ProgressReport, Trouble
 from tests.operator.given import (
     BASE,
     CONFIG,
@@ -302,6 +305,69 @@ def test_the_pod_of_prepare_or_publish_on_a_silent_node_is_removed_by_force(role
 
     assert (before.delete, before.requeue_after) == ((), 10)
     assert after.delete == (Deletion(kind="Pod", name=pod.name, uid=pod.uid, is_forced=True),)
+
+
+READING = ProgressStatus(stage="Reading", dataset="pages", rows=41, total_rows=100, percent=41)
+PREPARING = a_pod(Role.PREPARE, phase="Running")
+
+
+def while_preparing(pod: PodView = PREPARING, **seen: Any) -> Observed:  # noqa: ANN401 - fields of Observed
+    """Return what is seen of a prepare that has answered so."""
+    report = ProgressReport(attempt=0, pod_uid=PREPARING.uid, progress=Progress(attempt=0, progress=READING))
+    return replace(Observed(jobs=(a_child(Role.PREPARE),), pods=(pod,), progress=report), **seen)
+
+
+def told(job: FinetuneJob, observed: Observed) -> str | None:
+    """Return what the status says of progress after a look."""
+    progress = look(job, observed).status.progress
+    return progress.text if progress is not None else None
+
+
+def test_how_far_prepare_is_is_written_when_it_is_due_and_not_sooner() -> None:
+    job = with_status(a_job(), look(a_job()).status)
+    further = Progress(attempt=0, progress=READING.model_copy(update={"rows": 42, "percent": 42}))
+    newer = replace(while_preparing().progress or ProgressReport(attempt=0), progress=further)
+    first = look(job, while_preparing())
+
+    seen = with_status(job, first.status)
+    texts = [
+        told(seen, while_preparing(progress=newer, seconds_to_progress=5.0)),
+        told(seen, while_preparing(progress=newer)),
+    ]
+
+    assert texts == ["Reading 41/100 (41 %)", "Reading 42/100 (42 %)"]
+    assert (first.status.phase, first.events, first.status.metrics) == (Phase.PREPARING, (), None)
+
+
+def test_a_prepare_that_stands_still_or_falls_silent_is_left_alone() -> None:
+    job = with_status(a_job(), look(a_job(), while_preparing()).status)
+    silent = replace(while_preparing().progress or ProgressReport(attempt=0), silence="no connection")
+
+    for report in (silent, replace(silent, seen_still_seconds=1e6), None):
+        assert look(job, while_preparing(progress=report), now=at(7200)).status == job.status
+
+
+def test_what_a_prepare_pod_said_goes_with_it() -> None:
+    job = with_status(a_job(), look(a_job(), while_preparing()).status)
+    result = a_result(Role.PREPARE, Reason.HUB_UNAVAILABLE, "the Hub answers 503")
+    again = a_pod(Role.PREPARE, index=1, phase="Running")
+
+    assert told(job, while_preparing(replace(PREPARING, phase="Failed", containers=ended(14, result)))) is None
+    assert told(with_status(job, look(a_job()).status), while_preparing(again)) is None
+
+
+def test_how_far_prepare_was_is_not_shown_once_it_has_ended_well_or_not() -> None:
+    job = with_status(a_job(), look(a_job(), while_preparing()).status)
+    failed = a_pod(Role.PREPARE, phase="Failed", containers=ended(11, a_result(Role.PREPARE, Reason.BAD_SAMPLES)))
+    ends = {
+        Phase.QUEUED: look(job, replace(PREPARED, progress=while_preparing().progress)),
+        Phase.FAILED: look(job, while_preparing(failed, jobs=(a_child(Role.PREPARE, is_failed=True),))),
+        Phase.SUSPENDED: look(job.model_copy(update={"spec": a_job(suspend=True).spec}), while_preparing()),
+    }
+
+    assert {phase: (end.status.phase, end.status.progress) for phase, end in ends.items()} == {
+        phase: (phase, None) for phase in ends
+    }
 
 
 def test_a_suspended_new_job_makes_nothing() -> None:

@@ -54,6 +54,14 @@ def test_a_training_job_shows_its_numbers() -> None:
     assert f'finetunejob_condition{{{JOB},status="True",type="Training"}} 1.0' in lines
 
 
+def test_how_far_prepare_is_is_no_share_of_the_steps() -> None:
+    reading = ProgressStatus(stage="Reading", rows=30, total_rows=40, percent=75)
+
+    lines = scrape(manifest(status=FinetuneJobStatus(phase=Phase.PREPARING, progress=reading)))
+
+    assert [line for line in lines if "progress" in line or "step" in line] == []
+
+
 def test_a_score_that_is_no_ndcg_is_no_series_of_that_name() -> None:
     correlated = manifest(status=FinetuneJobStatus(metrics=MetricsStatus(score=0.8, baseline_score=0.7)))
     correlated["spec"]["evaluation"] = {"metric": "spearman"}

@@ -136,10 +136,10 @@ def advance(world: World, operator: Operator, *, rounds: int) -> None:
             operator.resync(kind)
 
 
-def train(world: World) -> Operator:
-    """Return the operator right after it has seen every rank run."""
+def train(world: World, *, phase: Phase = Phase.TRAINING) -> Operator:
+    """Return the operator right after it has seen every rank run, or prepare."""
     operator = Operator(world)
-    while world.status.phase != Phase.TRAINING:
+    while world.status.phase != phase or not operator.cache.targets():
         world.control_jobs()
         world.run_pods()
         for kind in WATCHED:
@@ -551,17 +551,38 @@ def test_a_running_job_that_this_version_cannot_read_is_left_alone() -> None:
     assert world.status == before
 
 
-def test_progress_in_the_status_is_remembered_so_that_the_next_write_waits() -> None:
+@pytest.mark.parametrize(("phase", "attempt"), [(Phase.PREPARING, 0), (Phase.TRAINING, 1)])
+def test_progress_in_the_status_is_remembered_so_that_the_next_write_waits(phase: Phase, attempt: int) -> None:
     world = World(script=("ok",))
-    operator = train(world)
+    operator = train(world, phase=phase)
     (target,) = operator.cache.targets()
 
-    operator.cache.note_polled(target, Progress(attempt=1, progress=ProgressStatus(step=1)), at=0)
+    operator.cache.note_polled(target, Progress(attempt=attempt, progress=ProgressStatus(step=1)), at=0)
     operator.look()
-    operator.cache.note_polled(target, Progress(attempt=1, progress=ProgressStatus(step=2)), at=1)
+    operator.cache.note_polled(target, Progress(attempt=attempt, progress=ProgressStatus(step=2)), at=1)
     operator.look()
 
     assert world.status.progress == ProgressStatus(step=1)
+
+
+def test_progress_that_waits_holds_the_end_of_prepare_back_in_nothing() -> None:
+    world = World(script=("ok",))
+    operator = train(world, phase=Phase.PREPARING)
+    (target,) = operator.cache.targets()
+    for rows in (1, 2):
+        told = ProgressStatus(stage="Reading", rows=rows, total_rows=2)
+        operator.cache.note_polled(target, Progress(attempt=0, progress=told), at=0)
+        operator.look()
+    before = world.status.progress
+
+    world.run_pods()
+    world.control_jobs()
+    for kind in WATCHED:
+        operator.resync(kind)
+    operator.look()
+
+    assert before is not None
+    assert (world.status.phase, world.status.progress) == (Phase.QUEUED, None)
 
 
 def finished(**spec: object) -> tuple[World, Operator]:

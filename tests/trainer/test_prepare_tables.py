@@ -125,7 +125,7 @@ def test_an_image_that_comes_often_is_stored_once_under_the_hash_of_its_bytes(ma
 def test_it_is_told_how_far_reading_has_come_and_how_long_it_will_take(
     make_run: MakeRun, claim: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("finetune_trainer.prepare.rows.rows._LOG_SECONDS", -1)
+    monkeypatch.setattr("finetune_trainer.prepare.tracker._LOG_SECONDS", -1)
     given(claim, *({"question": f"q{number}"} for number in range(40)))
     caplog.set_level("INFO")
 

@@ -141,7 +141,7 @@ class JobView(ChildView):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProgressReport:
-    """What rank 0 answered last, and how it was before; made by `core/listening.py`."""
+    """What prepare or rank 0 answered last, and how it was before; made by `core/listening.py`."""
 
     attempt: int
     pod_uid: str = ""

@@ -82,6 +82,8 @@ def in_phase(status: FinetuneJobStatus, situation: Situation, phase: Phase) -> F
     """Return the status with the phase, and the time it was first entered."""
     times = {phase.value: format_time(situation.now), **status.phase_times}
     update: dict[str, Any] = {"phase": phase, "phase_times": times, **time_of_training(status, phase, situation)}
+    if status.phase == Phase.PREPARING != phase:  # how far prepare is says nothing of what comes next
+        update["progress"] = None
     if phase != Phase.TRAINING:  # nobody is asked for progress
         update["conditions"] = [one for one in status.conditions if one.type != ConditionType.PROGRESS_KNOWN]
     return status.model_copy(update=update)

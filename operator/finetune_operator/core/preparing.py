@@ -5,6 +5,7 @@ from dataclasses import replace
 from finetune_api.contract import Role
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
+from finetune_api.telling import in_words
 from finetune_operator.core import names
 from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.prepare_job import build_prepare_job
@@ -51,7 +52,22 @@ def prepare(status: FinetuneJobStatus, situation: Situation) -> Decision | Finet
         return _done(step, situation, job)
     if situation.job.spec.suspend and step.status.phase in (Phase.PREPARING, Phase.QUEUED):
         return replace(step, status=suspended(step.status, situation))
-    return step
+    return replace(step, status=_with_progress(step.status, situation))
+
+
+def _with_progress(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
+    """Return the status with what prepare says of itself, where that may be written now.
+
+    What a pod has said goes with it. One that says nothing is left alone: how it ends tells all that is needed.
+    """
+    observed = situation.observed
+    pods = [pod.uid for pod in observed.pods_of(Role.PREPARE) if pod.phase in ("Running", "Succeeded")]
+    if status.phase != Phase.PREPARING or not pods:
+        return status.model_copy(update={"progress": None})
+    report = observed.progress
+    if report is None or report.progress is None or report.pod_uid not in pods or not observed.is_progress_due:
+        return status
+    return status.model_copy(update={"progress": in_words(report.progress.progress)})
 
 
 def _done(status: FinetuneJobStatus, situation: Situation, job: JobView) -> Decision | FinetuneJobStatus:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from finetune_api.contract import Progress
-from finetune_api.status import Phase
 from finetune_operator.core import listening
 from finetune_operator.core.decision import Manifest
 from finetune_operator.core.observed import ClaimAnswer, JobView, Observed, PodView, ProgressReport, Refusal, Trouble
@@ -26,7 +25,7 @@ FOREIGN, UNREADABLE = "foreign", "unreadable"
 
 @dataclass(frozen=True)
 class Target:
-    """A rank 0 to ask for progress."""
+    """A prepare pod or a rank 0 to ask for progress."""
 
     uid: str
     attempt: int
@@ -222,16 +221,16 @@ class Cache:
         )
 
     def targets(self) -> list[Target]:
-        """Return every rank 0 that trains now."""
-        found = []
-        for uid, family in self._families.items():
-            if family.job is not None and family.job.phase == Phase.TRAINING:
-                attempt = family.job.attempt
-                found += [Target(uid, attempt, pod.address, pod.uid) for pod in family.leaders(attempt)]
-        return found
+        """Return every pod that prepares and every rank 0 that trains now."""
+        return [
+            Target(uid, pod.attempt, pod.address, pod.uid)
+            for uid, family in self._families.items()
+            if family.job is not None
+            for pod in family.tellers(family.job)
+        ]
 
     def note_polled(self, target: Target, answer: Progress | str, *, at: float) -> bool:
-        """Keep what rank 0 answered, or why it did not; tell whether a decision should look at it.
+        """Keep what a pod answered, or why it did not; tell whether a decision should look at it.
 
         `at` is the time on a monotonic clock.
         """

@@ -62,11 +62,14 @@ class Family:
         jobs = [view for view in self.own_children() if isinstance(view, JobView)]
         return next((job for job in jobs if job.role == Role.TRAIN and job.attempt == attempt), None)
 
-    def leaders(self, attempt: int) -> list[PodView]:
-        """Return the pods of rank 0 that run and can be asked."""
+    def tellers(self, job: Record) -> list[PodView]:
+        """Return the pods that run and can be asked how far the job is: that of prepare, or that of rank 0."""
+        if job.phase not in (Phase.PREPARING, Phase.TRAINING):
+            return []
+        wanted = (Role.TRAIN, job.attempt) if job.phase == Phase.TRAINING else (Role.PREPARE, 0)
         pods = [view for view in self.own_children() if isinstance(view, PodView)]
-        leaders = [pod for pod in pods if pod.role == Role.TRAIN and pod.attempt == attempt and pod.index == 0]
-        return [pod for pod in leaders if pod.address and not pod.is_terminal and pod.gone_at is None]
+        tellers = [pod for pod in pods if (pod.role, pod.attempt) == wanted and pod.index == 0]
+        return [pod for pod in tellers if pod.address and not pod.is_terminal and pod.gone_at is None]
 
     def note_trouble(self, pod: PodView, problem: StartProblem | None, *, now: datetime) -> None:
         """Remember what a pod's own status complains of, and since when; or that it complains no more."""

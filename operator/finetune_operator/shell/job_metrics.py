@@ -81,6 +81,8 @@ class _Reading:
         spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
         self.labels = [str(manifest["metadata"][label]) for label in JOB]
         self.phase = str(status.get("phase") or Phase.PENDING.value)
+        if self.phase == Phase.PREPARING:
+            status = {**status, "progress": None}  # of rows, not of steps
         self.metric = str(_at(spec, ("evaluation", "metric")) or Evaluation().metric)
         self.numbers = {path: float(value) for path in NUMBER_PATHS if (value := _at(status, path)) is not None}
         self.times = {

@@ -1,8 +1,8 @@
 """How often progress is written: all jobs together share a budget, so that many at once do not load the API server.
 
-The interval of each stretches with the number of jobs that train, and while writes take long: an API server that is
-busy is left to those who create jobs and end them. A change of the phase is never held back by it. That pods of a gang
-run one after another is progress, too.
+The interval of each stretches with the number of jobs that prepare or train, and while writes take long: an API server
+that is busy is left to those who create jobs and end them. A change of the phase is never held back by it. That pods of
+a gang run one after another is progress, too.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Asking rank 0 of every training job how far it is, a few at a time, apart from reconciling."""
+"""Asking prepare, then rank 0, of every job how far it is, a few at a time, apart from reconciling."""
 
 import asyncio
 import ipaddress
@@ -31,7 +31,7 @@ class ProgressPoller:
     cache: Cache
     _: KW_ONLY
     pace: Pace
-    """Is told how many train."""
+    """Is told how many prepare or train."""
     enqueue: Callable[[str], None]
     seconds: float
     port: int = keys.TELEMETRY_PORT

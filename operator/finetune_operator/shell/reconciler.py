@@ -32,6 +32,8 @@ from finetune_operator.shell.writers import Writers
 
 logger = logging.getLogger(__name__)
 BUSY_NAME_SECONDS = 2.0
+#: Phases in which a pod is asked how far it is.
+TELLING = (Phase.PREPARING, Phase.TRAINING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class Reconciler:
             job, decision = refused
         else:
             job = parsed
-            is_first = job.status.phase == Phase.TRAINING and job.status.progress is None
+            is_first = job.status.phase in TELLING and job.status.progress is None
             wait = self.pace.seconds_to_due(uid, is_first=is_first)
             observed = replace(await self._observe(job), seconds_to_progress=wait)
             decision = decide(job, observed, self.now(), platform=self.platform)
@@ -122,7 +124,7 @@ class Reconciler:
     async def _write_status(self, job: FinetuneJob, status: FinetuneJobStatus) -> bool:
         """Write the status; False if the job is gone."""
         uid = job.metadata.uid
-        is_progress = status.phase == job.status.phase == Phase.TRAINING
+        is_progress = status.phase == job.status.phase and status.phase in TELLING
         try:
             with self.writers.writing(uid), self.pace.writing(uid, is_progress=is_progress):
                 written = await self.cluster.apply_status(job, status)
@@ -136,7 +138,7 @@ class Reconciler:
         self.telemetry.status_writes.inc()
         self.cache.put(FINETUNE_JOB, written)
         self.freshness.expect(FINETUNE_JOB.name, int(written["metadata"]["resourceVersion"]))
-        if status.progress != job.status.progress:
+        if status.progress not in (None, job.status.progress):
             self.telemetry.progress_writes.inc()
         if is_finished(job.status) and not is_finished(status):
             self.cache.note_rejection(job.metadata.uid, "")

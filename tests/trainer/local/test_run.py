@@ -208,6 +208,33 @@ def test_off_a_terminal_a_long_download_says_every_half_minute_that_it_goes_on()
     assert output.getvalue().splitlines() == ["Preparing        started", "Preparing        model 1.2 GB"]
 
 
+def reading(rows: int) -> Progress:
+    told = {"stage": "Reading", "dataset": "pages", "rows": rows, "total_rows": 100, "percent": rows}
+    return Progress(attempt=1, progress=ProgressStatus.model_validate({**told, "rows_per_second": 2, "eta_seconds": 9}))
+
+
+def test_off_a_terminal_reading_says_every_half_minute_how_far_it_is() -> None:
+    output = io.StringIO()
+    display = Display(Console(file=output, width=40), metric="ndcg@10")
+    looks = [(1.0, 1), (29.0, 40), (31.0, 41), (32.0, 60)]
+
+    display.show(Role.PREPARE, [Sight(Role.PREPARE, seconds, progress=reading(rows)) for seconds, rows in looks])
+
+    assert output.getvalue().splitlines() == [
+        "Preparing        started",
+        "Reading          41/100 (41 %)  pages  2.0 rows per second  9 s left",
+    ]
+
+
+def test_on_a_terminal_reading_has_a_bar() -> None:
+    output = io.StringIO()
+    display = Display(Console(file=output, width=100, force_terminal=True), metric="ndcg@10")
+
+    display.show(Role.PREPARE, [Sight(Role.PREPARE, 3.0, progress=reading(41))])
+
+    assert all(one in output.getvalue() for one in ("Reading", "━", "41/100 (41 %)", "9 s left", "pages", "2.0 rows"))
+
+
 def test_on_a_terminal_the_newest_state_is_shown_with_a_bar() -> None:
     output = io.StringIO()
     display = Display(Console(file=output, width=100, force_terminal=True), metric="ndcg@10")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finetune_api.contract import Progress, Role, RunResult, Stage
-from finetune_api.telling import duration, steps_text
+from finetune_api.telling import duration, rate_text, steps_text
 from finetune_trainer.local.following import Sight
 
 _NAMES = {
@@ -22,7 +22,7 @@ _WIDTH = 17
 _BAR_WIDTH = 30
 #: A line of its own is written off a terminal when so many percent were made.
 _LINE_EVERY_PERCENT = 10
-#: And of a role that knows no steps, whenever so many seconds have gone by.
+#: And of a role that makes no steps, whenever so many seconds have gone by.
 _LINE_EVERY_SECONDS = 30
 
 
@@ -85,16 +85,20 @@ class Display:
         return Group(grid, Text("  ".join(self._numbers(sight.progress))))
 
     def _numbers(self, progress: Progress) -> list[str]:
-        metrics = progress.metrics
+        told, metrics = progress.progress, progress.metrics
         rate = "" if metrics.learning_rate is None else f"learning rate {metrics.learning_rate:.2e}"
         loss = "" if metrics.train_loss is None else f"loss {metrics.train_loss:.4f}"
         scores = [(self._metric, metrics.score), ("best", metrics.best_score), ("before", metrics.baseline_score)]
-        return [*filter(None, [loss, rate]), *[f"{name} {value:.4f}" for name, value in scores if value is not None]]
+        rows = [told.dataset, rate_text(told)]
+        return [
+            *filter(None, [*rows, loss, rate]),
+            *[f"{name} {value:.4f}" for name, value in scores if value is not None],
+        ]
 
 
 def _mark(sight: Sight) -> tuple[object, ...]:
     """Return what makes two sights differ enough for a line of its own."""
-    if sight.progress is None:
+    if sight.progress is None or sight.role is Role.PREPARE:
         return (sight.seconds // _LINE_EVERY_SECONDS,)
     metrics = sight.progress.metrics
     percent = sight.progress.progress.percent // _LINE_EVERY_PERCENT

@@ -1,4 +1,4 @@
-"""What a role that runs is doing: training says so over HTTP, the others in their logs."""
+"""What a role that runs is doing: prepare and training say so over HTTP, the others in their logs."""
 
 import contextlib
 import http.client
@@ -28,9 +28,9 @@ class Sight:
     seconds: float
     """Since it was started."""
     progress: Progress | None = None
-    """Of train, as far as it answers."""
+    """Of train, as far as it answers; of prepare, while it counts rows."""
     event: str = ""
-    """The newest event in the log of another role, and how much of the model is there."""
+    """Otherwise the newest event in its log, and how much of the model is there."""
 
 
 def follow(running: RoleProcess) -> Iterator[Sight]:
@@ -39,8 +39,9 @@ def follow(running: RoleProcess) -> Iterator[Sight]:
     progress: Progress | None = None
     while running.process.poll() is None:
         seconds = time.monotonic() - started
-        if running.role is Role.TRAIN:
+        if running.role in (Role.PREPARE, Role.TRAIN):
             progress = ask(running.telemetry_port, attempt=running.attempt) or progress
+        if running.role is Role.TRAIN or (progress is not None and progress.progress.total_rows):
             yield Sight(running.role, seconds, progress=progress)
         else:
             parts = [newest_event(running.log), *model_size(running)]
@@ -55,7 +56,7 @@ def _wait(running: RoleProcess) -> None:
 
 
 def ask(port: int, *, attempt: int) -> Progress | None:
-    """Return what rank 0 answers, None while it does not; no proxy is asked, unlike with urllib."""
+    """Return what the role answers, None while it does not; no proxy is asked, unlike with urllib."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
         connection.request("GET", "/progress")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune_api.contract import Role, RunConfig, RunResult, run_id
+from finetune_api.contract import Role, RunConfig, RunResult, Stage, run_id
 from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.sense import notes
 from finetune_api.status import ModelStatus
@@ -29,6 +29,7 @@ from finetune_trainer.prepare.images.store import ImageStore
 from finetune_trainer.prepare.layout.writing import WrittenInputs, write_inputs
 from finetune_trainer.prepare.rows.opening import OpenInputs, open_inputs
 from finetune_trainer.prepare.rows.workplace import Workplace
+from finetune_trainer.prepare.tracker import Tracker, answering
 from finetune_trainer.workspace.fence import Fence, earlier_runs
 from finetune_trainer.workspace.finished import finished_report
 from finetune_trainer.workspace.images import INDEX, read_index, short_shards
@@ -56,13 +57,13 @@ def prepare(config: RunConfig, settings: Settings) -> RunResult:
             the workspace.
 
     """
-    fence = Fence.of(settings.workspace, config)
-    with fence.held():
-        result = prepare_inputs(config, settings, fence)
+    fence, tracker = Fence.of(settings.workspace, config), Tracker(attempt=settings.attempt, job_uid=config.job.uid)
+    with answering(tracker, settings.telemetry_port), fence.held():
+        result = prepare_inputs(config, settings, fence, tracker)
     return result.model_copy(update={"warnings": [*result.warnings, *earlier_runs(settings.workspace)]})
 
 
-def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence) -> RunResult:
+def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence, tracker: Tracker) -> RunResult:
     """Do the work of `prepare` in a workspace that is this run's."""
     workspace = settings.workspace
     before = read_before(workspace, config.spec_hash)
@@ -72,6 +73,7 @@ def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence) -> RunRe
         return there_already(own, workspace)
     handed = PublishedRuns.read(settings.published_runs) if config.spec.publish is not None else PublishedRuns()
     with scratch_folder(workspace) as scratch:
+        tracker.enter(Stage.FETCHING)
         sources = connect_sources(settings, scratch)
         commits = resolve(config.spec, sources, pinned=own.sources if own is not None else None)
         run = run_id(config.spec_hash, commits)
@@ -85,7 +87,7 @@ def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence) -> RunRe
             return there_already(manifest, workspace)
         if workspace.manifest.exists():
             workspace.manifest.rename(stale_manifest(workspace))
-        manifest = fill_inputs(config, workspace, sources, commits)
+        manifest = fill_inputs(config, workspace, sources, commits, tracker)
     stale_manifest(workspace).unlink(missing_ok=True)
     told += [] if own is None else changed_sources(own.sources, commits)
     told += [handed.doubts[run]] if run in handed.doubts else []
@@ -127,11 +129,15 @@ def changed_sources(before: Mapping[str, str], after: Mapping[str, str]) -> list
     return [f"what this job began with cannot be had any more, so that it begins anew: {', '.join(changed)}"]
 
 
-def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources, commits: dict[str, str]) -> InputsManifest:
+def fill_inputs(
+    config: RunConfig, workspace: Workspace, sources: Sources, commits: dict[str, str], tracker: Tracker
+) -> InputsManifest:
     """Fetch, open, check and write everything, in this order."""
     spec, cache = config.spec, sources.scratch / "datasets"
     located = locate(spec, workspace, sources, commits)
+    tracker.enter(Stage.OPENING)
     inputs = open_inputs(spec, located, cache=cache)
+    tracker.enter(Stage.CHECKING)
     # Imported late: torch takes seconds, and whatever failed before did not need it.
     from finetune_trainer.prepare.checks.capacity import model_figures  # noqa: PLC0415
     from finetune_trainer.prepare.checks.precision import precision_warnings  # noqa: PLC0415
@@ -140,7 +146,7 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources, commi
     from finetune_trainer.recipe.capacity.estimate import checkpoint_bytes  # noqa: PLC0415
     from finetune_trainer.recipe.model.tokens import media_tokens  # noqa: PLC0415
 
-    miners = Miners(spec, located, workspace, sources.scratch / "embeddings")
+    miners = Miners(spec, located, workspace, sources.scratch / "embeddings", tracker)
     model, inputs, reduction = check_model(spec, inputs, workspace, miners)
     status = ModelStatus(
         revision=located.model_revision,
@@ -150,11 +156,13 @@ def fill_inputs(config: RunConfig, workspace: Workspace, sources: Sources, commi
     )
     fetched = sources.scratch / f"fetched-{config.job.uid}.jsonl"
     with image_store(spec, workspace, fetched=fetched, reduction=reduction) as images:
-        place = Workplace(images=images, cache=cache, tokens=media_tokens(model.loaded))
+        place = Workplace(images=images, cache=cache, tokens=media_tokens(model.loaded), tracker=tracker)
         written = write_inputs(spec, inputs, located, workspace, place, miner_of=miners.of)
+    tracker.enter(Stage.CHECKING)
     notices = [*notes(spec, similarity=model.similarity), *precision_warnings(spec), *model.notes]
     notices += check_written(config, written, model.loaded, workspace)
     written = replace(written, warnings=[*notices, *written.warnings])
+    tracker.enter(Stage.SAVING)
     return write_manifest(config, status, written, workspace, commits=commits)
 
 

@@ -23,10 +23,13 @@ class Settings:
     termination_message: Path
     hub_endpoint: str
     attempt: int
+    telemetry_port: int | None = None
+    """Where prepare tells how far it is; None: nobody asks."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Return the settings that `environment` states; raises ValueError if the attempt is no number."""
+        """Return the settings that `environment` states; raises ValueError if attempt or port are no numbers."""
+        port = environment.get(keys.ENV_TELEMETRY_PORT)
         return cls(
             run_config=Path(environment.get(keys.ENV_RUN_CONFIG, workspace.RUN_CONFIG)),
             workspace=Workspace(Path(environment.get(keys.ENV_WORKSPACE, workspace.WORKSPACE))),
@@ -37,6 +40,7 @@ class Settings:
             termination_message=Path(environment.get(keys.ENV_TERMINATION_MESSAGE, workspace.TERMINATION_MESSAGE)),
             hub_endpoint=environment.get("HF_ENDPOINT", DEFAULT_HUB).rstrip("/"),
             attempt=int(environment.get(keys.ENV_ATTEMPT, "0")),
+            telemetry_port=None if port is None else int(port),
         )
 
 

@@ -21,7 +21,11 @@ def build_prepare_job(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]
 
 
 def _prepare_container(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
-    env = {keys.ENV_WORKSPACE: pod.workspace_path(job), keys.ENV_CLAIM_SOURCES: workspace.CLAIM_SOURCES}
+    env = {
+        keys.ENV_WORKSPACE: pod.workspace_path(job),
+        keys.ENV_CLAIM_SOURCES: workspace.CLAIM_SOURCES,
+        keys.ENV_TELEMETRY_PORT: str(keys.TELEMETRY_PORT),
+    }
     mounts = [pod.workspace_mount(job)]
     if job.spec.hub.token_secret is not None:
         env[keys.ENV_READ_TOKEN_FILE] = workspace.READ_TOKEN
@@ -31,6 +35,7 @@ def _prepare_container(job: FinetuneJob, *, platform: Platform) -> dict[str, Any
         for index, claim in enumerate(source_claims(job))
     ]
     container = hub_job.hub_container(job, Role.PREPARE, platform=platform, env=env)
+    container["ports"] = [{"name": "telemetry", "containerPort": keys.TELEMETRY_PORT}]
     container["volumeMounts"] += mounts
     return container
 

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from finetune_api.contract import Stage
+from finetune_trainer.prepare.tracker import Tracker
 from finetune_trainer.workspace.manifest import Modality
 
 Role = Literal["query", "document"]
@@ -21,9 +21,6 @@ Encode = Callable[[Sequence[str], Modality, Role], Floats]
 
 #: Per piece. Images of one piece are in memory together.
 _PIECE: dict[Modality, int] = {"text": 512, "image": 32}
-_LOG_SECONDS = 10.0
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,19 +31,24 @@ class EmbeddingCache:
     model: str
     """Names the model beyond doubt: its commit and how it is loaded."""
     encode: Encode
+    dataset: str = ""
+    """Whose negatives are looked for."""
+    tracker: Tracker = field(default_factory=Tracker)
 
     def embed(self, cells: Sequence[str], modality: Modality, role: Role) -> Floats:
         """Return the embeddings of `cells`, one row each, in order."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return np.concatenate(list(self._pieces(cells, modality, role)))
 
+    def begin(self, *, of: int) -> Callable[[int], None]:
+        """Say that so many are embedded, or looked for, from now on; return what is to be told how many are done."""
+        return self.tracker.enter(Stage.MINING, dataset=self.dataset, of=of)
+
     def _pieces(self, cells: Sequence[str], modality: Modality, role: Role) -> Iterator[Floats]:
-        told = time.monotonic()
+        count = self.begin(of=len(cells))
         for start in range(0, len(cells), _PIECE[modality]):
             yield self._piece(cells[start : start + _PIECE[modality]], modality, role)
-            if time.monotonic() - told > _LOG_SECONDS:
-                told = time.monotonic()
-                _log.info("embedding for mining", extra={"role": role, "done": start, "of": len(cells)})
+            count(min(start + _PIECE[modality], len(cells)))
 
     def _piece(self, cells: Sequence[str], modality: Modality, role: Role) -> Floats:
         content = json.dumps([self.model, modality, role, list(cells)])

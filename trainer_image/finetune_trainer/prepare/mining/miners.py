@@ -18,6 +18,7 @@ from finetune_trainer.prepare.checks.tokens import check_tokens
 from finetune_trainer.prepare.fetch.locating import Located
 from finetune_trainer.prepare.mining.embedding_cache import EmbeddingCache, Floats, Role
 from finetune_trainer.prepare.mining.mining import Miner
+from finetune_trainer.prepare.tracker import Tracker
 from finetune_trainer.recipe.model.encoders import load_encoder
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.recipe.model.load import load_model, modality_names
@@ -39,6 +40,7 @@ class Miners:
     workspace: Workspace
     folder: Path
     """Where embeddings are kept."""
+    tracker: Tracker
 
     def of(self, dataset: TrainDataset) -> Miner | None:
         """Return who finds the negatives of `dataset`, None if it wants none; loads the model."""
@@ -49,7 +51,8 @@ class Miners:
         key = json.dumps(self._key(dataset, wanted))
         reader = InputReader.of(model, images=self.workspace.images)
         encode = Encoding(model, reader, self.spec.evaluation.batch_size)
-        return Miner(wanted, EmbeddingCache(self.folder, key, encode), model.similarity, seed=self.spec.training.seed)
+        embeddings = EmbeddingCache(self.folder, key, encode, dataset.name, self.tracker)
+        return Miner(wanted, embeddings, model.similarity, seed=self.spec.training.seed)
 
     def check(self, dataset: TrainDataset, columns: Sequence[Column]) -> Iterator[InputProblem]:
         """Yield what a miner of its own cannot do for `dataset`; the base model is checked by itself."""

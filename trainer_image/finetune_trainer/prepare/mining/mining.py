@@ -73,7 +73,9 @@ class Miner:
         width = min(range_max + most_answers + 1, len(documents_ND))
         rows = max(1, _SCORES_AT_ONCE // len(documents_ND))
         rng = random.Random(self.seed)  # noqa: S311 - which negatives are taken is no secret
+        count = self.embeddings.begin(of=len(queries_QD))
         for start in range(0, len(queries_QD), rows):
+            count(start)
             scores_BN = self.similarity(queries_QD[start : start + rows], documents_ND)
             scores_BK, candidates_BK = torch.topk(scores_BN, k=width, dim=1)
             for row in range(len(scores_BN)):

@@ -1,8 +1,6 @@
 """Reads an open table row by row: texts as they are, images as names in the store, faults where a cell is unusable."""
 
 import hashlib
-import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +8,7 @@ from itertools import chain, compress
 from pathlib import PurePath
 from typing import Any
 
+from finetune_api.contract import Stage
 from finetune_trainer.prepare.fetch.addresses import is_address
 from finetune_trainer.prepare.images.store import Fault
 from finetune_trainer.prepare.rows.labels import LabelValue, read_label
@@ -22,7 +21,6 @@ from finetune_trainer.prepare.scans.findings import excerpt
 #: Rows of several pages each may hold a hundred megabytes.
 _BATCH_ROWS = 16
 _BATCHES_AHEAD = 3
-_LOG_SECONDS = 10.0
 
 #: What one cell holds: as many texts, names of images or ids as there are values in it.
 Cell = list[str]
@@ -30,8 +28,6 @@ Cell = list[str]
 Batch = dict[str, list[Any]]
 #: What they hold, by part.
 Columns = dict[str, list[Cell | Fault]]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def name_row(row: Row | BadRow) -> str:
 
 def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
     """Yield every row of the table in order."""
-    number, progress = 0, Progress(table.request.dataset, of=len(table.rows))
+    number, count = 0, place.tracker.enter(Stage.READING, dataset=table.request.dataset, of=len(table.rows))
     for batch, columns in _read_batches(table, place):
         labels = _read_labels(table, batch)
         ids = [str(value)[:80] for value in batch[table.id_column]] if table.id_column else None
@@ -90,23 +86,7 @@ def read_rows(table: OpenTable, place: Workplace) -> Iterator[Row | BadRow]:
                 row = _without(_with_images(row, table, given, place), table.left_out)
             yield row
             number += 1
-        progress.tell(number)
-
-
-class Progress:
-    """Tells every few seconds how far reading has come, and how long the rest will take at the rate so far."""
-
-    def __init__(self, dataset: str, *, of: int) -> None:
-        self._dataset, self._of = dataset, of
-        self._begun = self._told = time.monotonic()
-
-    def tell(self, rows: int) -> None:
-        """Tell if it is time to."""
-        now = time.monotonic()
-        if now - self._told > _LOG_SECONDS:
-            self._told, rate = now, rows / (now - self._begun)
-            left = {"rows_per_second": round(rate, 1), "seconds_left": round((self._of - rows) / rate)}
-            _log.info("reading", extra={"dataset": self._dataset, "rows": rows, "of": self._of, **left})
+        count(number)
 
 
 def is_negative(part: str) -> bool:
