@@ -50,7 +50,7 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 	@$(MAKE) --no-print-directory training
 	@$(MAKE) --no-print-directory twins
 	@$(MAKE) --no-print-directory cluster
-	@$(PYTEST) -m "api_server or cluster" -q tests/cluster tests/api tests/chart
+	@$(PYTEST) -m "api_server or cluster" -q tests/cluster tests/api tests/chart tests/cli
 	@$(PYTEST) -m "e2e and not alone and not longer" -q tests/e2e -n $(WORKERS) --dist loadfile
 	@$(PYTEST) -m "e2e and alone and not longer" -q tests/e2e
 
@@ -58,7 +58,7 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 lint: setup ## Style, types, import contracts, spelling.
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
-	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer tests examples benchmarks
+	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer cli/finetune_cli tests examples benchmarks
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/yamllint --strict .
 	@.venv/bin/codespell $$(git ls-files '*.py' '*.md' '*.yaml' Makefile)
@@ -70,7 +70,7 @@ unit: setup ## Unit tests: a minute once Helm is built, no cluster. One of them:
 
 .PHONY: training
 training: setup ## Tests that load models and train them, on one and two processes: minutes.
-	@$(PYTEST) tests/trainer tests/benchmarks -m training -q $(PARALLEL)
+	@$(PYTEST) tests/trainer tests/benchmarks tests/cli -m training -q $(PARALLEL)
 
 .PHONY: twins
 twins: setup ## Train the small examples on this machine, without a cluster: a few minutes.

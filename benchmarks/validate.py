@@ -35,7 +35,7 @@ def main() -> None:
 def seconds_of(manifests: Sequence[Path]) -> float:
     """Return how long one call takes; raises CalledProcessError if a manifest is not valid."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "finetune_trainer.local.cli", "validate", *map(str, manifests)]
+    command = [sys.executable, "-m", "finetune_cli", "validate", *map(str, manifests)]
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - start
 

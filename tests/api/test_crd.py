@@ -7,8 +7,8 @@ import pytest
 
 from finetune_api.crd import build_crd, render
 from finetune_api.reference import render_api, render_losses, render_reasons
-from finetune_trainer.local.rules import broken_rules, evaluate
-from finetune_trainer.local.structure import job_schema, walk, with_defaults
+from finetune_cli.manifest.rules import broken_rules, evaluate
+from finetune_cli.manifest.structure import job_schema, walk, with_defaults
 from tests.api.conftest import MINIMAL
 from tests.api.test_rules import ACCEPTED, REFUSED_CHANGES, REJECTED
 from tests.stack.jobs import change

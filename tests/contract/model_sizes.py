@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any
 
-from finetune_trainer.local.model_files import ModelFiles
+from finetune_cli.local.model_files import ModelFiles
 
 VOCABULARY = 151_936
 #: What a processor of Qwen3-VL lets through unless it is told otherwise.

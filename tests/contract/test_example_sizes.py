@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.local.expected import estimate_manifest
+from finetune_cli.local.expected import estimate_manifest
 from finetune_trainer.recipe.capacity.need import Need
 from tests.contract.model_sizes import SIZES
 from tests.contract.test_examples import EXAMPLES, ROOT, manifests_in

@@ -5,7 +5,7 @@ import yaml
 
 from finetune_api.problems import check_spec, parse_job
 from finetune_api.types import FinetuneJob
-from finetune_trainer.local.validate import read_jobs
+from finetune_cli.manifest.validate import read_jobs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))

@@ -83,7 +83,7 @@ def test_the_quickstart_gets_better_as_it_is_with_nothing_but_the_address_of_a_h
 ) -> None:
     push_inputs("quickstart", tmp_path / "inputs", hub)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    command = [sys.executable, "-m", "finetune_trainer.local.cli", "run", str(ROOT / "examples" / "quickstart.yaml")]
+    command = [sys.executable, "-m", "finetune_cli", "run", str(ROOT / "examples" / "quickstart.yaml")]
 
     printed = run(command, environment | {"HF_ENDPOINT": hub.endpoint}, folder=tmp_path)
 
@@ -116,7 +116,7 @@ def push_inputs(name: str, folder: Path, hub: RunningHub) -> None:
 def finetune(manifest: Path, workspace: Path, hub: RunningHub, *, processes: int) -> str:
     """Run the whole job as a user without a cluster does; return what was printed."""
     options = ["--workspace", str(workspace), "--processes", str(processes)]
-    command = [sys.executable, "-m", "finetune_trainer.local.cli", "run", str(manifest), *options]
+    command = [sys.executable, "-m", "finetune_cli", "run", str(manifest), *options]
     environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.write_token, "HF_HUB_DISABLE_XET": "1"}
     return run(command, os.environ | environment | {"OMP_NUM_THREADS": "1"}, folder=workspace.parent)
 

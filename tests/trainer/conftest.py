@@ -33,8 +33,6 @@ TRAINING = (
     "test_prepare_models",
     "test_published_model",
     "test_reduction",
-    "test_run",
-    "test_stopping",
     "test_supervisor",
     "test_train",
 )

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from finetune_api.types import FinetuneJobSpec
-from finetune_trainer.local.expected import estimate_manifest
+from finetune_cli.local.expected import estimate_manifest
 from finetune_trainer.recipe.capacity.estimate import Batch, Job, accumulation_note, estimate
 from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures, Stack, image_settings, stacks_of
 from finetune_trainer.recipe.capacity.need import Line, Need

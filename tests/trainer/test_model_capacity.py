@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune_api.workspace import Workspace
-from finetune_trainer.local.model_files import ModelFiles
+from finetune_cli.local.model_files import ModelFiles
 from finetune_trainer.recipe.capacity.estimate import KEPT, checkpoint_bytes
 from finetune_trainer.recipe.capacity.figures import ImageSettings, ModelFigures
 from tests.contract.model_sizes import QWEN_2B, QWEN_8B

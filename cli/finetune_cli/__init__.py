@@ -1,0 +1,1 @@
+"""The `finetune` command: manifests, runs on this machine, and jobs on a cluster."""

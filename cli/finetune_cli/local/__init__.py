@@ -1,0 +1,1 @@
+"""`finetune run` and `finetune estimate`: the same manifest without a cluster."""

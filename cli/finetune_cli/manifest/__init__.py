@@ -1,0 +1,1 @@
+"""`finetune validate`: what can be said of a manifest by itself."""

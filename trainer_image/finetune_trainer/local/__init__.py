@@ -1,1 +1,0 @@
-"""`finetune validate` and `finetune run`: the same manifest without a cluster."""
