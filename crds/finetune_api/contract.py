@@ -17,6 +17,7 @@ from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import (
     CheckpointStatus,
     Count,
+    Curve,
     DatasetStatus,
     EvaluationScore,
     LastLines,
@@ -60,11 +61,11 @@ class Stage(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """How a trainer container or the local command ends. Anything else is a crash (137 killed, 143 terminated)."""
+    """How a trainer container or the command ends. Anything else is a crash (137 killed, 143 terminated)."""
 
     SUCCESS = 0
     INTERNAL_ERROR = 1
-    USAGE = 2  # the local command alone: its arguments are wrong, or what it needs is not installed
+    USAGE = 2  # the command alone: its arguments are wrong, or what it needs is not installed
     BAD_SPEC = 10
     BAD_DATA = 11
     UNSUPPORTED_MODEL = 12
@@ -80,6 +81,8 @@ class ExitCode(IntEnum):
     WORKSPACE_IN_USE = 22
     NODE_FAULT = 23
     STORAGE_FAULT = 24
+    CLUSTER_UNAVAILABLE = 30  # the command alone: no cluster, or one whose FinetuneJobs it does not know
+    NOT_FOUND = 31  # the command alone: no such job, or log
 
 
 EXIT_CODES: dict[Reason, ExitCode] = {
@@ -216,6 +219,8 @@ class Progress(Contract):
     """How far it is."""
     metrics: MetricsStatus = Field(default_factory=MetricsStatus)
     """Newest numbers."""
+    curve: Curve = Field(default_factory=list)
+    """Loss and score over the steps so far."""
     checkpoint: CheckpointStatus | None = None
     """The newest verified checkpoint."""
     nonfinite_steps: Count = 0
@@ -260,6 +265,8 @@ class RunResult(Contract):
     """Where training ended."""
     metrics: MetricsStatus | None = None
     """Final numbers."""
+    curve: Curve = Field(default_factory=list)
+    """Loss and score over all steps; the first to be left out where there is no room."""
     evaluations: list[EvaluationScore] = Field(default_factory=list)
     """Metrics before and after."""
     checkpoint: CheckpointStatus | None = None
@@ -274,7 +281,9 @@ class RunResult(Contract):
     def to_termination_message(self) -> str:
         """Return JSON of at most RESULT_LIMIT_BYTES; what does not fit is cut from the least important end."""
         lines = self.last_lines
-        fewer: list[dict[str, object]] = [{"last_lines": lines[number:]} for number in range(len(lines) + 1)]
+        fewer: list[dict[str, object]] = [
+            {"curve": [], "last_lines": lines[number:]} for number in range(len(lines) + 1)
+        ]
         short: dict[str, object] = {"warnings": [CUT], "message": self.message[:300]}
         firsts = {score.name: score for score in reversed(self.evaluations)}
         mains = {**short, "evaluations": [*reversed(firsts.values())]}
@@ -286,7 +295,7 @@ class RunResult(Contract):
             mains,
             least,
         ]
-        for cut in [*fewer, *({**other, "last_lines": []} for other in others)]:
+        for cut in [{}, *fewer, *({**other, "last_lines": [], "curve": []} for other in others)]:
             text = self.model_copy(update=cut).model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= RESULT_LIMIT_BYTES:
                 break

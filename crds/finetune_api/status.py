@@ -199,6 +199,24 @@ class MetricsStatus(Told):
     """Its value for the base model."""
 
 
+#: What a status keeps of a training's curves: enough for a look, little enough for thousands of jobs.
+MAX_CURVE_POINTS = 32
+
+
+class CurvePoint(Told):
+    """What was measured after one step."""
+
+    step: Count
+    """Optimizer steps made."""
+    loss: float | None = None
+    """Training loss; absent where none was logged."""
+    score: float | None = None
+    """spec.evaluation.metric; absent where nothing was evaluated."""
+
+
+Curve = Annotated[list[CurvePoint], Field(max_length=MAX_CURVE_POINTS)]
+
+
 class DimensionScore(Told):
     """The metric with embeddings cut to one size."""
 
@@ -359,6 +377,8 @@ class FinetuneJobStatus(Told):
     """How far prepare is; how far training is."""
     metrics: MetricsStatus | None = None
     """Newest numbers."""
+    curve: Curve = Field(default_factory=list)
+    """Loss and score over the steps so far, over all attempts: some of the points that train/report.json has."""
     evaluations: list[EvaluationScore] = Field(default_factory=list)
     """Metrics before and after."""
     model: ModelStatus | None = None

@@ -22,7 +22,15 @@ from finetune_api.contract import (
 )
 from finetune_api.problems import parse_job
 from finetune_api.reasons import GUIDANCE, Fault, Reason
-from finetune_api.status import DimensionScore, EvaluationScore, FinetuneJobStatus, ImageStatus, ModelStatus
+from finetune_api.status import (
+    MAX_CURVE_POINTS,
+    CurvePoint,
+    DimensionScore,
+    EvaluationScore,
+    FinetuneJobStatus,
+    ImageStatus,
+    ModelStatus,
+)
 from finetune_api.types import FinetuneJob
 
 
@@ -165,6 +173,23 @@ def test_of_the_last_lines_of_a_log_the_oldest_give_way_to_the_rest_of_a_termina
     assert RESULT_LIMIT_BYTES - 250 < len(message.encode()) <= RESULT_LIMIT_BYTES
     assert again == result.model_copy(update={"last_lines": lines[-len(again.last_lines) :]})
     assert len(again.last_lines) > 8
+
+
+def test_a_curve_is_the_first_to_give_way_in_a_termination_message() -> None:
+    curve = [CurvePoint(step=1000 + step, loss=0.123456, score=0.654321) for step in range(MAX_CURVE_POINTS)]
+    lines = [f"{number:0240}" for number in range(8)]
+    small = RunResult(role=Role.TRAIN, reason=Reason.TRAINED, curve=curve, message="m" * 1200)
+    large = small.model_copy(update={"last_lines": lines})
+
+    assert RunResult.model_validate_json(small.to_termination_message()) == small
+    assert RunResult.model_validate_json(large.to_termination_message()) == large.model_copy(update={"curve": []})
+
+
+def test_progress_with_more_points_than_a_status_keeps_is_not_taken() -> None:
+    points = [{"step": step} for step in range(MAX_CURVE_POINTS + 1)]
+
+    with pytest.raises(ValidationError, match="curve"):
+        Progress.model_validate({"attempt": 1, "progress": {}, "curve": points})
 
 
 def test_a_small_result_is_passed_on_whole() -> None:

@@ -6,6 +6,7 @@ from finetune_api.contract import MAX_WARNINGS, Progress, Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.status import (
     ConditionType,
+    CurvePoint,
     DimensionScore,
     EvaluationScore,
     FinetuneJobStatus,
@@ -73,6 +74,19 @@ def test_scores_of_every_dimension_are_rounded() -> None:
     assert status.evaluations == [
         EvaluationScore(name="e", metric="ndcg@10", baseline=None, final=0.333333, dimensions=[rounded])
     ]
+
+
+def test_the_newest_curve_is_kept_rounded() -> None:
+    points = [CurvePoint(step=1, loss=2.00000049), CurvePoint(step=2, score=0.33333333)]
+    told = Progress(attempt=1, progress=ProgressStatus(step=2), curve=points)
+    longer = RunResult(role=Role.TRAIN, reason=Reason.TRAINED, curve=[*points, CurvePoint(step=3, loss=1.0)])
+
+    polled = with_progress(FinetuneJobStatus(), told)
+    silent = with_progress(polled, Progress(attempt=2, progress=ProgressStatus(stage="Loading")))
+
+    rounded = [CurvePoint(step=1, loss=2.0), CurvePoint(step=2, score=0.333333)]
+    assert polled.curve == silent.curve == rounded
+    assert with_result(polled, longer).curve == [*rounded, CurvePoint(step=3, loss=1.0)]
 
 
 def test_a_result_that_says_nothing_takes_nothing_away() -> None:

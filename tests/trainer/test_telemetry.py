@@ -9,6 +9,7 @@ from urllib.error import HTTPError
 
 import pytest
 
+from finetune_api import status
 from finetune_api.contract import Progress, Stage
 from finetune_api.status import CheckpointStatus
 from finetune_trainer.train.evaluation.measurement import Scores
@@ -175,4 +176,5 @@ def test_a_resumed_run_goes_on_with_curve_seconds_and_warnings() -> None:
     assert tracker.read().nonfinite_steps == 1
     newest = tracker.read().metrics
     assert (newest.train_loss, newest.learning_rate, newest.score) == (2.0, 0.1, 0.123457)
+    assert tracker.read().curve == [status.CurvePoint(step=1, loss=2.0, score=0.1)]
     assert tracker.read().checkpoint == CheckpointStatus(step=2)

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from finetune_api.contract import MAX_WARNINGS, Progress, RunResult, Stage, round_significant
 from finetune_api.status import (
+    CurvePoint,
     EvaluationScore,
     FinetuneJobStatus,
     MetricsStatus,
@@ -25,6 +26,7 @@ def with_result(status: FinetuneJobStatus, result: RunResult | None) -> Finetune
         "model": _merged(status.model, result.model),
         "datasets": result.datasets or status.datasets,
         "metrics": merge_metrics(status.metrics, result.metrics),
+        "curve": _rounded_curve(result.curve) or status.curve,
         "evaluations": [_rounded(score) for score in result.evaluations] or status.evaluations,
         "progress": in_words(result.progress) if result.progress else status.progress,
         "checkpoint": result.checkpoint or status.checkpoint,
@@ -40,6 +42,7 @@ def with_progress(status: FinetuneJobStatus, progress: Progress) -> FinetuneJobS
         update={
             "progress": in_words(progress.progress),
             "metrics": merge_metrics(status.metrics, progress.metrics),
+            "curve": _rounded_curve(progress.curve) or status.curve,
             "checkpoint": progress.checkpoint or status.checkpoint,
             "warnings": merge_warnings(status.warnings, progress.warnings),
         }
@@ -78,6 +81,10 @@ def _rounded(score: EvaluationScore) -> EvaluationScore:
     ]
     update = {"baseline": _round(score.baseline), "final": _round(score.final), "dimensions": dimensions}
     return score.model_copy(update=update)
+
+
+def _rounded_curve(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+    return [point.model_copy(update={"loss": _round(point.loss), "score": _round(point.score)}) for point in curve]
 
 
 def _round(value: float | None) -> float | None:

@@ -6,6 +6,7 @@ from importlib.metadata import version
 import finetune_api
 from finetune_api.contract import Progress, Role, RunResult, Stage
 from finetune_api.reasons import Reason
+from finetune_trainer.train.report.outline import outline
 from finetune_trainer.workspace.report import Report
 
 PACKAGES = ("torch", "sentence-transformers", "transformers", "accelerate", "datasets")
@@ -30,6 +31,7 @@ def result_of(report: Report, told: Progress) -> RunResult:
         model=report.model,
         progress=told.progress.model_copy(update=done),
         metrics=report.metrics,
+        curve=outline(report.curve),
         evaluations=report.evaluations,
         checkpoint=told.checkpoint,
         warnings=report.warnings,

@@ -12,6 +12,7 @@ from finetune_api.status import CheckpointStatus, MetricsStatus, ProgressStatus
 from finetune_trainer.train.evaluation.measurement import Scores
 from finetune_trainer.train.report.history import History
 from finetune_trainer.train.report.metrics import TrainMetrics
+from finetune_trainer.train.report.outline import outline
 from finetune_trainer.workspace.clock import now
 from finetune_trainer.workspace.report import CurvePoint
 
@@ -66,6 +67,7 @@ class Tracker:
                 job_uid=self.job_uid,
                 progress=self._progress.model_copy(update={"last_update_time": now()}),
                 metrics=self._metrics,
+                curve=outline(self.history.curve),
                 checkpoint=self._checkpoint,
                 nonfinite_steps=self.history.nonfinite_steps,
                 last_step_time=self._last_step_time,
