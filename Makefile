@@ -109,6 +109,7 @@ chaos: setup ## An hour of 20 jobs and random harm, then what must always hold: 
 generate: setup ## Regenerate the committed files that say so in their first line.
 	@$(PYTHON) -m finetune_api.crd crds/finetunejobs.yaml
 	@$(PYTHON) -m finetune_api.reference docs
+	@$(PYTHON) -m finetune_cli.reference docs
 	@$(PYTHON) -m finetune_trainer.prepare.checks.signing
 	@$(PYTHON) -m tests.chart.values_table
 	@$(PYTHON) -m tests.contract.faults

@@ -18,7 +18,7 @@ def add_command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=short,
-        description=textwrap.fill(f"{short[0].upper()}{short[1:]}. {more}".strip(), _WIDTH),
+        description=textwrap.fill(f"{short[0].upper()}{short[1:]}. {more}".strip(), _WIDTH, break_on_hyphens=False),
         epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

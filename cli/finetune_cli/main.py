@@ -1,4 +1,4 @@
-"""`finetune`, and `kubectl finetune`: manifests, and runs on this machine."""
+"""`finetune`, and `kubectl finetune`: manifests, runs on this machine, and jobs on a cluster."""
 
 import argparse
 import importlib.util
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from finetune_api import __version__
+from finetune_cli.cluster import commands as cluster
 from finetune_cli.local import commands as local
 from finetune_cli.manifest import commands as manifest
 
-DESCRIPTION = "Check FinetuneJobs, and run them on this machine."
+DESCRIPTION = "Check FinetuneJobs, run them on this machine, and follow them on a cluster."
 #: kubectl takes a program of that name for its command `finetune`.
 _PLUGIN = "kubectl-finetune"
 
@@ -40,6 +41,6 @@ def build_parser(*, kubectl: bool = False) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"finetune-operator {__version__}")
     parser.set_defaults(stopped="Stopped before anything was begun.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (manifest, local):
+    for room in (manifest, local, cluster):
         room.add_commands(commands)
     return parser

@@ -1,5 +1,5 @@
 """What tests of the command share with those of the trainer: a Hub over loopback, models, and a job's run."""
 
-from tests.trainer.conftest import hub, make_run, session_hub, small_model, text_model, tiny_model
+from tests.trainer.conftest import claim, hub, make_run, session_hub, small_model, text_model, tiny_model
 
-__all__ = ["hub", "make_run", "session_hub", "small_model", "text_model", "tiny_model"]
+__all__ = ["claim", "hub", "make_run", "session_hub", "small_model", "text_model", "tiny_model"]

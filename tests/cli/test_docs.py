@@ -1,4 +1,4 @@
-"""docs/local.md says what the command does."""
+"""docs/local.md says what the command does, docs/commands.md how it is called."""
 
 import argparse
 import re
@@ -8,18 +8,22 @@ from pathlib import Path
 import pytest
 
 from finetune_api.contract import ExitCode
+from finetune_cli import reference
 from finetune_cli.main import build_parser, main
 from tests.contract.model_sizes import SIZES
 from tests.contract.test_examples import ROOT, manifests_in
 
 DOCS = (ROOT / "docs" / "local.md").read_text()
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 
 
 def flags(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield the options of all commands that need no cluster; those of the others are told by their help."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
-                yield from flags(command)
+                found = set(flags(command))
+                yield from () if "--context" in found else found
         yield from (option for option in action.option_strings if option.startswith("--"))
 
 
@@ -27,6 +31,10 @@ def test_every_option_is_documented() -> None:
     undocumented = {flag for flag in flags(build_parser()) if f"`{flag}" not in DOCS}
 
     assert undocumented == {"--help", "--version"}
+
+
+def test_the_page_of_all_commands_is_their_help() -> None:
+    assert reference.page() == COMMANDS
 
 
 def test_every_exit_code_is_in_the_table() -> None:

@@ -1,6 +1,8 @@
-"""What looks at files alone: `validate`."""
+"""What looks at files alone: `validate` and `schema`."""
 
 import argparse
+import json
+import sys
 
 from finetune_cli.command import Commands, add_command
 
@@ -16,9 +18,25 @@ def add_commands(commands: Commands) -> None:
     )
     validate.add_argument("files", nargs="+", metavar="FILE", help="YAML with FinetuneJobs, or - for standard input")
     validate.set_defaults(command=_validate, modules=["cel_expr_python"], extras="cli")
+    schema = add_command(
+        commands,
+        "schema",
+        "print the JSON Schema of a FinetuneJob, for editors",
+        more="A manifest whose first line is `# yaml-language-server: $schema=finetunejob.schema.json` is then "
+        "completed and checked while it is written.",
+        examples=["finetune schema > finetunejob.schema.json"],
+    )
+    schema.set_defaults(command=_schema, modules=[], extras="")
 
 
 def _validate(given: argparse.Namespace) -> int:
     from finetune_cli.manifest.validate import validate  # noqa: PLC0415 - each command loads only what it needs
 
     return validate(given.files)
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from finetune_cli.manifest.json_schema import json_schema  # noqa: PLC0415 - as above
+
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    return 0

@@ -1,0 +1,143 @@
+"""The verbs on the command line: names, options, examples. Loads nothing that --help does not need."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from finetune_cli.command import Commands, add_command
+
+ALL = "all"
+_STOPPED = "Stopped; the job is as it was."
+
+
+def add_commands(commands: Commands) -> None:
+    """Add every verb."""
+    status = _add(
+        commands,
+        "status",
+        "show one job on one screen",
+        "Phases, progress, loss and score over time, checkpoints, restarts; why it is there and whose move it is.",
+        ["finetune status pages -n search", "finetune status pages -o json | jq .status.metrics"],
+    )
+    _takes_job(status)
+    listing = _add(
+        commands, "list", "show a line for each job", "", ["finetune list -A", "finetune list -n search -o json"]
+    )
+    listing.add_argument("-A", "--all-namespaces", action="store_true", help="jobs of all namespaces")
+    explain = _add(
+        commands,
+        "explain",
+        "say in one line why a job is where it is, and whose move it is",
+        "",
+        ["finetune explain pages -n search", "finetune explain pages -o json | jq -r .move"],
+    )
+    _takes_job(explain)
+    _add_logs(commands)
+    _add_submit(commands)
+    watch = _add(
+        commands,
+        "watch",
+        "show a job until it has ended",
+        "Ends with the exit code of the role that ended the job, 0 if it has succeeded. Ctrl-C changes nothing for it.",
+        ["finetune watch pages -n search", "finetune watch pages -o json | jq .status.progress.percent"],
+    )
+    _takes_job(watch)
+    suspend = _add(
+        commands,
+        "suspend",
+        "take a job's pods away; its volume and checkpoints stay",
+        "",
+        ["finetune suspend pages -n search"],
+    )
+    _takes_job(suspend)
+    resume = _add(
+        commands,
+        "resume",
+        "let a suspended job go on from its newest checkpoint",
+        "",
+        ["finetune resume pages -n search"],
+    )
+    _takes_job(resume)
+    rerun = _add(
+        commands,
+        "rerun",
+        "run a job that has ended once more, from what its volume holds",
+        "Sets spec.rerun. What is trained already is not trained again: a model that was refused is only published.",
+        ["finetune rerun pages -n search", 'finetune rerun pages --text "after the quota was raised"'],
+    )
+    _takes_job(rerun)
+    rerun.add_argument("--text", metavar="TEXT", help="the new spec.rerun (the time)")
+
+
+def _add_logs(commands: Commands) -> None:
+    logs = _add(
+        commands,
+        "logs",
+        "print the logs of a job's pods, or what is left of them",
+        "By default of the pod that was made last; in training that of rank 0, which says what all do. Of a pod that "
+        "is gone: the copy on the volume while another pod of the job has it, else the last lines in the status.",
+        [
+            "finetune logs pages -n search -f",
+            "finetune logs pages --rank all",
+            "finetune logs pages --rank 3 --attempt 1",
+            "finetune logs pages --role prepare -o json | jq -c .line",
+        ],
+    )
+    _takes_job(logs)
+    logs.add_argument("--role", choices=["prepare", "train", "publish"], help="whose (the one that was begun last)")
+    logs.add_argument("--rank", type=_rank, metavar="N|all", help="of the pod of this training process, or of all pods")
+    logs.add_argument("--attempt", type=int, metavar="N", help="of this gang (the newest)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as long as the pods do")
+
+
+def _add_submit(commands: Commands) -> None:
+    submit = _add(
+        commands,
+        "submit",
+        "validate the jobs of a file and create them",
+        "Prints what is wrong as `finetune validate` does, and creates nothing then.",
+        ["finetune submit job.yaml -n search --watch", "finetune submit - -o json < job.yaml"],
+    )
+    submit.add_argument("file", metavar="FILE", help="YAML with FinetuneJobs, or - for standard input")
+    submit.add_argument(
+        "--watch", action="store_true", help="show the job until it has ended, as `finetune watch` does"
+    )
+
+
+def _add(commands: Commands, name: str, short: str, more: str, examples: Sequence[str]) -> argparse.ArgumentParser:
+    """Add a verb, which is the function of that name in verbs.py."""
+    parser = add_command(commands, name, short, more=more, examples=examples)
+    parser.add_argument("-n", "--namespace", metavar="NAME", help="namespace (the context's)")
+    parser.add_argument("--context", metavar="NAME", help="context of the kubeconfig (its current one)")
+    parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to print (text)")
+    verb = _verb("list_jobs" if name == "list" else name)
+    parser.set_defaults(command=verb, modules=["kubernetes", "rich"], extras="cli", stopped=_STOPPED)
+    return parser
+
+
+def _takes_job(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="JOB", help="name of the FinetuneJob")
+
+
+def _verb(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(given: argparse.Namespace) -> int:
+        from finetune_cli.cluster import verbs  # noqa: PLC0415 - loads the Kubernetes client
+        from finetune_cli.cluster.refusal import RefusalError  # noqa: PLC0415 - as above
+
+        try:
+            return int(getattr(verbs, name)(given))
+        except RefusalError as refusal:
+            sys.stderr.write(f"{refusal}\n")
+            return refusal.code
+        except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
+    return run
+
+
+def _rank(text: str) -> int | str:
+    if text != ALL and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no rank; give a number from 0, or {ALL}")
+    return text if text == ALL else int(text)

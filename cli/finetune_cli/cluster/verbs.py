@@ -1,0 +1,241 @@
+"""What each verb does: ask the API server, show the answer. They return the command's exit code."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from finetune_api import keys
+from finetune_api.contract import ExitCode, Role, exit_code_of
+from finetune_api.reasons import Reason
+from finetune_api.sense import notes
+from finetune_api.status import ConditionType, Phase
+from finetune_cli.cluster import logs as log_sources
+from finetune_cli.cluster.commands import ALL
+from finetune_cli.cluster.connection import Cluster, connect
+from finetune_cli.cluster.explanation import explain as explain_job
+from finetune_cli.cluster.interleaving import interleaved
+from finetune_cli.cluster.listing import table
+from finetune_cli.cluster.refusal import RefusalError
+from finetune_cli.cluster.screen import screen
+from finetune_cli.cluster.stored import Manifest, StoredJob, read_stored
+from finetune_cli.cluster.watching import follow
+from finetune_cli.manifest.checking import Job
+from finetune_cli.manifest.validate import read_jobs
+
+JSON = "json"
+
+
+def status(given: Namespace) -> ExitCode:
+    """Show one job on one screen."""
+    job = _read(_connect(given), given.name)
+    if given.output == JSON:
+        _write_json(job.manifest)
+    else:
+        _console().print(screen(job, _now()), soft_wrap=True)
+    return ExitCode.SUCCESS
+
+
+def list_jobs(given: Namespace) -> ExitCode:
+    """Show a line for each job."""
+    cluster = _connect(given)
+    manifests = cluster.jobs(everywhere=given.all_namespaces)
+    if given.output == JSON:
+        _write_json({"apiVersion": "v1", "kind": "List", "items": manifests})
+        return ExitCode.SUCCESS
+    jobs = [read_stored(manifest) for manifest in manifests]
+    where = "on this cluster" if given.all_namespaces else f"in namespace {cluster.namespace}"
+    lines = table(jobs, _now(), with_namespace=given.all_namespaces) if jobs else [f"No FinetuneJobs {where}."]
+    _write_lines(lines)
+    return ExitCode.SUCCESS
+
+
+def explain(given: Namespace) -> ExitCode:
+    """Say in one line why a job is where it is, and whose move it is."""
+    found = explain_job(_read(_connect(given), given.name), _now())
+    if given.output == JSON:
+        _write_json(asdict(found))
+    else:
+        _write_lines([str(found)])
+    return ExitCode.SUCCESS
+
+
+def watch(given: Namespace) -> ExitCode:
+    """Show a job until it has ended; the exit code says how."""
+    return _watch(_connect(given), given)
+
+
+def submit(given: Namespace) -> ExitCode:
+    """Create the jobs of a file, once nothing is wrong with any of them."""
+    reading = read_jobs([given.file])
+    for finding in reading.findings:
+        sys.stderr.write(f"{finding}\n")
+    if reading.findings:
+        return ExitCode.BAD_SPEC
+    jobs = [job for _, job in reading.jobs]
+    if given.watch and len(jobs) != 1:
+        raise RefusalError(
+            f"{given.file}: {len(jobs)} jobs cannot be watched at once; leave out --watch", ExitCode.USAGE
+        )
+    cluster = _connect(given)
+    for job in jobs:
+        for note in notes(job.spec):
+            sys.stderr.write(f"Note: {note}\n")
+        home = cluster.at(_namespace(job, given, cluster))
+        stored = home.create(job.manifest)
+        _tell(given, stored, "created")
+    if not given.watch:
+        return ExitCode.SUCCESS
+    given.name = stored["metadata"]["name"]
+    return _watch(home, given)
+
+
+def suspend(given: Namespace) -> ExitCode:
+    """Set spec.suspend: pods go, the volume and its checkpoints stay."""
+    return _set_suspend(given, value=True, done="suspended", undone="is suspended already")
+
+
+def resume(given: Namespace) -> ExitCode:
+    """Unset spec.suspend: training goes on from the newest checkpoint."""
+    return _set_suspend(given, value=False, done="resumed", undone="is not suspended")
+
+
+def rerun(given: Namespace) -> ExitCode:
+    """Set spec.rerun to a new text: a job that has ended runs once more, from what its volume holds."""
+    cluster = _connect(given)
+    job = _read(cluster, given.name)
+    if not job.is_finished:
+        text = f"{job.title} is {job.phase} and has not ended; `finetune watch {job.name}` waits for that"
+        raise RefusalError(text, ExitCode.USAGE)
+    text = given.text or _now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    if text == job.manifest["spec"].get("rerun"):
+        raise RefusalError(f"{job.title}: spec.rerun is {text!r} already; give another text", ExitCode.USAGE)
+    _tell(given, cluster.change(given.name, rerun=text), "runs once more")
+    return ExitCode.SUCCESS
+
+
+def logs(given: Namespace) -> ExitCode:
+    """Print the logs of pods, or what is left of them."""
+    cluster = _connect(given)
+    job = _read(cluster, given.name)
+    is_of_training = given.rank is not None or given.attempt is not None
+    wish = log_sources.Wish(
+        role=Role.TRAIN if is_of_training else given.role,
+        rank=None if given.rank in (None, ALL) else given.rank,
+        attempt=given.attempt,
+    )
+    pods = cluster.pods(f"{keys.LABEL_JOB_UID}={job.uid}")
+    found = log_sources.sources(pods, wish, processes_per_node=log_sources.processes_per_node(job))
+    if given.rank is None:
+        found = found[:1]  # rank 0 says what all do
+    if not found:
+        return _print_what_is_left(cluster, job, wish, pods)
+    for source, line in interleaved(found, lambda one: cluster.log(one.pod, one.container, follow=given.follow)):
+        if given.output == JSON:
+            _write_json({**asdict(source), "line": _parsed(line)}, indent=None)
+        else:
+            sys.stdout.write(f"[{source.label}] {line}\n" if len(found) > 1 else f"{line}\n")
+            sys.stdout.flush()
+    return ExitCode.SUCCESS
+
+
+def _print_what_is_left(cluster: Cluster, job: StoredJob, wish: log_sources.Wish, pods: list[Manifest]) -> ExitCode:
+    """Print a log whose pod is gone: from the volume while another pod has it, else its end from the status."""
+    wish = log_sources.settled(job, wish)
+    where = log_sources.place(job, wish)
+    text = cluster.read_file(log_sources.mounted_log(job, wish), pods)
+    lines = text.splitlines() if text else log_sources.last_words(job, wish)
+    if not lines:
+        rest = f"; it is at {where}, docs/logs.md says how to read it" if where else ""
+        raise RefusalError(f"{job.title}: no pod has that log any more, or yet{rest}", ExitCode.NOT_FOUND)
+    _write_lines(lines)
+    if not text:
+        sys.stderr.write(f"These are its last lines; the whole log is at {where}, docs/logs.md says how to read it.\n")
+    return ExitCode.SUCCESS
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return line
+
+
+def _set_suspend(given: Namespace, *, value: bool, done: str, undone: str) -> ExitCode:
+    cluster = _connect(given)
+    job = _read(cluster, given.name)
+    if job.is_finished:
+        raise RefusalError(f"{job.title} has ended ({job.phase}); `finetune rerun` runs it once more", ExitCode.USAGE)
+    is_so = bool(job.manifest["spec"].get("suspend")) is value
+    stored = job.manifest if is_so else cluster.change(given.name, suspend=value)
+    _tell(given, stored, undone if is_so else done)
+    return ExitCode.SUCCESS
+
+
+def _watch(cluster: Cluster, given: Namespace) -> ExitCode:
+    cluster.get(given.name)  # a watch of what is not there waits for ever
+    jobs = (read_stored(manifest) for manifest in cluster.watch(given.name))
+    return _ending(_print_each(jobs) if given.output == JSON else follow(jobs, _console(), _now))
+
+
+def _print_each(jobs: Iterator[StoredJob]) -> StoredJob:
+    while True:
+        job = next(jobs)
+        _write_json(job.manifest, indent=None)
+        if job.is_finished:
+            return job
+
+
+def _ending(job: StoredJob) -> ExitCode:
+    """Return the exit code of a job that has ended, that of the role that ended it."""
+    summary = job.condition(ConditionType.SUCCEEDED)
+    if job.phase is Phase.SUCCEEDED:
+        return ExitCode.SUCCESS
+    is_known = summary is not None and summary.reason in set(Reason)
+    code = exit_code_of(Reason(summary.reason)) if summary is not None and is_known else ExitCode.INTERNAL_ERROR
+    return code or ExitCode.INTERNAL_ERROR
+
+
+def _namespace(job: Job, given: Namespace, cluster: Cluster) -> str:
+    stated = job.manifest["metadata"].get("namespace")
+    if stated and given.namespace and stated != given.namespace:
+        text = f"{given.file}: metadata.namespace is {stated}, not {given.namespace}; leave one of the two out"
+        raise RefusalError(text, ExitCode.USAGE)
+    return str(stated or cluster.namespace)
+
+
+def _connect(given: Namespace) -> Cluster:
+    return connect(context=given.context, namespace=given.namespace)
+
+
+def _read(cluster: Cluster, name: str) -> StoredJob:
+    return read_stored(cluster.get(name))
+
+
+def _tell(given: Namespace, stored: Manifest, what: str) -> None:
+    if given.output == JSON:
+        _write_json(stored)
+    else:
+        metadata = stored["metadata"]
+        _write_lines([f"{metadata['namespace']}/{metadata['name']} {what}"])
+
+
+def _write_json(value: object, *, indent: int | None = 2) -> None:
+    sys.stdout.write(json.dumps(value, indent=indent) + "\n")
+    sys.stdout.flush()
+
+
+def _write_lines(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

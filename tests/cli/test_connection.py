@@ -1,0 +1,162 @@
+"""What the verbs say where the cluster, a right or the job is missing: one line, what to do, and an exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetune_cli.main import main
+from tests.cli.api_stub import GROUP, JOBS, Answers, serving, versions, write_kubeconfig
+from tests.cli.stored_jobs import QUEUED, manifest
+
+FORBIDDEN = 'finetunejobs.finetune.dev "pages" is forbidden: User "me" cannot get resource'
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "config"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    printed = capsys.readouterr()
+    return int(code), printed.out, printed.err
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "expected"),
+    [
+        (
+            {JOBS + "/pages": (401, {"message": "Unauthorized"})},
+            13,
+            "cannot read search/pages: ADDRESS does not know you; log in again, or name a cluster in KUBECONFIG or "
+            "with --context\n",
+        ),
+        (
+            {JOBS + "/pages": (403, {"message": FORBIDDEN})},
+            13,
+            f"cannot read search/pages: {FORBIDDEN}; ask for this right, or for what is in the way of it to be "
+            "changed\n",
+        ),
+        (
+            {JOBS + "/pages": (404, {"message": 'finetunejobs "pages" not found'}), GROUP: versions("v1alpha1")},
+            31,
+            'cannot read search/pages: finetunejobs "pages" not found; `finetune list -A` shows which are there\n',
+        ),
+        (
+            {GROUP: versions("v1", "v1beta1")},
+            30,
+            "cannot read search/pages on ADDRESS: it serves finetune.dev/v1, v1beta1, not v1alpha1; install the "
+            "finetune of its release\n",
+        ),
+        (
+            {},
+            30,
+            "cannot read search/pages on ADDRESS: it has no FinetuneJobs; install the operator there, or name another "
+            "cluster with --context\n",
+        ),
+        (
+            {JOBS + "/pages": (503, b"<html>\nbusy</html>")},
+            30,
+            "cannot read search/pages: <html> busy</html>; try again\n",
+        ),
+        (
+            {JOBS + "/pages": (200, manifest("Levitating"))},
+            30,
+            "search/pages: status.phase is 'Levitating', which finetune 0.1.0 does not know; install the finetune of "
+            "the operator's release\n",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_in_one_line_and_json_is_not_mixed_with_it(
+    kubeconfig: Path, capsys: pytest.CaptureFixture[str], answers: Answers, code: int, expected: str
+) -> None:
+    with serving(answers) as address:
+        write_kubeconfig(kubeconfig, address)
+
+        assert run(capsys, "status", "pages", "-o", "json") == (code, "", expected.replace("ADDRESS", address))
+
+
+def test_an_api_server_that_does_not_answer_is_told(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_kubeconfig(kubeconfig, "http://127.0.0.1:9")
+
+    code, out, err = run(capsys, "list", "-A")
+
+    assert (code, out) == (30, "")
+    assert err.startswith("cannot list jobs of all namespaces: http://127.0.0.1:9 does not answer (")
+    assert "Connection refused" in err
+    assert err.endswith("; look whether it is up, or name a cluster in KUBECONFIG or with --context\n")
+
+
+@pytest.mark.parametrize("content", [None, "a: [", "apiVersion: v1\nkind: Config\n"])
+def test_a_kubeconfig_that_names_no_cluster_is_told(
+    kubeconfig: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    if content is not None:
+        kubeconfig.write_text(content)
+
+    code, out, err = run(capsys, "status", "pages")
+
+    assert (code, out, err.count("\n")) == (30, "", 1)
+    assert err.startswith(f"kubeconfig {kubeconfig}: ")
+    assert err.endswith("; name a cluster in KUBECONFIG or with --context\n")
+
+
+def test_a_context_that_is_not_there_is_told(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_kubeconfig(kubeconfig, "http://127.0.0.1:9")
+
+    code, _, err = run(capsys, "status", "pages", "--context", "elsewhere")
+
+    assert code == 30
+    assert "elsewhere" in err
+
+
+def test_explain_and_status_answer_in_json(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving({JOBS + "/pages": (200, QUEUED)}) as address:
+        write_kubeconfig(kubeconfig, address)
+
+        status, explained = (run(capsys, verb, "pages", "-o", "json") for verb in ("status", "explain"))
+
+    assert json.loads(status[1]) == QUEUED
+    assert {**json.loads(explained[1]), "seconds": None, "message": None} == {
+        "title": "search/pages",
+        "phase": "Queued",
+        "reason": "Unschedulable",
+        "message": None,
+        "move": "The cluster's",
+        "next_step": "Free accelerators or quota, or change resources, nodeSelector or tolerations.",
+        "seconds": None,
+    }
+
+
+def test_another_namespace_than_the_contexts_may_be_named(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving({JOBS: (200, {"items": []})}) as address:
+        write_kubeconfig(kubeconfig, address, namespace="elsewhere")
+
+        found = run(capsys, "list", "-n", "search")
+
+    assert found == (0, "No FinetuneJobs in namespace search.\n", "")
+
+
+def test_a_watch_ends_with_the_job_and_its_exit_code(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = manifest("Failed", {**QUEUED["status"]["conditions"][1], "status": "False", "reason": "OutOfMemory"})
+    events = "".join(json.dumps({"type": "MODIFIED", "object": one}) + "\n" for one in (QUEUED, failed))
+    with serving({JOBS + "/pages": (200, QUEUED), JOBS: (200, events.encode())}) as address:
+        write_kubeconfig(kubeconfig, address)
+
+        code, out, err = run(capsys, "watch", "pages", "-o", "json")
+
+    assert (code, err) == (16, "")
+    assert [json.loads(line) for line in out.splitlines()] == [QUEUED, failed]
+
+
+def test_a_watch_of_a_job_that_is_deleted_ends(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    event = json.dumps({"type": "DELETED", "object": QUEUED}) + "\n"
+    with serving({JOBS + "/pages": (200, QUEUED), JOBS: (200, event.encode())}) as address:
+        write_kubeconfig(kubeconfig, address)
+
+        found = run(capsys, "watch", "pages")
+
+    assert found == (31, "", "search/pages was deleted\n")

@@ -1,0 +1,124 @@
+"""`finetune` on a cluster: every verb on one short job, from its submission to a second run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import NAMESPACE, long_job
+from tests.e2e.states import has_checkpoint, in_phase
+from tests.stack import jobs
+from tests.stack.kubectl import Kubectl, Manifest
+
+pytestmark = pytest.mark.e2e
+NAME = "command-line"
+
+
+def finetune(kube: Kubectl, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Return what the command prints, typed as a user does, whatever code it ends with."""
+    command = [sys.executable, "-m", "finetune_cli", *arguments, "-n", NAMESPACE]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=kube.environment, timeout=900)
+
+
+def printed(kube: Kubectl, *arguments: str) -> str:
+    """Return what the command prints where all is well."""
+    done = finetune(kube, *arguments)
+    assert (done.returncode, done.stderr) == (0, ""), (arguments, done)
+    return done.stdout
+
+
+def test_every_verb_on_one_job_from_its_submission_to_a_second_run(kube: Kubectl, tmp_path: Path) -> None:
+    job = long_job(NAME, publish=None, training__maxSteps=120, evaluation__every=40)
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(job))
+    try:
+        _submits(kube, file)
+        _shows_it_in_training(kube)
+        _suspends_and_resumes(kube, job)
+        _watches_its_end(kube)
+        _keeps_what_its_pods_said(kube)
+        _runs_it_once_more(kube, job)
+    finally:
+        kube.delete(jobs.KIND, NAME, namespace=NAMESPACE)
+        kube.run("delete", "persistentvolumeclaims", "-n", NAMESPACE, "-l", f"finetune.dev/job={NAME}", "--wait=false")
+
+
+def _submits(kube: Kubectl, file: Path) -> None:
+    first = finetune(kube, "submit", str(file))
+    again = finetune(kube, "submit", str(file))
+
+    assert (first.returncode, first.stdout) == (0, f"{NAMESPACE}/{NAME} created\n"), first
+    assert (again.returncode, again.stdout) == (10, "")
+    assert "already exists" in again.stderr
+
+
+def _shows_it_in_training(kube: Kubectl) -> None:
+    job = {"metadata": {"name": NAME, "namespace": NAMESPACE}}
+    jobs.wait_until(kube, job, has_checkpoint, seconds=600)
+
+    screen, listed = printed(kube, "status", NAME), printed(kube, "list")
+    explained = json.loads(printed(kube, "explain", NAME, "-o", "json"))
+    own, everybodys = printed(kube, "logs", NAME), printed(kube, "logs", NAME, "--rank", "all", "-o", "json")
+
+    assert screen.startswith(f"FinetuneJob {NAMESPACE}/{NAME}   Training   attempt 1\n"), screen
+    assert "ndcg@10" in screen
+    assert any(line.split()[:2] == [NAME, "Training"] for line in listed.splitlines()), listed
+    assert (explained["phase"], explained["move"]) == ("Training", "Nobody's")
+    assert '"role": "train"' in own
+    assert {json.loads(line)["node_rank"] for line in everybodys.splitlines()} >= {0}
+    status = json.loads(printed(kube, "status", NAME, "-o", "json"))["status"]
+    assert [point["step"] for point in status["curve"]] == sorted({point["step"] for point in status["curve"]})
+    assert any("loss" in point for point in status["curve"]), status
+
+
+def _suspends_and_resumes(kube: Kubectl, job: Manifest) -> None:
+    assert printed(kube, "suspend", NAME) == f"{NAMESPACE}/{NAME} suspended\n"
+    jobs.wait_until(kube, job, in_phase("Suspended"), seconds=120)
+
+    assert "Your move: Set spec.suspend to false" in printed(kube, "explain", NAME)
+    assert finetune(kube, "rerun", NAME).returncode == 2
+    assert printed(kube, "resume", NAME) == f"{NAMESPACE}/{NAME} resumed\n"
+    jobs.wait_until(kube, job, in_phase("Training"), seconds=300)
+
+    first = finetune(kube, "logs", NAME, "--attempt", "1")  # its pods are gone, and a pod of the next has the volume
+
+    assert (first.returncode, first.stderr) == (0, ""), first
+    assert '"event": ' in first.stdout
+
+
+def _watches_its_end(kube: Kubectl) -> None:
+    last = printed(kube, "watch", NAME).splitlines()[-1]
+
+    assert last.startswith("Succeeded  "), last
+    assert "Completed: " in last
+
+
+def _keeps_what_its_pods_said(kube: Kubectl) -> None:
+    screen = printed(kube, "status", NAME)
+
+    assert "scores" in screen
+    assert "train/model on volume claim " in screen
+    asked = finetune(kube, "logs", NAME, "--attempt", "9")
+    assert (asked.returncode, asked.stdout) == (31, "")
+    assert "logs/attempt-9/rank-0.log on volume claim " in asked.stderr
+
+
+def _runs_it_once_more(kube: Kubectl, job: Manifest) -> None:
+    assert printed(kube, "rerun", NAME, "--text", "once more") == f"{NAMESPACE}/{NAME} runs once more\n"
+    jobs.wait_until(kube, job, lambda state: state["status"].get("rerun") == "once more", seconds=120)
+    assert "succeeded" in printed(kube, "watch", NAME, "-o", "json").lower()
+
+
+def test_the_screen_is_there_within_a_second(kube: Kubectl) -> None:
+    """The figure of the design; what `time` counts of the processor, so that a busy machine changes nothing."""
+    before = os.times()
+
+    done = finetune(kube, "list", "-A")
+
+    after = os.times()
+    assert done.returncode == 0, done
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 1.0
