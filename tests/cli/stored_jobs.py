@@ -103,6 +103,23 @@ TRAINING = manifest(
     checkpoint={"step": 150, "time": ago(minutes=2, seconds=10)},
     storage=STORAGE,
 )
+PREPARING = manifest(
+    "Preparing",
+    condition("Succeeded", "Unknown", "Preparing", "model and data are fetched and checked"),
+    phaseTimes={"Pending": ago(minutes=60), "Preparing": ago(minutes=60)},
+    progress={
+        "stage": "Reading",
+        "dataset": "pages",
+        "rows": 41000,
+        "totalRows": 100000,
+        "percent": 41,
+        "text": "Reading 41000/100000 (41 %)",
+        "rowsPerSecond": 36.5,
+        "rate": "36.5 rows per second",
+        "etaSeconds": 1616,
+        "eta": "26:56 min",
+    },
+)
 UNSCHEDULABLE = (
     "2 of 2 pods have no node yet: 0/2 nodes are available: 2 Insufficient nvidia.com/gpu. "
     "preemption: 0/2 nodes are available"

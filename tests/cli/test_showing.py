@@ -12,7 +12,7 @@ from finetune_cli.cluster.screen import screen
 from finetune_cli.cluster.stored import Manifest, StoredJob, read_stored
 from finetune_cli.cluster.watching import follow, line
 from tests.cli import stored_jobs
-from tests.cli.stored_jobs import FAILED, NOW, QUEUED, RESTARTING, SUCCEEDED, SUSPENDED, TRAINING, manifest
+from tests.cli.stored_jobs import FAILED, NOW, PREPARING, QUEUED, RESTARTING, SUCCEEDED, SUSPENDED, TRAINING, manifest
 
 SCREENS = {
     "training": """\
@@ -26,6 +26,12 @@ ndcg@10      0.9312   ▁▇█   before 0.8881, best 0.9312 at step 150
 checkpoint   step 150, 2:10 min ago
 restarts     1, charged since the newest checkpoint: 0 user errors, 1 of the infrastructure
 lost         attempt 1 at step 110: NodeLost, rank 5 on gpu-2""",
+    "preparing": """\
+FinetuneJob search/pages   Preparing
+● Preparing 1:00:00 h   ○ Queued   ○ Training   ○ Publishing
+████████████░░░░░░░░░░░░░░░░░░   Reading 41000/100000 (41 %)   pages   36.5 rows per second   26:56 min left
+Preparing: model and data are fetched and checked
+Nobody's move: It goes on by itself.""",
     "queued": """\
 FinetuneJob search/pages   Queued   attempt 1
 ✓ Preparing 8:00 min   ● Queued 52:00 min   ○ Training   ○ Publishing
@@ -70,6 +76,7 @@ KEPT = manifest(
 )
 JOBS = {
     "training": TRAINING,
+    "preparing": PREPARING,
     "queued": QUEUED,
     "succeeded": SUCCEEDED,
     "kept": KEPT,
@@ -108,6 +115,7 @@ def test_the_list_has_a_line_per_job_the_newest_first() -> None:
     ("stored", "expected"),
     [
         (TRAINING, "Training     Training    180/288 (62 %)  loss 0.4213  ndcg@10 0.9312  best 0.9312  before 0.8881"),
+        (PREPARING, "Preparing    Reading 41000/100000 (41 %)"),
         (
             RESTARTING,
             "Restarting   TrainerError: attempt 2 begins from step 40, because rank 1: ValueError: boom (at "

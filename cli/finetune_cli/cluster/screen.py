@@ -57,11 +57,12 @@ def _path(job: StoredJob, now: datetime) -> Text:
 
 def _bar(job: StoredJob) -> Iterator[Text]:
     progress = job.status.progress
-    if progress is None or not progress.total_steps:
+    if progress is None or not (progress.total_steps or progress.total_rows):
         return
     done, to_do = bar(progress.percent, width=_BAR_WIDTH)
-    left = f"   {progress.eta} left" if progress.eta and not job.is_finished else ""
-    yield Text.assemble((done, COLOURS.get(job.phase, "cyan")), (to_do, "dim"), f"   {progress.text}{left}")
+    left = f"{progress.eta} left" if progress.eta and not job.is_finished else ""
+    parts = filter(None, [progress.text, progress.dataset, progress.rate, left])
+    yield Text.assemble((done, COLOURS.get(job.phase, "cyan")), (to_do, "dim"), *(f"   {part}" for part in parts))
 
 
 def _why(why: Explanation, job: StoredJob) -> Iterator[Text]:

@@ -49,9 +49,9 @@ def line(job: StoredJob, now: datetime) -> str:
     """Return the state in one line. It is the same as long as nothing has changed."""
     progress, metrics = job.status.progress, job.status.metrics or MetricsStatus()
     parts = [f"{job.phase.value:<11}"]
-    if progress is not None and progress.stage:
-        parts.append(f"{progress.stage:<10}")
     if progress is not None and progress.total_steps:
+        parts.append(f"{progress.stage:<10}")
+    if progress is not None and progress.text:
         parts.append(progress.text)
     numbers = (
         ("loss", metrics.train_loss),
