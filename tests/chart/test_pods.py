@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, merged, only
+from tests.chart.helm import EVERYTHING, NAMESPACE, RELEASE, Helm, Manifest, merged, only
 
 DIGEST = f"sha256:{'0' * 64}"
 
@@ -60,6 +60,44 @@ def test_replicas_share_a_lease_that_they_may_write(helm: Helm) -> None:
     ]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == NAMESPACE
+
+
+def test_a_drain_takes_replicas_one_by_one_and_a_single_operator_at_once(helm: Helm, defaults: list[Manifest]) -> None:
+    budget = only(helm.render({"replicas": 2}), "PodDisruptionBudget")["spec"]
+
+    selector = only(defaults, "Deployment")["spec"]["selector"]
+    assert budget == {"maxUnavailable": 1, "selector": selector}
+    assert [one for one in defaults if one["kind"] == "PodDisruptionBudget"] == []
+
+
+def test_every_object_of_a_release_has_the_common_labels_and_the_name_that_is_chosen(helm: Helm) -> None:
+    manifests = helm.render(
+        merged(EVERYTHING, {"replicas": 2, "commonLabels": {"team": "search"}, "fullnameOverride": "finetuner"})
+    )
+
+    own = [one for one in manifests if one["kind"] != "CustomResourceDefinition"]
+    assert {one["metadata"]["labels"]["team"] for one in own} == {"search"}
+    assert {one["metadata"]["name"].removeprefix("finetuner").partition("-")[0] for one in own} == {""}
+    assert only(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]["team"] == "search"
+
+
+def test_more_variables_come_after_the_charts_own(helm: Helm, defaults: list[Manifest]) -> None:
+    proxy = [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}, {"name": "NO_PROXY", "value": ".svc"}]
+
+    env = operator_of(helm.render({"extraEnv": proxy}))["env"]
+
+    assert env == [*operator_of(defaults)["env"], *proxy]
+
+
+def test_the_test_pod_is_restricted_and_no_backend_of_the_service(defaults: list[Manifest]) -> None:
+    test, selector = only(defaults, "Pod"), only(defaults, "Service")["spec"]["selector"]
+
+    assert not selector.items() <= test["metadata"]["labels"].items()
+    (container,), operator = test["spec"]["containers"], pod_of(defaults)
+    assert test["spec"]["securityContext"] == operator["securityContext"]
+    assert [container[name] for name in ("image", "securityContext")] == [
+        operator_of(defaults)[name] for name in ("image", "securityContext")
+    ]
 
 
 def test_the_probes_ask_the_named_port(defaults: list[Manifest]) -> None:

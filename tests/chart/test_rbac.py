@@ -108,4 +108,4 @@ def test_without_rbac_no_role_is_created(helm: Helm) -> None:
     manifests = helm.render({"rbac": {"create": False, "aggregateToUserRoles": False}})
 
     kinds = {manifest["kind"] for manifest in manifests}
-    assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Service", "Deployment"}
+    assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Service", "Deployment", "Pod"}

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.e2e.conftest import quick_job
+from tests.e2e.gang import OPERATOR
 from tests.stack import jobs
-from tests.stack.install import RELEASE, SYSTEM_NAMESPACE, install_chart
+from tests.stack.install import RELEASE, SYSTEM_NAMESPACE, install_chart, run_helm
 from tests.stack.kubectl import Kubectl, Manifest
 from tests.stack.target import Target
 
@@ -29,6 +30,14 @@ def wait_for_holder(kube: Kubectl, *, other_than: str = "") -> str:
         if holder not in ("", other_than):
             return holder
     raise AssertionError("unreachable")
+
+
+@pytest.mark.usefixtures("two_operators")
+def test_helm_test_reaches_the_operator_and_a_drain_may_take_one_of_two(kube: Kubectl, target: Target) -> None:
+    run_helm(target, "test", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--timeout", "2m")
+
+    (budget,) = kube.find("poddisruptionbudgets", namespace=SYSTEM_NAMESPACE, selector=OPERATOR)
+    assert budget["status"]["disruptionsAllowed"] == 1
 
 
 @pytest.mark.usefixtures("two_operators")
