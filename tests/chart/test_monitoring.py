@@ -70,14 +70,21 @@ def test_every_alert_has_a_severity_and_says_what_to_do(helm: Helm) -> None:
 
     assert all(alert["labels"]["severity"] in {"critical", "warning", "info"} for alert in found)
     assert all(set(alert["annotations"]) == {"summary", "description", "runbook_url"} for alert in found)
+    links = [alert["annotations"]["runbook_url"] for alert in found]
+    assert links == [f"https://runbook.example#{alert['alert'].lower()}" for alert in found]
 
 
-def test_every_alert_is_in_the_documentation(everything: list[Manifest]) -> None:
-    page = (ROOT / "docs" / "chart.md").read_text()
+def test_every_alert_is_in_the_documentation_and_has_its_section_in_the_runbook(everything: list[Manifest]) -> None:
+    page, runbook = ((ROOT / "docs" / name).read_text() for name in ("chart.md", "runbook.md"))
 
-    listed = re.findall(r"^\| `(Finetune\w+)` \| (\w+) \|", page, flags=re.MULTILINE)
+    listed = re.findall(r"^\| \[`(Finetune\w+)`\]\(runbook\.md#(\w+)\) \| (\w+) \|", page, flags=re.MULTILINE)
+    sections = re.findall(r"^## (\w+)$", runbook, flags=re.MULTILINE)
+    parts = re.findall(r"^(?:## |- \*\*)(\w+)", runbook, flags=re.MULTILINE)
 
-    assert listed == [(alert["alert"], alert["labels"]["severity"]) for alert in alerts(everything)]
+    found = [(alert["alert"], alert["labels"]["severity"]) for alert in alerts(everything)]
+    assert listed == [(name, name.lower(), severity) for name, severity in found]
+    assert sections == [name for name, _ in found]
+    assert parts == [word for name, _ in found for word in (name, "Meaning", "Impact", "Diagnosis", "Mitigation")]
 
 
 def test_alerts_use_series_that_are_exported(everything: list[Manifest]) -> None:

@@ -43,9 +43,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The link that every alert carries, if there is one. */}}
+{{/* The link of an alert to its section of the runbook, if there is one. Takes a dict: url, alert. */}}
 {{- define "finetune-operator.runbook" -}}
-{{- with .Values.prometheusRule.runbookUrl -}}
-runbook_url: {{ . }}
+{{- if .url -}}
+runbook_url: {{ .url }}#{{ lower .alert }}
 {{- end -}}
 {{- end -}}
