@@ -89,12 +89,14 @@ def test_a_manifest_is_trained_here_and_published_by_the_same_command_later(
     assert "by embedding size" in first
     assert "Model      build/finetune/pages/train/model" in first
     assert 'Load it    SentenceTransformer("build/finetune/pages/train/model")' in first
+    assert "Report     build/finetune/pages/report.html" in first
+    assert "loss" in (workspace / "report.html").read_text()
     assert "no: --no-publish was given" in first
     assert not [call for call in unpublished if "demo/finetuned" in call]
     assert "3 steps were made before" in second
     assert "Published as demo/finetuned@" in second
     assert len(hub.commits("demo/finetuned")["commits"]) == 2
-    folders = ["inputs", "local", "logs", "owner.json", "owner.lock", "publish", "train"]
+    folders = ["inputs", "local", "logs", "owner.json", "owner.lock", "publish", "report.html", "train"]
     assert sorted(path.name for path in workspace.iterdir()) == folders
     assert not [
         file for file in workspace.rglob("*") if file.is_file() and hub.write_token in file.read_text("latin-1")

@@ -1,5 +1,7 @@
 """What a finished local run says of publishing."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ from rich.console import Console
 from finetune_api.contract import Role, RunResult
 from finetune_api.reasons import Reason
 from finetune_cli.local.plan import Plan
+from finetune_cli.local.report import write_report
 from finetune_cli.local.summary import show_success
+from finetune_trainer.workspace.report import Report
 from tests.trainer.conftest import MakeRun, Run
 from tests.trainer.publishing import finished_run, scores
 
@@ -61,3 +65,16 @@ def test_an_unchanged_model_is_told_after_no_publish(
         "no: --no-publish was given, and without it: train/model holds the very weights of the base model: training "
         "has changed nothing, or nothing for the better; nothing is published"
     )
+
+
+def test_the_report_has_every_point_that_the_trainer_has_recorded(make_run: MakeRun, small_model: Path) -> None:
+    run = finished_run(make_run, small_model)
+    plan = Plan(config=run.config, workspace=run.workspace, claims={}, publishes=False, notes=())
+    record = Report.read(run.workspace.report)
+
+    written = write_report([TRAINED], plan, record)
+
+    assert written == run.workspace.root / "report.html"
+    (kept,) = re.findall(r'<script type="application/json" id="curve">(.*?)</script>', written.read_text())
+    assert json.loads(kept) == [{"step": point.step, "loss": point.loss} for point in record.curve]
+    assert "22 s on 2 processes: 0.01 hours" in written.read_text()

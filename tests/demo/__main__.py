@@ -5,12 +5,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from rich.console import Console
 
+from finetune_cli.cluster.stored import read_stored
+from finetune_cli.cluster.watching import follow
 from tests.demo.reloading import evaluate_published
 from tests.demo.summary import is_the_same, show, summarise
-from tests.demo.view import follow
 from tests.stack import jobs
 from tests.stack.inputs import forget_model, push_inputs
 from tests.stack.install import ROOT, install, uninstall
@@ -73,7 +75,8 @@ def _run(target: Target, manifest: Manifest, console: Console) -> Manifest:
     )
     target.kubectl.delete(jobs.KIND, name, namespace=NAMESPACE)
     target.kubectl.apply(manifest)
-    return follow(jobs.watch(target.kubectl, manifest, seconds=LIMIT_SECONDS), console)
+    states = map(read_stored, jobs.watch(target.kubectl, manifest, seconds=LIMIT_SECONDS))
+    return follow(states, console, lambda: datetime.now(UTC)).manifest
 
 
 def _down(console: Console) -> int:

@@ -40,7 +40,7 @@ def test_every_verb_on_one_job_from_its_submission_to_a_second_run(kube: Kubectl
         _shows_it_in_training(kube)
         _suspends_and_resumes(kube, job)
         _watches_its_end(kube)
-        _keeps_what_its_pods_said(kube)
+        _keeps_what_its_pods_said(kube, tmp_path)
         _runs_it_once_more(kube, job)
     finally:
         kube.delete(jobs.KIND, NAME, namespace=NAMESPACE)
@@ -97,11 +97,14 @@ def _watches_its_end(kube: Kubectl) -> None:
     assert "Completed: " in last
 
 
-def _keeps_what_its_pods_said(kube: Kubectl) -> None:
+def _keeps_what_its_pods_said(kube: Kubectl, tmp_path: Path) -> None:
     screen = printed(kube, "status", NAME)
 
     assert "scores" in screen
     assert "train/model on volume claim " in screen
+    report = tmp_path / "report.html"
+    assert printed(kube, "report", NAME, "--file", str(report)) == f"{NAMESPACE}/{NAME}: report written to {report}\n"
+    assert report.read_text().count("<polyline") == 2  # loss and score
     asked = finetune(kube, "logs", NAME, "--attempt", "9")
     assert (asked.returncode, asked.stdout) == (31, "")
     assert "logs/attempt-9/rank-0.log on volume claim " in asked.stderr

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from finetune_cli.command import Commands, add_command
 
@@ -35,6 +36,15 @@ def add_commands(commands: Commands) -> None:
     _takes_job(explain)
     _add_logs(commands)
     _add_submit(commands)
+    report = _add(
+        commands,
+        "report",
+        "write what is known of a job as one HTML file",
+        "Curves, scores with their intervals, embedding sizes, data, revisions, hours. It needs no network to be read.",
+        ["finetune report pages -n search", "finetune report pages --file reports/pages.html"],
+    )
+    _takes_job(report)
+    report.add_argument("--file", type=Path, metavar="FILE", help="where to write it (JOB.html)")
     watch = _add(
         commands,
         "watch",

@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 
@@ -26,6 +27,7 @@ from finetune_cli.cluster.stored import Manifest, StoredJob, read_stored
 from finetune_cli.cluster.watching import follow
 from finetune_cli.manifest.checking import Job
 from finetune_cli.manifest.validate import read_jobs
+from finetune_cli.report.page import Subject, page
 
 JSON = "json"
 
@@ -92,6 +94,22 @@ def submit(given: Namespace) -> ExitCode:
         return ExitCode.SUCCESS
     given.name = stored["metadata"]["name"]
     return _watch(home, given)
+
+
+def report(given: Namespace) -> ExitCode:
+    """Write what is known of a job as one HTML file."""
+    job = _read(_connect(given), given.name)
+    file = given.file or Path(f"{job.name}.html")
+    try:
+        file.write_text(page(Subject(job.title, job.manifest["spec"], job.status, job.status.curve)), encoding="utf-8")
+    except OSError as error:
+        text = f"--file: {file} cannot be written ({error.strerror}); name a file where you may write"
+        raise RefusalError(text, ExitCode.USAGE) from error
+    if given.output == JSON:
+        _write_json({"file": str(file)})
+    else:
+        _write_lines([f"{job.title}: report written to {file}"])
+    return ExitCode.SUCCESS
 
 
 def suspend(given: Namespace) -> ExitCode:

@@ -14,6 +14,7 @@ from finetune_api.losses import Kind
 from finetune_api.reasons import GUIDANCE, Fault, Reason
 from finetune_api.status import EvaluationScore
 from finetune_cli.local.plan import Plan
+from finetune_cli.local.report import write_report
 from finetune_trainer.workspace.report import Report
 
 #: Before each of several problems that prepare tells in one message.
@@ -69,6 +70,7 @@ def show_success(results: Sequence[RunResult], plan: Plan, console: Console) -> 
         if score.dimensions:
             _show_table(console, f"{score.metric} on {score.name} by embedding size", _dimensions_table(score))
     loader = _LOADERS[plan.config.spec.model.kind]
+    _say(console, f"Report     {near(write_report(results, plan, report))}")
     _say(console, f"Model      {near(plan.workspace.model)}")
     _say(console, f'Load it    {loader}("{near(plan.workspace.model)}")')
     _say(console, f"Published  {_published(results, plan, report)}")

@@ -1,0 +1,133 @@
+"""The report: one HTML file, whose curves are the record's."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from finetune_api.status import CurvePoint
+from finetune_cli.cluster.stored import read_stored
+from finetune_cli.main import main
+from finetune_cli.report.chart import chart
+from finetune_cli.report.page import Subject, page
+from tests.cli.api_stub import JOBS, serving, write_kubeconfig
+from tests.cli.stored_jobs import CURVE, SUCCEEDED, TRAINING, manifest
+
+ADDRESS = re.compile(r"(?:src|href)=|url\(|https?:")
+
+
+class Reader(HTMLParser):
+    """Collects texts, rows of tables, and what is not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, _: object) -> None:
+        if tag not in ("meta", "path", "circle", "polyline"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("path", "circle", "polyline"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+
+
+def subject(stored: dict[str, Any]) -> Subject:
+    job = read_stored(stored)
+    return Subject(job.title, job.manifest["spec"], job.status, job.status.curve)
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == []
+    return reader
+
+
+def test_it_has_the_scores_with_their_gain_and_interval() -> None:
+    found = read(page(subject(SUCCEEDED)))
+
+    assert ["held-out", "ndcg@10", "0.8881", "0.9400", "+0.0519", "95%: +0.0312 to +0.0704"] in found.rows
+    assert "Succeeded: ndcg@10 on held-out 0.8881 before, 0.9400 after +0.0519 95%: +0.0312 to +0.0704" in found.text
+    assert ["published", "acme/better 0123456789abcdef0123456789abcdef01234567"] in found.rows
+    assert "few rows" in found.text
+
+
+def test_its_curves_are_the_points_that_it_was_given() -> None:
+    text = page(subject(TRAINING))
+
+    (kept,) = re.findall(r'<script type="application/json" id="curve">(.*?)</script>', text)
+    assert json.loads(kept) == CURVE
+    assert re.findall(r"<title>(step [^<]*)</title>", text) == [
+        *(f"step {one['step']}: {one['loss']:.6g}" for one in CURVE if "loss" in one),
+        *(f"step {one['step']}: {one['score']:.6g}" for one in CURVE if "score" in one),
+    ]
+
+
+def test_a_chart_puts_values_where_they_belong() -> None:
+    drawn = chart("loss", [(0, 2.0), (10, 1.0), (20, 0.0)])
+
+    assert '<polyline points="64.0,28.0 344.0,120.0 624.0,212.0"/>' in drawn
+
+
+def test_a_chart_shows_what_scores_are_compared_with_also_where_it_is_below_them() -> None:
+    drawn = chart("ndcg@10", [(1, 0.9), (2, 0.9)], baseline=0.8)
+
+    assert 'class="baseline" d="M64,212.0H624"' in drawn
+    assert "before 0.8000" in drawn
+
+
+def test_it_needs_nothing_but_itself_and_takes_no_text_for_markup() -> None:
+    wild = manifest("Failed", spec={"model": {"source": "hf://a/<script>alert(1)</script>"}}, warnings=["<b>&</b>"])
+
+    text = page(subject(wild))
+
+    assert "<script>" not in text
+    assert "<b>" not in text
+    assert ADDRESS.findall(text) == []
+    assert read(text).text.count("<b>&</b>") == 1
+
+
+def test_a_job_that_has_just_begun_has_a_report_too() -> None:
+    assert "spec" in read(page(subject(manifest("Pending")))).text
+
+
+def test_a_long_curve_stays_a_small_file() -> None:
+    stored = subject(SUCCEEDED)
+    points = [CurvePoint(step=step, loss=1 / (1 + step), score=0.5) for step in range(2000)]
+
+    assert len(page(Subject(stored.title, stored.spec, stored.status, points))) < 1_000_000
+
+
+def test_the_command_writes_it_and_says_where(
+    tmp_path: Any,  # noqa: ANN401 - a path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    with serving({JOBS + "/pages": (200, SUCCEEDED)}) as address:
+        write_kubeconfig(tmp_path / "config", address)
+
+        first = main(["report", "pages"]), capsys.readouterr().out
+        nowhere = main(["report", "pages", "--file", "no/such/folder.html"]), capsys.readouterr()
+
+    assert first == (0, "search/pages: report written to pages.html\n")
+    assert (tmp_path / "pages.html").read_text() == page(subject(SUCCEEDED))
+    assert (nowhere[0], nowhere[1].out) == (2, "")
+    assert nowhere[1].err == (
+        "--file: no/such/folder.html cannot be written (No such file or directory); name a file where you may write\n"
+    )
