@@ -8,7 +8,8 @@ from finetune_api.types import FinetuneJob
 from finetune_cli.manifest.validate import read_jobs
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+#: FinetuneJobs; what tools around them are given is in `gitops`.
+EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if path.parent.name != "gitops")
 
 
 def manifests_in(text: str) -> list[str]:
