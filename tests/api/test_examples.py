@@ -8,7 +8,7 @@ from tests.stack.kubectl import Kubectl
 
 pytestmark = pytest.mark.api_server
 ROOT = Path(__file__).parents[2] / "examples"
-EXAMPLES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml"))
+EXAMPLES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml") if path.parent.name != "gitops")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
