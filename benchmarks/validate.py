@@ -13,7 +13,9 @@ from pathlib import Path
 
 from benchmarks.figures import report
 
-EXAMPLES = sorted(Path(__file__).parents[1].joinpath("examples").rglob("*.yaml"))
+EXAMPLES = sorted(
+    path for path in Path(__file__).parents[1].joinpath("examples").rglob("*.yaml") if path.parent.name != "gitops"
+)
 
 
 def main() -> None:
