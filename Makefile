@@ -58,7 +58,7 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 lint: setup ## Style, types, import contracts, spelling.
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
-	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer cli/finetune_cli tests examples benchmarks
+	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer cli/finetune_cli cli/finetune_client tests examples benchmarks
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/yamllint --strict .
 	@.venv/bin/codespell $$(git ls-files '*.py' '*.md' '*.yaml' Makefile)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from finetune_cli.main import main
+from finetune_client import Client, RefusalError
 from tests.stack.jobs import KIND, change, named
 from tests.stack.kubectl import Kubectl, Manifest
 
@@ -33,6 +34,9 @@ class Shell:
         code = main([*arguments, "-n", NAMESPACE])
         printed = self._capsys.readouterr()
         return int(code), printed.out, printed.err
+
+    def printed_error(self) -> str:
+        return self._capsys.readouterr().err
 
     def write(self, name: str, **changes: object) -> str:
         manifest = {
@@ -176,6 +180,21 @@ def test_a_watch_ends_as_the_job_has_ended(shell: Shell, phase: str, reason: str
     assert shell.finetune("watch", "one") == (code, f"{phase:<11}  {reason}: so it is\n", "")
 
 
+def test_submit_into_a_namespace_that_is_not_there_is_told(shell: Shell) -> None:
+    code = main(["submit", shell.write("one"), "-n", "finetune-nowhere"])
+
+    assert code == 31
+    assert shell.printed_error() == 'cannot create finetune-nowhere/one: namespaces "finetune-nowhere" not found\n'
+
+
+def test_prepare_has_neither_ranks_nor_attempts(shell: Shell) -> None:
+    shell.submit("one")
+
+    found = shell.finetune("logs", "one", "--role", "prepare", "--rank", "1")
+
+    assert found == (2, "", "--role prepare: has neither ranks nor attempts; leave them out\n")
+
+
 def test_logs_of_pods_that_are_not_there_are_told(shell: Shell) -> None:
     shell.submit("one")
 
@@ -195,6 +214,20 @@ def stranger(kubectl: Kubectl, namespace: str, tmp_path: Path) -> Path:
     path = tmp_path / "stranger"
     path.write_text(json.dumps(config))
     return path
+
+
+def test_python_submits_suspends_and_resumes_as_the_command_does(shell: Shell) -> None:
+    client = Client(namespace=NAMESPACE)
+    job = client.submit(shell.write("one"))
+
+    job.resume()
+
+    assert shell.stored("one")["spec"]["suspend"] is False
+    job.suspend()
+    assert shell.stored("one")["spec"]["suspend"] is True
+    assert [one.name for one in client.jobs()] == ["one"]
+    with pytest.raises(RefusalError, match="already exists"):
+        client.submit(shell.write("one"))
 
 
 def test_whoever_may_not_is_told_what_for(shell: Shell, stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from finetune_cli.cluster.connection import connect
+from finetune_cli.cluster.refusal import RefusalError
 from finetune_cli.main import main
 from tests.cli.api_stub import GROUP, JOBS, Answers, serving, versions, write_kubeconfig
 from tests.cli.stored_jobs import QUEUED, manifest
@@ -126,7 +128,7 @@ def test_explain_and_status_answer_in_json(kubeconfig: Path, capsys: pytest.Capt
         "reason": "Unschedulable",
         "message": None,
         "move": "The cluster's",
-        "next_step": "Free accelerators or quota, or change resources, nodeSelector or tolerations.",
+        "nextStep": "Free accelerators or quota, or change resources, nodeSelector or tolerations.",
         "seconds": None,
     }
 
@@ -150,6 +152,21 @@ def test_a_watch_ends_with_the_job_and_its_exit_code(kubeconfig: Path, capsys: p
 
     assert (code, err) == (16, "")
     assert [json.loads(line) for line in out.splitlines()] == [QUEUED, failed]
+
+
+def test_a_watch_whose_connection_breaks_is_begun_anew_for_a_while(kubeconfig: Path) -> None:
+    events = "".join(json.dumps({"type": "MODIFIED", "object": one}) + "\n" for one in (QUEUED, QUEUED))
+    pauses: list[float] = []
+    with serving({JOBS: (200, events.encode())}) as address:
+        write_kubeconfig(kubeconfig, address)
+        states = connect(context=None, namespace=None).watch("pages", pause=pauses.append)
+        seen = [next(states) for _ in range(5)]
+
+    with pytest.raises(RefusalError, match="does not answer"):
+        list(states)
+
+    assert seen == [QUEUED] * 5
+    assert pauses == [2.0] * 29
 
 
 def test_a_watch_of_a_job_that_is_deleted_ends(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,8 @@ OUT_OF_GATE = manifest("Succeeded", condition("Succeeded", "True", "GateNotMet",
 SECRET = manifest("Preparing", condition("Succeeded", "Unknown", "SecretNotFound", 'secret "hub-token" not found'))
 LOST_NODE = manifest("Failed", condition("Succeeded", "False", "NodeLost", "spec.retry.infrastructure is used up"))
 OURS = manifest("Failed", condition("Succeeded", "False", "InternalError", "KeyError: 'x'"))
+NEVER_PLACED = manifest("Failed", condition("Succeeded", "False", "Unschedulable", "gangs in a row did not start"))
+UNKNOWN_END = manifest("Failed", condition("Succeeded", "False", "Teleported"))
 NEWER = manifest("Queued", condition("Succeeded", "Unknown", "Teleporting", "the gang is being beamed up"))
 
 
@@ -111,6 +113,16 @@ def test_every_phase_with_every_reason_is_one_line(phase: Phase) -> None:
     told = [str(explain(read_stored(one), NOW)) for one in stored]
 
     assert all(line.startswith("search/pages ") and "\n" not in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("stored", "code"),
+    [(OUT_OF_GATE, 0), (LOST_NODE, 1), (NEVER_PLACED, 1), (UNKNOWN_END, 1), (stored_jobs.FAILED, 11)],
+)
+def test_a_job_ends_with_the_exit_code_of_the_role_that_ended_it_and_a_failure_never_with_0(
+    stored: Manifest, code: int
+) -> None:
+    assert read_stored(stored).exit_code == code
 
 
 def test_a_status_of_a_release_that_this_one_does_not_know_says_what_to_install() -> None:

@@ -68,7 +68,7 @@ def _shows_it_in_training(kube: Kubectl) -> None:
     assert any(line.split()[:2] == [NAME, "Training"] for line in listed.splitlines()), listed
     assert (explained["phase"], explained["move"]) == ("Training", "Nobody's")
     assert '"role": "train"' in own
-    assert {json.loads(line)["node_rank"] for line in everybodys.splitlines()} >= {0}
+    assert {json.loads(line)["nodeRank"] for line in everybodys.splitlines()} >= {0}
     status = json.loads(printed(kube, "status", NAME, "-o", "json"))["status"]
     assert [point["step"] for point in status["curve"]] == sorted({point["step"] for point in status["curve"]})
     assert any("loss" in point for point in status["curve"]), status

@@ -6,7 +6,8 @@ Requests are written out, and answers stay JSON: the classes of the Kubernetes c
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5, 30
 #: A watch is begun anew so often, and a log that is followed may be silent for so long.
 _WATCH_SECONDS, _FOLLOW_SECONDS = 240, 24 * 3600
+#: A watch that breaks is begun anew so many times in a row, after so many seconds each.
+_TRIES, _PAUSE_SECONDS = 30, 2.0
 _OK = range(200, 300)
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_BUSY = 401, 403, 404, 410, (429, 503)
 _NO_CLUSTER = "name a cluster in KUBECONFIG or with --context"
@@ -92,22 +95,38 @@ class Cluster:
             changed: Manifest = self._ask(call)
         return changed
 
-    def watch(self, name: str) -> Iterator[Manifest]:
-        """Yield a job as it is and after each change, for ever; fails once it is deleted."""
+    def watch(self, name: str, *, pause: Callable[[float], None] = time.sleep) -> Iterator[Manifest]:
+        """Yield a job as it is and after each change, for ever; fails once it is deleted.
+
+        A training takes days, in which connections break and API servers are restarted: it is asked again for a while.
+        """
+        tries = _TRIES
         with self._told(f"watch {self._title(name)}"):
             while True:
-                query = (
-                    ("fieldSelector", f"metadata.name={name}"),
-                    ("watch", "true"),
-                    ("timeoutSeconds", str(_WATCH_SECONDS)),
-                )
-                for line in self._lines(Call("GET", self._path(), query), seconds=_WATCH_SECONDS + _ANSWER_SECONDS):
-                    event = json.loads(line)
-                    if event["type"] == "DELETED":
-                        raise RefusalError(f"{self._title(name)} was deleted", ExitCode.NOT_FOUND)
-                    if event["type"] == "ERROR":
-                        raise StatusError(event["object"]["code"], event["object"]["message"])
-                    yield event["object"]
+                try:
+                    for manifest in self._changes(name):
+                        tries = _TRIES
+                        yield manifest
+                except (HTTPError, OSError):
+                    tries -= 1
+                    if not tries:
+                        raise
+                    pause(_PAUSE_SECONDS)
+
+    def _changes(self, name: str) -> Iterator[Manifest]:
+        """Yield a job as it is and after each change, for as long as one connection lasts."""
+        query = (
+            ("fieldSelector", f"metadata.name={name}"),
+            ("watch", "true"),
+            ("timeoutSeconds", str(_WATCH_SECONDS)),
+        )
+        for line in self._lines(Call("GET", self._path(), query), seconds=_WATCH_SECONDS + _ANSWER_SECONDS):
+            event = json.loads(line)
+            if event["type"] == "DELETED":
+                raise RefusalError(f"{self._title(name)} was deleted", ExitCode.NOT_FOUND)
+            if event["type"] == "ERROR":
+                raise StatusError(event["object"]["code"], event["object"]["message"])
+            yield event["object"]
 
     def pods(self, selector: str) -> list[Manifest]:
         """Return the pods that have these labels."""
@@ -219,7 +238,8 @@ class Cluster:
         """Return what is told where something is not there: the object, its kind, or this version of it."""
         served = self._served_versions()
         if VERSION in served:
-            return RefusalError(f"cannot {wish}: {error}; `finetune list -A` shows which are there", ExitCode.NOT_FOUND)
+            hint = "; `finetune list -A` shows which are there" if PLURAL in str(error) else ""
+            return RefusalError(f"cannot {wish}: {error}{hint}", ExitCode.NOT_FOUND)
         if served:
             text = f"it serves {GROUP}/{', '.join(served)}, not {VERSION}; install the finetune of its release"
         else:

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from finetune_api import __version__
-from finetune_api.contract import ExitCode
+from finetune_api.contract import ExitCode, exit_code_of
+from finetune_api.reasons import Reason
 from finetune_api.status import Condition, ConditionType, FinetuneJobStatus, Phase
 from finetune_cli.cluster.refusal import RefusalError
 
@@ -51,6 +52,16 @@ class StoredJob:
     @property
     def is_finished(self) -> bool:
         return self.phase in FINISHED
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of a job that has ended: that of the role that ended it. A failure never has 0."""
+        if self.phase is Phase.SUCCEEDED:
+            return ExitCode.SUCCESS
+        summary = self.condition(ConditionType.SUCCEEDED)
+        reason = summary.reason if summary is not None else ""
+        code = exit_code_of(Reason(reason)) if reason in set(Reason) else ExitCode.INTERNAL_ERROR
+        return code or ExitCode.INTERNAL_ERROR
 
     @property
     def metric(self) -> str:

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic.alias_generators import to_camel
 from rich.console import Console
 
 from finetune_api import keys
-from finetune_api.contract import ExitCode, Role, exit_code_of
-from finetune_api.reasons import Reason
+from finetune_api.contract import ExitCode, Role
 from finetune_api.sense import notes
-from finetune_api.status import ConditionType, Phase
 from finetune_cli.cluster import logs as log_sources
 from finetune_cli.cluster.commands import ALL
 from finetune_cli.cluster.connection import Cluster, connect
@@ -60,7 +59,7 @@ def explain(given: Namespace) -> ExitCode:
     """Say in one line why a job is where it is, and whose move it is."""
     found = explain_job(_read(_connect(given), given.name), _now())
     if given.output == JSON:
-        _write_json(asdict(found))
+        _write_json(_camel(asdict(found)))
     else:
         _write_lines([str(found)])
     return ExitCode.SUCCESS
@@ -140,9 +139,13 @@ def logs(given: Namespace) -> ExitCode:
     """Print the logs of pods, or what is left of them."""
     cluster = _connect(given)
     job = _read(cluster, given.name)
-    is_of_training = given.rank is not None or given.attempt is not None
+    role = Role(given.role) if given.role else None
+    if given.rank is not None or given.attempt is not None:
+        if role not in (None, Role.TRAIN):
+            raise RefusalError(f"--role {role}: has neither ranks nor attempts; leave them out", ExitCode.USAGE)
+        role = Role.TRAIN
     wish = log_sources.Wish(
-        role=Role.TRAIN if is_of_training else given.role,
+        role=role,
         rank=None if given.rank in (None, ALL) else given.rank,
         attempt=given.attempt,
     )
@@ -154,7 +157,7 @@ def logs(given: Namespace) -> ExitCode:
         return _print_what_is_left(cluster, job, wish, pods)
     for source, line in interleaved(found, lambda one: cluster.log(one.pod, one.container, follow=given.follow)):
         if given.output == JSON:
-            _write_json({**asdict(source), "line": _parsed(line)}, indent=None)
+            _write_json({**_camel(asdict(source)), "line": _parsed(line)}, indent=None)
         else:
             sys.stdout.write(f"[{source.label}] {line}\n" if len(found) > 1 else f"{line}\n")
             sys.stdout.flush()
@@ -174,6 +177,11 @@ def _print_what_is_left(cluster: Cluster, job: StoredJob, wish: log_sources.Wish
     if not text:
         sys.stderr.write(f"These are its last lines; the whole log is at {where}, docs/logs.md says how to read it.\n")
     return ExitCode.SUCCESS
+
+
+def _camel(fields: dict[str, object]) -> dict[str, object]:
+    """Return fields under names as the API has them."""
+    return {to_camel(name): value for name, value in fields.items()}
 
 
 def _parsed(line: str) -> object:
@@ -197,7 +205,8 @@ def _set_suspend(given: Namespace, *, value: bool, done: str, undone: str) -> Ex
 def _watch(cluster: Cluster, given: Namespace) -> ExitCode:
     cluster.get(given.name)  # a watch of what is not there waits for ever
     jobs = (read_stored(manifest) for manifest in cluster.watch(given.name))
-    return _ending(_print_each(jobs) if given.output == JSON else follow(jobs, _console(), _now))
+    job = _print_each(jobs) if given.output == JSON else follow(jobs, _console(), _now)
+    return job.exit_code
 
 
 def _print_each(jobs: Iterator[StoredJob]) -> StoredJob:
@@ -206,16 +215,6 @@ def _print_each(jobs: Iterator[StoredJob]) -> StoredJob:
         _write_json(job.manifest, indent=None)
         if job.is_finished:
             return job
-
-
-def _ending(job: StoredJob) -> ExitCode:
-    """Return the exit code of a job that has ended, that of the role that ended it."""
-    summary = job.condition(ConditionType.SUCCEEDED)
-    if job.phase is Phase.SUCCEEDED:
-        return ExitCode.SUCCESS
-    is_known = summary is not None and summary.reason in set(Reason)
-    code = exit_code_of(Reason(summary.reason)) if summary is not None and is_known else ExitCode.INTERNAL_ERROR
-    return code or ExitCode.INTERNAL_ERROR
 
 
 def _namespace(job: Job, given: Namespace, cluster: Cluster) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from finetune_api import __version__
-from finetune_api.status import CurvePoint, EvaluationScore, FinetuneJobStatus
+from finetune_api.status import CurvePoint, EvaluationScore, FinetuneJobStatus, ModelStatus
 from finetune_api.telling import duration
 from finetune_cli.report.chart import chart
 
@@ -91,15 +91,16 @@ def _scores(evaluations: Sequence[EvaluationScore]) -> Iterator[str]:
 
 def _sources(subject: Subject) -> Iterator[str]:
     model, status = subject.spec["model"], subject.status
-    found = status.model
-    weights = f"{found.parameters:,}, {found.trainable_parameters:,} of them trained" if _is_counted(status) else ""
+    found = status.model or ModelStatus()
+    trained = found.trainable_parameters
     facts = [
         ["model", model["source"]],
-        ["revision", found.revision if found else None],
-        ["modalities", ", ".join(found.modalities) if found else None],
-        ["weights", weights],
-        ["precision", found.dtype if found else None],
-        ["attention", found.attention if found else None],
+        ["revision", found.revision],
+        ["modalities", ", ".join(found.modalities)],
+        ["weights", None if found.parameters is None else f"{found.parameters:,}"],
+        ["trained", None if trained is None else f"{trained:,}"],
+        ["precision", found.dtype],
+        ["attention", found.attention],
     ]
     yield "<h2>Model</h2>\n" + _facts(facts)
     if status.datasets:
@@ -107,17 +108,12 @@ def _sources(subject: Subject) -> Iterator[str]:
         yield "<h2>Data</h2>\n" + _table(["dataset", "revision", "rows", "left out"], rows)
 
 
-def _is_counted(status: FinetuneJobStatus) -> bool:
-    found = status.model
-    return found is not None and found.parameters is not None and found.trainable_parameters is not None
-
-
 def _run(subject: Subject) -> Iterator[str]:
     status = subject.status
     processes = status.world_size or 1
     hours = status.trained_seconds * processes / 3600
     published = status.published
-    facts = [
+    facts: list[Sequence[str | None]] = [
         ["run", status.run],
         ["started", status.start_time],
         ["ended", status.completion_time],
