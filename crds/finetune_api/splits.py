@@ -54,6 +54,17 @@ def split_names(split: str) -> list[str]:
     return list(dict.fromkeys(one.split for one in slices_of(split)))
 
 
+def first_rows(split: str, *, limit: int | None) -> int | None:
+    """Return within how many of the first rows of its one split all lie that are read; None where nobody knows.
+
+    Where a slice has an end, that counts: whether there are so many rows is told.
+    """
+    one, *others = slices_of(split)
+    if others or one.in_percent or min(one.first or 0, one.last or 0) < 0:
+        return None
+    return one.last if one.last is not None or limit is None else (one.first or 0) + limit
+
+
 def check_split(path: str, split: str) -> Iterator[Problem]:
     """Yield a slice that no split has rows for."""
     if re.fullmatch(SPLIT, split) and any(one.is_empty for one in slices_of(split)):

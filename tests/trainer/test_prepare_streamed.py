@@ -1,13 +1,17 @@
 """prepare: images in parquet files are read from there: no more of them than are needed, and without a copy."""
 
+import random
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from finetune_api.reasons import Reason
+from finetune_trainer.prepare.rows.streamed import StreamedRows, look_at
+from finetune_trainer.workspace.problems import InputProblem
 from tests.trainer.conftest import MakeRun, Run, png
 from tests.trainer.laying_out import kept, lay_out, read, text_run, told
 
@@ -111,6 +115,27 @@ def test_images_beyond_the_limit_are_not_read(make_run: MakeRun, claim: Path) ->
     lay_out(run)
 
     assert rows_of(run) == expected(*range(25))
+
+
+def test_of_a_large_row_group_a_few_rows_are_in_memory(tmp_path: Path) -> None:
+    noise = random.Random(1)
+    pages = datasets.Dataset.from_dict(
+        {"image": [{"bytes": noise.randbytes(100_000), "path": None} for _ in range(200)]},
+        features=datasets.Features({"image": datasets.Image()}),
+    )
+    pages.to_parquet(tmp_path / "train.parquet", batch_size=200)
+    split = look_at([tmp_path / "train.parquet"], None)
+    assert split is not None
+    rows = StreamedRows(
+        split, None, split.features, range(200), lambda error: InputProblem(Reason.BAD_SAMPLES, str(error))
+    )
+    before = pa.total_allocated_bytes()
+
+    batches = rows.iter(batch_size=4)
+    next(batches)
+
+    assert len(split.groups) == 1
+    assert pa.total_allocated_bytes() - before < 4_000_000
 
 
 def test_a_file_whose_images_cannot_be_read_is_told(make_run: MakeRun, claim: Path) -> None:

@@ -1,12 +1,13 @@
 """Everything that the spec names, fetched at pinned revisions. All that cannot be found is told at once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from finetune_api.splits import split_names
+from finetune_api.datasets import EvaluationDataset, TrainDataset
+from finetune_api.splits import first_rows, split_names
 from finetune_api.types import FinetuneJobSpec, NamedSource, named_datasets, named_models
 from finetune_api.workspace import Workspace
 from finetune_trainer.prepare.fetch.sources import DATASET, MODEL, Fetched, Kind, Sources
@@ -107,18 +108,30 @@ def _each_once(
     return {path: found[key] for path, key in keys.items() if key in found}
 
 
-def splits_of(spec: FinetuneJobSpec) -> Mapping[tuple[str, str], set[Split]]:
-    """Return the splits that are asked for of each dataset, by source and revision."""
-    found: defaultdict[tuple[str, str], set[Split]] = defaultdict(set)
-    for train in spec.data.train:
-        found[train.source, train.revision] |= {(train.subset, name) for name in split_names(train.split)}
-    for held_out in spec.data.evaluation:
-        tables = held_out.tables
-        parts = (held_out,) if tables is None else (tables.queries, tables.corpus, tables.relevant_documents)
-        found[held_out.source, held_out.revision] |= {
-            (part.subset, name) for part in parts for name in split_names(part.split)
-        }
+def splits_of(spec: FinetuneJobSpec) -> Mapping[tuple[str, str], dict[Split, int | None]]:
+    """Return the splits that are asked for of each dataset, by source and revision, and how many of their first rows.
+
+    None for all of them.
+    """
+    found: defaultdict[tuple[str, str], dict[Split, int | None]] = defaultdict(dict)
+    datasets: list[TrainDataset | EvaluationDataset] = [*spec.data.train, *spec.data.evaluation]
+    for dataset in datasets:
+        splits = found[dataset.source, dataset.revision]
+        for part, limit in _parts(dataset):
+            rows = first_rows(part.split, limit=limit)
+            for split in ((part.subset, name) for name in split_names(part.split)):
+                before = splits.get(split, 0)
+                splits[split] = None if rows is None or before is None else max(rows, before)
     return found
+
+
+def _parts(dataset: TrainDataset | EvaluationDataset) -> Iterator[tuple[Any, int | None]]:
+    """Yield what names a subset and a split, and how many rows of it are taken at most."""
+    tables = dataset.tables if isinstance(dataset, EvaluationDataset) else None
+    if tables is None:
+        yield dataset, dataset.limit
+    else:
+        yield from ((part, None) for part in (tables.queries, tables.corpus, tables.relevant_documents))
 
 
 def model_folder(named: NamedSource, workspace: Workspace) -> Path:

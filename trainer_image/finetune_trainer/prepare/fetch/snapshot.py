@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def resolve_commit(api: Api, wanted: Wanted) -> str:
 
     What the Hub names is asked for once more, by its own name: there are Hubs that know every revision.
     """
-    with _told(wanted):
+    with told(wanted):
         commit = _named_commit(api, wanted, wanted.revision)
         if commit is None or (commit != wanted.revision and _named_commit(api, wanted, commit) != commit):
             raise RunFailure(Reason.HUB_UNAVAILABLE, f"the Hub names no commit for {wanted}")
@@ -70,25 +70,26 @@ def _named_commit(api: Api, wanted: Wanted, revision: str) -> str | None:
     return named if is_commit_id(named) else None
 
 
-def fetch_snapshot(api: Api, pinned: Wanted, *, folder: Path, select: Select) -> list[str]:
-    """Make `folder` hold the files that `select` picks at a commit, nothing else, and return their paths.
+def fetch_snapshot(api: Api, pinned: Wanted, *, folder: Path, select: Select, spare: Collection[str] = ()) -> list[str]:
+    """Make `folder` hold the files that `select` picks at a commit, nothing else but `spare`, and return their paths.
 
     What an earlier, broken attempt fetched is used if it is right. Fails with `missing` where the files of a gated
     repository are kept back, with HubUnavailable if bytes do not match.
     """
-    with _told(pinned):
+    with told(pinned):
         entries = api.list_repo_tree(pinned.repository, repo_type=pinned.kind, revision=pinned.revision, recursive=True)
         listed = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
         paths = select(sorted(path for path in listed if _stays_inside(path)))
         with ThreadPoolExecutor(_WORKERS) as pool:
             for _ in pool.map(lambda path: _fetch_file(api, pinned, listed[path], folder), paths):
                 pass
-    _remove_others(folder, set(paths))
+    _remove_others(folder, {*paths, *spare})
     return paths
 
 
 @contextmanager
-def _told(wanted: Wanted) -> Iterator[None]:
+def told(wanted: Wanted) -> Iterator[None]:
+    """Turn what goes wrong inside with a source into RunFailure, as far as it is known what it means."""
     with told_as_failures(f"fetching {wanted}"):
         try:
             yield

@@ -1,17 +1,19 @@
 """`hf://` and `pvc://` sources as local folders at a pinned revision."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from finetune_api.reasons import Reason
 from finetune_api.sources import ClaimSource, HubSource, parse_source
 from finetune_trainer.hub.client import Api
 from finetune_trainer.prepare.fetch.claims import copy_files, find_claim_folder, list_files
+from finetune_trainer.prepare.fetch.heads import Repository, fetch_heads
 from finetune_trainer.prepare.fetch.selection import select_dataset_files, select_model_files
-from finetune_trainer.prepare.fetch.snapshot import Select, Wanted, fetch_snapshot, resolve_commit
-from finetune_trainer.prepare.fetch.split_files import Split, lay_placeholders, select_descriptions, select_splits
+from finetune_trainer.prepare.fetch.snapshot import Select, Wanted, fetch_snapshot, resolve_commit, told
+from finetune_trainer.prepare.fetch.split_files import Split, find_split_files, lay_placeholders, select_descriptions
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.hashes import content_hash
 
@@ -71,10 +73,11 @@ class Sources:
             fetch_snapshot(self.api, pinned, folder=folder, select=MODEL.select)
         return Fetched(folder, commit)
 
-    def fetch_dataset(self, source: str, *, commit: str, splits: Collection[Split]) -> Fetched:
+    def fetch_dataset(self, source: str, *, commit: str, splits: Mapping[Split, int | None]) -> Fetched:
         """Return the folder of the dataset as it was resolved; fails as `resolve` does.
 
-        Files of the Hub that hold other splits than `splits` are empty, where that can be told from their names.
+        Files of the Hub that hold other splits than `splits` are empty, where that can be told from their names. Of
+        parquet files there are no more than so many of the first rows of a split, None for all.
         """
         parsed = _parse(source)
         if isinstance(parsed, ClaimSource):
@@ -89,7 +92,7 @@ class Sources:
         folder = find_claim_folder(source, mounts=self.mounts, missing=kind.missing)
         return folder, kind.select(list_files(folder, mount=self.mounts / source.claim, missing=kind.missing))
 
-    def _fetch_splits(self, pinned: Wanted, splits: Collection[Split], *, folder: Path) -> None:
+    def _fetch_splits(self, pinned: Wanted, splits: Mapping[Split, int | None], *, folder: Path) -> None:
         outline = folder.with_name(f"{folder.name}-outline")
         outline.mkdir(parents=True, exist_ok=True)
         folder.mkdir(exist_ok=True)
@@ -100,8 +103,14 @@ class Sources:
             return select_descriptions(listed)
 
         fetch_snapshot(self.api, pinned, folder=outline, select=descriptions)
-        needed = select_splits(listed, splits, outline=outline)
-        fetch_snapshot(self.api, pinned, folder=folder, select=lambda _: needed)
+        files_of = find_split_files(listed, splits, outline=outline)
+        if files_of is None:
+            fetch_snapshot(self.api, pinned, folder=folder, select=lambda _: listed)
+            return
+        with told(pinned):
+            heads = fetch_heads(Repository.of(self.api, pinned), files_of, splits, folder=folder)
+        whole = {*select_descriptions(listed), *chain.from_iterable(files_of.values())} - heads
+        fetch_snapshot(self.api, pinned, folder=folder, select=lambda _: sorted(whole), spare=heads)
         lay_placeholders(folder, listed)
 
 

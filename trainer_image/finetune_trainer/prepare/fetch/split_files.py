@@ -21,22 +21,23 @@ def select_descriptions(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if PurePosixPath(path).name in _DESCRIPTIONS]
 
 
-def select_splits(paths: Collection[str], splits: Collection[Split], *, outline: Path) -> list[str]:
-    """Return the files of `paths` that hold `splits` or describe them; a split that is not there has none.
+def find_split_files(
+    paths: Collection[str], splits: Collection[Split], *, outline: Path
+) -> dict[Split, list[str]] | None:
+    """Return the files of `paths` that hold each split, in the order of its rows; one that is not there has none.
 
-    All files are returned where rows may refer to other files, or where the library cannot tell splits from names.
-    `outline` is a folder that holds the descriptions.
+    None where rows may refer to other files, or where the library cannot tell splits from names. `outline` is a folder
+    that holds the descriptions.
     """
-    descriptions = set(select_descriptions(paths))
-    if not all(path.endswith(_ROWS) for path in set(paths) - descriptions):
-        return list(paths)
+    if not all(path.endswith(_ROWS) for path in set(paths) - set(select_descriptions(paths))):
+        return None
     lay_placeholders(outline, paths)
     try:
-        found = {file for subset, split in splits for file in _files(outline, subset, split)}
+        found = {split: [file for file in _files(outline, *split) if file in paths] for split in splits}
     except Exception:  # noqa: BLE001 - the library raises what it likes; told when the dataset is opened
-        return list(paths)
-    _log.info("files of the splits found", extra={"files": len(found), "of": len(paths)})
-    return sorted(descriptions | (found & set(paths)))
+        return None
+    _log.info("files of the splits found", extra={"files": len(set().union(*found.values())), "of": len(paths)})
+    return found
 
 
 def lay_placeholders(folder: Path, paths: Iterable[str]) -> None:

@@ -138,7 +138,7 @@ class StreamedRows:
 def _read_group(group: RowGroup, numbers: list[int], columns: list[str], batch_size: int) -> Iterator[pa.Table]:
     """Yield those rows of a group one by one; what follows the last of them is not read."""
     wanted = deque(numbers)
-    with pq.ParquetFile(group.path, buffer_size=_BUFFER_BYTES) as file:
+    with pq.ParquetFile(group.path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         first = group.first
         for batch in file.iter_batches(batch_size, row_groups=[group.index], columns=columns):
             while wanted and wanted[0] < first + len(batch):
