@@ -1,6 +1,8 @@
 """What the verbs say where the cluster, a right or the job is missing: one line, what to do, and an exit code."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -177,3 +179,15 @@ def test_a_watch_of_a_job_that_is_deleted_ends(kubeconfig: Path, capsys: pytest.
         found = run(capsys, "watch", "pages")
 
     assert found == (31, "", "search/pages was deleted\n")
+
+
+def test_nothing_heavy_is_loaded_to_show_a_job() -> None:
+    heavy = (
+        *("torch", "transformers", "pandas", "numpy", "cel_expr_python", "finetune_api.sense"),
+        *("kubernetes.client.api.core_v1_api", "kubernetes.client.models.v1_pod"),
+    )
+    program = f"import sys, finetune_cli.cluster.verbs; sys.exit(', '.join(set({heavy}) & set(sys.modules)) or 0)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -61,7 +61,7 @@ def test_it_has_the_scores_with_their_gain_and_interval() -> None:
     found = read(page(subject(SUCCEEDED)))
 
     assert ["held-out", "ndcg@10", "0.8881", "0.9400", "+0.0519", "95%: +0.0312 to +0.0704"] in found.rows
-    assert "Succeeded: ndcg@10 on held-out 0.8881 before, 0.9400 after +0.0519 95%: +0.0312 to +0.0704" in found.text
+    assert "Succeeded: ndcg@10 on held-out 0.8881 before, 0.9400 after (+0.0519, 95%: +0.0312 to +0.0704)" in found.text
     assert ["published", "acme/better 0123456789abcdef0123456789abcdef01234567"] in found.rows
     assert "few rows" in found.text
 
@@ -78,13 +78,13 @@ def test_its_curves_are_the_points_that_it_was_given() -> None:
 
 
 def test_a_chart_puts_values_where_they_belong() -> None:
-    drawn = chart("loss", [(0, 2.0), (10, 1.0), (20, 0.0)])
+    drawn = chart("loss", [(0, 2.0), (10, 1.0), (20, 0.0)], last=20)
 
     assert '<polyline points="64.0,28.0 344.0,120.0 624.0,212.0"/>' in drawn
 
 
 def test_a_chart_shows_what_scores_are_compared_with_also_where_it_is_below_them() -> None:
-    drawn = chart("ndcg@10", [(1, 0.9), (2, 0.9)], baseline=0.8)
+    drawn = chart("ndcg@10", [(1, 0.9), (2, 0.9)], last=2, baseline=0.8)
 
     assert 'class="baseline" d="M64,212.0H624"' in drawn
     assert "before 0.8000" in drawn

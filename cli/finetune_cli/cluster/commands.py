@@ -1,6 +1,7 @@
 """The verbs on the command line: names, options, examples. Loads nothing that --help does not need."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -132,7 +133,9 @@ def _takes_job(parser: argparse.ArgumentParser) -> None:
 
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     def run(given: argparse.Namespace) -> int:
-        from finetune_cli.cluster import verbs  # noqa: PLC0415 - loads the Kubernetes client
+        # Each loads only what it needs, and all of them the Kubernetes client.
+        module = "submitting" if name == "submit" else "verbs"
+        verbs = importlib.import_module(f"finetune_cli.cluster.{module}")
         from finetune_cli.cluster.refusal import RefusalError  # noqa: PLC0415 - as above
 
         try:

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from finetune_api import keys
 from finetune_api.contract import ExitCode, Role
-from finetune_api.sense import notes
 from finetune_cli.cluster import logs as log_sources
 from finetune_cli.cluster.commands import ALL
 from finetune_cli.cluster.connection import Cluster, connect
@@ -24,8 +23,6 @@ from finetune_cli.cluster.refusal import RefusalError
 from finetune_cli.cluster.screen import screen
 from finetune_cli.cluster.stored import Manifest, StoredJob, read_stored
 from finetune_cli.cluster.watching import follow
-from finetune_cli.manifest.checking import Job
-from finetune_cli.manifest.validate import read_jobs
 from finetune_cli.report.page import Subject, page
 
 JSON = "json"
@@ -33,7 +30,7 @@ JSON = "json"
 
 def status(given: Namespace) -> ExitCode:
     """Show one job on one screen."""
-    job = _read(_connect(given), given.name)
+    job = _read(cluster_of(given), given.name)
     if given.output == JSON:
         _write_json(job.manifest)
     else:
@@ -43,7 +40,7 @@ def status(given: Namespace) -> ExitCode:
 
 def list_jobs(given: Namespace) -> ExitCode:
     """Show a line for each job."""
-    cluster = _connect(given)
+    cluster = cluster_of(given)
     manifests = cluster.jobs(everywhere=given.all_namespaces)
     if given.output == JSON:
         _write_json({"apiVersion": "v1", "kind": "List", "items": manifests})
@@ -57,7 +54,7 @@ def list_jobs(given: Namespace) -> ExitCode:
 
 def explain(given: Namespace) -> ExitCode:
     """Say in one line why a job is where it is, and whose move it is."""
-    found = explain_job(_read(_connect(given), given.name), _now())
+    found = explain_job(_read(cluster_of(given), given.name), _now())
     if given.output == JSON:
         _write_json(_camel(asdict(found)))
     else:
@@ -67,37 +64,12 @@ def explain(given: Namespace) -> ExitCode:
 
 def watch(given: Namespace) -> ExitCode:
     """Show a job until it has ended; the exit code says how."""
-    return _watch(_connect(given), given)
-
-
-def submit(given: Namespace) -> ExitCode:
-    """Create the jobs of a file, once nothing is wrong with any of them."""
-    reading = read_jobs([given.file])
-    for finding in reading.findings:
-        sys.stderr.write(f"{finding}\n")
-    if reading.findings:
-        return ExitCode.BAD_SPEC
-    jobs = [job for _, job in reading.jobs]
-    if given.watch and len(jobs) != 1:
-        raise RefusalError(
-            f"{given.file}: {len(jobs)} jobs cannot be watched at once; leave out --watch", ExitCode.USAGE
-        )
-    cluster = _connect(given)
-    for job in jobs:
-        for note in notes(job.spec):
-            sys.stderr.write(f"Note: {note}\n")
-        home = cluster.at(_namespace(job, given, cluster))
-        stored = home.create(job.manifest)
-        _tell(given, stored, "created")
-    if not given.watch:
-        return ExitCode.SUCCESS
-    given.name = stored["metadata"]["name"]
-    return _watch(home, given)
+    return show_until_ended(cluster_of(given), given)
 
 
 def report(given: Namespace) -> ExitCode:
     """Write what is known of a job as one HTML file."""
-    job = _read(_connect(given), given.name)
+    job = _read(cluster_of(given), given.name)
     file = given.file or Path(f"{job.name}.html")
     try:
         file.write_text(page(Subject(job.title, job.manifest["spec"], job.status, job.status.curve)), encoding="utf-8")
@@ -123,7 +95,7 @@ def resume(given: Namespace) -> ExitCode:
 
 def rerun(given: Namespace) -> ExitCode:
     """Set spec.rerun to a new text: a job that has ended runs once more, from what its volume holds."""
-    cluster = _connect(given)
+    cluster = cluster_of(given)
     job = _read(cluster, given.name)
     if not job.is_finished:
         text = f"{job.title} is {job.phase} and has not ended; `finetune watch {job.name}` waits for that"
@@ -131,13 +103,13 @@ def rerun(given: Namespace) -> ExitCode:
     text = given.text or _now().strftime("%Y-%m-%dT%H:%M:%SZ")
     if text == job.manifest["spec"].get("rerun"):
         raise RefusalError(f"{job.title}: spec.rerun is {text!r} already; give another text", ExitCode.USAGE)
-    _tell(given, cluster.change(given.name, rerun=text), "runs once more")
+    tell(given, cluster.change(given.name, rerun=text), "runs once more")
     return ExitCode.SUCCESS
 
 
 def logs(given: Namespace) -> ExitCode:
     """Print the logs of pods, or what is left of them."""
-    cluster = _connect(given)
+    cluster = cluster_of(given)
     job = _read(cluster, given.name)
     role = Role(given.role) if given.role else None
     if given.rank is not None or given.attempt is not None:
@@ -192,17 +164,18 @@ def _parsed(line: str) -> object:
 
 
 def _set_suspend(given: Namespace, *, value: bool, done: str, undone: str) -> ExitCode:
-    cluster = _connect(given)
+    cluster = cluster_of(given)
     job = _read(cluster, given.name)
     if job.is_finished:
         raise RefusalError(f"{job.title} has ended ({job.phase}); `finetune rerun` runs it once more", ExitCode.USAGE)
     is_so = bool(job.manifest["spec"].get("suspend")) is value
     stored = job.manifest if is_so else cluster.change(given.name, suspend=value)
-    _tell(given, stored, undone if is_so else done)
+    tell(given, stored, undone if is_so else done)
     return ExitCode.SUCCESS
 
 
-def _watch(cluster: Cluster, given: Namespace) -> ExitCode:
+def show_until_ended(cluster: Cluster, given: Namespace) -> ExitCode:
+    """Show a job until it has ended, and return how it did."""
     cluster.get(given.name)  # a watch of what is not there waits for ever
     jobs = (read_stored(manifest) for manifest in cluster.watch(given.name))
     job = _print_each(jobs) if given.output == JSON else follow(jobs, _console(), _now)
@@ -217,15 +190,8 @@ def _print_each(jobs: Iterator[StoredJob]) -> StoredJob:
             return job
 
 
-def _namespace(job: Job, given: Namespace, cluster: Cluster) -> str:
-    stated = job.manifest["metadata"].get("namespace")
-    if stated and given.namespace and stated != given.namespace:
-        text = f"{given.file}: metadata.namespace is {stated}, not {given.namespace}; leave one of the two out"
-        raise RefusalError(text, ExitCode.USAGE)
-    return str(stated or cluster.namespace)
-
-
-def _connect(given: Namespace) -> Cluster:
+def cluster_of(given: Namespace) -> Cluster:
+    """Return the cluster that is meant."""
     return connect(context=given.context, namespace=given.namespace)
 
 
@@ -233,7 +199,8 @@ def _read(cluster: Cluster, name: str) -> StoredJob:
     return read_stored(cluster.get(name))
 
 
-def _tell(given: Namespace, stored: Manifest, what: str) -> None:
+def tell(given: Namespace, stored: Manifest, what: str) -> None:
+    """Print what has become of a job, or the job in JSON."""
     if given.output == JSON:
         _write_json(stored)
     else:

@@ -9,13 +9,12 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 28, 28
 Point = tuple[float, float]
 
 
-def chart(title: str, points: Sequence[Point], *, baseline: float | None = None) -> str:
-    """Return a chart of values over steps; empty if there are none."""
+def chart(title: str, points: Sequence[Point], *, last: float, baseline: float | None = None) -> str:
+    """Return a chart of values over the steps from 0 to `last`; empty if there are none."""
     if not points:
         return ""
     values = [y for _, y in points] + ([] if baseline is None else [baseline])
-    steps = [x for x, _ in points]
-    frame = _Frame(min(steps), max(steps), min(values), max(values))
+    frame = _Frame(0, last, min(values), max(values))
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(frame.place, points))
     dots = "".join(_dot(frame.place(point), f"step {point[0]:.0f}: {point[1]:.6g}") for point in points)
     return (

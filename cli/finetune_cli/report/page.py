@@ -54,12 +54,14 @@ def _head(subject: Subject) -> Iterator[str]:
     yield f"<h1>{escape(subject.title)}</h1>\n"
     phase = subject.status.phase
     main = next((one for one in subject.status.evaluations if one.metric == subject.metric), None)
-    gain = f": {escape(main.metric)} on {escape(main.name)} {_before_and_after(main)}" if main else ""
+    gain = f": {escape(_in_words(main))}" if main else ""
     yield f"<p><strong>{escape(phase or 'Pending')}</strong>{gain}</p>\n"
 
 
-def _before_and_after(score: EvaluationScore) -> str:
-    return f"{_number(score.baseline)} before, {_number(score.final)} after {_gain(score)} {_interval(score)}".strip()
+def _in_words(score: EvaluationScore) -> str:
+    gain = ", ".join(filter(None, [_gain(score), _interval(score)]))
+    both = f"{_number(score.baseline)} before, {_number(score.final)} after"
+    return f"{score.metric} on {score.name} {both}{f' ({gain})' if gain else ''}"
 
 
 def _curves(subject: Subject) -> Iterator[str]:
@@ -67,9 +69,9 @@ def _curves(subject: Subject) -> Iterator[str]:
     scores = [(float(one.step), one.score) for one in subject.curve if one.score is not None]
     if not losses and not scores:
         return
-    metrics = subject.status.metrics
-    yield "<h2>Training</h2>\n" + chart("loss", losses)
-    yield chart(subject.metric, scores, baseline=metrics.baseline_score if metrics else None)
+    metrics, last = subject.status.metrics, float(subject.curve[-1].step)
+    yield "<h2>Training</h2>\n" + chart("loss", losses, last=last)
+    yield chart(subject.metric, scores, last=last, baseline=metrics.baseline_score if metrics else None)
     points = [one.model_dump(by_alias=True, exclude_none=True) for one in subject.curve]
     yield f'<script type="application/json" id="curve">{json.dumps(points)}</script>\n'
 
