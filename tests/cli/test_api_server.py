@@ -132,7 +132,9 @@ def test_lists_and_states_are_the_objects_in_json(shell: Shell) -> None:
     assert json.loads(status[1])["metadata"]["uid"] == shell.stored("one")["metadata"]["uid"]
 
 
-@pytest.mark.parametrize("verb", ["status", "explain", "logs", "report", "watch", "suspend", "resume", "rerun"])
+@pytest.mark.parametrize(
+    "verb", ["status", "explain", "logs", "report", "bundle", "watch", "suspend", "resume", "rerun"]
+)
 def test_a_job_that_is_not_there_is_told(shell: Shell, verb: str) -> None:
     code, out, err = shell.finetune(verb, "none")
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,10 @@ def _shows_it_in_training(kube: Kubectl) -> None:
 
     screen, listed = printed(kube, "status", NAME), printed(kube, "list")
     explained = json.loads(printed(kube, "explain", NAME, "-o", "json"))
-    own, everybodys = printed(kube, "logs", NAME), printed(kube, "logs", NAME, "--rank", "all", "-o", "json")
+    own, everybodys = (
+        printed(kube, "logs", NAME, "--tail", "20"),
+        printed(kube, "logs", NAME, "--rank", "all", "-o", "json"),
+    )
 
     assert screen.startswith(f"FinetuneJob {NAMESPACE}/{NAME}   Training   attempt 1\n"), screen
     assert "ndcg@10" in screen
@@ -104,6 +108,11 @@ def _keeps_what_its_pods_said(kube: Kubectl, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     assert printed(kube, "report", NAME, "--file", str(report)) == f"{NAMESPACE}/{NAME}: report written to {report}\n"
     assert report.read_text().count("<polyline") == 2  # loss and score
+    bundle = tmp_path / "bundle.tar.gz"
+    printed(kube, "bundle", NAME, "--file", str(bundle))
+    with tarfile.open(bundle) as archive:
+        files = {name.removeprefix(f"{NAME}-bundle/") for name in archive.getnames()}
+    assert files >= {"job.json", "pods.json", "jobs.json", "volume-claims.json", "events.json"}
     asked = finetune(kube, "logs", NAME, "--attempt", "9")
     assert (asked.returncode, asked.stdout) == (31, "")
     assert "logs/attempt-9/rank-0.log on volume claim " in asked.stderr

@@ -12,64 +12,86 @@ from finetune_cli.command import Commands, add_command
 ALL = "all"
 _STOPPED = "Stopped; the job is as it was."
 
+Verb = tuple[str, str, str, tuple[str, ...]]
 
-def add_commands(commands: Commands) -> None:
-    """Add every verb."""
-    status = _add(
-        commands,
+
+#: Verbs that take a job and nothing else: name, what they do, what else is to be known, examples.
+_LOOKING: tuple[Verb, ...] = (
+    (
         "status",
         "show one job on one screen",
         "Phases, progress, loss and score over time, checkpoints, restarts; why it is there and whose move it is.",
-        ["finetune status pages -n search", "finetune status pages -o json | jq .status.metrics"],
-    )
-    _takes_job(status)
-    listing = _add(
-        commands, "list", "show a line for each job", "", ["finetune list -A", "finetune list -n search -o json"]
-    )
-    listing.add_argument("-A", "--all-namespaces", action="store_true", help="jobs of all namespaces")
-    explain = _add(
-        commands,
+        ("finetune status pages -n search", "finetune status pages -o json | jq .status.metrics"),
+    ),
+    (
         "explain",
         "say in one line why a job is where it is, and whose move it is",
         "",
-        ["finetune explain pages -n search", "finetune explain pages -o json | jq -r .move"],
-    )
-    _takes_job(explain)
-    _add_logs(commands)
-    _add_submit(commands)
-    report = _add(
-        commands,
-        "report",
-        "write what is known of a job as one HTML file",
-        "Curves, scores with their intervals, embedding sizes, data, revisions, hours. It needs no network to be read.",
-        ["finetune report pages -n search", "finetune report pages --file reports/pages.html"],
-    )
-    _takes_job(report)
-    report.add_argument("--file", type=Path, metavar="FILE", help="where to write it (JOB.html)")
-    watch = _add(
-        commands,
+        ("finetune explain pages -n search", "finetune explain pages -o json | jq -r .move"),
+    ),
+    (
         "watch",
         "show a job until it has ended",
         "Ends with the exit code of the role that ended the job, 0 if it has succeeded. Ctrl-C changes nothing for it.",
-        ["finetune watch pages -n search", "finetune watch pages -o json | jq .status.progress.percent"],
-    )
-    _takes_job(watch)
-    suspend = _add(
-        commands,
+        ("finetune watch pages -n search", "finetune watch pages -o json | jq .status.progress.percent"),
+    ),
+)
+_CHANGING: tuple[Verb, ...] = (
+    (
         "suspend",
         "take a job's pods away; its volume and checkpoints stay",
         "",
-        ["finetune suspend pages -n search"],
-    )
-    _takes_job(suspend)
-    resume = _add(
-        commands,
+        ("finetune suspend pages -n search",),
+    ),
+    (
         "resume",
         "let a suspended job go on from its newest checkpoint",
         "",
-        ["finetune resume pages -n search"],
-    )
-    _takes_job(resume)
+        ("finetune resume pages -n search",),
+    ),
+)
+#: Verbs that write a file, with how it is called.
+_WRITING = (
+    (
+        "report",
+        "write what is known of a job as one HTML file",
+        "Curves, scores with their intervals, embedding sizes, data, revisions, hours. It needs no network to be read.",
+        ("finetune report pages -n search", "finetune report pages --file reports/pages.html"),
+        "JOB.html",
+    ),
+    (
+        "bundle",
+        "write what is to be known of a job that goes wrong into one archive",
+        "The job, its pods, Jobs, claims, events and logs, without tokens. Look through it before you give it away.",
+        ("finetune bundle pages -n search", "finetune bundle pages --file /tmp/pages.tar.gz"),
+        "JOB-bundle.tar.gz",
+    ),
+)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add every verb."""
+    _add_submit(commands)
+    _add_list(commands)
+    for name, short, more, examples in _LOOKING:
+        _takes_job(_add(commands, name, short, more, examples))
+    _add_logs(commands)
+    for name, short, more, examples, file in _WRITING:
+        writing = _add(commands, name, short, more, examples)
+        _takes_job(writing)
+        writing.add_argument("--file", type=Path, metavar="FILE", help=f"where to write it ({file})")
+    for name, short, more, examples in _CHANGING:
+        _takes_job(_add(commands, name, short, more, examples))
+    _add_rerun(commands)
+
+
+def _add_list(commands: Commands) -> None:
+    examples = ["finetune list -A", "finetune list -n search -o json"]
+    listing = _add(commands, "list", "show a line for each job", "", examples)
+    listing.add_argument("-A", "--all-namespaces", action="store_true", help="jobs of all namespaces")
+
+
+def _add_rerun(commands: Commands) -> None:
     rerun = _add(
         commands,
         "rerun",
@@ -99,6 +121,7 @@ def _add_logs(commands: Commands) -> None:
     logs.add_argument("--role", choices=["prepare", "train", "publish"], help="whose (the one that was begun last)")
     logs.add_argument("--rank", type=_rank, metavar="N|all", help="of the pod of this training process, or of all pods")
     logs.add_argument("--attempt", type=int, metavar="N", help="of this gang (the newest)")
+    logs.add_argument("--tail", type=int, metavar="N", help="the last N lines alone")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as long as the pods do")
 
 

@@ -130,15 +130,20 @@ class Cluster:
 
     def pods(self, selector: str) -> list[Manifest]:
         """Return the pods that have these labels."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods"
-        with self._told(f"list pods of namespace {self.namespace}"):
-            found: list[Manifest] = self._ask(Call("GET", path, (("labelSelector", selector),)))["items"]
+        return self.objects("/api/v1", "pods", labelSelector=selector)
+
+    def objects(self, api: str, plural: str, **query: str) -> list[Manifest]:
+        """Return the objects of a kind that is served below `api`."""
+        path = f"{api}/namespaces/{self.namespace}/{plural}"
+        with self._told(f"list {plural} of namespace {self.namespace}"):
+            found: list[Manifest] = self._ask(Call("GET", path, tuple(query.items())))["items"]
         return found
 
-    def log(self, pod: str, container: str, *, follow: bool) -> Iterator[str]:
-        """Yield the lines of a container's log."""
+    def log(self, pod: str, container: str, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
+        """Yield the lines of a container's log, all of them or the last ones."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
-        query = (("container", container), ("follow", str(follow).lower()))
+        last = () if tail is None else (("tailLines", str(tail)),)
+        query = (("container", container), ("follow", str(follow).lower()), *last)
         with self._told(f"read the log of pod {self._title(pod)}"):
             yield from self._lines(Call("GET", path, query), seconds=_FOLLOW_SECONDS if follow else _ANSWER_SECONDS)
 

@@ -1,5 +1,6 @@
 """What each verb does: ask the API server, show the answer. They return the command's exit code."""
 
+import contextlib
 import json
 import sys
 from argparse import Namespace
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from finetune_api import keys
 from finetune_api.contract import ExitCode, Role
+from finetune_cli.cluster import bundle as bundles
 from finetune_cli.cluster import logs as log_sources
 from finetune_cli.cluster.commands import ALL
 from finetune_cli.cluster.connection import Cluster, connect
@@ -71,16 +73,20 @@ def report(given: Namespace) -> ExitCode:
     """Write what is known of a job as one HTML file."""
     job = _read(cluster_of(given), given.name)
     file = given.file or Path(f"{job.name}.html")
-    try:
+    with _writing(file):
         file.write_text(page(Subject(job.title, job.manifest["spec"], job.status, job.status.curve)), encoding="utf-8")
-    except OSError as error:
-        text = f"--file: {file} cannot be written ({error.strerror}); name a file where you may write"
-        raise RefusalError(text, ExitCode.USAGE) from error
-    if given.output == JSON:
-        _write_json({"file": str(file)})
-    else:
-        _write_lines([f"{job.title}: report written to {file}"])
-    return ExitCode.SUCCESS
+    return _wrote(given, job, "report", file)
+
+
+def bundle(given: Namespace) -> ExitCode:
+    """Write what is to be known of a job that goes wrong into one archive."""
+    cluster = cluster_of(given)
+    job, now = _read(cluster, given.name), _now()
+    files = bundles.collect(cluster, job, now)
+    file = given.file or Path(f"{job.name}-bundle.tar.gz")
+    with _writing(file):
+        bundles.write(files, file, folder=f"{job.name}-bundle", now=now)
+    return _wrote(given, job, "bundle", file)
 
 
 def suspend(given: Namespace) -> ExitCode:
@@ -127,7 +133,9 @@ def logs(given: Namespace) -> ExitCode:
         found = found[:1]  # rank 0 says what all do
     if not found:
         return _print_what_is_left(cluster, job, wish, pods)
-    for source, line in interleaved(found, lambda one: cluster.log(one.pod, one.container, follow=given.follow)):
+    for source, line in interleaved(
+        found, lambda one: cluster.log(one.pod, one.container, follow=given.follow, tail=given.tail)
+    ):
         if given.output == JSON:
             _write_json({**_camel(asdict(source)), "line": _parsed(line)}, indent=None)
         else:
@@ -206,6 +214,25 @@ def tell(given: Namespace, stored: Manifest, what: str) -> None:
     else:
         metadata = stored["metadata"]
         _write_lines([f"{metadata['namespace']}/{metadata['name']} {what}"])
+
+
+@contextlib.contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    """Turn the error of a file that cannot be written into what is told of it."""
+    try:
+        yield
+    except OSError as error:
+        text = f"--file: {file} cannot be written ({error.strerror}); name a file where you may write"
+        raise RefusalError(text, ExitCode.USAGE) from error
+
+
+def _wrote(given: Namespace, job: StoredJob, what: str, file: Path) -> ExitCode:
+    """Print where something was written."""
+    if given.output == JSON:
+        _write_json({"file": str(file)})
+    else:
+        _write_lines([f"{job.title}: {what} written to {file}"])
+    return ExitCode.SUCCESS
 
 
 def _write_json(value: object, *, indent: int | None = 2) -> None:
