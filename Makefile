@@ -111,6 +111,7 @@ generate: setup ## Regenerate the committed files that say so in their first lin
 	@$(PYTHON) -m finetune_api.reference docs
 	@$(PYTHON) -m finetune_cli.reference docs
 	@$(PYTHON) -m finetune_trainer.prepare.checks.signing
+	@$(PYTHON) -m tests.chart.dashboards
 	@$(PYTHON) -m tests.chart.values_table
 	@$(PYTHON) -m tests.contract.faults
 	@.venv/bin/ruff format --quiet .

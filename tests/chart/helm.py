@@ -26,6 +26,7 @@ EVERYTHING: Values = {
     "serviceMonitor": {"enabled": True},
     "podMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True},
+    "dashboards": {"enabled": True},
     "networkPolicy": {"enabled": True},
 }
 

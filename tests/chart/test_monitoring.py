@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from finetune_api.contract import Role
 from finetune_api.keys import LABEL_COMPLETION_INDEX, LABEL_ROLE
+from tests.chart.dashboards import DASHBOARDS, JOB, JOBS
 from tests.chart.helm import EVERYTHING, ROOT, Helm, Manifest, merged, only
 
 METRIC = re.compile(r"\bfinetune\w+")
@@ -15,8 +16,9 @@ FULL_JOB: Manifest = {
         "attempt": 1,
         "completionTime": "2026-01-01T00:00:00Z",
         "restarts": {"infrastructure": 1},
-        "progress": {"step": 1},
-        "metrics": {"bestScore": 0.5, "baselineScore": 0.4},
+        "progress": {"step": 1, "percent": 1},
+        "checkpoint": {"step": 1, "time": "2026-01-01T00:00:00Z"},
+        "metrics": {"trainLoss": 1.0, "score": 0.5, "bestScore": 0.5, "baselineScore": 0.4},
     },
 }
 
@@ -87,7 +89,16 @@ def test_every_alert_is_in_the_documentation_and_has_its_section_in_the_runbook(
     assert parts == [word for name, _ in found for word in (name, "Meaning", "Impact", "Diagnosis", "Mitigation")]
 
 
-def test_alerts_use_series_that_are_exported(everything: list[Manifest]) -> None:
+def test_the_dashboards_are_fresh_and_grafana_finds_them_by_their_label(everything: list[Manifest]) -> None:
+    maps = [one for one in everything if one["kind"] == "ConfigMap"]
+
+    assert {name: text for one in maps for name, text in one["data"].items()} == {
+        name: build() for name, build in DASHBOARDS.items()
+    }
+    assert {one["metadata"]["labels"]["grafana_dashboard"] for one in maps} == {"1"}
+
+
+def test_alerts_and_dashboards_use_series_that_are_exported(everything: list[Manifest]) -> None:
     from finetune_operator.shell.job_metrics import JobCollector
     from finetune_operator.shell.telemetry import Telemetry
     from finetune_trainer.train.report.metrics import TrainMetrics
@@ -99,6 +110,9 @@ def test_alerts_use_series_that_are_exported(everything: list[Manifest]) -> None
     # A counter's family is named without the ending that its samples have.
     exported = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
 
-    used = {name for alert in alerts(everything) for name in METRIC.findall(alert["expr"])}
+    shown = [line for rows in (JOBS, JOB) for panels in rows.values() for panel in panels for line in panel.lines]
+    used = {
+        name for text in [*shown, *(alert["expr"] for alert in alerts(everything))] for name in METRIC.findall(text)
+    }
 
-    assert used <= exported
+    assert {name.removesuffix("_bucket") for name in used} <= exported

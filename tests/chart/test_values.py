@@ -64,6 +64,7 @@ from tests.chart.helm import CHART, Helm, HelmError, Values, of_kind
         ({"prometheusRule": {"runbookUrl": "runbook.md"}}, "/prometheusRule/runbookUrl"),
         ({"networkPolicy": {"namespaces": "search"}}, "/networkPolicy/namespaces"),
         ({"networkPolicy": {"metricsFrom": [{}]}}, "/networkPolicy/metricsFrom/0"),
+        ({"dashboards": {"labels": {"grafana_dashboard": 1}}}, "/dashboards/labels/grafana_dashboard"),
         ({"crds": {"keep": False}}, "/crds"),
     ],
     ids=lambda argument: argument.replace("/", ".").strip(".") if isinstance(argument, str) else "",

@@ -4,21 +4,28 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
+from tests.chart.dashboards import JOB, JOBS
 from tests.cluster.paths import exclusive
 from tests.demo.__main__ import NAMESPACE, SUMMARY
 from tests.e2e.gang import children, rank_pod
+from tests.e2e.prometheus import SECONDS, scraping
 from tests.hub.running import RunningHub
 from tests.stack import jobs
 from tests.stack.install import ROOT, SYSTEM_NAMESPACE, Stack
 from tests.stack.kubectl import Kubectl, Manifest
+from tests.stack.target import Target
 
 pytestmark = pytest.mark.e2e
+EXPRESSIONS = [line for rows in (JOBS, JOB) for panels in rows.values() for panel in panels for line in panel.lines]
+#: What there is nothing to show of while all goes well.
+QUIET = ("finetune_attempts_total", "finetune_operator_missing_right", "finetune_operator_ignored_objects")
 
 
 class Run:
@@ -31,12 +38,29 @@ class Run:
         self.nodes: set[str] = set()
         self.rank_metrics = ""
         self.operator_metrics = ""
+        self.shown: dict[str, list[Manifest]] = {}
+        """What Prometheus shows over the time, by expression of a dashboard."""
+        self.rules: list[Manifest] = []
 
 
 @pytest.fixture(scope="module")
 def run(stack: Stack) -> Run:
     with exclusive("operator"):  # Tests that kill it would take its metrics away.
-        return _run(stack)
+        if not stack.target.is_ours:  # whose pods this machine may not reach
+            return _run(stack)
+        with scraping(stack.target.kubectl) as prometheus:
+            seen = _run(stack)
+            time.sleep(3 * SECONDS)
+            seen.shown = {one: prometheus.over_time(_of_the_demo(one)) for one in EXPRESSIONS}
+            seen.rules = prometheus.rules()
+        return seen
+
+
+def _of_the_demo(expression: str) -> str:
+    """Return a dashboard's expression with its variables filled in."""
+    for variable, value in (("$namespace", NAMESPACE), ("$name", "demo"), ("$__rate_interval", "20s")):
+        expression = expression.replace(variable, value)
+    return expression
 
 
 def _run(stack: Stack) -> Run:
@@ -160,6 +184,38 @@ def test_rank_0_and_the_operator_export_loss_and_ndcg_under_different_names(run:
         "finetunejob_progress_ratio",
     ):
         assert any(line.startswith(name) and job in line for line in run.operator_metrics.splitlines()), name
+
+
+def test_every_graph_of_the_dashboards_has_something_to_show_and_every_alert_is_evaluated(
+    run: Run, target: Target
+) -> None:
+    if not target.is_ours:
+        pytest.skip("needs the cluster that this project starts itself, but KUBECONFIG names another")
+
+    empty = {expression for expression, series in run.shown.items() if not series}
+
+    assert empty == {one for one in EXPRESSIONS if any(name in one for name in QUIET)}
+    assert {rule["name"]: rule.get("lastError", "") for rule in run.rules if rule["health"] != "ok"} == {}
+
+
+def test_loss_and_score_in_prometheus_are_those_of_the_report(run: Run, target: Target) -> None:
+    if not target.is_ours:
+        pytest.skip("needs the cluster that this project starts itself, but KUBECONFIG names another")
+    status = run.states[-1]["status"]
+
+    def values(name: str) -> list[float]:
+        (expression,) = [one for one in EXPRESSIONS if one.startswith(f"{name}{{") and "$name" in one]
+        (series,) = run.shown[expression]
+        return [float(value) for _, value in series["values"]]
+
+    losses, scores, baselines = (
+        values(name) for name in ("finetunejob_train_loss", "finetunejob_score", "finetunejob_baseline_score")
+    )
+    assert losses[-1] == status["metrics"]["trainLoss"]
+    assert dict.fromkeys(scores) == dict.fromkeys(point["score"] for point in status["curve"] if "score" in point)
+    assert set(baselines) == {status["metrics"]["baselineScore"]}
+    at_rank_0 = values("finetune_train_loss")
+    assert {round(loss, 4) for loss in at_rank_0} >= {round(point["loss"], 4) for point in status["curve"][-1:]}
 
 
 def test_the_hub_got_one_commit_with_a_card_and_no_data(run: Run, kube: Kubectl, hub: RunningHub) -> None:
