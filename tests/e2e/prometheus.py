@@ -1,8 +1,9 @@
-"""A real Prometheus on this machine, which finds and scrapes what the chart's monitors select, and has its alerts."""
+"""A real Prometheus on this machine, which scrapes what the chart's monitors select, and has its alerts."""
 
 import json
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,12 +19,14 @@ import yaml
 from tests.chart import promtool
 from tests.chart.helm import Manifest, only
 from tests.chart.program import find
+from tests.e2e.gang import LABEL_ROLE
 from tests.stack.install import RELEASE, ROOT, SYSTEM_NAMESPACE
 from tests.stack.kubectl import Kubectl
 
 PORT = 39090
 SECONDS = 1
 START_SECONDS = 60
+TARGETS = "targets.json"
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(kube: Kubectl) -> Iterator[Prometheus]:
-    """Scrape the operator, and rank 0 of every training."""
+def scraping(kube: Kubectl, namespace: str) -> Iterator[Prometheus]:
+    """Scrape the operator, and rank 0 of every training in a namespace."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         manifests = _render(place)
@@ -65,15 +68,20 @@ def scraping(kube: Kubectl) -> Iterator[Prometheus]:
             "global": {"scrape_interval": f"{SECONDS}s", "evaluation_interval": f"{SECONDS}s"},
             "rule_files": ["alerts.yaml"],
             "scrape_configs": [
-                _of_service(only(manifests, "ServiceMonitor")["spec"], kube),
-                _of_pods(only(manifests, "PodMonitor")["spec"], kube),
+                _of_service(only(manifests, "ServiceMonitor")["spec"]),
+                _of_pods(only(manifests, "PodMonitor")["spec"]),
             ],
         }
         (place / "prometheus.yml").write_text(yaml.safe_dump(config))
         where = [f"--config.file={place}/prometheus.yml", f"--storage.tsdb.path={place}/data"]
         program = str(promtool.ensure().with_name("prometheus"))
         command = [program, *where, f"--web.listen-address=127.0.0.1:{PORT}"]
-        with (place / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        found = [(SYSTEM_NAMESPACE, ""), (namespace, f"{LABEL_ROLE}=train")]
+        with (
+            _discovering(kube, found, place / TARGETS),
+            (place / "log").open("w") as log,
+            subprocess.Popen(command, stdout=log, stderr=log) as process,
+        ):
             try:
                 yield _wait(Prometheus(time.time()), process, place / "log")
             finally:
@@ -103,53 +111,70 @@ def _render(folder: Path) -> list[Manifest]:
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
 
-def _of_service(monitor: Manifest, kube: Kubectl) -> Manifest:
+def _of_service(monitor: Manifest) -> Manifest:
     """Return what the Prometheus operator makes of a ServiceMonitor."""
     (endpoint,) = monitor["endpoints"]
-    return {
-        "job_name": "service",
-        "honor_labels": endpoint["honorLabels"],
-        "kubernetes_sd_configs": [{"role": "endpointslice", "kubeconfig_file": kube.kubeconfig}],
-        "relabel_configs": [
-            *_kept("service_label", monitor["selector"]["matchLabels"]),
-            {
-                "source_labels": ["__meta_kubernetes_endpointslice_port_name"],
-                "regex": endpoint["port"],
-                "action": "keep",
-            },
-            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-            {"source_labels": ["__meta_kubernetes_service_name"], "target_label": "job"},
-        ],
-    }
+    port = {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": endpoint["port"], "action": "keep"}
+    own = {"source_labels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "target_label": "job"}
+    kept = _kept(monitor["selector"]["matchLabels"])
+    return _scrape("service", [*kept, port, own]) | {"honor_labels": endpoint["honorLabels"]}
 
 
-def _of_pods(monitor: Manifest, kube: Kubectl) -> Manifest:
+def _of_pods(monitor: Manifest) -> Manifest:
     """Return what the Prometheus operator makes of a PodMonitor."""
     (endpoint,) = monitor["podMetricsEndpoints"]
     own = [
         {"source_labels": one["sourceLabels"], "target_label": one["targetLabel"]} for one in endpoint["relabelings"]
     ]
-    port = {
-        "source_labels": ["__meta_kubernetes_pod_container_port_name"],
-        "regex": endpoint["port"],
-        "action": "keep",
-    }
-    return {
-        "job_name": "pods",
-        "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": kube.kubeconfig}],
-        "relabel_configs": [
-            *_kept("pod_label", monitor["selector"]["matchLabels"]),
-            port,
-            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-            *own,
-        ],
-    }
+    port = {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": endpoint["port"], "action": "keep"}
+    return _scrape("pods", [*_kept(monitor["selector"]["matchLabels"]), port, *own])
 
 
-def _kept(kind: str, labels: Mapping[str, str]) -> list[Manifest]:
-    """Keep what has the labels; in names of Prometheus there are no dots, dashes and slashes."""
-    table = str.maketrans("./-", "___")
-    return [
-        {"source_labels": [f"__meta_kubernetes_{kind}_{name.translate(table)}"], "regex": value, "action": "keep"}
-        for name, value in labels.items()
-    ]
+def _scrape(name: str, relabeled: list[Manifest]) -> Manifest:
+    namespace = {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"}
+    found = [{"files": [TARGETS], "refresh_interval": f"{SECONDS}s"}]
+    return {"job_name": name, "file_sd_configs": found, "relabel_configs": [*relabeled, namespace]}
+
+
+def _kept(labels: Mapping[str, str]) -> list[Manifest]:
+    """Keep what has the labels."""
+    return [{"source_labels": [_meta(name)], "regex": value, "action": "keep"} for name, value in labels.items()]
+
+
+def _meta(label: str) -> str:
+    """Return what Prometheus calls a label of a pod: in its names are no dots, dashes and slashes."""
+    return f"__meta_kubernetes_pod_label_{label.translate(str.maketrans('./-', '___'))}"
+
+
+@contextmanager
+def _discovering(kube: Kubectl, found: list[tuple[str, str]], file: Path) -> Iterator[None]:
+    """Write down where pods are, as Prometheus does itself: Debian's is built without Kubernetes."""
+    stop = threading.Event()
+
+    def discover() -> None:
+        while not stop.is_set():
+            pods = [pod for place, labels in found for pod in kube.find("pods", namespace=place, selector=labels)]
+            aside = file.with_suffix(".new")
+            aside.write_text(json.dumps([target for pod in pods for target in _targets(pod)]))
+            aside.rename(file)
+            stop.wait(SECONDS)
+
+    thread = threading.Thread(target=discover, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _targets(pod: Manifest) -> Iterator[Manifest]:
+    address, metadata = pod["status"].get("podIP"), pod["metadata"]
+    labels = {_meta(name): value for name, value in metadata["labels"].items()}
+    for container in pod["spec"]["containers"] if address else ():
+        for port in container.get("ports", ()):
+            own = {
+                "__meta_kubernetes_namespace": metadata["namespace"],
+                "__meta_kubernetes_pod_container_port_name": port["name"],
+            }
+            yield {"targets": [f"{address}:{port['containerPort']}"], "labels": labels | own}

@@ -48,7 +48,7 @@ def run(stack: Stack) -> Run:
     with exclusive("operator"):  # Tests that kill it would take its metrics away.
         if not stack.target.is_ours:  # whose pods this machine may not reach
             return _run(stack)
-        with scraping(stack.target.kubectl) as prometheus:
+        with scraping(stack.target.kubectl, NAMESPACE) as prometheus:
             seen = _run(stack)
             time.sleep(3 * SECONDS)
             seen.shown = {one: prometheus.over_time(_of_the_demo(one)) for one in EXPRESSIONS}
