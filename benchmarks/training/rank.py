@@ -6,13 +6,16 @@ import signal
 import sys
 from pathlib import Path
 
-from transformers import Trainer
+from finetune_trainer.workspace.process import loading_libraries
 
-from benchmarks.training.meter import Meter
-from benchmarks.training.outcome import ENV_FOLDER, RankRecord
-from benchmarks.training.stopwatch import BASELINE, DATA_WAIT, STEP, Stopwatch
-from finetune_trainer.train import rank
-from finetune_trainer.train.evaluation.judge import Judge
+with loading_libraries():  # as the trainer itself does
+    from transformers import Trainer
+
+    from benchmarks.training.meter import Meter
+    from benchmarks.training.outcome import ENV_FOLDER, RankRecord
+    from benchmarks.training.stopwatch import BASELINE, DATA_WAIT, STEP, Stopwatch
+    from finetune_trainer.train import rank
+    from finetune_trainer.train.evaluation.judge import Judge
 
 #: After so many steps this rank is asked to end, as a pod is.
 ENV_STOP_AFTER = "BENCHMARK_STOP_AFTER"

@@ -232,10 +232,45 @@ def test_anything_but_one_role_is_answered_with_the_usage(
     assert capfd.readouterr().err == USAGE + "\n"
 
 
-@pytest.mark.parametrize("module", ["publish.preflight", "publish.publish", "prepare.prepare"])
-def test_a_role_starts_without_torch(module: str) -> None:
-    program = f"import sys, finetune_trainer.__main__, finetune_trainer.{module}; sys.exit('torch' in sys.modules)"
+MODEL = {"torch", "transformers", "sentence_transformers", "sklearn", "scipy"}
+DATA = {"datasets", "pyarrow", "pandas", "numpy", "PIL"}
 
-    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=120)
 
-    assert done.returncode == 0
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("publish.preflight", MODEL | DATA),
+        ("publish.publish", MODEL | DATA),
+        ("prepare.prepare", MODEL),
+        ("train.supervisor", MODEL | DATA | {"huggingface_hub"}),
+    ],
+)
+def test_a_role_starts_without_what_it_does_not_need(module: str, heavy: set[str]) -> None:
+    program = f"import sys, finetune_trainer.__main__, finetune_trainer.{module}; print({heavy} & set(sys.modules))"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+
+    assert done.stdout == "set()\n"
+
+
+def test_libraries_are_loaded_without_looking_for_garbage_among_them() -> None:
+    program = (
+        "import gc, finetune_trainer.train.rank\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 100_000, gc.get_stats()[0]['collections'] < 100)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+
+    assert done.stdout == "True True True\n"
+
+
+def test_a_process_ends_at_once_after_everybody_has_tidied_up() -> None:
+    program = (
+        "import atexit; from finetune_trainer.workspace.process import end\n"
+        "class Module:\n    def __del__(self): print('taken down')\n"
+        "module = Module(); atexit.register(print, 'tidied up'); print('said'); end(3)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said\ntidied up\n", "")

@@ -18,6 +18,7 @@ from finetune_trainer.workspace.causes import is_storage_broken, is_storage_full
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.kept_log import keeping_log
 from finetune_trainer.workspace.last_lines import add_last_lines
+from finetune_trainer.workspace.process import end, loading_libraries
 from finetune_trainer.workspace.settings import Settings, read_token
 
 VERSION = 1
@@ -110,7 +111,8 @@ def _run_role(role: Role, config: RunConfig, settings: Settings) -> RunResult:
 
             return preflight(config, settings)
         case Role.PREPARE:
-            from finetune_trainer.prepare.prepare import prepare  # noqa: PLC0415
+            with loading_libraries():
+                from finetune_trainer.prepare.prepare import prepare  # noqa: PLC0415
 
             return prepare(config, settings)
         case Role.TRAIN:
@@ -170,4 +172,4 @@ def main_kept(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 if __name__ == "__main__":
     quiet_libraries(os.environ)  # type: ignore[arg-type]  # os.environ is a dict in all that matters here
-    sys.exit(main_kept(sys.argv[1:], os.environ))
+    end(main_kept(sys.argv[1:], os.environ))

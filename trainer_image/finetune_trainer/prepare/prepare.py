@@ -35,6 +35,7 @@ from finetune_trainer.workspace.finished import finished_report
 from finetune_trainer.workspace.images import INDEX, read_index, short_shards
 from finetune_trainer.workspace.manifest import InputsManifest
 from finetune_trainer.workspace.problems import as_failure
+from finetune_trainer.workspace.process import loading_libraries
 from finetune_trainer.workspace.settings import Settings, read_token
 from finetune_trainer.workspace.verify import find_damage, hash_file
 from finetune_trainer.workspace.whole_file import sync
@@ -139,12 +140,13 @@ def fill_inputs(
     inputs = open_inputs(spec, located, cache=cache)
     tracker.enter(Stage.CHECKING)
     # Imported late: torch takes seconds, and whatever failed before did not need it.
-    from finetune_trainer.prepare.checks.capacity import model_figures  # noqa: PLC0415
-    from finetune_trainer.prepare.checks.precision import precision_warnings  # noqa: PLC0415
-    from finetune_trainer.prepare.checks.written import check_written  # noqa: PLC0415
-    from finetune_trainer.prepare.mining.miners import Miners  # noqa: PLC0415
-    from finetune_trainer.recipe.capacity.estimate import checkpoint_bytes  # noqa: PLC0415
-    from finetune_trainer.recipe.model.tokens import media_tokens  # noqa: PLC0415
+    with loading_libraries():
+        from finetune_trainer.prepare.checks.capacity import model_figures  # noqa: PLC0415
+        from finetune_trainer.prepare.checks.precision import precision_warnings  # noqa: PLC0415
+        from finetune_trainer.prepare.checks.written import check_written  # noqa: PLC0415
+        from finetune_trainer.prepare.mining.miners import Miners  # noqa: PLC0415
+        from finetune_trainer.recipe.capacity.estimate import checkpoint_bytes  # noqa: PLC0415
+        from finetune_trainer.recipe.model.tokens import media_tokens  # noqa: PLC0415
 
     miners = Miners(spec, located, workspace, sources.scratch / "embeddings", tracker)
     model, inputs, reduction = check_model(spec, inputs, workspace, miners)
@@ -179,9 +181,10 @@ def check_model(
 
     Fails if model and inputs do not fit together.
     """
-    from finetune_trainer.prepare.checks.inputs import check_inputs, with_classes  # noqa: PLC0415
-    from finetune_trainer.prepare.checks.model import inspect_model  # noqa: PLC0415
-    from finetune_trainer.prepare.images.reduction import reduction_for  # noqa: PLC0415
+    with loading_libraries():
+        from finetune_trainer.prepare.checks.inputs import check_inputs, with_classes  # noqa: PLC0415
+        from finetune_trainer.prepare.checks.model import inspect_model  # noqa: PLC0415
+        from finetune_trainer.prepare.images.reduction import reduction_for  # noqa: PLC0415
 
     model = inspect_model(spec.model, workspace)
     mining = [problem for one in inputs.train for problem in miners.check(one.dataset, one.columns)]

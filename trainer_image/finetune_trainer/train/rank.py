@@ -10,27 +10,30 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-from transformers.utils.logging import disable_progress_bar
+from finetune_trainer.workspace.process import loading_libraries
 
-from finetune_api import keys
-from finetune_api.contract import Role, RunConfig, RunResult
-from finetune_api.reasons import Reason
-from finetune_api.workspace import Workspace
-from finetune_trainer.recipe.batches.shared_memory import open_more_files
-from finetune_trainer.train.gang.errors import explain
-from finetune_trainer.train.gang.ranks import WRITER, join, leave
-from finetune_trainer.train.gang.records import RankRecord, Records
-from finetune_trainer.train.gang.stacks import tell_stacks
-from finetune_trainer.train.gang.stop import StopRequest
-from finetune_trainer.train.report.telemetry import serve_telemetry
-from finetune_trainer.train.report.tracker import Tracker
-from finetune_trainer.train.session import Session
-from finetune_trainer.train.train import train
-from finetune_trainer.workspace import logs
-from finetune_trainer.workspace.failures import RunFailure
-from finetune_trainer.workspace.kept_log import speak_as_rank
-from finetune_trainer.workspace.own_inputs import read_own_inputs
+with loading_libraries():
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    from finetune_api import keys
+    from finetune_api.contract import Role, RunConfig, RunResult
+    from finetune_api.reasons import Reason
+    from finetune_api.workspace import Workspace
+    from finetune_trainer.recipe.batches.shared_memory import open_more_files
+    from finetune_trainer.train.gang.errors import explain
+    from finetune_trainer.train.gang.ranks import WRITER, join, leave
+    from finetune_trainer.train.gang.records import RankRecord, Records
+    from finetune_trainer.train.gang.stacks import tell_stacks
+    from finetune_trainer.train.gang.stop import StopRequest
+    from finetune_trainer.train.report.telemetry import serve_telemetry
+    from finetune_trainer.train.report.tracker import Tracker
+    from finetune_trainer.train.session import Session
+    from finetune_trainer.train.train import train
+    from finetune_trainer.workspace import logs
+    from finetune_trainer.workspace.failures import RunFailure
+    from finetune_trainer.workspace.kept_log import speak_as_rank
+    from finetune_trainer.workspace.own_inputs import read_own_inputs
 
 logger = logging.getLogger(__name__)
 
