@@ -183,6 +183,9 @@ def test_a_curve_is_the_first_to_give_way_in_a_termination_message() -> None:
 
     assert RunResult.model_validate_json(small.to_termination_message()) == small
     assert RunResult.model_validate_json(large.to_termination_message()) == large.model_copy(update={"curve": []})
+    crowded = small.model_copy(update={"warnings": ["w" * 400] * 20})
+    kept = {"curve": [], "warnings": [*crowded.warnings[:3], CUT]}
+    assert RunResult.model_validate_json(crowded.to_termination_message()) == crowded.model_copy(update=kept)
 
 
 def test_progress_with_more_points_than_a_status_keeps_is_not_taken() -> None:
