@@ -9,7 +9,8 @@ import yaml
 
 from tests.stack.kubectl import Kubectl, Manifest
 
-KIND = "finetunejob"
+#: With its group: tests of the chart install another kind of the same name, which kubectl remembers for a while.
+KIND = "finetunejobs.finetune.dev"
 
 
 def load_example(name: str, *, namespace: str, **changes: object) -> Manifest:
