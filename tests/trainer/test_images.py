@@ -1,18 +1,20 @@
 """Images in archives: few files, read by name, and nothing lost, read again or believed that a kill has torn."""
 
+import io
 import os
 import pickle
 import random
 import signal
 import tarfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from PIL import Image
 
-from finetune_trainer.prepare.images import store
+from finetune_trainer.prepare.images import memory, store
 from finetune_trainer.prepare.images.cpus import usable_cpus
 from finetune_trainer.prepare.images.shards import ShardWriter
 from finetune_trainer.prepare.images.store import WEBP_PIXELS, ImageStore, encode
@@ -21,6 +23,9 @@ from finetune_trainer.recipe.model.pixels import as_seen
 from finetune_trainer.workspace.images import KeptImages
 from tests.trainer.conftest import MakeRun, png, write_pages
 from tests.trainer.laying_out import lay_out, read, text_run
+
+if TYPE_CHECKING:
+    from finetune_trainer.prepare.images.reduction import Reduction
 
 IMAGES = {f"image-{number}": random.Random(number).randbytes(900 + number) for number in range(40)}
 
@@ -209,6 +214,65 @@ def test_as_many_threads_as_the_container_may_use_cpus(
         (tmp_path / "cpu.max").write_text(f"{limit}\n")
 
     assert usable_cpus() == cpus
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"), [("8000000", 4_000_000 - 3 * 2048), ("4096", 0), ("max", None), (None, None)]
+)
+def test_images_may_take_half_of_the_memory_that_is_left_of_the_containers_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, left: int | None
+) -> None:
+    machine = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1_000_000}
+    monkeypatch.setattr(os, "sysconf", machine.__getitem__)
+    monkeypatch.setattr(memory, "MEMORY_MAX", tmp_path / "memory.max")
+    monkeypatch.setattr(memory, "STATM", tmp_path / "statm")
+    (tmp_path / "statm").write_text("9 3 1 1 0 1 0\n")
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+
+    assert memory.memory_for_images() == (left if left is not None else (1_000_000 - 3) * 2048)
+
+
+class Busy:
+    """Counts images that are made smaller, which none is, and how many at once; each waits until so many are."""
+
+    key = "busy"
+
+    def __init__(self, at_once: int) -> None:
+        self.barrier = threading.Barrier(at_once)
+        self.now = self.most = 0
+
+    def reduce(self, _: Image.Image) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        self.barrier.wait(timeout=60)
+        self.now -= 1
+
+
+@pytest.mark.parametrize(("memory_bytes", "at_once"), [(0, 1), (8 * 100 * 100, 1), (2 * 8 * 100 * 100, 2)])
+def test_as_many_images_are_decoded_at_once_as_fit_into_memory(
+    tmp_path: Path, memory_bytes: int, at_once: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    busy, cells = Busy(at_once), [png(f"rgb({number}, 9, 9)", size=(100, 100)) for number in range(8)]
+    caplog.set_level("INFO")
+    images = ImageStore(tmp_path, reduction=cast("Reduction", busy), num_threads=4, memory_bytes=memory_bytes)
+
+    names = images.keep_all(cells, root=tmp_path, cache=tmp_path)
+    images.close()
+
+    assert busy.most == at_once
+    assert len(set(names)) == len(cells)
+    told = next(vars(record) for record in caplog.records if record.message == "images are read by threads")
+    assert (told["threads"], told["memory_mb"]) == (4, 0)
+
+
+@pytest.mark.parametrize(("mode", "num_bytes"), [("RGB", 80_000), ("P", 80_000), ("I;16", 280_000)])
+def test_grey_values_of_more_than_8_bits_take_more_memory_than_colours(mode: str, num_bytes: int) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (100, 100)).save(buffer, format="PNG")
+
+    assert store.decoded_bytes(buffer.getvalue()) == num_bytes
+    assert store.decoded_bytes(b"no image") == 0
 
 
 @pytest.mark.parametrize(("size", "extension"), [((64, 48), "webp"), ((WEBP_PIXELS + 1, 83), "png")])
