@@ -50,7 +50,7 @@ Metric = Annotated[
     ),
 ]
 MAX_METRICS = 16
-Sharding = Literal["Auto", "None", "Optimizer"]
+Sharding = Literal["Auto", "None", "Optimizer", "Full"]
 
 
 class SecretKey(Contract):
@@ -90,8 +90,10 @@ class Training(Contract):
     """Learning rates of parameters by a regular expression on their names, as the library's learning_rate_mapping."""
     sharding: Sharding = "Auto"
     """What each process holds of the weights that are trained. Optimizer: a share of the optimizer's states and of
-    float32 weights, and all weights, in model.dtype, while a step lasts (ZeRO-2, by FSDP2). None: everything. Auto is
-    Optimizer for bfloat16 weights and for several accelerators, but None for adapters, float16, and optimizers other
+    float32 weights, and all weights, in model.dtype, while a step lasts (ZeRO-2, by FSDP2). Full: the same, but of
+    the model's layers one at a time (ZeRO-3); slower, for models that do not fit otherwise; not for adapters, nor for
+    float32 on accelerators. None: everything. Auto is Optimizer for bfloat16 weights and for several accelerators,
+    Full for bfloat16 where these have too little memory for it, but None for adapters, float16, and optimizers other
     than adamw_torch, sgd, adagrad and rmsprop."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """Seed of data order and dropout."""

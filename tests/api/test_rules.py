@@ -64,6 +64,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "an evaluation share": {"evaluation": {"every": "5%"}},
     "evaluation steps": {"evaluation": {"every": 50}},
     "shares": {"training__sharding": "Optimizer"},
+    "full shares": {"training__sharding": "Full"},
     "checkpoints by the clock and by steps": {"checkpoint": {"everyMinutes": 1440, "everySteps": 1, "keep": 1}},
     "limits of waiting": {
         "schedule": {
@@ -267,8 +268,8 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         "every must be a number of steps (at least 1) or a share",
     ),
     "shares of something else": (
-        {"training__sharding": "Full"},
-        'spec.training.sharding: Unsupported value: "Full": supported values: "Auto", "None", "Optimizer"',
+        {"training__sharding": "Gradients"},
+        'spec.training.sharding: Unsupported value: "Gradients": supported values: "Auto", "None", "Optimizer", "Full"',
     ),
     "checkpoints all the time": (
         {"checkpoint": {"everyMinutes": 0}},

@@ -148,6 +148,47 @@ def test_states_are_shared_by_all_processes(nodes: int, dtype: str, states: dict
     )
 
 
+FULL_8B = {"model__source": "hf://Qwen/Qwen3-VL-Embedding-8B", "model__dtype": "bfloat16"}
+
+
+def test_layers_are_whole_one_at_a_time_in_full_shares() -> None:
+    found = gigabytes(job(training__sharding="Full", **FULL_8B))["device memory"]
+
+    assert list(found.items())[:6] == [
+        ("layers", 3.6),
+        ("layers that a pass is in", 1.2),
+        ("gradients", 4.0),
+        ("4.0 GB to sum them in float32", 4.0),
+        ("weights and gradients", 8.8),
+        ("the optimizer", 8.8),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "device_bytes", "is_full"),
+    [
+        ({}, 80e9, False),
+        ({}, 40e9, True),
+        ({}, 16e9, False),
+        ({}, None, False),
+        ({"training__sharding": "Optimizer"}, 40e9, False),
+        ({"training__arguments": {"optim": "adafactor"}}, 40e9, False),
+        ({"model__lora": {}}, 40e9, False),
+        ({"model__dtype": "float32"}, 80e9, False),
+    ],
+    ids=["fits", "does not", "nor does Full", "not known", "stated", "no shares", "adapters", "autocast"],
+)
+def test_auto_is_full_where_only_that_fits(
+    changes: dict[str, Any], device_bytes: float | None, *, is_full: bool
+) -> None:
+    found = estimate_manifest(job(**FULL_8B | changes), SIZES, device_bytes=device_bytes)
+
+    (device,) = (need for need in found.needs if need.resource == "device memory")
+    assert any("outside of layers" in line.what for line in device.lines) is is_full
+    assert device.have_bytes == device_bytes
+    assert any("Auto is Full" in note for note in found.notes) is (device_bytes is None)
+
+
 @pytest.mark.parametrize(("evaluated", "nodes", "held"), [(0, 2, 0.0), (1_000_000, 2, 1.2), (1_000_000, 8, 0.5)])
 def test_each_process_holds_its_share_of_the_embeddings_that_are_evaluated_and_what_a_search_takes(
     evaluated: int, nodes: int, held: float

@@ -30,6 +30,7 @@ TOLERANCE_OF_PRECISION = 0.08
 #: and rounding turns the sign of 3 in 256. LambdaLoss weighs documents by their order, and two scores become equal.
 TOLERANCE_OF_JUMPS = 0.3
 PRECISIONS = ("float32", "bfloat16")
+SHARDINGS = ("None", "Optimizer", "Full")
 JUMPING = {"SoftmaxLoss", "LambdaLoss"}
 
 
@@ -82,10 +83,10 @@ def gradients(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) 
         ]
         return start_gang(gradients_of, jobs, world_size=world_size).results()
 
-    return {"one process": measure(1, "None"), "None": measure(2, "None"), "Optimizer": measure(2, "Optimizer")}
+    return {"one process": measure(1, "None"), **{sharding: measure(2, sharding) for sharding in SHARDINGS}}
 
 
-@pytest.mark.parametrize("sharding", ["None", "Optimizer"])
+@pytest.mark.parametrize("sharding", SHARDINGS)
 @pytest.mark.parametrize("number", range(len(claims())), ids=[str(case) for case in claims()])
 def test_two_ranks_move_the_weights_as_one_process_with_the_same_global_batch(
     number: int, sharding: str, gradients: dict[str, list[Gradients]]
@@ -119,7 +120,8 @@ class Step:
     """In the middle of it, over all that is trained."""
 
 
-SHARES = "float32 in shares"
+#: Whether the weights of layers are whole for all of a step, or while a pass is in them.
+SHARES = {"float32 in shares": "Optimizer", "float32 in full shares": "Full"}
 Steps = dict[str, list[list[Step]]]
 """By precision of the weights and how they are held, and rank: of each loss."""
 
@@ -133,7 +135,8 @@ def steps(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> S
         "perDeviceTrainBatchSize": 4,
         "arguments": {"max_grad_norm": 1e9},
     }
-    variants = {"float32": ("float32", "None"), "bfloat16": ("bfloat16", "None"), SHARES: ("float32", "Optimizer")}
+    variants = {dtype: (dtype, "None") for dtype in PRECISIONS}
+    variants |= {name: ("float32", sharding) for name, sharding in SHARES.items()}
     jobs = [
         prepare_case(
             replace(case, dtype=dtype), tmp_path_factory.mktemp("loss"), loss_models, sharding=sharding, **settings
@@ -146,7 +149,7 @@ def steps(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> S
     return {name: [rank[at * size : (at + 1) * size] for rank in by_rank] for at, name in enumerate(variants)}
 
 
-@pytest.mark.parametrize("variant", [*PRECISIONS, SHARES])
+@pytest.mark.parametrize("variant", [*PRECISIONS, *SHARES])
 @pytest.mark.parametrize("number", range(len(each_loss())), ids=[str(case) for case in each_loss()])
 def test_a_step_of_any_loss_leaves_both_ranks_with_the_same_finite_weights(
     number: int, variant: str, steps: Steps
@@ -170,9 +173,10 @@ def test_a_step_of_any_loss_is_much_the_same_with_weights_of_bfloat16(number: in
         assert np.linalg.norm(other.gradient - one.gradient) < tolerance * np.linalg.norm(one.gradient)
 
 
+@pytest.mark.parametrize("variant", SHARES)
 @pytest.mark.parametrize("number", range(len(each_loss())), ids=[str(case) for case in each_loss()])
-def test_a_step_of_any_loss_is_the_same_in_shares(number: int, steps: Steps) -> None:
-    for exact, shared in zip(*(steps[variant] for variant in ("float32", SHARES)), strict=True):
+def test_a_step_of_any_loss_is_the_same_in_shares(number: int, variant: str, steps: Steps) -> None:
+    for exact, shared in zip(*(steps[variant] for variant in ("float32", variant)), strict=True):
         one, other = exact[number], shared[number]
         assert other.before == one.before
         assert other.loss == pytest.approx(one.loss, rel=TOLERANCE)

@@ -87,12 +87,34 @@ def test_float16_is_warned_about_because_nothing_scales_the_loss(model: dict[str
 def test_what_cannot_be_shared_out_is_refused_where_it_is_asked_for_and_stays_whole_otherwise(
     model: dict[str, Any], arguments: dict[str, Any], because: str
 ) -> None:
-    (problem,) = check_precision(job(model, {"sharding": "Optimizer", "arguments": arguments}))
+    for sharding in ("Optimizer", "Full"):
+        (problem,) = check_precision(job(model, {"sharding": sharding, "arguments": arguments}))
 
+        assert problem.message == (
+            f"spec.training.sharding: {sharding!r} is wrong because {because}; leave it out, or change that"
+        )
     assert sharding_of(job({"dtype": "bfloat16"} | model, {"arguments": arguments}), on_cpu=False) == "None"
-    assert problem.message == (
-        f"spec.training.sharding: 'Optimizer' is wrong because {because}; leave it out, or change that"
-    )
+
+
+@pytest.mark.parametrize(
+    ("model", "because"),
+    [
+        ({"lora": {}}, "adapters are trained on weights that stay whole, of which Optimizer shares out as much"),
+        (
+            {"dtype": "float32"},
+            "autocast of float32 weights keeps a copy of every layer until a pass has come back, which bfloat16 "
+            "weights, whose shares are float32 as well, do without",
+        ),
+    ],
+    ids=["adapters", "autocast"],
+)
+def test_full_shares_that_would_spare_nothing_are_refused(model: dict[str, Any], because: str) -> None:
+    told = [check_precision(job({"dtype": "bfloat16"} | model, {"sharding": one})) for one in ("Full", "Optimizer")]
+
+    assert [[problem.message for problem in problems] for problems in told] == [
+        [f"spec.training.sharding: 'Full' is wrong because {because}; leave it out, or change that"],
+        [],
+    ]
 
 
 BECAUSE = "is wrong because this optimizer divides 0 by 0 where a gradient is 0, which leaves no numbers in weights of"

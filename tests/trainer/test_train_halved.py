@@ -46,8 +46,14 @@ def train_where_one_step_is_tight(config: RunConfig, root: Path) -> Any:
 
 @pytest.mark.parametrize(
     ("arguments", "sharding"),
-    [({}, "None"), ({"mini_batch_num_tokens": 64}, "None"), ({}, "Optimizer")],
-    ids=["rows", "tokens", "shares"],
+    [
+        ({}, "None"),
+        ({"mini_batch_num_tokens": 64}, "None"),
+        ({}, "Optimizer"),
+        ({}, "Full"),
+        ({"mini_batch_num_tokens": 64}, "Full"),
+    ],
+    ids=["rows", "tokens", "shares", "full shares", "full shares, tokens"],
 )
 def test_a_training_resumed_after_memory_ran_out_ends_with_the_weights_of_an_undisturbed_one(
     arguments: dict[str, Any], sharding: str, loss_models: Workspace, tmp_path: Path

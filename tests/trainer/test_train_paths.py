@@ -24,6 +24,8 @@ ALONE: Layout = (1, "None")
 TWO: Layout = (2, "None")
 TWO_SHARES: Layout = (2, "Optimizer")
 FOUR_SHARES: Layout = (4, "Optimizer")
+TWO_FULL: Layout = (2, "Full")
+IN_SHARES = (TWO_SHARES, FOUR_SHARES, TWO_FULL)
 ROWS = 2 * STEPS * GLOBAL_BATCH
 #: How far gradients may be apart, by the precision of the weights: in the first step, where the same numbers are summed
 #: in another order, and in the second, whose weights were rounded. In bfloat16 both are 0.09 from those of float32.
@@ -88,11 +90,11 @@ class Way:
     @property
     def layouts(self) -> Sequence[Layout]:
         """Layouts of several ranks: four with a row each sum bfloat16 in other ways, and float16 is not sharded."""
-        shares = {"float32": [FOUR_SHARES], "bfloat16": [TWO_SHARES], "float16": []}
-        return [TWO, *shares[self.dtype]]
+        shares = {"float32": [FOUR_SHARES], "bfloat16": [TWO_SHARES], "float16": []}[self.dtype]
+        return [TWO, *shares, *([TWO_FULL] if shares and "lora" not in self.model else [])]
 
     def tolerance_of_way(self, layout: Layout) -> float:
-        if self.dtype == "bfloat16" and layout == TWO_SHARES:
+        if self.dtype == "bfloat16" and layout != TWO:
             return TOLERANCE_OF_WAY_OF_SHARES
         return TOLERANCES_OF_WAY[self.dtype]
 
@@ -163,7 +165,7 @@ def prepare(root: Path, way: Way) -> dict[Layout, tuple[RunConfig, Path]]:
             | {"perDeviceTrainBatchSize": GLOBAL_BATCH // world_size, "sharding": sharding},
             evaluation={},
         )
-        for world_size, sharding in (ALONE, TWO, TWO_SHARES, FOUR_SHARES)
+        for world_size, sharding in (ALONE, TWO, *IN_SHARES)
     }
     prepare_sets(root, jobs[ALONE], model=None, sets=sets)
     return {layout: (config, root) for layout, config in jobs.items()}
@@ -267,7 +269,7 @@ def train_alone_and_together(
     """Return for each way how one process trained it, and how each of several ranks did, with `shares` or without."""
     jobs = {name: prepare(tmp_path_factory.mktemp("way"), way) for name, way in ways.items()}
     found: dict[str, dict[Layout, list[Trained]]] = {name: {} for name in ways}
-    for layout in (ALONE, TWO, *([TWO_SHARES, FOUR_SHARES] if shares else [])):
+    for layout in (ALONE, TWO, *(IN_SHARES if shares else [])):
         names = [name for name, way in ways.items() if layout in (ALONE, *way.layouts)]
         ranks = start_gang(train_each, [jobs[name][layout] for name in names], world_size=layout[0]).results()
         for name, *of_each in zip(names, *ranks, strict=True):

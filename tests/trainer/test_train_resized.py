@@ -86,8 +86,9 @@ def losses(workspace: Workspace) -> list[float | None]:
         (config_of(PLAIN, accumulation=2), [2, 4]),
         (config_of("CoSENTLoss", accumulation=2), [2, 1, 4]),
         (config_of(CACHED, accumulation=1, sharding="Optimizer"), [2, 4, 1]),
+        (config_of(CACHED, accumulation=1, sharding="Full"), [2, 4, 1]),
     ],
-    ids=["there and back", "more", "accumulated", "fewer, then more", "in shares"],
+    ids=["there and back", "more", "accumulated", "fewer, then more", "in shares", "in full shares"],
 )
 def test_a_training_goes_on_with_other_ranks_to_the_same_weights(
     model: Path, tmp_path: Path, config: RunConfig, sizes: list[int]

@@ -18,7 +18,7 @@ from tests.trainer.trainers import VLM_RERANKER, open_session, open_trainer, tra
 
 #: Of sums of the same numbers in another order.
 TOLERANCE = 1e-4
-SHARDED, WHOLE = "Optimizer", "None"
+SHARDED, WHOLE, FULL = "Optimizer", "None", "Full"
 
 
 def weights_in(folder: Path) -> dict[str, Any]:
@@ -28,16 +28,19 @@ def weights_in(folder: Path) -> dict[str, Any]:
     return load_file(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["full", "adapters"])
-def test_shares_are_measured_saved_and_left_as_whole_weights_are(lora: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lora", "shares"), [(None, SHARDED), ({"rank": 4}, SHARDED), (None, FULL)], ids=["all", "adapters", "full"]
+)
+def test_shares_are_measured_saved_and_left_as_whole_weights_are(lora: Any, shares: str, tmp_path: Path) -> None:
     reports, models, checkpoints = {}, {}, {}
-    for sharding in (WHOLE, SHARDED):
+    for sharding in (WHOLE, shares):
         training = {"perDeviceTrainBatchSize": 8, "learningRate": 1e-3, "maxSteps": 4, "sharding": sharding}
         config = run_config(
             model={"source": "hf://demo/tiny"} | ({"lora": lora} if lora else {}),
-            training=training | {"arguments": {"adam_epsilon": 1e-3}},
+            training=training | {"arguments": {"adam_epsilon": 1e-3, "gradient_checkpointing": True}},
+            evaluation={"every": 3, "batchSize": 4},
         )
-        workspace = prepare_pages(tmp_path / sharding, config)
+        workspace = prepare_pages(tmp_path / sharding, config, held_out=9)  # the last one leaves a rank without a page
         train_gang(config, workspace, tmp_path / f"records-{sharding}")
         reports[sharding] = Report.read(workspace.report)
         models[sharding] = weights_in(workspace.model)
@@ -47,13 +50,13 @@ def test_shares_are_measured_saved_and_left_as_whole_weights_are(lora: Any, tmp_
         sharding: [(one.metric, one.baseline, one.final) for one in report.evaluations]
         for sharding, report in reports.items()
     }
-    assert scores[SHARDED] == [(name, *map(pytest.approx, values)) for name, *values in scores[WHOLE]]
-    assert models[SHARDED].keys() == models[WHOLE].keys()
+    assert scores[shares] == [(name, *map(pytest.approx, values)) for name, *values in scores[WHOLE]]
+    assert models[shares].keys() == models[WHOLE].keys()
     for name, one in models[WHOLE].items():
-        assert models[SHARDED][name].dtype == one.dtype
-        assert (models[SHARDED][name] - one).norm() <= TOLERANCE * one.norm()
-    assert checkpoints[SHARDED].keys() == checkpoints[WHOLE].keys()
-    assert reports[SHARDED].model == reports[WHOLE].model
+        assert models[shares][name].dtype == one.dtype
+        assert (models[shares][name] - one).norm() <= TOLERANCE * one.norm()
+    assert checkpoints[shares].keys() == checkpoints[WHOLE].keys()
+    assert reports[shares].model == reports[WHOLE].model
 
 
 def test_weights_that_are_tied_are_written_in_shares_as_they_are_whole(tmp_path: Path) -> None:
@@ -113,8 +116,11 @@ def part_that_moves(config: RunConfig, root: Path) -> float:
     return float(sum(one.sum() for one in changed) / sum(one.numel() for one in changed))
 
 
-def test_what_is_published_has_the_precision_that_the_job_states(text_model: Path, tmp_path: Path) -> None:
-    training = {"perDeviceTrainBatchSize": 4, "maxSteps": 1, "sharding": SHARDED}
+@pytest.mark.parametrize("sharding", [SHARDED, FULL])
+def test_what_is_published_has_the_precision_that_the_job_states(
+    sharding: str, text_model: Path, tmp_path: Path
+) -> None:
+    training = {"perDeviceTrainBatchSize": 4, "maxSteps": 1, "sharding": sharding}
     config = run_config(model={"source": "hf://demo/tiny", "dtype": "bfloat16"}, training=training, evaluation={})
     workspace = prepare_texts(tmp_path / "run", config, model=text_model)
 
@@ -124,11 +130,12 @@ def test_what_is_published_has_the_precision_that_the_job_states(text_model: Pat
     assert Report.read(workspace.report).model.dtype == "bfloat16"
 
 
+@pytest.mark.parametrize("sharding", [SHARDED, FULL])
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_each_rank_has_its_share_of_weights_and_of_what_the_optimizer_remembers(
-    world_size: int, text_model: Path, tmp_path: Path
+    world_size: int, sharding: str, text_model: Path, tmp_path: Path
 ) -> None:
-    config = run_config(training={"perDeviceTrainBatchSize": 2, "maxSteps": 1, "sharding": SHARDED}, evaluation={})
+    config = run_config(training={"perDeviceTrainBatchSize": 2, "maxSteps": 1, "sharding": sharding}, evaluation={})
     prepare_texts(tmp_path / "run", config, model=text_model)
 
     ranks = start_gang(bytes_held, config, tmp_path / "run", world_size=world_size).results()
@@ -169,9 +176,72 @@ def gradients_after_forgetting() -> dict[str, Any]:
 
     model = torch.nn.Module()
     model.weight, model.scale = torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.tensor(2.0))
-    weights = Sharded(model, [], ranks=Ranks())
+    weights = Sharded(model, [], ranks=Ranks(), full=False)
     weights.gather()
     product: Any = (model.weight * model.scale).sum()
     product.backward()
     weights.forget_gradients()
     return {name: one.grad for name, one in model.named_parameters()}
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_that_go_through_other_layers_and_as_often_as_they_like_have_the_mean_gradient(world_size: int) -> None:
+    for found in start_gang(gradients_of_uneven_passes, world_size=world_size).results():
+        assert found.keys() == {"left", "right", "head"}
+        assert max(found.values()) < 1e-5
+
+
+def gradients_of_uneven_passes() -> dict[str, float]:
+    """Let each rank make passes of its own; return how far each part's gradient is from the mean of all ranks'."""
+    import copy
+
+    import torch
+    from sentence_transformers.util import distributed
+
+    from finetune_trainer.train.gang.gathers import meeting_to_gather
+    from finetune_trainer.train.gang.ranks import join
+    from finetune_trainer.train.loop.trainer import whole_tensor
+    from finetune_trainer.train.weights.layout import lay_out
+
+    class Paths(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            # Three rows for two ranks, or for four: shares are of different lengths, and one is empty.
+            self.left, self.right = (torch.nn.ModuleList(torch.nn.Linear(3, 3) for _ in range(2)) for _ in "12")
+            self.head, self.unused = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)
+
+        def forward(self, rows: torch.Tensor, way: str) -> torch.Tensor:
+            for layer in getattr(self, way):
+                rows = layer(rows).tanh()
+            found: torch.Tensor = self.head(rows).sum()
+            return found
+
+    def make_passes(model: torch.nn.Module) -> None:
+        for number in range(2 * ranks.rank + 2):
+            rows = torch.full((2, 3), 0.1 * (ranks.rank + number + 1))
+            with torch.no_grad():
+                model(rows, "left")
+            if number:
+                model(rows, way).backward()
+        with meeting_to_gather(ranks):
+            scores = distributed.all_gather_with_grad(model(rows, way).reshape(1))
+            (scores @ scores).backward()
+
+    ranks = join(run_config())
+    way = "right" if ranks.rank % 2 else "left"
+    torch.manual_seed(0)
+    model = Paths()
+    alone = copy.deepcopy(model)
+    make_passes(alone)
+    weights = lay_out(model, [], ranks=ranks, sharding="Full")
+    weights.gather()
+    make_passes(model)
+    weights.average_gradients()
+
+    found: dict[str, float] = {}
+    for (name, one), other in zip(model.named_parameters(), alone.parameters(), strict=True):
+        mean = ranks.add(torch.zeros_like(other) if other.grad is None else other.grad) / ranks.world_size
+        if one.grad is not None:
+            part = name.split(".")[0]
+            found[part] = max(found.get(part, 0.0), float((whole_tensor(one.grad) - mean).abs().max()))
+    return found

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +20,6 @@ from finetune_cli.local.tokens import find_token
 from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.errors import told_as_failures
 from finetune_trainer.prepare.fetch.snapshot import Wanted, resolve_commit
-from finetune_trainer.recipe.capacity.estimate import DEVICE_MEMORY
 from finetune_trainer.recipe.capacity.need import Need, gigabytes
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.settings import DEFAULT_HUB
@@ -45,16 +44,13 @@ def estimate(question: Question) -> ExitCode:
     try:
         if (job := read_job(question.file, errors)) is None:
             return ExitCode.BAD_SPEC
-        found = estimate_manifest(job.spec, read_models(job.spec, question.folders))
+        models = read_models(job.spec, question.folders)
+        found = estimate_manifest(job.spec, models, device_bytes=question.device_bytes)
     except RunFailure as failure:
         return tell(failure, errors)
-    needs = [
-        replace(need, have_bytes=question.device_bytes) if need.resource == DEVICE_MEMORY else need
-        for need in found.needs
-    ]
     console.print(Text(f"FinetuneJob {job.namespace}/{job.name}"), soft_wrap=True)
-    show(needs, found.notes, console)
-    return ExitCode.BAD_SPEC if any(need.verdict == "does not fit" for need in needs) else ExitCode.SUCCESS
+    show(found.needs, found.notes, console)
+    return ExitCode.BAD_SPEC if any(need.verdict == "does not fit" for need in found.needs) else ExitCode.SUCCESS
 
 
 def read_models(spec: FinetuneJobSpec, folders: Mapping[str, Path]) -> dict[str, ModelFiles]:

@@ -7,11 +7,12 @@ from finetune_api.datasets import TrainDataset
 from finetune_api.sense import evaluation_sets
 from finetune_api.types import FinetuneJobSpec, NamedSource, named_models
 from finetune_cli.local.model_files import ModelFiles
-from finetune_trainer.recipe.capacity.estimate import Batch, Job, estimate, evaluation_bytes
+from finetune_trainer.recipe.capacity.estimate import Batch, Job, estimate, evaluation_bytes, sharding_note
 from finetune_trainer.recipe.capacity.figures import (
     InputFigures,
     ModelFigures,
     image_settings,
+    layers_of,
     stacks_of,
     text_figures,
     trained_of,
@@ -30,13 +31,20 @@ class Estimate:
     notes: list[str]
 
 
-def estimate_manifest(spec: FinetuneJobSpec, models: Mapping[str, ModelFiles], *, on_cpu: bool = False) -> Estimate:
+def estimate_manifest(
+    spec: FinetuneJobSpec,
+    models: Mapping[str, ModelFiles],
+    *,
+    on_cpu: bool = False,
+    device_bytes: float | None = None,
+) -> Estimate:
     """Return what a job needs, by its manifest and the files of its models by source.
 
     Args:
         spec: of the job.
         models: by source, all that the spec names.
         on_cpu: whether its accelerators are simulated, as those of `make demo` are.
+        device_bytes: memory of an accelerator, where somebody has said it.
 
     """
     trained = [one for one in named_models(spec) if one.path == _TRAINED[0] or one.path.startswith(_TRAINED[1])]
@@ -48,8 +56,9 @@ def estimate_manifest(spec: FinetuneJobSpec, models: Mapping[str, ModelFiles], *
         Batch(spec.training.per_device_train_batch_size, (query, *[document or query] * _num_documents(train)))
         for train in spec.data.train
     ]
-    job = Job(spec, figures, batches, on_cpu=on_cpu or not spec.resources.accelerator.per_node)
-    notes += _not_counted(job)
+    on_cpu = on_cpu or not spec.resources.accelerator.per_node
+    job = Job(spec, figures, batches, on_cpu=on_cpu, device_bytes=device_bytes)
+    notes += [*_not_counted(job), *filter(None, [sharding_note(job)])]
     return Estimate(estimate(job), [*notes, "the data, which has to fit beside them, is not counted"])
 
 
@@ -75,6 +84,12 @@ def _figures(spec: FinetuneJobSpec, trained: list[NamedSource], models: Mapping[
         ),
         stored_bytes=sum(models[source].stored_bytes for source in {one.source for one in named_models(spec)}),
         stacks=tuple(stack for one in read for stack in stacks_of(one.config)),
+        layers=tuple(
+            layer
+            for one in trained
+            if one.source not in frozen and spec.model.lora is None
+            for layer in layers_of(models[one.source].shapes, frozen=tuple(spec.model.freeze))
+        ),
     )
 
 

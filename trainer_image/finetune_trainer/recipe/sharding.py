@@ -7,7 +7,7 @@ _BY_NUMBER = ("adamw_torch", "sgd", "adagrad", "rmsprop")
 
 
 def sharding_of(spec: FinetuneJobSpec, *, on_cpu: bool) -> Sharding:
-    """Return what `spec.training.sharding` says, or what Auto stands for."""
+    """Return what `spec.training.sharding` says, or what Auto stands for where memory suffices."""
     if spec.training.sharding != "Auto":
         return spec.training.sharding
     if spec.model.lora is not None or refuses_shares(spec) is not None:
@@ -26,6 +26,25 @@ def refuses_shares(spec: FinetuneJobSpec) -> str | None:
     if optimizer is not None and not str(optimizer).startswith(_BY_NUMBER):
         return f"the optimizer {optimizer} is not known to work on shares; adamw_torch, sgd, adagrad and rmsprop do"
     return None
+
+
+def refuses_full_shares(spec: FinetuneJobSpec) -> str | None:
+    """Return why holding the layers of this job in shares for all of a step would spare nothing, None if it does."""
+    if spec.model.lora is not None:
+        return "adapters are trained on weights that stay whole, of which Optimizer shares out as much"
+    if spec.model.dtype == "float32" and spec.resources.accelerator.per_node:
+        return (
+            "autocast of float32 weights keeps a copy of every layer until a pass has come back, which bfloat16 "
+            "weights, whose shares are float32 as well, do without"
+        )
+    return None
+
+
+def refusal(spec: FinetuneJobSpec) -> str | None:
+    """Return why this job cannot have the sharding that it states, None if it can."""
+    if spec.training.sharding not in ("Optimizer", "Full"):
+        return None
+    return refuses_shares(spec) or (refuses_full_shares(spec) if spec.training.sharding == "Full" else None)
 
 
 def trained_dtype(spec: FinetuneJobSpec) -> str:

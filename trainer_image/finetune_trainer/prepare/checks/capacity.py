@@ -7,7 +7,6 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from sentence_transformers.base.modules import Transformer
 
 from finetune_api.contract import RunConfig
 from finetune_api.workspace import Workspace
@@ -16,7 +15,8 @@ from finetune_trainer.prepare.layout.writing import WrittenInputs
 from finetune_trainer.recipe.batches.sets import batch_size_of
 from finetune_trainer.recipe.batches.shared_memory import tensors_in
 from finetune_trainer.recipe.capacity.estimate import Batch, Job
-from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures, stacks_of, text_figures
+from finetune_trainer.recipe.capacity.figures import InputFigures, text_figures
+from finetune_trainer.recipe.model.figures import model_figures
 from finetune_trainer.recipe.model.inputs import areas_of, open_image
 from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.manifest import Column, PreparedTrain
@@ -52,18 +52,6 @@ def _size_of(folder: Path) -> float:
     files = [Path(root) / name for root, _, names in os.walk(folder) for name in names]
     looked_at = spread(files)
     return len(files) / max(1, len(looked_at)) * sum(path.stat().st_size for path in looked_at)
-
-
-def model_figures(model: SentenceTransformer | CrossEncoder) -> ModelFigures:
-    """Return what is known of a model that is built, with or without weights."""
-    counts = [(one.numel(), one.requires_grad) for one in model.parameters()]
-    transformers = [module.model for module in model.modules() if isinstance(module, Transformer)]
-    return ModelFigures(
-        parameters=sum(number for number, _ in counts),
-        trained=sum(number for number, trained in counts if trained),
-        stored_bytes=0,
-        stacks=tuple(stack for one in transformers for stack in stacks_of(one.config.to_dict())),
-    )
 
 
 def _figures(

@@ -12,7 +12,7 @@ from finetune_api.types import FinetuneJobSpec
 from finetune_trainer.prepare.checks.arguments import build_arguments, build_optimizer
 from finetune_trainer.prepare.checks.stated_arguments import PATH
 from finetune_trainer.recipe.model.precision import DTYPES
-from finetune_trainer.recipe.sharding import refuses_shares, trained_dtype
+from finetune_trainer.recipe.sharding import refusal, trained_dtype
 from finetune_trainer.workspace.problems import InputProblem
 
 #: Below this learning rate an update is less than half the distance between neighbouring bfloat16 values for most
@@ -38,9 +38,8 @@ def check_precision(spec: FinetuneJobSpec) -> list[InputProblem]:
         because = f"it is autocast of float32 weights, and spec.model.dtype is {spec.model.dtype}"
         fix = "leave it out, or set spec.model.dtype to float32"
         return [InputProblem(Reason.INVALID_ARGUMENT, str(Problem(f"{PATH}.fp16", given["fp16"], because, fix)))]
-    reason = refuses_shares(spec)
-    if spec.training.sharding == "Optimizer" and reason is not None:
-        problem = Problem("spec.training.sharding", "Optimizer", reason, "leave it out, or change that")
+    if (reason := refusal(spec)) is not None:
+        problem = Problem("spec.training.sharding", spec.training.sharding, reason, "leave it out, or change that")
         return [InputProblem(Reason.INVALID_ARGUMENT, str(problem))]
     if _leaves_numbers(spec, given):
         return []

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from finetune_api.losses import LOSS_ALIASES
 from finetune_api.quantities import parse_quantity
 from finetune_api.sense import evaluation_sets, objective_of
-from finetune_api.types import FinetuneJobSpec
+from finetune_api.types import FinetuneJobSpec, Sharding
 from finetune_trainer.recipe.batches.schedule import plan
 from finetune_trainer.recipe.capacity import evaluation
 from finetune_trainer.recipe.capacity.figures import InputFigures, ModelFigures
 from finetune_trainer.recipe.capacity.need import Line, Need, gigabytes
-from finetune_trainer.recipe.sharding import sharding_of, trained_dtype
+from finetune_trainer.recipe.sharding import refuses_full_shares, sharding_of, trained_dtype
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Numbers that an optimizer keeps for each weight, by the beginning of its name, and the bytes of each where these are
@@ -29,6 +29,8 @@ CUDA_PROCESS_BYTES = 3e9
 WORKER_BYTES = 1e9
 #: Device memory of CUDA itself and of the libraries' buffers: assumed.
 DEVICE_BYTES = 1.5e9
+#: Layers that a process has whole with sharding Full: the one that a pass is in, the next, and what gathers it.
+_LAYERS_AT_ONCE = 3
 #: Bytes that are kept for the backward pass, for each token, layer and unit of width, by precision of the weights:
 #: measured on a CPU with Qwen3 of 2B's proportions and with BERT (docs/benchmarks.md), whose layers are those of vision
 #: towers. float32 is that of autocast; without it half as much again.
@@ -36,7 +38,6 @@ KEPT = {
     "language": {"float32": 65.0, "bfloat16": 55.0, "float16": 55.0},
     "vision": {"float32": 40.0, "bfloat16": 32.0, "float16": 32.0},
 }
-DEVICE_MEMORY = "device memory"
 #: A tenth of what is common.
 MUCH_ON_A_DEVICE_BYTES = 8e9
 #: Of checkpoints that are written by the clock. How long a step takes is not known.
@@ -73,6 +74,8 @@ class Job:
     batches: Sequence[Batch]
     """Of each training set, in the order of the spec."""
     on_cpu: bool
+    device_bytes: float | None = None
+    """Memory of an accelerator; None if that is not known."""
     data_bytes: float | None = None
     """Of what lies on the volume already, models included; None if that is not known."""
     batches_per_epoch: int | None = None
@@ -174,16 +177,65 @@ def checkpoint_bytes(spec: FinetuneJobSpec, model: ModelFigures) -> float:
     return trained_bytes(spec, model) + optimizer_bytes(spec, model)
 
 
-def state_lines(spec: FinetuneJobSpec, model: ModelFigures, *, on_cpu: bool) -> list[Line]:
+def chosen_sharding(
+    spec: FinetuneJobSpec, model: ModelFigures, *, on_cpu: bool, device_bytes: float | None
+) -> Sharding:
+    """Return what spec.training.sharding says, or what Auto stands for on accelerators of so much memory.
+
+    That is Full where weights, gradients and states do not fit otherwise.
+    """
+    usual = sharding_of(spec, on_cpu=on_cpu)
+    if spec.training.sharding != "Auto" or usual != "Optimizer" or device_bytes is None or refuses_full_shares(spec):
+        return usual
+    optimizer, full = (_held_bytes(spec, model, sharding=one) for one in ("Optimizer", "Full"))
+    return "Full" if full <= device_bytes < optimizer else usual
+
+
+def sharding_note(job: Job) -> str | None:
+    """Return on which accelerators Auto stands for Full; None if on none, or if it is known what they have."""
+    optimizer, full = (_held_bytes(job.spec, job.model, sharding=one) for one in ("Optimizer", "Full"))
+    is_asked = job.spec.training.sharding == "Auto" and job.device_bytes is None
+    if not is_asked or chosen_sharding(job.spec, job.model, on_cpu=job.on_cpu, device_bytes=full) != "Full":
+        return None
+    return (
+        f"spec.training.sharding: Auto is Full on accelerators of less than {gigabytes(optimizer)}, where weights, "
+        f"gradients and states of each process take {gigabytes(full)}"
+    )
+
+
+def _held_bytes(spec: FinetuneJobSpec, model: ModelFigures, *, sharding: Sharding) -> float:
+    """Return what one process holds beside activations; the model is loaded whole."""
+    lines = [*weight_lines(spec, model, sharding=sharding), *state_lines(spec, model, sharding=sharding)]
+    return DEVICE_BYTES + max(weight_bytes(spec, model), sum(line.num_bytes for line in lines))
+
+
+def weight_lines(spec: FinetuneJobSpec, model: ModelFigures, *, sharding: Sharding) -> list[Line]:
+    """Return the weights that one process computes with."""
+    whole = weight_bytes(spec, model)
+    if sharding != "Full":
+        return [Line(f"{gigabytes(whole)} of weights", whole)]
+    size = BYTES[spec.model.dtype]
+    rest, passed = whole - sum(model.layers) * size, _LAYERS_AT_ONCE * max(model.layers, default=0) * size
+    return [
+        Line(f"{gigabytes(rest)} of weights outside of layers", rest),
+        Line(f"{gigabytes(passed)} of layers that a pass is in", passed),
+    ]
+
+
+def state_lines(spec: FinetuneJobSpec, model: ModelFigures, *, sharding: Sharding) -> list[Line]:
     """Return what one process keeps to train with besides the weights it computes with."""
     gradients, optimizer = gradient_bytes(spec, model), optimizer_bytes(spec, model)
-    if sharding_of(spec, on_cpu=on_cpu) == "None":
+    if sharding == "None":
         return [
             Line(f"{gigabytes(num_bytes)} of {what}", num_bytes)
             for what, num_bytes in {"gradients": gradients, "the optimizer": optimizer}.items()
         ]
     ranks = fewest_processes(spec)
-    summed, shares = model.trained * BYTES["float32"] - gradients, 2 * trained_bytes(spec, model) / ranks
+    at_once = model.trained
+    if sharding == "Full":
+        at_once += max(model.layers, default=0) - sum(model.layers)
+        gradients *= at_once / max(1, model.trained)
+    summed, shares = at_once * BYTES["float32"] - gradients, 2 * trained_bytes(spec, model) / ranks
     return [
         Line(f"{gigabytes(gradients)} of gradients", gradients),
         Line(f"{gigabytes(summed)} to sum them in float32", summed, certain=False),
@@ -197,7 +249,7 @@ def _host_memory(job: Job) -> Need:
     weights, workers = weight_bytes(spec, job.model), num * loader_workers(spec, on_cpu=job.on_cpu)
     evaluating = num * evaluation_workers(job)
     libraries = PROCESS_BYTES if job.on_cpu else CUDA_PROCESS_BYTES
-    states = state_lines(spec, job.model, on_cpu=True) if job.on_cpu else []
+    states = state_lines(spec, job.model, sharding=sharding_of(spec, on_cpu=True)) if job.on_cpu else []
     loaded = num_loaded(job) * job.largest.num_bytes + _evaluated_at_once(job).num_bytes
     copied = 0.0 if job.on_cpu else checkpoint_bytes(spec, job.model) / spec.resources.gang_sizes[-1]
     held = evaluation_bytes(spec, job.model, job.evaluated) if job.on_cpu else 0.0
@@ -265,21 +317,22 @@ def _evaluated_at_once(job: Job) -> Line:
 
 def _device_memory(job: Job) -> Need:
     spec, model = job.spec, job.model
-    weights = weight_bytes(spec, model)
+    sharding = chosen_sharding(spec, model, on_cpu=False, device_bytes=job.device_bytes)
     cached = [_is_cached(spec, index) for index in range(len(job.batches))]
     graphs = max(graph_bytes(spec, model, one, is_cached=by) for one, by in zip(job.batches, cached, strict=True))
     of = "one input at a time; mini-batches take what is left" if all(cached) else "the largest batch"
     accumulated, held = _num_accumulated(spec), evaluation_bytes(spec, model, job.evaluated)
     given = job.largest.num_bytes
     lines = [
-        Line(f"{gigabytes(weights)} of weights", weights),
-        *state_lines(spec, model, on_cpu=False),
+        *weight_lines(spec, model, sharding=sharding),
+        *state_lines(spec, model, sharding=sharding),
         Line(f"{gigabytes(graphs)} of activations of {of}", graphs, certain=False),
         _times(accumulated, given, "inputs, all that are accumulated", certain=False),
         Line(f"{gigabytes(held)} of embeddings while evaluating", held, certain=False),
         Line(f"{gigabytes(DEVICE_BYTES)} of CUDA and libraries", DEVICE_BYTES, certain=False),
     ]
-    return Need(DEVICE_MEMORY, "each process", tuple(line for line in lines if line.num_bytes))
+    given_lines = tuple(line for line in lines if line.num_bytes)
+    return Need("device memory", "each process", given_lines, have_bytes=job.device_bytes)
 
 
 def _is_cached(spec: FinetuneJobSpec, index: int) -> bool:

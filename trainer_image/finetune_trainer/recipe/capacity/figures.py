@@ -1,6 +1,7 @@
 """What is known of a model and of its inputs, in numbers; from configurations and names of weights alone."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,6 +16,7 @@ _COLOURS = 3
 _OWN_PIXELS = 1_310_720
 #: Texts without a stated limit are counted as so many tokens.
 _TOKENS = 512
+_LAYER = re.compile(r".*?\.\d+\.")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class ModelFigures:
     stored_bytes: float
     """Of the files that prepare fetches."""
     stacks: tuple[Stack, ...]
+    layers: tuple[int, ...] = ()
+    """Trained numbers of each layer of which there are many; adapters are not counted."""
 
     @property
     def width(self) -> int:
@@ -122,6 +126,15 @@ def trained_of(shapes: Mapping[str, tuple[int, ...]], *, lora: Lora | None, froz
         for name, shape in shapes.items()
         if not any(fnmatchcase(f"0.model.{name}", pattern) for pattern in frozen)
     )
+
+
+def layers_of(shapes: Mapping[str, tuple[int, ...]], *, frozen: tuple[str, ...]) -> tuple[int, ...]:
+    """Return how many numbers are trained in each layer of which there are many: `model.layers.0` and so on."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, shape in shapes.items():
+        if layer := _LAYER.match(name):
+            found.setdefault(layer[0], {})[name] = shape
+    return tuple(trained_of(layer, lora=None, frozen=frozen) for layer in found.values())
 
 
 def _adapted(shapes: Mapping[str, tuple[int, ...]], lora: Lora) -> Iterator[tuple[int, ...]]:

@@ -5,6 +5,7 @@ waits for an accelerator.
 """
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -30,14 +31,44 @@ class Ranks:
     """Gloo group of all ranks; None in a world of one."""
     background: distributed.ProcessGroup | None = None
     """The same for a thread beside training: the collectives of one group must come in one order."""
+    before: list[Callable[[], None]] = field(default_factory=list, compare=False)
+    """Called before anything is decided together: what others may need of this rank until they are there, too."""
 
     @property
     def is_writer(self) -> bool:
         """Whether this is the one process that writes to the workspace."""
         return self.rank == WRITER
 
+    def meet(self) -> None:
+        """Return when every rank is here; each must call this at the same point, as all that follows."""
+        for one in self.before:
+            one()
+
+    def device_bytes(self) -> int | None:
+        """Return the memory of the smallest accelerator of all ranks, None on CPUs."""
+        if self.device.type == "cpu":
+            return None
+        return self.lowest(torch.cuda.get_device_properties(self.device).total_memory)
+
+    def lowest(self, value: int) -> int:
+        """Return the lowest value of all ranks, without meeting them first."""
+        if self.control is None:
+            return value
+        lowest = torch.tensor(value)
+        distributed.all_reduce(lowest, op=distributed.ReduceOp.MIN, group=self.control)
+        return int(lowest)
+
+    def any_has(self, here: Sequence[bool]) -> list[bool]:
+        """Return what is true on a rank at least, of as many things on each."""
+        self.meet()
+        anywhere = torch.tensor(here, dtype=torch.uint8)
+        if self.control is not None:
+            distributed.all_reduce(anywhere, op=distributed.ReduceOp.MAX, group=self.control)
+        return [bool(one) for one in anywhere.tolist()]
+
     def sum(self, *values: float) -> tuple[float, ...]:
-        """Return each value summed over the ranks; every rank must call this at the same point."""
+        """Return each value summed over the ranks."""
+        self.meet()
         if self.control is None:
             return values
         total = torch.tensor(values, dtype=torch.float64)
@@ -46,6 +77,7 @@ class Ranks:
 
     def add(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of all ranks' tensors of one shape, where this rank's is; it travels through host memory."""
+        self.meet()
         if self.control is None:
             return values
         total = values.cpu()
@@ -54,6 +86,7 @@ class Ranks:
 
     def gather_at(self, rank: int, values: torch.Tensor) -> list[torch.Tensor] | None:
         """Return the CPU tensors of all ranks, of one shape, on the rank that is named; None on others."""
+        self.meet()
         if self.control is None:
             return [values]
         found = [torch.empty_like(values) for _ in range(self.world_size)] if rank == self.rank else None
@@ -62,6 +95,7 @@ class Ranks:
 
     def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - anything that pickles
         """Return the small picklable values of all ranks, by rank."""
+        self.meet()
         if self.control is None:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -70,6 +104,7 @@ class Ranks:
 
     def share(self, value: Any) -> Any:  # noqa: ANN401 - anything that pickles
         """Return the writer's value on every rank."""
+        self.meet()
         if self.control is None:
             return value
         box = [value]

@@ -11,11 +11,12 @@ from finetune_trainer.recipe.batches.dealing import deal
 from finetune_trainer.recipe.batches.rows import PairCollator, RowCollator, RowReader
 from finetune_trainer.recipe.batches.schedule import Schedule, plan
 from finetune_trainer.recipe.batches.sets import TrainingSet, mix, read_sets, smaller_batches
+from finetune_trainer.recipe.capacity.estimate import chosen_sharding
 from finetune_trainer.recipe.losses.build import build_loss
+from finetune_trainer.recipe.model.figures import model_figures
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.recipe.model.load import autocast_dtype
 from finetune_trainer.recipe.model.prompts import prompts_of
-from finetune_trainer.recipe.sharding import sharding_of
 from finetune_trainer.train.loop.trainer import GangTrainer, RerankerTrainer, RetrievalTrainer
 from finetune_trainer.train.session import Session
 from finetune_trainer.workspace.manifest import InputsManifest
@@ -72,7 +73,12 @@ def build_trainer(
     arguments.gradient_accumulation_steps = dealt.accumulation
     trainer = (RerankerTrainer if isinstance(model, CrossEncoder) else RetrievalTrainer)(
         ranks=ranks,
-        sharding=sharding_of(spec, on_cpu=ranks.device.type == "cpu"),
+        sharding=chosen_sharding(
+            spec,
+            model_figures(model),
+            on_cpu=ranks.device.type == "cpu",
+            device_bytes=ranks.device_bytes(),
+        ),
         batches=batches,
         losses=build_losses(session, sets, model),
         warn=session.tracker.warn,

@@ -32,13 +32,20 @@ class MiniBatches:
     backward pass. Between the two the ranks wait for each other, so that running out there ends the training.
     """
 
-    def __init__(self, loss: Any, *, ranks: Ranks, warn: Callable[[str], None]) -> None:  # noqa: ANN401 - see cached_loss
+    def __init__(
+        self,
+        loss: Any,  # noqa: ANN401 - see cached_loss
+        *,
+        ranks: Ranks,
+        warn: Callable[[str], None],
+        keeps_graphs: bool = True,
+    ) -> None:
         self._loss = loss
         self._ranks = ranks
         self._warn = warn
         self._waits = False
         self._untold = False
-        self.graphs = KeptGraphs(loss)
+        self.graphs = KeptGraphs(loss, room=None if keeps_graphs else lambda _: 0)
         if ranks.world_size > 1:
             self._calculate_loss = self._loss.calculate_loss
             self._loss.calculate_loss = self._calculate_if_all_can
@@ -76,7 +83,7 @@ class MiniBatches:
         """
         result = self._attempt(step)
         if result is None:
-            clear_device_cache(garbage_collection=True)  # here, where the error no longer holds on to tensors
+            clear_device_cache(garbage_collection=True)
             self._take_less()
         elif self._untold:
             self._untold = False
@@ -89,6 +96,7 @@ class MiniBatches:
         return f"mini_batch_size {self._loss.mini_batch_size}{tokens}"
 
     def _attempt(self, step: Callable[[], torch.Tensor]) -> torch.Tensor | None:
+        result = None
         try:
             with self.graphs.step():
                 result = step()
@@ -98,9 +106,9 @@ class MiniBatches:
             if self._waits or not is_out_of_memory(error):
                 raise
             logger.warning("out of memory", extra={"tried": self._describe()})
-            self._any(here=True)
-            return None
-        return None if self._any(here=False) else result
+        if result is None:  # here, where the error no longer holds on to tensors: others may need memory of this rank
+            clear_device_cache(garbage_collection=True)
+        return None if self._any(here=result is None) else result
 
     def _take_less(self) -> None:
         """Keep fewer graphs; if no rank kept any, halve the mini-batches."""

@@ -22,6 +22,7 @@ from finetune_trainer.recipe.batches.mixture import MixedBatches
 from finetune_trainer.recipe.batches.rows import SET
 from finetune_trainer.recipe.model.pair_images import images_once
 from finetune_trainer.train.checkpoints.parts import own_part
+from finetune_trainer.train.gang.gathers import meeting_to_gather
 from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.train.loop.mini_batches import MiniBatches, RandomState, cached_loss
 from finetune_trainer.train.loop.state import changing_buffers, named_weights, read_weights, remember, remembered
@@ -69,7 +70,9 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         self.trained = trained_parameters(self.model, distinct)
         """What the optimizer changes, by name."""
         cached = {loss: cached_loss(loss) for loss in distinct}
-        mini_batches = {loss: MiniBatches(one, ranks=ranks, warn=warn) for loss, one in cached.items() if one}
+        # Where weights do not fit, there is no room for graphs.
+        settings = {"ranks": ranks, "warn": warn, "keeps_graphs": sharding != "Full"}
+        mini_batches = {loss: MiniBatches(one, **settings) for loss, one in cached.items() if one}
         self._mini_batches = {name: mini_batches.get(loss) for name, loss in losses.items()}
         self._rows = {name: ranks.world_size * part for name, part in zip(losses, batches.rows_of_part, strict=True)}
         self._sole_set = next(iter(losses))
@@ -134,7 +137,10 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         mini_batches = self._mini_batches[self._set_of(inputs)]
 
         def step() -> torch.Tensor:
-            loss: torch.Tensor = super(GangTrainer, self).training_step(model, dict(inputs))  # it takes inputs apart
+            with meeting_to_gather(self._ranks):
+                loss: torch.Tensor = super(GangTrainer, self).training_step(
+                    model, dict(inputs)
+                )  # it takes inputs apart
             return loss
 
         return step() if mini_batches is None else mini_batches.run(step)

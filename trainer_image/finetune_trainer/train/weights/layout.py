@@ -12,7 +12,8 @@ from finetune_trainer.train.weights.sharded import Sharded
 
 def lay_out(model: Module, losses: Sequence[Module], *, ranks: Ranks, sharding: Sharding) -> Replicated | Sharded:
     """Return how the ranks hold the weights of model and losses, which are the writer's from here on."""
+    ranks.before.clear()
     make_equal(list(trained_parameters(model, losses).values()), ranks)
     if sharding != "None":
-        return Sharded(model, losses, ranks=ranks)
+        return Sharded(model, losses, ranks=ranks, full=sharding == "Full")
     return Replicated(list(trained_parameters(model, losses).values()), ranks=ranks)

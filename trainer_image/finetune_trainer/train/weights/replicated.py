@@ -72,14 +72,6 @@ class Replicated:
         return nullcontext()
 
 
-def any_rank_has(here: Sequence[bool], ranks: Ranks) -> list[bool]:
-    """Return what is true on a rank at least, of as many things on each."""
-    anywhere = torch.tensor(here, dtype=torch.uint8)
-    if ranks.control is not None:
-        distributed.all_reduce(anywhere, op=distributed.ReduceOp.MAX, group=ranks.control)
-    return [bool(one) for one in anywhere.tolist()]
-
-
 @torch.no_grad()
 def average_gradients(parameters: Sequence[Parameter], ranks: Ranks) -> None:
     """Replace each gradient by its mean over the ranks; one that no rank has stays None.
@@ -88,7 +80,7 @@ def average_gradients(parameters: Sequence[Parameter], ranks: Ranks) -> None:
     """
     if ranks.world_size == 1:
         return
-    used = any_rank_has([parameter.grad is not None for parameter in parameters], ranks)
+    used = ranks.any_has([parameter.grad is not None for parameter in parameters])
     for parameter, is_used in zip(parameters, used, strict=True):
         if is_used and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

@@ -3,11 +3,12 @@
 A share is float32 whatever the model computes in: at usual learning rates most weights of bfloat16 would not move.
 For a step, and for a measurement, every rank gathers the whole weights and keeps them until its end. Between these
 points no forward or backward pass is a collective, so that ranks may differ in mini-batches, in the parts of the model
-that their rows go through, and in the graphs that they keep. Weights that are not trained stay whole on every rank, as
-they would be gathered for every step anyway; and so do single numbers, which FSDP2 does not take.
+that their rows go through, and in the graphs that they keep. With sharding Full this holds for what is outside of the
+model's layers; each of these is gathered for as long as a pass is in it, which takes turns. Weights that are not
+trained stay whole on every rank, as they would be gathered for every step anyway; and so do single numbers, which FSDP2
+does not take.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -20,8 +21,10 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn import Module, ModuleList, Parameter
 
+from finetune_trainer.recipe.model.layers import layers_of
 from finetune_trainer.train.gang.ranks import Ranks
-from finetune_trainer.train.weights.replicated import any_rank_has, average_gradients
+from finetune_trainer.train.weights.replicated import average_gradients
+from finetune_trainer.train.weights.turns import Layer, Turns, is_shared_out
 
 
 class Trained(ModuleList):
@@ -35,17 +38,19 @@ class Trained(ModuleList):
 class Sharded:
     """Weights of which each rank keeps a share. Every rank calls each method at the same point."""
 
-    def __init__(self, model: Module, losses: Sequence[Module], *, ranks: Ranks) -> None:
+    def __init__(self, model: Module, losses: Sequence[Module], *, ranks: Ranks, full: bool) -> None:
         """Share the weights out.
 
         Args:
             model: the same on every rank; the precision that its weights came in is that of computing and of writing.
             losses: of the model; layers that they train besides are shared out, too.
             ranks: that take a share each.
+            full: let no rank ever have all of them whole.
 
         """
         self._ranks = ranks
         self._model = model
+        self._full = full
         self._written_in = {name: one.dtype for name, one in model.named_parameters(remove_duplicate=False)}
         trained = Trained([model, *losses])
         gathered_in = {one: one.dtype for one in trained.parameters() if is_shared_out(one)}
@@ -56,60 +61,78 @@ class Sharded:
             param_dtype_override_fn=gathered_in.pop,  # nothing may hold on to whole weights
         )
         mesh = mesh_of(ranks)
+        layers: list[Layer] = []
         for module in [*layers_of(trained), trained]:
+            in_turn = full and module is not trained
+            dtypes = [gathered_in[one] for one in module.parameters() if one in gathered_in]
             whole = set()
             for one in module.parameters():
                 if not is_shared_out(one):
                     whole.add(one)
                 elif not isinstance(one, DTensor):
                     one.data = one.data.float()  # layer by layer, so that there never is a whole copy
-            fully_shard(module, mesh=mesh, reshard_after_forward=False, mp_policy=policy, ignored_params=whole)
+            fully_shard(module, mesh=mesh, reshard_after_forward=in_turn, mp_policy=policy, ignored_params=whole)
+            if in_turn and dtypes:
+                shares = (one for one in module.parameters() if isinstance(one, DTensor))
+                layers.append(Layer(cast("FSDPModule", module), tuple(zip(shares, dtypes, strict=True))))
         assert isinstance(trained, FSDPModule), "fully_shard makes it one"
         self._root = trained
+        in_turns = {one.module for one in layers}
+        self._held = [one for one in trained.modules() if isinstance(one, FSDPModule) and one not in in_turns]
+        """Modules that are whole from the beginning of a step to its end."""
         self._root.set_reduce_scatter_unused_params(True)
-        self._root.set_reshard_after_backward(False)
         self._root.set_requires_gradient_sync(False)
+        self._root.set_modules_to_backward_prefetch([self._root])  # itself, which is whole: a layer would take a turn
+        self._hold(whole=True)
         trained()  # the first module that is called is the root of all; and has its own weights whole now
+        self._turns = Turns(layers, group=mesh.get_group(), ranks=ranks)
         self.forget_gradients()
 
     def gather(self) -> None:
-        """Gather whole weights, for a step."""
-        for module in self._root.modules():  # one after the other: each takes room for a copy
-            if isinstance(module, FSDPModule):
-                module.unshard()
+        """Gather what is whole for a step."""
+        for module in self._held:  # one after the other: each takes room for a copy
+            module.unshard()
 
     def average_gradients(self) -> None:
         """Leave each rank the mean gradient of its share and no whole weights; a weight that no rank used has none."""
-        used = any_rank_has([one.grad is not None for one in self._trained()], self._ranks)
+        used = self._ranks.any_has([self._turns.has_used(one) for one in self._trained()])
         self._end_step()
         trained = self._trained()
         average_gradients([one for one in trained if one.ndim == 0], self._ranks)
         for one, is_used in zip(trained, used, strict=True):
             if not is_used:
                 one.grad = None
+        self._turns.forget()
 
     def _trained(self) -> list[Parameter]:
         return [one for one in self._root.parameters() if one.requires_grad]
 
     def _end_step(self) -> None:
-        self._root.set_reshard_after_backward(True)
-        self._root.set_requires_gradient_sync(True)
+        self._turns.reduce_the_rest()
+        self._hold(whole=False)
         self._root().backward()
-        self._root.set_reshard_after_backward(False)
-        self._root.set_requires_gradient_sync(False)
+        self._hold(whole=True)
+
+    def _hold(self, *, whole: bool) -> None:
+        """Let backward passes leave weights and gradients whole, or in shares; of what is held for a step."""
+        for module in self._held:
+            module.set_reshard_after_backward(not whole, recurse=False)
+            module.set_requires_gradient_sync(not whole, recurse=False)
 
     def forget_gradients(self) -> None:
-        """Drop half-made gradients and whole weights, wherever the passes of a step ended."""
+        """Drop half-made gradients and whole weights, wherever this rank's passes of a step ended."""
         self._root.reset_iter_state()
+        self._turns.forget()
         for one in self._trained():
             one.grad = None
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """Let every rank have whole weights, to compute with; between two steps."""
+        """Let every rank compute with whole weights; between two steps."""
         self.gather()
         try:
             yield
+            self._ranks.meet()
         finally:
             self.forget_gradients()
 
@@ -134,7 +157,8 @@ class Sharded:
 
     def _whole(self, share: DTensor, dtype: torch.dtype) -> Parameter | DTensor:
         full = cast("DTensor", share.detach()).full_tensor()
-        return Parameter(full.to(dtype)) if self._ranks.is_writer else share
+        device = torch.device("cpu") if self._full else full.device
+        return Parameter(full.to(device, dtype)) if self._ranks.is_writer else share
 
 
 def mesh_of(ranks: Ranks) -> DeviceMesh:
@@ -142,25 +166,3 @@ def mesh_of(ranks: Ranks) -> DeviceMesh:
     if not distributed.is_initialized():
         distributed.init_process_group(store=HashStore(), rank=0, world_size=1)
     return init_device_mesh(ranks.device.type, (ranks.world_size,))
-
-
-def is_shared_out(parameter: Parameter) -> bool:
-    """Say whether each rank keeps a share of it."""
-    return parameter.requires_grad and parameter.ndim > 0
-
-
-def layers_of(model: Module) -> list[Module]:
-    """Return the layers of which a model has many, one after the other, none inside another.
-
-    Those that have a weight in common with what is outside, as a decoder that is tied to its encoder, are left out.
-    """
-    owners: dict[Parameter, set[Module]] = defaultdict(set)
-    for module in model.modules():
-        for one in module.parameters(recurse=False):
-            owners[one].add(module)
-    found: list[Module] = []
-    for module in model.modules():
-        is_stack = isinstance(module, ModuleList) and len(module) > 1 and len({type(one) for one in module}) == 1
-        if is_stack and not any(module is inner for layer in found for inner in layer.modules()):
-            found.extend(module.children())
-    return [layer for layer in found if all(owners[one] <= set(layer.modules()) for one in layer.parameters())]
