@@ -184,10 +184,10 @@ def gradients_after_forgetting() -> dict[str, Any]:
     return {name: one.grad for name, one in model.named_parameters()}
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_ranks_that_go_through_other_layers_and_as_often_as_they_like_have_the_mean_gradient(world_size: int) -> None:
     for found in start_gang(gradients_of_uneven_passes, world_size=world_size).results():
-        assert found.keys() == {"left", "right", "head"}
+        assert found.keys() == {"left", "head"} | ({"right"} if world_size > 1 else set())
         assert max(found.values()) < 1e-5
 
 

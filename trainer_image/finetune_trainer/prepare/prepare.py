@@ -141,11 +141,11 @@ def fill_inputs(
     tracker.enter(Stage.CHECKING)
     # Imported late: torch takes seconds, and whatever failed before did not need it.
     with loading_libraries():
-        from finetune_trainer.prepare.checks.capacity import model_figures  # noqa: PLC0415
         from finetune_trainer.prepare.checks.precision import precision_warnings  # noqa: PLC0415
         from finetune_trainer.prepare.checks.written import check_written  # noqa: PLC0415
         from finetune_trainer.prepare.mining.miners import Miners  # noqa: PLC0415
         from finetune_trainer.recipe.capacity.estimate import checkpoint_bytes  # noqa: PLC0415
+        from finetune_trainer.recipe.model.figures import model_figures  # noqa: PLC0415
         from finetune_trainer.recipe.model.tokens import media_tokens  # noqa: PLC0415
 
     miners = Miners(spec, located, workspace, sources.scratch / "embeddings", tracker)

@@ -85,6 +85,7 @@ class Turns:
         for number, layer in enumerate(layers):
             layer.module.set_custom_all_gather(_Gather(self, number))
             layer.module.set_custom_reduce_scatter(_Reduce(self, number))
+            layer.module.set_requires_gradient_sync(ranks.world_size == 1, recurse=False)  # which calls no collective
             layer.module.unshard()
             for (share, _), weight in zip(layer.shares, layer.weights(), strict=True):
                 weight.register_post_accumulate_grad_hook(partial(self._has_come_back, share))  # type: ignore[no-untyped-call]
@@ -119,7 +120,7 @@ class Turns:
 
     def reduce_the_rest(self) -> None:
         """Let the next backward pass bring in what was summed without a gradient of this rank; for all ranks alike."""
-        if not self._layers:
+        if not self._layers or self._ranks.world_size == 1:
             return
         here = [number in self._sums for number in range(len(self._layers))]
         for layer, is_left in zip(self._layers, self._ranks.any_has(here), strict=True):
