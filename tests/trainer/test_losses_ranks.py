@@ -137,16 +137,17 @@ def steps(loss_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> S
     }
     variants = {dtype: (dtype, "None") for dtype in PRECISIONS}
     variants |= {name: ("float32", sharding) for name, sharding in SHARES.items()}
-    jobs = [
-        prepare_case(
-            replace(case, dtype=dtype), tmp_path_factory.mktemp("loss"), loss_models, sharding=sharding, **settings
-        )
-        for dtype, sharding in variants.values()
-        for case in each_loss()
-    ]
-    by_rank = start_gang(steps_of, jobs).results()
-    size = len(each_loss())
-    return {name: [rank[at * size : (at + 1) * size] for rank in by_rank] for at, name in enumerate(variants)}
+
+    def measure(dtype: str, sharding: str) -> list[list[Step]]:
+        jobs = [
+            prepare_case(
+                replace(case, dtype=dtype), tmp_path_factory.mktemp("loss"), loss_models, sharding=sharding, **settings
+            )
+            for case in each_loss()
+        ]
+        return start_gang(steps_of, jobs).results()
+
+    return {name: measure(*variant) for name, variant in variants.items()}
 
 
 @pytest.mark.parametrize("variant", [*PRECISIONS, *SHARES])
