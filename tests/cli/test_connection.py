@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune_cli.cluster import verbs
 from finetune_cli.cluster.connection import connect
 from finetune_cli.cluster.refusal import RefusalError
 from finetune_cli.main import main
@@ -191,3 +192,30 @@ def test_nothing_heavy_is_loaded_to_show_a_job() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_ends_the_command_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verbs, "watch", interrupted)
+
+    assert run(capsys, "watch", "pages") == (17, "", "Stopped; the job is as it was.\n")
+
+
+def test_whoever_has_read_enough_ends_the_command_quietly(kubeconfig: Path) -> None:
+    program = "import sys; from finetune_cli.main import main; sys.exit(main(['list']))"
+    with serving({JOBS: (200, {"items": [QUEUED] * 1500})}) as address:
+        write_kubeconfig(kubeconfig, address)
+        command = subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert command.stdout is not None
+        assert command.stderr is not None
+        with command, command.stderr:
+            first = command.stdout.readline()
+            command.stdout.close()
+            told = command.stderr.read()
+
+    assert first.startswith("NAME ")
+    assert (command.returncode, told) == (0, "")

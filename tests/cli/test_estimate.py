@@ -1,5 +1,6 @@
 """`finetune estimate`: what a job needs, of a model in a folder or on the Hub, before anything is fetched."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,23 @@ def test_what_cannot_fit_ends_with_10(tmp_path: Path, text_model: Path, capsys: 
     assert code == 10
     assert "storage of the job: about 1.0 GB; spec.storage.size asks for 500Mi (524 MB): does not fit\n" in told
     assert "device memory of each process: about 6.8 GB; not stated\n" in told
+
+
+def test_programs_get_needs_in_bytes(tmp_path: Path, text_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, storage={"size": "500Mi"})
+
+    code = main(["estimate", file, "--source", f"hf://demo/minilm={text_model}", "-o", "json"])
+
+    needs = {one["resource"]: one for one in json.loads(capsys.readouterr().out)["needs"]}
+    assert code == 10
+    storage = needs["storage"]
+    assert (storage["haveBytes"], storage["field"], storage["verdict"]) == (
+        500 * 2**20,
+        "spec.storage.size",
+        "does not fit",
+    )
+    assert storage["bytes"] == sum(part["bytes"] for part in storage["parts"])
+    assert needs["device memory"]["haveBytes"] is None
 
 
 def test_a_claim_is_a_folder_that_has_to_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """`finetune validate`: the API server's answers, without the API server, in words that say what to write."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -290,6 +291,21 @@ def test_all_problems_are_told_at_once_whatever_finds_them() -> None:
         "spec.resources.sharedMemory",
         "spec.training.arguments.seed",
     ]
+
+
+def test_programs_get_jobs_and_problems_with_their_places(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad, none = write(tmp_path, job()), tmp_path / "bad.yaml", str(tmp_path / "none.yaml")
+    bad.write_text(Path(good).read_text().replace("spec:\n", "spec:\n  epochs: 3\n"))
+
+    code = main(["validate", good, str(bad), none, "-o", "json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert code == ExitCode.BAD_SPEC
+    assert found["valid"] == [{"file": good, "namespace": "default", "name": "job", "notes": []}]
+    places = [(one["file"], one["line"], one["column"]) for one in found["problems"]]
+    line = bad.read_text().splitlines().index("  epochs: 3") + 1
+    assert places == [(str(bad), line, 3), (none, None, None)]
+    assert found["problems"][0]["message"].startswith("spec.epochs: 3 is wrong because there is no such field; ")
 
 
 def test_a_valid_manifest_is_said_to_be_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ def _add_estimate(commands: Commands) -> None:
         help="folder that stands for a hf:// or pvc:// model; may be repeated",
     )
     estimate.add_argument("--device-memory", type=_quantity, metavar="SIZE", help="of one accelerator, such as 80G")
+    estimate.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to print (text)")
     estimate.set_defaults(
         command=_estimate, modules=["cel_expr_python", "rich", "huggingface_hub"], extras="cli,trainer"
     )
@@ -89,7 +90,8 @@ def _quantity(text: str) -> float:
 def _estimate(given: argparse.Namespace) -> int:
     from finetune_cli.local.estimate import Question, estimate  # noqa: PLC0415 - as above
 
-    return estimate(Question(given.file, folders=dict(given.source), device_bytes=given.device_memory))
+    folders, as_json = dict(given.source), given.output == "json"
+    return estimate(Question(given.file, folders=folders, device_bytes=given.device_memory, as_json=as_json))
 
 
 def _run(given: argparse.Namespace) -> int:

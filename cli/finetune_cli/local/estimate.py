@@ -1,6 +1,8 @@
 """`finetune estimate FILE`: what a job needs of memory and storage, held against what its manifest asks for."""
 
+import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +38,7 @@ class Question:
     """Folders of this machine that stand for sources."""
     device_bytes: float | None = None
     """Memory of an accelerator, which no manifest states."""
+    as_json: bool = False
 
 
 def estimate(question: Question) -> ExitCode:
@@ -48,8 +51,11 @@ def estimate(question: Question) -> ExitCode:
         found = estimate_manifest(job.spec, models, device_bytes=question.device_bytes)
     except RunFailure as failure:
         return tell(failure, errors)
-    console.print(Text(f"FinetuneJob {job.namespace}/{job.name}"), soft_wrap=True)
-    show(found.needs, found.notes, console)
+    if question.as_json:
+        sys.stdout.write(json.dumps(content(found.needs, found.notes), indent=2) + "\n")
+    else:
+        console.print(Text(f"FinetuneJob {job.namespace}/{job.name}"), soft_wrap=True)
+        show(found.needs, found.notes, console)
     return ExitCode.BAD_SPEC if any(need.verdict == "does not fit" for need in found.needs) else ExitCode.SUCCESS
 
 
@@ -83,6 +89,25 @@ def show(needs: list[Need], notes: list[str], console: Console) -> None:
             console.print(Text(line), soft_wrap=True)
     for note in notes:
         console.print(Text(f"Note: {note}"), soft_wrap=True)
+
+
+def content(needs: list[Need], notes: list[str]) -> dict[str, object]:
+    """Return the same for programs."""
+    entries = [
+        {
+            "resource": need.resource,
+            "of": need.whose,
+            "bytes": round(need.num_bytes),
+            "haveBytes": None if need.have_bytes is None else round(need.have_bytes),
+            "field": need.field,
+            "verdict": need.verdict,
+            "parts": [
+                {"what": line.what, "bytes": round(line.num_bytes), "certain": line.certain} for line in need.lines
+            ],
+        }
+        for need in needs
+    ]
+    return {"needs": entries, "notes": notes}
 
 
 def _offer(need: Need) -> str:

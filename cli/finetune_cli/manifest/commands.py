@@ -14,9 +14,14 @@ def add_commands(commands: Commands) -> None:
         "validate",
         "print every problem of manifests, with file, line and field",
         more="Asks neither a cluster nor the Hub.",
-        examples=["finetune validate job.yaml", "helm template . | finetune validate -"],
+        examples=[
+            "finetune validate job.yaml",
+            "finetune validate job.yaml -o json | jq .problems",
+            "helm template . | finetune validate -",
+        ],
     )
     validate.add_argument("files", nargs="+", metavar="FILE", help="YAML with FinetuneJobs, or - for standard input")
+    validate.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to print (text)")
     validate.set_defaults(command=_validate, modules=["cel_expr_python"], extras="cli")
     schema = add_command(
         commands,
@@ -32,7 +37,7 @@ def add_commands(commands: Commands) -> None:
 def _validate(given: argparse.Namespace) -> int:
     from finetune_cli.manifest.validate import validate  # noqa: PLC0415 - each command loads only what it needs
 
-    return validate(given.files)
+    return validate(given.files, as_json=given.output == "json")
 
 
 def _schema(_: argparse.Namespace) -> int:

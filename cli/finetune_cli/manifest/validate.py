@@ -1,5 +1,6 @@
 """`finetune validate FILE...`: every problem with file, line and field path, offline and at once."""
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,12 +43,27 @@ def read_jobs(names: Sequence[str]) -> Reading:
     return reading
 
 
-def validate(names: Sequence[str]) -> ExitCode:
+def validate(names: Sequence[str], *, as_json: bool) -> ExitCode:
     """Print what is wrong, or that nothing is."""
     reading = read_jobs(names)
-    for line in _lines(reading):
-        sys.stdout.write(f"{line}\n")
+    lines = [json.dumps(_content(reading), indent=2)] if as_json else _lines(reading)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return ExitCode.BAD_SPEC if reading.findings else ExitCode.SUCCESS
+
+
+def _content(reading: Reading) -> dict[str, object]:
+    """Return the same for programs."""
+    return {
+        "valid": [
+            {"file": file, "namespace": job.namespace, "name": job.name, "notes": notes(job.spec)}
+            for file, job in reading.jobs
+        ],
+        "problems": [
+            {"file": one.file, "line": line, "column": column, "message": one.text}
+            for one in reading.findings
+            for line, column in [one.position or (None, None)]
+        ],
+    }
 
 
 def _lines(reading: Reading) -> Iterator[str]:
