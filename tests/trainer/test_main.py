@@ -264,6 +264,20 @@ def test_libraries_are_loaded_without_looking_for_garbage_among_them() -> None:
     assert done.stdout == "True True True\n"
 
 
+def test_what_libraries_import_and_hardly_use_is_loaded_when_it_is_called() -> None:
+    program = (
+        "import sys, finetune_trainer.train.rank\n"
+        "from sentence_transformers.sentence_transformer.evaluation.embedding_similarity import pearsonr\n"
+        "print({'sklearn', 'scipy.stats', 'scipy.optimize'} & set(sys.modules))\n"
+        "print(round(pearsonr([1, 2, 3], [2, 4, 6]).statistic, 6), 'scipy.stats' in sys.modules)\n"
+        "import sklearn.metrics.pairwise"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+
+    assert done.stdout == "set()\n1.0 True\n"
+
+
 def test_a_process_ends_at_once_after_everybody_has_tidied_up() -> None:
     program = (
         "import atexit; from finetune_trainer.workspace.process import end\n"
