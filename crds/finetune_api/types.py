@@ -162,7 +162,13 @@ class Resources(Contract):
                 "!has(self.minNodes) || self.minNodes <= self.nodes",
                 "minNodes is the fewest of resources.nodes with which a gang may go on; it cannot be more",
                 field=".minNodes",
-            )
+            ),
+            rule(
+                "has(self.minNodes) == has(oldSelf.minNodes) "
+                "&& (!has(self.minNodes) || self.minNodes == oldSelf.minNodes)",
+                unchangeable("resources.minNodes"),
+                field=".minNodes",
+            ),
         )
     )
 
@@ -171,7 +177,8 @@ class Resources(Contract):
     min_nodes: Annotated[int, Field(ge=1, le=256)] | None = None
     """Fewest nodes of a gang; as many as `nodes` if absent. One that does not get its nodes within
     schedule.gangTimeoutSeconds is made anew with the next smaller divisor of `nodes`, and trains with the same batches.
-    After the next restart it asks for all nodes again. A queue (schedule.queueName) admits whole gangs as before."""
+    After the next restart it asks for all nodes again. A queue (schedule.queueName) admits whole gangs as before.
+    Prepare checks that the losses let fewer share the batches, so that it does not change later."""
     accelerator: Annotated[Accelerator, immutable("resources.accelerator")] = Field(default_factory=Accelerator)
     """Accelerators per node."""
     requests: ComputeRequests = Field(default_factory=ComputeRequests)
@@ -182,7 +189,7 @@ class Resources(Contract):
     @property
     def gang_sizes(self) -> tuple[int, ...]:
         """Return the numbers of nodes that a gang may have, the most first."""
-        fewest = self.min_nodes or self.nodes
+        fewest = min(self.nodes, self.min_nodes or self.nodes)
         return tuple(number for number in range(self.nodes, fewest - 1, -1) if self.nodes % number == 0)
 
     @property

@@ -548,6 +548,7 @@ REFUSED_CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("training", {"training__loss": {"arguments": {"scale": 30}}}),
     ("evaluation", {"evaluation__metric": "mrr@10"}),
     ("resources.nodes", {"resources__nodes": 2, "storage__accessMode": "ReadWriteMany"}),
+    ("resources.minNodes", {"resources__minNodes": 1}),
     ("resources.accelerator", {"resources__accelerator": {"perNode": 2}}),
     ("resources.accelerator", {"resources__accelerator": {"name": "amd.com/gpu"}}),
     ("storage.storageClassName", {"storage__storageClassName": "slow"}),
@@ -560,7 +561,6 @@ REFUSED_CHANGES: list[tuple[str, dict[str, Any]]] = [
 ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
     "another read token": {"hub": {"tokenSecret": {"name": "other"}}},
     "more memory": {"resources__requests": {"memory": "32Gi"}, "resources__sharedMemory": "4Gi"},
-    "fewer nodes at least": {"resources__minNodes": 1},
     "a larger volume": {"storage__size": "1Ti"},
     "a volume that is kept": {"storage__retain": "Always"},
     "the same volume in another unit": {"storage__size": "51200Mi"},

@@ -27,6 +27,14 @@ def test_what_a_process_begins_with_does_not_count_and_resumed_steps_do() -> Non
     assert side.device_peak_bytes == 5
 
 
+def test_a_side_that_ended_while_it_warmed_up_is_missing_and_takes_no_other_with_it() -> None:
+    known = Known(device="cpu")
+
+    known.add("script, bfloat16", [], 0)
+
+    assert (known.sides, known.missing) == ({}, {"script, bfloat16": "it ended after 0 steps"})
+
+
 def test_goals_are_told_with_what_was_measured() -> None:
     trainer, like_script = (Side(runs=[[step(1, busy=busy)] * 4]) for busy in (0.95, 0.8))
     script = Side(runs=[[step(3, loss=4.2)] * 3])

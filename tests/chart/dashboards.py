@@ -47,7 +47,7 @@ JOBS: dict[str, Sequence[Panel]] = {
             {f"sum by (reason) (increase(finetune_attempts_total{OF_NAMESPACES}[1h]))": "{{reason}}"},
         ),
         Panel(
-            "How long jobs took that ended within a day, 9 of 10",
+            "How long jobs of all namespaces took that ended within a day, 9 of 10",
             "s",
             {
                 "histogram_quantile(0.9, sum by (le, result) (increase(finetune_job_duration_seconds_bucket[1d])))": (

@@ -82,6 +82,14 @@ def test_equal_numbers_of_processes_give_equal_runs_and_the_config_asks_for_what
     assert first.spec_hash != other.spec_hash
 
 
+def test_a_job_whose_gangs_may_be_smaller_runs_here_on_one_node() -> None:
+    elastic = job(resources={"nodes": 4, "minNodes": 2}, storage={"accessMode": "ReadWriteMany"})
+
+    resources = local_config(elastic, Devices(1, on_accelerator=False)).spec.resources
+
+    assert (resources.nodes, resources.gang_sizes) == (1, (1,))
+
+
 def test_several_cpu_processes_are_said_to_be_no_accelerators() -> None:
     config = local_config(job(), Devices(3, on_accelerator=False))
 

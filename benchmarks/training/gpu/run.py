@@ -14,7 +14,7 @@ import torch
 from benchmarks.figures import write_json
 from benchmarks.training.gpu.inputs import Size, build_inputs
 from benchmarks.training.gpu.jobs import Jobs
-from benchmarks.training.gpu.side import SCRIPT, WARM_UP, Known
+from benchmarks.training.gpu.side import SCRIPT, Known
 from benchmarks.training.gpu.tell import tell
 from benchmarks.training.gpu.ways import AUTOCAST, MAIN, OTHERS, Way
 from benchmarks.training.launch import LOG_TAIL, launch
@@ -148,11 +148,10 @@ class Benchmark:
         records = RankRecord.read_all(place)
         if not records:
             self.known.missing[way.name] = "there was no time left"
-        elif len(records[0].steps) <= WARM_UP:
-            self.known.missing[way.name] = f"it ended after {len(records[0].steps)} steps"
+            return
+        (record,) = records
+        if way is self.stopped and record.steps:
+            self.known.seconds["from starting a process that resumes to its first step"] = record.steps[0].seconds
+        self.known.add(way.name, record.steps, record.device_peak_bytes)
+        if way.name in self.known.missing:
             print(log.read_text()[-LOG_TAIL:], flush=True)
-        else:
-            (record,) = records
-            if way is self.stopped:
-                self.known.seconds["from starting a process that resumes to its first step"] = record.steps[0].seconds
-            self.known.add(way.name, record.steps, record.device_peak_bytes)

@@ -66,7 +66,10 @@ class Known(BaseModel):
     """Why a side has no figures, or not all."""
 
     def add(self, name: str, steps: list[Step], device_peak_bytes: int) -> None:
-        """Take note of what a process measured of a side."""
+        """Take note of what a process measured of a side; of one that only warmed up, that it did."""
+        if len(steps) <= WARM_UP:
+            self.missing[name] = f"it ended after {len(steps)} steps"
+            return
         before = self.sides.get(name, Side())
         peak = max(before.device_peak_bytes, device_peak_bytes)
         self.sides[name] = Side(runs=[*before.runs, steps], device_peak_bytes=peak)

@@ -63,7 +63,7 @@ def local_config(job: Job, devices: Devices) -> RunConfig:
     per_node = devices.processes if devices.on_accelerator else on_cpu
     resources = job.spec.resources
     accelerator = resources.accelerator.model_copy(update={"per_node": per_node})
-    resources = resources.model_copy(update={"nodes": 1, "accelerator": accelerator})
+    resources = resources.model_copy(update={"nodes": 1, "min_nodes": None, "accelerator": accelerator})
     uid = uuid.uuid5(uuid.NAMESPACE_URL, f"{GROUP}/local/{job.namespace}/{job.name}")
     return RunConfig(
         job=JobIdentity(namespace=job.namespace, name=job.name, uid=str(uid)),
