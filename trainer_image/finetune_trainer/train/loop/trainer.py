@@ -137,10 +137,9 @@ class GangTrainer(BaseTrainer):  # type: ignore[misc]
         mini_batches = self._mini_batches[self._set_of(inputs)]
 
         def step() -> torch.Tensor:
+            given = dict(inputs)  # the library takes it apart
             with meeting_to_gather(self._ranks):
-                loss: torch.Tensor = super(GangTrainer, self).training_step(
-                    model, dict(inputs)
-                )  # it takes inputs apart
+                loss: torch.Tensor = super(GangTrainer, self).training_step(model, given)
             return loss
 
         return step() if mini_batches is None else mini_batches.run(step)
