@@ -20,14 +20,15 @@ uv pip install '.[cli,trainer]'       # these, too
 ```
 
 - **What is shown of a job** comes from the FinetuneJob itself, so that it can be seen when pods are long gone. `logs`
-  alone reads pods.
+  and `bundle` alone read more: pods and their logs, `bundle` Jobs, claims and events, too.
 - **`-o json`** prints JSON and nothing else: `status`, `list`, `submit`, `suspend`, `resume` and `rerun` the objects as
   they are stored, `watch` one per line, `explain` its parts. What goes wrong is one line on standard error.
 - **The exit code** says what went wrong ([table](local.md#when-it-fails)); `watch` and `submit --watch` end with that
   of the role that ended the job, 0 if it has succeeded.
 - **Rights**: `get`, `list` and `watch` of `finetunejobs` to look, `create` and `patch` to act, as the chart's roles for
   viewers and editors have them; `logs` needs `list` of `pods`, `get` of `pods/log` and, for logs of pods that are gone,
-  `create` of `pods/exec`.
+  `create` of `pods/exec`; `bundle` has what it may `list` of `pods`, `jobs`, `persistentvolumeclaims` and `events` and
+  `get` of `pods/log`, and names the rest in `missing.txt`.
 """
 WIDTH = "100"
 

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune_api import keys
-from finetune_api.contract import ExitCode, Role
+from finetune_api.contract import ExitCode
 from finetune_api.status import FinetuneJobStatus
 from finetune_cli.cluster.connection import Cluster, connect
 from finetune_cli.cluster.explanation import explain
-from finetune_cli.cluster.logs import Wish, processes_per_node, sources
+from finetune_cli.cluster.logs import Wish, last_role, processes_per_node, sources
 from finetune_cli.cluster.refusal import RefusalError
+from finetune_cli.cluster.reporting import report
 from finetune_cli.cluster.stored import StoredJob, read_stored
 from finetune_cli.manifest.checking import Job as Checked
 from finetune_cli.manifest.checking import check
 from finetune_cli.manifest.validate import read_jobs
-from finetune_cli.report.page import Subject, page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,8 +89,7 @@ class Job:
         """Yield what the pod of a rank has logged so far, or the one of prepare before there is a gang."""
         job = self._read()
         pods = self._cluster.pods(f"{keys.LABEL_JOB_UID}={job.uid}")
-        role = Role.TRAIN if job.status.attempt else Role.PREPARE
-        found = sources(pods, Wish(role=role, rank=rank), processes_per_node=processes_per_node(job))
+        found = sources(pods, Wish(role=last_role(job), rank=rank), processes_per_node=processes_per_node(job))
         for source in found[:1]:
             yield from self._cluster.log(source.pod, source.container, follow=False)
 
@@ -102,8 +101,7 @@ class Job:
 
     def report(self) -> str:
         """Return its report as HTML."""
-        job = self._read()
-        return page(Subject(job.title, job.manifest["spec"], job.status, job.status.curve))
+        return report(self._read(), datetime.now(UTC))
 
     def suspend(self) -> None:
         """Take its pods away; its volume and checkpoints stay."""

@@ -73,6 +73,7 @@ TIMES = {
 
 TRAINING = manifest(
     "Training",
+    condition("Validated", "True", "Validated"),
     condition("Scheduled", "True", "Training"),
     condition("Training", "True", "Training", "attempt 2 trains on 2 nodes"),
     condition("ProgressKnown", "True", "Training"),
@@ -181,4 +182,11 @@ RESTARTING = manifest(
     condition("Training", "False", "TrainerError", LOST),
     condition("Succeeded", "Unknown", "TrainerError", f"attempt 2 begins from step 40, because {LOST}"),
     attempt=2,
+)
+#: Ran once before: gangs count on.
+RERUN = manifest(
+    "Preparing",
+    condition("Validated", "Unknown", "Preparing"),
+    condition("Succeeded", "Unknown", "Preparing"),
+    attempt=3,
 )

@@ -7,22 +7,27 @@ from typing import Any
 
 import pytest
 
-from finetune_cli.cluster.bundle import without_secrets
+from finetune_api.types import ObjectMeta
 from finetune_cli.main import main
+from finetune_cli.masking import mask, without_secrets
+from finetune_operator.core import names
 from tests.cli.api_stub import JOBS, Answers, serving, write_kubeconfig
 from tests.cli.stored_jobs import TRAINING
 
 TOKEN = "hf_" + "a" * 34
 JWT = "eyJhbGciOiJSUzI1NiIs.eyJpc3MiOiJrdWJlcm5l.c2lnbmF0dXJlIG9mIGl0"
 CORE = "/api/v1/namespaces/search"
+PROXY = {"name": "HTTPS_PROXY", "value": "http://me:pw@proxy"}
+CHILDREN = names.base(ObjectMeta(name="pages", namespace="search", uid=TRAINING["metadata"]["uid"]))
 RUNNING = [{"name": "train", "state": {"running": {}}}, {"name": "sidecar", "state": {"waiting": {}}}]
 POD = {
     "metadata": {"name": "pages-train-2-0-x", "uid": "pod", "managedFields": [{"manager": "kubelet"}]},
-    "spec": {"containers": [{"env": [{"name": "HF_TOKEN", "value": "plain"}, {"name": "RANK", "value": "0"}]}]},
+    "spec": {"containers": [{"env": [*({"name": name, "value": "plain"} for name in ("HF_TOKEN", "RANK")), PROXY]}]},
     "status": {"containerStatuses": RUNNING},
 }
 EVENTS = [
     {"metadata": {"uid": "1"}, "involvedObject": {"uid": "pod"}, "message": "Pulled"},
+    {"metadata": {"uid": "3"}, "involvedObject": {"uid": "gone", "name": f"{CHILDREN}-prepare-x"}, "message": "Lost"},
     {"metadata": {"uid": "2"}, "involvedObject": {"uid": "somebody else's"}, "message": "Killed"},
 ]
 ANSWERS: Answers = {
@@ -63,14 +68,18 @@ def test_it_has_the_job_its_children_their_events_and_logs(files: dict[str, str]
         *("pods.json", "jobs.json", "events.json", "logs/pages-train-2-0-x/train.log"),
     }
     assert read(files, "job.json") == TRAINING
-    assert [one["message"] for one in read(files, "events.json")] == ["Pulled"]
+    assert [one["message"] for one in read(files, "events.json")] == ["Pulled", "Lost"]
     assert files["explain.txt"].startswith("search/pages trains (Training): ")
 
 
 def test_no_token_is_in_it(files: dict[str, str]) -> None:
     assert files["logs/pages-train-2-0-x/train.log"] == "logged in with ***\nasked with ***\nstep 1\n"
     (pod,) = read(files, "pods.json")
-    assert pod["spec"]["containers"][0]["env"] == [{"name": "HF_TOKEN", "value": "***"}, {"name": "RANK", "value": "0"}]
+    assert pod["spec"]["containers"][0]["env"] == [
+        {"name": "HF_TOKEN", "value": "***"},
+        {"name": "RANK", "value": "plain"},
+        {"name": "HTTPS_PROXY", "value": "http://***@proxy"},
+    ]
     assert "managedFields" not in pod["metadata"]
 
 
@@ -89,3 +98,32 @@ def test_what_was_applied_once_is_left_out_and_references_to_secrets_stay() -> N
     }
 
     assert without_secrets(value) == {"annotations": {"team": "a"}, "env": value["env"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("proxy http://user:p@ss@proxy:3128/ it is", "proxy http://***@proxy:3128/ it is"),
+        ("https://ghp_x@github.com/a and hf://acme/base@main", "https://***@github.com/a and hf://acme/base@main"),
+        ("key AKIAIOSFODNN7EXAMPLE", "key ***"),
+        ("Authorization: Bearer abc.def==", "Authorization: Bearer ***"),
+        ("https://s3/x?X-Amz-Signature=abc&y=1", "https://s3/x?X-Amz-Signature=***&y=1"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked_in_any_text(text: str, masked: str) -> None:
+    assert mask(text) == masked
+    assert without_secrets({"args": [text]}) == {"args": [masked]}
+
+
+SECRET_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "PGPASSWORD", "Authorization", "SENTRY_DSN")
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_a_variable_that_is_called_like_a_secret_has_no_value(name: str) -> None:
+    assert without_secrets([{"name": name, "value": "x"}]) == [{"name": name, "value": "***"}]
+
+
+def test_other_variables_keep_their_values() -> None:
+    env = [{"name": "TOKENIZERS_PARALLELISM", "value": "false"}, {"name": "NCCL_DEBUG", "value": "INFO"}]
+
+    assert without_secrets(env) == env

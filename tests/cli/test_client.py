@@ -11,7 +11,7 @@ from finetune_client import Client, RefusalError
 from finetune_client.client import Job
 from tests.api.conftest import MINIMAL
 from tests.cli.api_stub import JOBS, Answers, serving, write_kubeconfig
-from tests.cli.stored_jobs import CURVE, FAILED, QUEUED, SUCCEEDED, TRAINING
+from tests.cli.stored_jobs import CURVE, FAILED, QUEUED, RERUN, SUCCEEDED, TRAINING
 from tests.stack.jobs import change
 from tests.stack.kubectl import Manifest
 
@@ -83,6 +83,15 @@ def test_logs_are_those_of_rank_0(answers: Answers) -> None:
     answers[LOG] = (200, b"one\ntwo\n")
 
     assert list(pages().logs()) == ["one", "two"]
+
+
+def test_logs_of_a_job_that_runs_once_more_are_those_of_prepare_until_it_is_prepared(answers: Answers) -> None:
+    prepare = {"metadata": {"name": "pages-prepare-x", "labels": {"finetune.dev/role": "prepare"}}, "status": {}}
+    answers[JOBS + "/pages"] = (200, RERUN)
+    answers["/api/v1/namespaces/search/pods"] = (200, {"items": [prepare]})
+    answers["/api/v1/namespaces/search/pods/pages-prepare-x/log"] = (200, b"prepares\n")
+
+    assert list(pages().logs()) == ["prepares"]
 
 
 def test_a_notebook_shows_the_report_in_a_frame(answers: Answers) -> None:

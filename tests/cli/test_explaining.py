@@ -55,7 +55,7 @@ NEWER = manifest("Queued", condition("Succeeded", "Unknown", "Teleporting", "the
         (
             stored_jobs.RESTARTING,
             "search/pages restarts (TrainerError): attempt 2 begins from step 40, because rank 1: ValueError: boom (at "
-            "rows.py:31). Nobody's move: Read the log, which stays on the volume.",
+            "rows.py:31). Nobody's move: It goes on by itself.",
         ),
         (
             SILENT,

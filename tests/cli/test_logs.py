@@ -9,7 +9,7 @@ from finetune_cli.cluster.interleaving import interleaved
 from finetune_cli.cluster.logs import Source, Wish, last_words, mounted_log, place, processes_per_node, settled, sources
 from finetune_cli.cluster.refusal import RefusalError
 from finetune_cli.cluster.stored import Manifest, read_stored
-from tests.cli.stored_jobs import FAILED, TRAINING
+from tests.cli.stored_jobs import FAILED, RERUN, TRAINING
 
 JOB = read_stored(TRAINING)
 
@@ -71,6 +71,7 @@ def test_what_is_left_open_is_the_gang_that_was_lost_last_and_its_rank() -> None
     assert settled(JOB, Wish()) == Wish(role=Role.TRAIN, rank=5, attempt=1)
     assert settled(JOB, Wish(role=Role.TRAIN, attempt=2)) == Wish(role=Role.TRAIN, rank=0, attempt=2)
     assert settled(read_stored(FAILED), Wish()) == Wish(role=Role.PREPARE, rank=0, attempt=0)
+    assert settled(read_stored(RERUN), Wish()).role is Role.PREPARE
 
 
 def test_the_whole_log_is_where_the_volume_has_it() -> None:
@@ -93,9 +94,10 @@ def test_several_logs_are_read_at_once_each_in_its_order() -> None:
     assert [(rank, [line for one, line in found if one.node_rank == rank]) for rank in lines] == list(lines.items())
 
 
-def test_a_log_that_cannot_be_read_is_told() -> None:
+@pytest.mark.parametrize("error", [RefusalError("no", ExitCode.ACCESS_REFUSED), KeyError("no")])
+def test_a_log_that_cannot_be_read_is_told(error: Exception) -> None:
     def read(_: Source) -> list[str]:
-        raise RefusalError("no", ExitCode.ACCESS_REFUSED)
+        raise error
 
-    with pytest.raises(RefusalError, match="no"):
+    with pytest.raises(type(error), match="no"):
         list(interleaved([source(0)], read))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,7 +14,7 @@ from finetune_cli.main import main
 from finetune_cli.report.chart import chart
 from finetune_cli.report.page import Subject, page
 from tests.cli.api_stub import JOBS, serving, write_kubeconfig
-from tests.cli.stored_jobs import CURVE, SUCCEEDED, TRAINING, manifest
+from tests.cli.stored_jobs import CURVE, NOW, SUCCEEDED, TRAINING, ago, manifest
 
 ADDRESS = re.compile(r"(?:src|href)=|url\(|https?:")
 
@@ -47,7 +48,7 @@ class Reader(HTMLParser):
 
 def subject(stored: dict[str, Any]) -> Subject:
     job = read_stored(stored)
-    return Subject(job.title, job.manifest["spec"], job.status, job.status.curve)
+    return Subject(job.title, job.manifest["spec"], job.status, job.status.curve, job.metric, NOW)
 
 
 def read(text: str) -> Reader:
@@ -105,11 +106,35 @@ def test_a_job_that_has_just_begun_has_a_report_too() -> None:
     assert "spec" in read(page(subject(manifest("Pending")))).text
 
 
+def test_it_tells_how_long_gangs_have_trained_the_one_that_trains_included() -> None:
+    trains = manifest("Training", attempt=2, worldSize=4, trainedSeconds=600, trainingTime=ago(minutes=5))
+    waits = manifest("Queued", attempt=2, worldSize=4, trainedSeconds=600)
+
+    rows = [read(page(subject(stored))).rows for stored in (trains, waits)]
+
+    assert [row for row in rows[0] if row[0] in ("trained for", "processes of the newest")] == [
+        ["trained for", "15:00 min"],
+        ["processes of the newest", "4"],
+    ]
+    assert ["trained for", "10:00 min"] in rows[1]
+
+
+def test_its_spec_has_no_secrets() -> None:
+    proxy = {"name": "HTTPS_PROXY", "value": "http://me:plain@proxy"}
+    env = [{"name": "AWS_ACCESS_KEY_ID", "value": "plain"}, proxy]
+    told = manifest("Failed", spec={"podTemplate": {"all": {"env": env}}}, warnings=["from https://plain@hub/x"])
+
+    text = page(subject(told))
+
+    assert "plain" not in text
+    assert "http://***@proxy" in text
+
+
 def test_a_long_curve_stays_a_small_file() -> None:
     stored = subject(SUCCEEDED)
     points = [CurvePoint(step=step, loss=1 / (1 + step), score=0.5) for step in range(2000)]
 
-    assert len(page(Subject(stored.title, stored.spec, stored.status, points))) < 1_000_000
+    assert len(page(replace(stored, curve=points))) < 1_000_000
 
 
 def test_the_command_writes_it_and_says_where(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ def test_a_manifest_is_trained_here_and_published_by_the_same_command_later(
     assert "Model      build/finetune/pages/train/model" in first
     assert 'Load it    SentenceTransformer("build/finetune/pages/train/model")' in first
     assert "Report     build/finetune/pages/report.html" in first
-    assert "loss" in (workspace / "report.html").read_text()
+    report = (workspace / "report.html").read_text()
+    assert re.findall('aria-label="(.*?)"', report) == ["loss", "ndcg@10"]
+    assert "<strong>Succeeded</strong>: ndcg@10 on held-out " in report
     assert "no: --no-publish was given" in first
     assert not [call for call in unpublished if "demo/finetuned" in call]
     assert "3 steps were made before" in second

@@ -61,6 +61,12 @@ ColumnNotFound: 2 problems. 1) spec.data.train[0]: dataset pages has no column p
 logs/prepare.log on claim pages-666ff6cc-workspace
 Your move: Name columns that are there.
 files   volume claim pages-666ff6cc-workspace""",
+    "refused": """\
+FinetuneJob search/pages   Failed
+○ Preparing   ○ Queued   ○ Training   ○ Publishing
+InvalidSpec: no
+Your move: Correct the named fields; if the job has failed, set spec.rerun to a new text. What is trained can only be \
+corrected in a new FinetuneJob.""",
     "suspended": """\
 FinetuneJob search/pages   Suspended   attempt 2
 ✓ Preparing 8:00 min   ✓ Queued 2:00 min   ✓ Training 10:00 min   ○ Publishing
@@ -74,6 +80,11 @@ KEPT = manifest(
     spec={"publish": None},
     storage={"claim": "shared", "folder": "team/a"},
 )
+REFUSED = manifest(
+    "Failed",
+    stored_jobs.condition("Succeeded", "False", "InvalidSpec", "no"),
+    phaseTimes={"Pending": stored_jobs.ago(minutes=60), "Failed": stored_jobs.ago(minutes=60)},
+)
 JOBS = {
     "training": TRAINING,
     "preparing": PREPARING,
@@ -81,6 +92,7 @@ JOBS = {
     "succeeded": SUCCEEDED,
     "kept": KEPT,
     "failed": FAILED,
+    "refused": REFUSED,
     "suspended": SUSPENDED,
 }
 
@@ -88,6 +100,14 @@ JOBS = {
 @pytest.mark.parametrize("name", SCREENS)
 def test_one_screen_shows_all_that_matters(name: str) -> None:
     assert screen(read_stored(JOBS[name]), NOW).plain == SCREENS[name]
+
+
+def test_phases_of_a_newer_operator_are_left_out() -> None:
+    times = {"Preparing": stored_jobs.ago(minutes=5), "Levitating": stored_jobs.ago(minutes=4)}
+
+    shown = screen(read_stored(manifest("Preparing", phaseTimes=times)), NOW).plain
+
+    assert shown.splitlines()[1] == "● Preparing 5:00 min   ○ Queued   ○ Training   ○ Publishing"
 
 
 def test_a_job_that_no_operator_has_seen_has_a_screen_too() -> None:

@@ -121,4 +121,5 @@ def _keeps_what_its_pods_said(kube: Kubectl, tmp_path: Path) -> None:
 def _runs_it_once_more(kube: Kubectl, job: Manifest) -> None:
     assert printed(kube, "rerun", NAME, "--text", "once more") == f"{NAMESPACE}/{NAME} runs once more\n"
     jobs.wait_until(kube, job, lambda state: state["status"].get("rerun") == "once more", seconds=120)
-    assert "succeeded" in printed(kube, "watch", NAME, "-o", "json").lower()
+    last = printed(kube, "watch", NAME, "-o", "json").splitlines()[-1]
+    assert json.loads(last)["status"]["phase"] == "Succeeded"

@@ -55,14 +55,14 @@ _WRITING = (
     (
         "report",
         "write what is known of a job as one HTML file",
-        "Curves, scores with their intervals, embedding sizes, data, revisions, hours. It needs no network to be read.",
+        "Curves, scores with their intervals, embedding sizes, data, revisions, time. It needs no network to be read.",
         ("finetune report pages -n search", "finetune report pages --file reports/pages.html"),
         "JOB.html",
     ),
     (
         "bundle",
         "write what is to be known of a job that goes wrong into one archive",
-        "The job, its pods, Jobs, claims, events and logs, without tokens. Look through it before you give it away.",
+        "The job, its pods, Jobs, claims, events and logs, without secrets. Look through it before you give it away.",
         ("finetune bundle pages -n search", "finetune bundle pages --file /tmp/pages.tar.gz"),
         "JOB-bundle.tar.gz",
     ),

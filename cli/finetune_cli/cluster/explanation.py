@@ -91,17 +91,16 @@ def explain(job: StoredJob, now: datetime) -> Explanation:
     told = silent if silent is not None and silent.status == "False" else summary
     reason, message = told.reason, told.message
     guidance = GUIDANCE.get(Reason(reason)) if reason in set(Reason) else None
-    next_step = guidance.next_step if guidance else ""
+    advice = guidance.next_step if guidance else ""
     move = _move(job, reason)
-    if not next_step and not job.is_finished:
-        next_step = _BY_ITSELF
+    is_waiting = not job.is_finished and (move is Move.NOBODY or not advice)
     return Explanation(
         title=job.title,
         phase=job.phase,
         reason=reason,
-        message=_without(message, next_step),
+        message=_without(message, advice),
         move=move,
-        next_step=next_step,
+        next_step=_BY_ITSELF if is_waiting else advice,
         seconds=_seconds(job, reason, now),
     )
 

@@ -5,27 +5,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 
 from finetune_cli.cluster.logs import Source
-from finetune_cli.cluster.refusal import RefusalError
 
 
 def interleaved(sources: Sequence[Source], read: Callable[[Source], Iterable[str]]) -> Iterator[tuple[Source, str]]:
     """Yield the lines of all logs until each has ended; the first that cannot be read fails."""
-    lines: SimpleQueue[tuple[Source, str | RefusalError | None]] = SimpleQueue()
+    lines: SimpleQueue[tuple[Source, str | Exception | None]] = SimpleQueue()
 
     def collect(source: Source) -> None:
         try:
             for line in read(source):
                 lines.put((source, line))
-        except RefusalError as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where lines are read
             lines.put((source, error))
-        lines.put((source, None))
+        finally:
+            lines.put((source, None))
 
     for source in sources:
         threading.Thread(target=collect, args=(source,), daemon=True).start()
     num_open = len(sources)
     while num_open:
         source, line = lines.get()
-        if isinstance(line, RefusalError):
+        if isinstance(line, Exception):
             raise line
         if line is None:
             num_open -= 1

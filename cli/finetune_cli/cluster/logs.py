@@ -6,6 +6,7 @@ from pathlib import Path
 
 from finetune_api import keys
 from finetune_api.contract import Role
+from finetune_api.status import ConditionType
 from finetune_api.workspace import WORKSPACE, Workspace
 from finetune_cli.cluster.stored import Manifest, StoredJob
 
@@ -74,16 +75,27 @@ def _source(pod: Manifest) -> Source:
 
 def _container(pod: Manifest, role: Role) -> str:
     """Return the container to read: the one of the role, or the one before it that has not let it start."""
+    before = [one["name"] for one in (pod.get("status") or {}).get("initContainerStatuses") or ()]
+    return Role.PREFLIGHT.value if role not in begun(pod) and Role.PREFLIGHT in before else role.value
+
+
+def begun(pod: Manifest) -> list[str]:
+    """Return the containers of a pod that have begun, and so may have a log."""
     status = pod.get("status") or {}
-    own = [one for one in status.get("containerStatuses") or () if one["name"] == role]
-    before = [one["name"] for one in status.get("initContainerStatuses") or ()]
-    has_begun = any("waiting" not in (one.get("state") or {}) for one in own)
-    return Role.PREFLIGHT.value if not has_begun and Role.PREFLIGHT in before else role.value
+    told = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return [one["name"] for one in told if "waiting" not in (one.get("state") or {})]
+
+
+def last_role(job: StoredJob) -> Role:
+    """Return whose log has what the job did last; `attempt` alone does not tell, as a rerun keeps it."""
+    validated = job.condition(ConditionType.VALIDATED)
+    is_prepared = validated is not None and validated.status == "True"
+    return Role.TRAIN if is_prepared and job.status.attempt else Role.PREPARE
 
 
 def settled(job: StoredJob, wish: Wish) -> Wish:
     """Return the wish with all that was left open: what a job that has no pods was at last, and rank 0."""
-    role = wish.role or (Role.TRAIN if job.status.attempt else Role.PREPARE)
+    role = wish.role or last_role(job)
     lost = job.status.last_failure
     is_told = lost is not None and role is Role.TRAIN and wish.attempt in (None, lost.attempt)
     attempt, rank = (lost.attempt, lost.rank) if is_told and lost is not None else (job.status.attempt, None)

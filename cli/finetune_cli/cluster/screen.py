@@ -38,7 +38,8 @@ def _head(job: StoredJob) -> Text:
 
 def _path(job: StoredJob, now: datetime) -> Text:
     """Return the phases on the way, with the time between the first entry into each and into the next."""
-    entered = {Phase(name): datetime.fromisoformat(time) for name, time in job.status.phase_times.items()}
+    times = {name: datetime.fromisoformat(time) for name, time in job.status.phase_times.items()}
+    entered = {phase: times[phase] for phase in Phase if phase in times}  # a newer operator may know more
     ended = job.status.completion_time
     end = datetime.fromisoformat(ended) if ended else now
     parts = []
@@ -48,7 +49,9 @@ def _path(job: StoredJob, now: datetime) -> Text:
         begun = entered.get(phase)
         later = [time for time in entered.values() if begun is not None and time > begun]
         is_now = phase is job.phase
-        is_end = job.phase is Phase.FAILED and phase is max(entered.keys() & _PATH, key=entered.__getitem__)
+        is_end = job.phase is Phase.FAILED and phase is max(
+            entered.keys() & _PATH, key=entered.__getitem__, default=None
+        )
         sign = "●" if is_now else "○" if begun is None else "✗" if is_end else "✓"
         took = f" {duration((min([*later, end]) - begun).total_seconds())}" if begun is not None else ""
         parts.append(Text(f"{sign} {phase.value}{took}", style="bold" if is_now else "" if begun else "dim"))

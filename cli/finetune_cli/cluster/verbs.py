@@ -22,10 +22,10 @@ from finetune_cli.cluster.explanation import explain as explain_job
 from finetune_cli.cluster.interleaving import interleaved
 from finetune_cli.cluster.listing import table
 from finetune_cli.cluster.refusal import RefusalError
+from finetune_cli.cluster.reporting import report as build_report
 from finetune_cli.cluster.screen import screen
 from finetune_cli.cluster.stored import Manifest, StoredJob, read_stored
 from finetune_cli.cluster.watching import follow
-from finetune_cli.report.page import Subject, page
 
 JSON = "json"
 
@@ -74,7 +74,7 @@ def report(given: Namespace) -> ExitCode:
     job = _read(cluster_of(given), given.name)
     file = given.file or Path(f"{job.name}.html")
     with _writing(file):
-        file.write_text(page(Subject(job.title, job.manifest["spec"], job.status, job.status.curve)), encoding="utf-8")
+        file.write_text(build_report(job, _now()), encoding="utf-8")
     return _wrote(given, job, "report", file)
 
 

@@ -1,6 +1,7 @@
 """The report of a run on this machine, `report.html` in its workspace."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from finetune_api.contract import RunResult
@@ -27,5 +28,7 @@ def write_report(results: Sequence[RunResult], plan: Plan, report: Report) -> Pa
     curve = [CurvePoint(step=point.step, loss=point.loss, score=point.score) for point in report.curve]
     job, path = plan.config.job, plan.workspace.root / "report.html"
     spec = plan.config.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    path.write_text(page(Subject(f"{job.namespace}/{job.name}", spec, status, curve)), encoding="utf-8")
+    metric = plan.config.spec.evaluation.metric
+    subject = Subject(f"{job.namespace}/{job.name}", spec, status, curve, metric, datetime.now(UTC))
+    path.write_text(page(subject), encoding="utf-8")
     return path

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from finetune_api import __version__
 from finetune_api.status import CurvePoint, EvaluationScore, FinetuneJobStatus, ModelStatus
 from finetune_api.telling import duration
+from finetune_cli.masking import mask, without_secrets
 from finetune_cli.report.chart import chart
 
 _STYLE = """\
@@ -32,10 +34,9 @@ class Subject:
     status: FinetuneJobStatus
     curve: Sequence[CurvePoint]
     """All points that are known; a status keeps few of them."""
-
-    @property
-    def metric(self) -> str:
-        return str((self.spec.get("evaluation") or {}).get("metric", "score"))
+    metric: str
+    """The one that decides."""
+    now: datetime
 
 
 def page(subject: Subject) -> str:
@@ -43,7 +44,7 @@ def page(subject: Subject) -> str:
     parts = [*_head(subject), *_curves(subject), *_scores(subject.status.evaluations), *_sources(subject)]
     parts += [*_run(subject), *_warnings(subject.status), _manifest(subject.spec)]
     title = escape(subject.title)
-    return (
+    return mask(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
         f"{''.join(parts)}</body></html>\n"
@@ -112,18 +113,16 @@ def _sources(subject: Subject) -> Iterator[str]:
 
 def _run(subject: Subject) -> Iterator[str]:
     status = subject.status
-    processes = status.world_size or 1
-    hours = status.trained_seconds * processes / 3600
+    since = datetime.fromisoformat(status.training_time) if status.training_time else subject.now
+    seconds = status.trained_seconds + (subject.now - since).total_seconds()
     published = status.published
     facts: list[Sequence[str | None]] = [
         ["run", status.run],
         ["started", status.start_time],
         ["ended", status.completion_time],
-        [
-            "training",
-            f"{duration(status.trained_seconds)} on {processes} processes: {hours:.2f} hours" if hours else None,
-        ],
+        ["trained for", duration(seconds) if seconds else None],
         ["gangs", str(status.attempt) if status.attempt else None],
+        ["processes of the newest", str(status.world_size) if status.world_size else None],
         ["image", status.image.name if status.image else None],
         ["published", f"{published.repository} {published.url or published.commit or ''}" if published else None],
         ["reported by", f"finetune {__version__}"],
@@ -136,7 +135,7 @@ def _warnings(status: FinetuneJobStatus) -> Iterator[str]:
 
 
 def _manifest(spec: dict[str, Any]) -> str:
-    text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(without_secrets(spec), sort_keys=False, allow_unicode=True)
     return f"<details><summary>spec</summary><pre>{escape(text)}</pre></details>\n"
 
 
