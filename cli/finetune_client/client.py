@@ -76,7 +76,6 @@ class Job:
 
     def wait(self) -> FinetuneJobStatus:
         """Return its status once it has ended; fails with the explanation if it has failed."""
-        self._cluster.get(self.name)  # a watch of what is not there waits for ever
         for manifest in self._cluster.watch(self.name):
             job = read_stored(manifest)
             if job.exit_code and job.is_finished:

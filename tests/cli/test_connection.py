@@ -6,13 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from finetune_cli.cluster import verbs
-from finetune_cli.cluster.connection import connect
+from finetune_cli.cluster.connection import Cluster, connect
 from finetune_cli.cluster.refusal import RefusalError
+from finetune_cli.cluster.stored import Manifest
 from finetune_cli.main import main
+from tests.api.conftest import MINIMAL
 from tests.cli.api_stub import GROUP, JOBS, Answers, serving, versions, write_kubeconfig
-from tests.cli.stored_jobs import QUEUED, manifest
+from tests.cli.stored_jobs import QUEUED, TRAINING, manifest
 
 FORBIDDEN = 'finetunejobs.finetune.dev "pages" is forbidden: User "me" cannot get resource'
 
@@ -66,6 +69,29 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
             {JOBS + "/pages": (503, b"<html>\nbusy</html>")},
             30,
             "cannot read search/pages: <html> busy</html>; try again\n",
+        ),
+        (
+            {JOBS + "/pages": (502, {"error": "bad gateway"})},
+            30,
+            'cannot read search/pages: {"error": "bad gateway"}; try again\n',
+        ),
+        ({JOBS + "/pages": (500, [])}, 30, "cannot read search/pages: []; try again\n"),
+        ({JOBS + "/pages": (429, {"message": "too many"})}, 30, "cannot read search/pages: too many; try again\n"),
+        (
+            {JOBS + "/pages": (200, b"<html>Log in</html>")},
+            30,
+            "cannot read search/pages: ADDRESS does not answer as an API server does (Expecting value: line 1 column "
+            "1 (char 0)); name a cluster in KUBECONFIG or with --context\n",
+        ),
+        (
+            {JOBS + "/pages": (404, {"message": 'finetunejobs "pages" not found'}), GROUP: (403, {"message": "no"})},
+            31,
+            'cannot read search/pages: finetunejobs "pages" not found; `finetune list -A` shows which are there\n',
+        ),
+        (
+            {JOBS + "/pages": (404, {"message": 'finetunejobs "pages" not found'}), GROUP: (200, b"<html>")},
+            31,
+            'cannot read search/pages: finetunejobs "pages" not found; `finetune list -A` shows which are there\n',
         ),
         (
             {JOBS + "/pages": (200, manifest("Levitating"))},
@@ -160,7 +186,7 @@ def test_a_watch_ends_with_the_job_and_its_exit_code(kubeconfig: Path, capsys: p
 def test_a_watch_whose_connection_breaks_is_begun_anew_for_a_while(kubeconfig: Path) -> None:
     events = "".join(json.dumps({"type": "MODIFIED", "object": one}) + "\n" for one in (QUEUED, QUEUED))
     pauses: list[float] = []
-    with serving({JOBS: (200, events.encode())}) as address:
+    with serving({JOBS + "/pages": (200, QUEUED), JOBS: (200, events.encode())}) as address:
         write_kubeconfig(kubeconfig, address)
         states = connect(context=None, namespace=None).watch("pages", pause=pauses.append)
         seen = [next(states) for _ in range(5)]
@@ -172,6 +198,50 @@ def test_a_watch_whose_connection_breaks_is_begun_anew_for_a_while(kubeconfig: P
     assert pauses == [2.0] * 29
 
 
+def states_while(kubeconfig: Path, answers: Answers, *, later: Answers) -> list[Manifest]:
+    """Return two states of a watch, with a pause between them if the API server wants one; answers change with it."""
+    answers = {JOBS + "/pages": (200, QUEUED), **answers}
+    with serving(answers) as address:
+        write_kubeconfig(kubeconfig, address)
+        states = connect(context=None, namespace=None).watch("pages", pause=lambda _: answers.update(later))
+        first = next(states)
+        answers.update({} if later.keys() & {JOBS} else later)
+        return [first, next(states)]
+
+
+def event(kind: str, found: object) -> bytes:
+    return json.dumps({"type": kind, "object": found}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("code", [410, 429, 500, 502, 503])
+def test_a_watch_goes_on_after_an_api_server_that_is_busy_or_restarted(kubeconfig: Path, code: int) -> None:
+    refused = event("MODIFIED", QUEUED) + event("ERROR", {"code": code, "message": "not now"})
+    later: Answers = {JOBS: (200, event("MODIFIED", TRAINING))}
+
+    assert states_while(kubeconfig, {JOBS: (200, refused)}, later=later) == [QUEUED, TRAINING]
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        ((404, {"message": 'finetunejobs "pages" not found'}), "cannot read search/pages: "),
+        (
+            (200, QUEUED | {"metadata": QUEUED["metadata"] | {"uid": "2222"}}),
+            "search/pages was deleted, and another has its name",
+        ),
+    ],
+)
+def test_a_watch_of_a_job_that_is_deleted_in_a_gap_ends(
+    kubeconfig: Path, later: tuple[int, Manifest], expected: str
+) -> None:
+    answers: Answers = {JOBS: (200, event("MODIFIED", QUEUED)), GROUP: versions("v1alpha1")}
+
+    with pytest.raises(RefusalError, match=expected) as refused:
+        states_while(kubeconfig, answers, later={JOBS + "/pages": later})
+
+    assert refused.value.code == 31
+
+
 def test_a_watch_of_a_job_that_is_deleted_ends(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
     event = json.dumps({"type": "DELETED", "object": QUEUED}) + "\n"
     with serving({JOBS + "/pages": (200, QUEUED), JOBS: (200, event.encode())}) as address:
@@ -180,6 +250,52 @@ def test_a_watch_of_a_job_that_is_deleted_ends(kubeconfig: Path, capsys: pytest.
         found = run(capsys, "watch", "pages")
 
     assert found == (31, "", "search/pages was deleted\n")
+
+
+def test_a_job_of_another_release_hides_none_in_a_list(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving({JOBS: (200, {"items": [manifest("Levitating", attempt=3), TRAINING]})}) as address:
+        write_kubeconfig(kubeconfig, address)
+
+        code, out, err = run(capsys, "list")
+
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines()] == ["STATUS", "Levitating", "Training"]
+    assert err.startswith("search/pages: status.phase is 'Levitating', which finetune ")
+
+
+def write_jobs(folder: Path, *namespaces: str) -> str:
+    """Write a file with a job for each namespace, and return where it is."""
+    jobs = (MINIMAL | {"metadata": {"name": f"job-{name}", "namespace": name}} for name in namespaces)
+    (folder / "jobs.yaml").write_text(yaml.safe_dump_all(jobs))
+    return str(folder / "jobs.yaml")
+
+
+def test_nothing_is_created_where_one_of_the_namespaces_contradicts(
+    kubeconfig: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_kubeconfig(kubeconfig, "http://127.0.0.1:9")
+
+    code, out, err = run(capsys, "submit", write_jobs(tmp_path, "search", "other"), "-n", "search")
+
+    assert (code, out) == (2, "")
+    assert err.endswith("metadata.namespace is other, not search; leave one of the two out\n")
+
+
+def test_ctrl_c_tells_that_what_was_created_stays(
+    kubeconfig: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(cluster: Cluster, given: Manifest) -> Manifest:
+        if cluster.namespace == "other":
+            raise KeyboardInterrupt
+        return given
+
+    monkeypatch.setattr(Cluster, "create", create)
+    write_kubeconfig(kubeconfig, "http://127.0.0.1:9")
+
+    code, out, err = run(capsys, "submit", write_jobs(tmp_path, "search", "other"))
+
+    assert (code, out) == (17, "search/job-search created\n")
+    assert err.splitlines()[-1] == "Stopped; what was created stays, `finetune list` shows it."
 
 
 def test_nothing_heavy_is_loaded_to_show_a_job() -> None:

@@ -1,5 +1,7 @@
 """`finetune logs`: which pods are read, and what is left of those that are gone."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,13 @@ from finetune_cli.cluster.interleaving import interleaved
 from finetune_cli.cluster.logs import Source, Wish, last_words, mounted_log, place, processes_per_node, settled, sources
 from finetune_cli.cluster.refusal import RefusalError
 from finetune_cli.cluster.stored import Manifest, read_stored
+from finetune_cli.main import main
+from tests.cli.api_stub import JOBS, Answers, serving, write_kubeconfig
 from tests.cli.stored_jobs import FAILED, RERUN, TRAINING
 
 JOB = read_stored(TRAINING)
+CORE = "/api/v1/namespaces/search"
+NOT_BEGUN = (400, {"message": 'container "train" in pod "train-2-0" is waiting to start: PodInitializing'})
 
 
 def pod(role: str, *, attempt: int | None = None, index: int | None = None, at: int = 0, **status: Any) -> Manifest:  # noqa: ANN401
@@ -101,3 +107,72 @@ def test_a_log_that_cannot_be_read_is_told(error: Exception) -> None:
 
     with pytest.raises(type(error), match="no"):
         list(interleaved([source(0)], read))
+
+
+def typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answers: Answers, *options: str
+) -> tuple[int, str, str]:
+    """Return what `finetune logs` ends with and prints."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    with serving({JOBS + "/pages": (200, TRAINING), **answers}) as address:
+        write_kubeconfig(tmp_path / "config", address)
+        code = main(["logs", "pages", *options])
+    printed = capsys.readouterr()
+    return int(code), printed.out, printed.err
+
+
+def test_of_all_ranks_those_are_read_that_have_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = pod("train", attempt=2, index=0, containerStatuses=[{"name": "train", "state": {"waiting": {}}}])
+    answers: Answers = {
+        f"{CORE}/pods": (200, {"items": [waiting, pod("train", attempt=2, index=1)]}),
+        f"{CORE}/pods/train-2-0/log": NOT_BEGUN,
+        f"{CORE}/pods/train-2-1/log": (200, b"step 1\n"),
+    }
+
+    found = typed(tmp_path, monkeypatch, capsys, answers, "--rank", "all")
+
+    assert found == (0, "step 1\n", "Note: train-2-0 has not begun and has no log yet\n")
+
+
+@pytest.mark.parametrize("rank", ["0", "all"])
+def test_a_pod_that_has_not_begun_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str
+) -> None:
+    waiting = pod("train", attempt=2, index=0, containerStatuses=[{"name": "train", "state": {"waiting": {}}}])
+    answers: Answers = {f"{CORE}/pods": (200, {"items": [waiting]}), f"{CORE}/pods/train-2-0/log": NOT_BEGUN}
+
+    code, out, err = typed(tmp_path, monkeypatch, capsys, answers, "--rank", rank)
+
+    assert (code, out) == (31, "")
+    assert err.endswith(" is waiting to start: PodInitializing; try again once it has begun\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "one\nValueError: boom\n"),
+        (("--tail", "1"), "ValueError: boom\n"),
+        (("--tail", "0"), ""),
+        (
+            ("--tail", "1", "-o", "json"),
+            json.dumps({"role": "train", "rank": 5, "attempt": 1, "line": "ValueError: boom"}) + "\n",
+        ),
+    ],
+)
+def test_what_is_left_of_a_log_is_printed_as_a_log_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    expected: str,
+) -> None:
+    failure = TRAINING["status"]["lastFailure"] | {"lines": ["one", "ValueError: boom"]}
+    lost = TRAINING | {"status": TRAINING["status"] | {"lastFailure": failure}}
+    answers: Answers = {JOBS + "/pages": (200, lost), f"{CORE}/pods": (200, {"items": []})}
+
+    code, out, err = typed(tmp_path, monkeypatch, capsys, answers, *options)
+
+    assert (code, out) == (0, expected)
+    assert err.startswith("These are its last lines; the whole log is at logs/attempt-1/rank-5.log on volume claim ")

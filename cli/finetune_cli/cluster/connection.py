@@ -36,7 +36,11 @@ _WATCH_SECONDS, _FOLLOW_SECONDS = 240, 24 * 3600
 #: A watch that breaks is begun anew so many times in a row, after so many seconds each.
 _TRIES, _PAUSE_SECONDS = 30, 2.0
 _OK = range(200, 300)
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_BUSY = 401, 403, 404, 410, (429, 503)
+_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_MANY, _SERVER_ERROR = 400, 401, 403, 404, 410, 429, 500
+#: How the log of a container that has not begun is refused.
+_NOT_BEGUN = "waiting to start"
+#: What it is to read what no API server has written.
+_STRANGE = (ValueError, LookupError, TypeError)
 _NO_CLUSTER = "name a cluster in KUBECONFIG or with --context"
 _INSTALL = "install the operator there, or name another cluster with --context"
 
@@ -96,37 +100,39 @@ class Cluster:
         return changed
 
     def watch(self, name: str, *, pause: Callable[[float], None] = time.sleep) -> Iterator[Manifest]:
-        """Yield a job as it is and after each change, for ever; fails once it is deleted.
+        """Yield a job as it is and after each change, for ever; fails if it is not there, or not any more.
 
         A training takes days, in which connections break and API servers are restarted: it is asked again for a while.
         """
-        tries = _TRIES
-        with self._told(f"watch {self._title(name)}"):
-            while True:
-                try:
-                    for manifest in self._changes(name):
-                        tries = _TRIES
-                        yield manifest
-                except (HTTPError, OSError):
-                    tries -= 1
-                    if not tries:
-                        raise
-                    pause(_PAUSE_SECONDS)
+        uid, tries = self.get(name)["metadata"]["uid"], _TRIES
+        while True:
+            try:
+                for manifest in self._changes(name, uid):
+                    tries = _TRIES
+                    yield manifest
+            except RefusalError as refusal:
+                tries -= 1
+                if refusal.code != ExitCode.CLUSTER_UNAVAILABLE or not tries:
+                    raise
+                pause(_PAUSE_SECONDS)
 
-    def _changes(self, name: str) -> Iterator[Manifest]:
+    def _changes(self, name: str, uid: str) -> Iterator[Manifest]:
         """Yield a job as it is and after each change, for as long as one connection lasts."""
+        if self.get(name)["metadata"]["uid"] != uid:  # a watch of what is not there waits for ever
+            raise RefusalError(f"{self._title(name)} was deleted, and another has its name", ExitCode.NOT_FOUND)
         query = (
             ("fieldSelector", f"metadata.name={name}"),
             ("watch", "true"),
             ("timeoutSeconds", str(_WATCH_SECONDS)),
         )
-        for line in self._lines(Call("GET", self._path(), query), seconds=_WATCH_SECONDS + _ANSWER_SECONDS):
-            event = json.loads(line)
-            if event["type"] == "DELETED":
-                raise RefusalError(f"{self._title(name)} was deleted", ExitCode.NOT_FOUND)
-            if event["type"] == "ERROR":
-                raise StatusError(event["object"]["code"], event["object"]["message"])
-            yield event["object"]
+        with self._told(f"watch {self._title(name)}"):
+            for line in self._lines(Call("GET", self._path(), query), seconds=_WATCH_SECONDS + _ANSWER_SECONDS):
+                event = json.loads(line)
+                if event["type"] == "DELETED":
+                    raise RefusalError(f"{self._title(name)} was deleted", ExitCode.NOT_FOUND)
+                if event["type"] == "ERROR":
+                    raise StatusError(event["object"]["code"], event["object"]["message"])
+                yield event["object"]
 
     def pods(self, selector: str) -> list[Manifest]:
         """Return the pods that have these labels."""
@@ -225,6 +231,10 @@ class Cluster:
             host = self._api.configuration.host
             text = f"cannot {wish}: {host} does not answer ({_words(error)}); look whether it is up, or {_NO_CLUSTER}"
             raise RefusalError(text, ExitCode.CLUSTER_UNAVAILABLE) from error
+        except _STRANGE as error:
+            host = self._api.configuration.host
+            text = f"cannot {wish}: {host} does not answer as an API server does ({_words(error)}); {_NO_CLUSTER}"
+            raise RefusalError(text, ExitCode.CLUSTER_UNAVAILABLE) from error
 
     def _refusal(self, error: StatusError, wish: str) -> RefusalError:
         if error.code == _UNAUTHORIZED:
@@ -235,7 +245,9 @@ class Cluster:
             return RefusalError(text, ExitCode.ACCESS_REFUSED)
         if error.code == _NOT_FOUND:
             return self._missing(error, wish)
-        if error.code in _TOO_BUSY:
+        if error.code == _BAD_REQUEST and _NOT_BEGUN in str(error):
+            return RefusalError(f"cannot {wish}: {error}; try again once it has begun", ExitCode.NOT_FOUND)
+        if error.code in (_GONE, _TOO_MANY) or error.code >= _SERVER_ERROR:
             return RefusalError(f"cannot {wish}: {error}; try again", ExitCode.CLUSTER_UNAVAILABLE)
         return RefusalError(f"cannot {wish}: {error}", ExitCode.BAD_SPEC)
 
@@ -252,11 +264,11 @@ class Cluster:
         return RefusalError(f"cannot {wish} on {self._api.configuration.host}: {text}", ExitCode.CLUSTER_UNAVAILABLE)
 
     def _served_versions(self) -> list[str]:
-        """Return the versions of our group; a group that is not there has none."""
+        """Return the versions of our group, none if there is no such group; ours if it may, or can, not be asked."""
         try:
             return [one["version"] for one in self._ask(Call("GET", f"/apis/{GROUP}"))["versions"]]
-        except StatusError:
-            return []
+        except (StatusError, HTTPError, OSError, *_STRANGE) as error:
+            return [] if isinstance(error, StatusError) and error.code == _NOT_FOUND else [VERSION]
 
 
 def connect(*, context: str | None, namespace: str | None) -> Cluster:
@@ -286,7 +298,7 @@ def _exists(files: str) -> bool:
 def _message(response: BaseHTTPResponse) -> str:
     """Return the API server's words; those of a proxy before it may be anything."""
     text = response.data.decode(errors="replace")
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(*_STRANGE):
         text = json.loads(text)["message"]
     return _words(text) or f"HTTP status {response.status}"
 

@@ -22,7 +22,7 @@ def _row(job: StoredJob, now: datetime) -> list[str]:
     progress = status.progress
     return [
         job.name,
-        job.phase.value,
+        str((job.manifest.get("status") or {}).get("phase", job.phase)),  # a newer operator may know more
         progress.text if progress else "",
         *("" if number is None else f"{number:.4f}" for number in numbers),
         progress.eta if progress and not job.is_finished else "",

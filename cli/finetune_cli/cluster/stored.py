@@ -78,7 +78,7 @@ class StoredJob:
 
 
 def read_stored(manifest: Manifest) -> StoredJob:
-    """Return the job; fails if another release has written what this one cannot read."""
+    """Return the job; fails if another release has written what this one does not know."""
     try:
         status = FinetuneJobStatus.model_validate(manifest.get("status") or {})
     except ValidationError as error:
@@ -91,3 +91,14 @@ def read_stored(manifest: Manifest) -> StoredJob:
         )
         raise RefusalError(text, ExitCode.CLUSTER_UNAVAILABLE) from error
     return StoredJob(manifest, status)
+
+
+def read_partly(manifest: Manifest) -> StoredJob:
+    """Return the job without those fields of its status that this release does not know."""
+    status = manifest.get("status") or {}
+    try:
+        return StoredJob(manifest, FinetuneJobStatus.model_validate(status))
+    except ValidationError as error:
+        unknown = {one["loc"][0] for one in error.errors(include_url=False)}
+    known = {name: value for name, value in status.items() if name not in unknown}
+    return StoredJob(manifest, FinetuneJobStatus.model_validate(known))

@@ -25,10 +25,11 @@ def submit(given: Namespace) -> ExitCode:
             f"{given.file}: {len(jobs)} jobs cannot be watched at once; leave out --watch", ExitCode.USAGE
         )
     cluster = cluster_of(given)
-    for job in jobs:
+    homes = [cluster.at(_namespace(job, given, cluster)) for job in jobs]
+    given.stopped = "Stopped; what was created stays, `finetune list` shows it."
+    for job, home in zip(jobs, homes, strict=True):
         for note in notes(job.spec):
             sys.stderr.write(f"Note: {note}\n")
-        home = cluster.at(_namespace(job, given, cluster))
         stored = home.create(job.manifest)
         tell(given, stored, "created")
     if not given.watch:

@@ -24,7 +24,7 @@ from finetune_cli.cluster.listing import table
 from finetune_cli.cluster.refusal import RefusalError
 from finetune_cli.cluster.reporting import report as build_report
 from finetune_cli.cluster.screen import screen
-from finetune_cli.cluster.stored import Manifest, StoredJob, read_stored
+from finetune_cli.cluster.stored import Manifest, StoredJob, read_partly, read_stored
 from finetune_cli.cluster.watching import follow
 
 JSON = "json"
@@ -47,11 +47,20 @@ def list_jobs(given: Namespace) -> ExitCode:
     if given.output == JSON:
         _write_json({"apiVersion": "v1", "kind": "List", "items": manifests})
         return ExitCode.SUCCESS
-    jobs = [read_stored(manifest) for manifest in manifests]
+    jobs = [_read_for_list(manifest) for manifest in manifests]
     where = "on this cluster" if given.all_namespaces else f"in namespace {cluster.namespace}"
     lines = table(jobs, _now(), with_namespace=given.all_namespaces) if jobs else [f"No FinetuneJobs {where}."]
     _write_lines(lines)
     return ExitCode.SUCCESS
+
+
+def _read_for_list(manifest: Manifest) -> StoredJob:
+    """Return a job, without what cannot be read of it: one of many is to hide none."""
+    try:
+        return read_stored(manifest)
+    except RefusalError as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        return read_partly(manifest)
 
 
 def explain(given: Namespace) -> ExitCode:
@@ -131,20 +140,30 @@ def logs(given: Namespace) -> ExitCode:
     found = log_sources.sources(pods, wish, processes_per_node=log_sources.processes_per_node(job))
     if given.rank is None:
         found = found[:1]  # rank 0 says what all do
+    if given.rank == ALL:
+        found = _begun(found, pods)
     if not found:
-        return _print_what_is_left(cluster, job, wish, pods)
+        return _print_what_is_left(cluster, job, wish, pods, given)
     for source, line in interleaved(
         found, lambda one: cluster.log(one.pod, one.container, follow=given.follow, tail=given.tail)
     ):
-        if given.output == JSON:
-            _write_json({**_camel(asdict(source)), "line": _parsed(line)}, indent=None)
-        else:
-            sys.stdout.write(f"[{source.label}] {line}\n" if len(found) > 1 else f"{line}\n")
-            sys.stdout.flush()
+        _write_log_line(given, source, line, label=f"[{source.label}] " if len(found) > 1 else "")
     return ExitCode.SUCCESS
 
 
-def _print_what_is_left(cluster: Cluster, job: StoredJob, wish: log_sources.Wish, pods: list[Manifest]) -> ExitCode:
+def _begun(found: list[log_sources.Source], pods: list[Manifest]) -> list[log_sources.Source]:
+    """Return the logs of pods that have begun, and tell of the others; all if none has: the API server says why."""
+    names = {pod["metadata"]["name"] for pod in pods if log_sources.begun(pod)}
+    waiting = [one.pod for one in found if one.pod not in names]
+    if len(waiting) == len(found):
+        return found
+    sys.stderr.writelines(f"Note: {name} has not begun and has no log yet\n" for name in waiting)
+    return [one for one in found if one.pod in names]
+
+
+def _print_what_is_left(
+    cluster: Cluster, job: StoredJob, wish: log_sources.Wish, pods: list[Manifest], given: Namespace
+) -> ExitCode:
     """Print a log whose pod is gone: from the volume while another pod has it, else its end from the status."""
     wish = log_sources.settled(job, wish)
     where = log_sources.place(job, wish)
@@ -153,10 +172,21 @@ def _print_what_is_left(cluster: Cluster, job: StoredJob, wish: log_sources.Wish
     if not lines:
         rest = f"; it is at {where}, docs/logs.md says how to read it" if where else ""
         raise RefusalError(f"{job.title}: no pod has that log any more, or yet{rest}", ExitCode.NOT_FOUND)
-    _write_lines(lines)
+    for line in lines if given.tail is None else lines[max(0, len(lines) - given.tail) :]:
+        _write_log_line(given, wish, line)
     if not text:
         sys.stderr.write(f"These are its last lines; the whole log is at {where}, docs/logs.md says how to read it.\n")
     return ExitCode.SUCCESS
+
+
+def _write_log_line(
+    given: Namespace, origin: log_sources.Source | log_sources.Wish, line: str, label: str = ""
+) -> None:
+    if given.output == JSON:
+        _write_json({**_camel(asdict(origin)), "line": _parsed(line)}, indent=None)
+    else:
+        _write_lines([f"{label}{line}"])
+        sys.stdout.flush()
 
 
 def _camel(fields: dict[str, object]) -> dict[str, object]:
@@ -184,7 +214,6 @@ def _set_suspend(given: Namespace, *, value: bool, done: str, undone: str) -> Ex
 
 def show_until_ended(cluster: Cluster, given: Namespace) -> ExitCode:
     """Show a job until it has ended, and return how it did."""
-    cluster.get(given.name)  # a watch of what is not there waits for ever
     jobs = (read_stored(manifest) for manifest in cluster.watch(given.name))
     job = _print_each(jobs) if given.output == JSON else follow(jobs, _console(), _now)
     return job.exit_code
