@@ -3,10 +3,11 @@
 import re
 from typing import Any
 
-#: Tokens of the Hub and of ServiceAccounts, access keys of AWS, users and passwords of URLs, what signs a request.
+#: Tokens of the Hub and of ServiceAccounts, access keys of AWS, users and passwords of URLs, what follows such words.
 _SECRET = re.compile(
     r"hf_[A-Za-z0-9]{10,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
-    r"|(?<=://)[^/\s]+(?=@)|(?<=Bearer )[\w.~+/=-]+|(?<=Signature=)[^&\s\"']+"
+    r"|(?<=://)[^/\s]+(?=@)"
+    r"|(?i:(?<=bearer )|(?<=signature=)|(?<=token=)|(?<=secret=)|(?<=password=)|(?<=_key=))[^&\s\"']+"
 )
 _SECRET_NAME = re.compile(
     r"token(?!izer)|secret|passw|pwd|credential|key|auth|cookie|dsn|connection_?str", re.IGNORECASE

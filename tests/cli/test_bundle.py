@@ -107,6 +107,7 @@ def test_what_was_applied_once_is_left_out_and_references_to_secrets_stay() -> N
         ("https://ghp_x@github.com/a and hf://acme/base@main", "https://***@github.com/a and hf://acme/base@main"),
         ("key AKIAIOSFODNN7EXAMPLE", "key ***"),
         ("Authorization: Bearer abc.def==", "Authorization: Bearer ***"),
+        ("upload --hub-token=abc --api_key=abc PASSWORD=abc", "upload --hub-token=*** --api_key=*** PASSWORD=***"),
         ("https://s3/x?X-Amz-Signature=abc&y=1", "https://s3/x?X-Amz-Signature=***&y=1"),
     ],
 )

@@ -109,14 +109,16 @@ def test_a_job_that_has_just_begun_has_a_report_too() -> None:
 def test_it_tells_how_long_gangs_have_trained_the_one_that_trains_included() -> None:
     trains = manifest("Training", attempt=2, worldSize=4, trainedSeconds=600, trainingTime=ago(minutes=5))
     waits = manifest("Queued", attempt=2, worldSize=4, trainedSeconds=600)
+    ahead = manifest("Training", attempt=2, trainedSeconds=600, trainingTime=ago(seconds=-5))
 
-    rows = [read(page(subject(stored))).rows for stored in (trains, waits)]
+    rows = [read(page(subject(stored))).rows for stored in (trains, waits, ahead)]
 
-    assert [row for row in rows[0] if row[0] in ("trained for", "processes of the newest")] == [
+    assert [row for row in rows[0] if row[0] in ("trained for", "processes of the newest gang")] == [
         ["trained for", "15:00 min"],
-        ["processes of the newest", "4"],
+        ["processes of the newest gang", "4"],
     ]
     assert ["trained for", "10:00 min"] in rows[1]
+    assert ["trained for", "10:00 min"] in rows[2]
 
 
 def test_its_spec_has_no_secrets() -> None:

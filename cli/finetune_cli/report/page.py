@@ -114,7 +114,7 @@ def _sources(subject: Subject) -> Iterator[str]:
 def _run(subject: Subject) -> Iterator[str]:
     status = subject.status
     since = datetime.fromisoformat(status.training_time) if status.training_time else subject.now
-    seconds = status.trained_seconds + (subject.now - since).total_seconds()
+    seconds = status.trained_seconds + max(0.0, (subject.now - since).total_seconds())  # clocks differ
     published = status.published
     facts: list[Sequence[str | None]] = [
         ["run", status.run],
@@ -122,7 +122,7 @@ def _run(subject: Subject) -> Iterator[str]:
         ["ended", status.completion_time],
         ["trained for", duration(seconds) if seconds else None],
         ["gangs", str(status.attempt) if status.attempt else None],
-        ["processes of the newest", str(status.world_size) if status.world_size else None],
+        ["processes of the newest gang", str(status.world_size) if status.world_size else None],
         ["image", status.image.name if status.image else None],
         ["published", f"{published.repository} {published.url or published.commit or ''}" if published else None],
         ["reported by", f"finetune {__version__}"],
