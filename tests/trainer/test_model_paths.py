@@ -279,6 +279,7 @@ def test_what_ran_is_described(tmp_path: Path) -> None:
         "dtype": "bfloat16",
         "parameters": number_of(model),
         "trainable_parameters": number_of(model),
+        "checkpoint_bytes": None,
     }
     assert (reranker.embedding_dimension, reranker.attention, reranker.dtype) == (None, "sdpa", "float32")
 

@@ -12,6 +12,7 @@ from examples.inputs.tiny_qwen3_vl import build_tiny_qwen3_vl
 from finetune_api.contract import RunConfig
 from finetune_api.losses import Label
 from finetune_api.reasons import Reason
+from finetune_api.types import Accelerator
 from finetune_api.workspace import Workspace
 from finetune_trainer.train.gang.records import Records
 from finetune_trainer.workspace.report import Report
@@ -120,7 +121,9 @@ def test_a_gang_of_fewer_ranks_than_the_job_asks_for_begins_with_the_batches_of_
     model: Path, tmp_path: Path
 ) -> None:
     config = config_of(CACHED, accumulation=1)
-    nodes = config.spec.resources.model_copy(update={"nodes": 2, "min_nodes": 1})
+    nodes = config.spec.resources.model_copy(
+        update={"nodes": 2, "min_nodes": 1, "accelerator": Accelerator(per_node=1)}
+    )
     config = config.model_copy(update={"spec": config.spec.model_copy(update={"resources": nodes})})
     whole, smaller = (prepare_rows(tmp_path / name, config, model) for name in ("whole", "smaller"))
 

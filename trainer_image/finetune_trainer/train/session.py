@@ -37,8 +37,9 @@ class Session:
 
     @property
     def whole_gang(self) -> int:
-        """Return the processes that a global batch is for: all that the job asks for; this gang may have fewer."""
-        return max(self.config.world_size, self.ranks.world_size)
+        """Return the processes that a global batch is for: all that the job asks for, where a gang may have fewer."""
+        may_be_smaller = len(self.spec.resources.gang_sizes) > 1
+        return self.config.world_size if may_be_smaller else self.ranks.world_size
 
     @property
     def fence(self) -> Fence:
