@@ -71,6 +71,11 @@ def test_two_ranks_train_to_the_end(undisturbed: tuple[Workspace, list[RunResult
         "eta_seconds": 0,
         "eta": "",
         "text": "",
+        "dataset": "",
+        "rows": 0,
+        "total_rows": 0,
+        "rows_per_second": None,
+        "rate": "",
     }
     assert results[0].checkpoint is not None
     assert results[0].checkpoint.step == 8
