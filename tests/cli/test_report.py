@@ -106,6 +106,15 @@ def test_a_job_that_has_just_begun_has_a_report_too() -> None:
     assert "spec" in read(page(subject(manifest("Pending")))).text
 
 
+def test_a_router_has_the_models_of_its_routes() -> None:
+    routes = {"text": {"source": "hf://acme/text", "freeze": True}, "image": {"source": "hf://acme/image"}}
+    router = {"model": {"router": {"by": "Modality", "routes": routes}}}
+
+    found = read(page(replace(subject(SUCCEEDED), spec=router)))
+
+    assert ["model", "hf://acme/text, hf://acme/image"] in found.rows
+
+
 def test_it_tells_how_long_gangs_have_trained_the_one_that_trains_included() -> None:
     trains = manifest("Training", attempt=2, worldSize=4, trainedSeconds=600, trainingTime=ago(minutes=5))
     waits = manifest("Queued", attempt=2, worldSize=4, trainedSeconds=600)

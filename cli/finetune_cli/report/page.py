@@ -93,11 +93,11 @@ def _scores(evaluations: Sequence[EvaluationScore]) -> Iterator[str]:
 
 
 def _sources(subject: Subject) -> Iterator[str]:
-    model, status = subject.spec["model"], subject.status
+    status = subject.status
     found = status.model or ModelStatus()
     trained = found.trainable_parameters
     facts = [
-        ["model", model["source"]],
+        ["model", ", ".join(dict.fromkeys(_named(subject.spec["model"])))],
         ["revision", found.revision],
         ["modalities", ", ".join(found.modalities)],
         ["weights", None if found.parameters is None else f"{found.parameters:,}"],
@@ -109,6 +109,15 @@ def _sources(subject: Subject) -> Iterator[str]:
     if status.datasets:
         rows = [[one.name, one.revision or "", str(one.rows), str(one.skipped)] for one in status.datasets]
         yield "<h2>Data</h2>\n" + _table(["dataset", "revision", "rows", "left out"], rows)
+
+
+def _named(model: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield where the weights come from; a router has several models and no source of its own."""
+    for key, value in model.items() if isinstance(model, dict) else enumerate(model):
+        if key == "source":
+            yield str(value)
+        elif isinstance(value, dict | list):
+            yield from _named(value)
 
 
 def _run(subject: Subject) -> Iterator[str]:
