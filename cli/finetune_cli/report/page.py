@@ -96,7 +96,7 @@ def _sources(subject: Subject) -> Iterator[str]:
     status = subject.status
     found = status.model or ModelStatus()
     trained = found.trainable_parameters
-    facts = [
+    facts: list[Sequence[str | None]] = [
         ["model", ", ".join(dict.fromkeys(_named(subject.spec["model"])))],
         ["revision", found.revision],
         ["modalities", ", ".join(found.modalities)],
