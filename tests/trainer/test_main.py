@@ -236,6 +236,12 @@ MODEL = {"torch", "transformers", "sentence_transformers", "sklearn", "scipy"}
 DATA = {"datasets", "pyarrow", "pandas", "numpy", "PIL"}
 
 
+def printed_by(program: str) -> str:
+    """Return what a program prints in a process of its own, in which nothing is loaded yet."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
@@ -248,9 +254,7 @@ DATA = {"datasets", "pyarrow", "pandas", "numpy", "PIL"}
 def test_a_role_starts_without_what_it_does_not_need(module: str, heavy: set[str]) -> None:
     program = f"import sys, finetune_trainer.__main__, finetune_trainer.{module}; print({heavy} & set(sys.modules))"
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-
-    assert done.stdout == "set()\n"
+    assert printed_by(program) == "set()\n"
 
 
 def test_libraries_are_loaded_without_looking_for_garbage_among_them() -> None:
@@ -259,23 +263,7 @@ def test_libraries_are_loaded_without_looking_for_garbage_among_them() -> None:
         "print(gc.isenabled(), gc.get_freeze_count() > 100_000, gc.get_stats()[0]['collections'] < 100)"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-
-    assert done.stdout == "True True True\n"
-
-
-def test_what_libraries_import_and_hardly_use_is_loaded_when_it_is_called() -> None:
-    program = (
-        "import sys, finetune_trainer.train.rank\n"
-        "from sentence_transformers.sentence_transformer.evaluation.embedding_similarity import pearsonr\n"
-        "print({'sklearn', 'scipy.stats', 'scipy.optimize'} & set(sys.modules))\n"
-        "print(round(pearsonr([1, 2, 3], [2, 4, 6]).statistic, 6), 'scipy.stats' in sys.modules)\n"
-        "import sklearn.metrics.pairwise"
-    )
-
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-
-    assert done.stdout == "set()\n1.0 True\n"
+    assert printed_by(program) == "True True True\n"
 
 
 def test_a_process_ends_at_once_after_everybody_has_tidied_up() -> None:
