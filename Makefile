@@ -55,13 +55,14 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 	@$(PYTEST) -m "e2e and alone and not longer" -q tests/e2e
 
 .PHONY: lint
-lint: setup ## Style, types, import contracts, spelling.
+lint: setup ## Style, types, import contracts, spelling, links of the documentation.
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
-	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer cli/finetune_cli cli/finetune_client tests examples benchmarks
+	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer cli/finetune_cli cli/finetune_client tests examples benchmarks docs
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/yamllint --strict .
 	@.venv/bin/codespell $$(git ls-files '*.py' '*.md' '*.yaml' Makefile)
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 .PHONY: unit
 unit: setup ## Unit tests: a minute once Helm is built, no cluster. One of them: make unit T=name.
