@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from finetune_api.crd import build_crd, render
+from finetune_api.manifest import job_schema
 from finetune_api.reference import render_api, render_losses, render_reasons
 from finetune_cli.manifest.rules import broken_rules, evaluate
-from finetune_cli.manifest.structure import job_schema, walk, with_defaults
+from finetune_cli.manifest.structure import walk, with_defaults
 from tests.api.conftest import MINIMAL
 from tests.api.test_rules import ACCEPTED, REFUSED_CHANGES, REJECTED
 from tests.stack.jobs import change

@@ -100,6 +100,9 @@ def test_what_was_applied_once_is_left_out_and_references_to_secrets_stay() -> N
     assert without_secrets(value) == {"annotations": {"team": "a"}, "env": value["env"]}
 
 
+KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nxyz=\n-----END RSA PRIVATE KEY-----"
+
+
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
@@ -108,12 +111,23 @@ def test_what_was_applied_once_is_left_out_and_references_to_secrets_stay() -> N
         ("key AKIAIOSFODNN7EXAMPLE", "key ***"),
         ("Authorization: Bearer abc.def==", "Authorization: Bearer ***"),
         ("upload --hub-token=abc --api_key=abc PASSWORD=abc", "upload --hub-token=*** --api_key=*** PASSWORD=***"),
+        ("upload --hub-token abc --api-key 'a-b' -o x", "upload --hub-token *** --api-key '***' -o x"),
+        ("train --tokenizer bert --auth --keep 2", "train --tokenizer bert --auth --keep 2"),
+        (f"before\n{KEY}\nafter", "before\n***\nafter"),
+        (f"cut: {KEY[:40]}", "cut: ***"),
         ("https://s3/x?X-Amz-Signature=abc&y=1", "https://s3/x?X-Amz-Signature=***&y=1"),
     ],
 )
 def test_what_looks_like_a_secret_is_masked_in_any_text(text: str, masked: str) -> None:
     assert mask(text) == masked
     assert without_secrets({"args": [text]}) == {"args": [masked]}
+
+
+def test_the_argument_after_one_that_is_called_like_a_secret_is_masked() -> None:
+    command = ["upload", "--token", "abc", "--tokenizer", "bert", "--api-key=abc", "x", "--auth", "-v"]
+
+    masked = ["upload", "--token", "***", "--tokenizer", "bert", "--api-key=***", "x", "--auth", "-v"]
+    assert without_secrets({"command": command}) == {"command": masked}
 
 
 SECRET_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "PGPASSWORD", "Authorization", "SENTRY_DSN")

@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from finetune_api.contract import ExitCode
+from finetune_api.manifest import job_schema
 from finetune_cli.main import main
 from finetune_cli.manifest.checking import check, refusals
 from finetune_cli.manifest.fields import PATTERNS
 from finetune_cli.manifest.rules import evaluate
-from finetune_cli.manifest.structure import as_sent, job_schema, walk_schema
+from finetune_cli.manifest.structure import as_sent, walk_schema
 from finetune_cli.manifest.suggestions import suggest_value
 from tests.api.conftest import MINIMAL
 from tests.api.test_rules import ACCEPTED, REJECTED

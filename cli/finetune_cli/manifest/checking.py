@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from finetune_api.manifest import API_VERSION, Schema, job_schema
 from finetune_api.near import closest
 from finetune_api.problem import Problem
 from finetune_api.problems import check_spec
@@ -13,10 +14,9 @@ from finetune_api.types import GROUP, KIND, FinetuneJobSpec
 from finetune_cli.manifest.documents import Document, join
 from finetune_cli.manifest.fields import field_problems
 from finetune_cli.manifest.free_form import check_free_form
-from finetune_cli.manifest.metadata import API_VERSION
 from finetune_cli.manifest.rules import broken_rules
 from finetune_cli.manifest.sentences import Told, shown, tell
-from finetune_cli.manifest.structure import Schema, as_sent, children, job_schema, replaced
+from finetune_cli.manifest.structure import as_sent, children, replaced
 from finetune_trainer.recipe.arguments.signatures import committed
 
 DEFAULT_NAMESPACE = "default"

@@ -1,7 +1,6 @@
 """What looks at files alone: `validate` and `schema`."""
 
 import argparse
-import json
 import sys
 
 from finetune_cli.command import Commands, add_command
@@ -27,8 +26,8 @@ def add_commands(commands: Commands) -> None:
         commands,
         "schema",
         "print the JSON Schema of a FinetuneJob, for editors",
-        more="A manifest whose first line is `# yaml-language-server: $schema=finetunejob.schema.json` is then "
-        "completed and checked while it is written.",
+        more="A manifest with the line `# yaml-language-server: $schema=finetunejob.schema.json`, or with its address, "
+        "is then completed and checked while it is written. It is crds/finetunejob.schema.json of the same release.",
         examples=["finetune schema > finetunejob.schema.json"],
     )
     schema.set_defaults(command=_schema, modules=[], extras="")
@@ -41,7 +40,7 @@ def _validate(given: argparse.Namespace) -> int:
 
 
 def _schema(_: argparse.Namespace) -> int:
-    from finetune_cli.manifest.json_schema import json_schema  # noqa: PLC0415 - as above
+    from finetune_api.json_schema import render  # noqa: PLC0415 - as above
 
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    sys.stdout.write(render())
     return 0

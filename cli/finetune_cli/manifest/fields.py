@@ -8,11 +8,11 @@ from typing import Any
 
 from finetune_api.datasets import HOLD_OUT_PATTERN
 from finetune_api.fields import DATA_KEY_PATTERN, FOLDER_PATTERN, MOUNT_PATH_PATTERN, OBJECT_NAME_PATTERN
+from finetune_api.manifest import DNS_LABEL, DNS_SUBDOMAIN, NAME_START, OPEN, Schema
 from finetune_api.problem import Problem
 from finetune_api.quantities import QUANTITY_PATTERN
 from finetune_cli.manifest.documents import join
-from finetune_cli.manifest.metadata import DNS_LABEL, DNS_SUBDOMAIN, NAME_START
-from finetune_cli.manifest.structure import OPEN, Schema, children
+from finetune_cli.manifest.structure import children
 from finetune_cli.manifest.suggestions import suggest_field, suggest_value
 
 _TYPES: dict[str, tuple[type | tuple[type, ...], str, str]] = {

@@ -12,8 +12,9 @@ from typing import Any
 from cel_expr_python import cel  # type: ignore[import-untyped]
 from cel_expr_python.ext import ext_optional, ext_strings  # type: ignore[import-untyped]
 
+from finetune_api.manifest import job_schema
 from finetune_cli.manifest.sentences import Told, shown
-from finetune_cli.manifest.structure import job_schema, walk, with_defaults
+from finetune_cli.manifest.structure import walk, with_defaults
 
 _OLD = re.compile(r"\boldSelf\b")
 _IS_SORTED = "-dimension).isSorted()"

@@ -1,25 +1,11 @@
 """The CRD's schema, walked as the API server walks it: nulls dropped, defaults filled in."""
 
 import copy
-import functools
 from collections.abc import Iterator
 from typing import Any
 
-from finetune_api.crd import build_crd
+from finetune_api.manifest import Schema
 from finetune_cli.manifest.documents import join
-from finetune_cli.manifest.metadata import head_schema
-
-Schema = dict[str, Any]
-#: Fields of any name and kind may be here.
-OPEN = "x-kubernetes-preserve-unknown-fields"
-
-
-@functools.cache
-def job_schema() -> Schema:
-    """Return the structural schema of a whole FinetuneJob; status is the operator's and not looked at."""
-    schema: Schema = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    properties = {**head_schema(), "spec": schema["properties"]["spec"], "status": {OPEN: True}}
-    return {**schema, "properties": properties, "required": ["apiVersion", "kind", "metadata", "spec"]}
 
 
 def children(value: Any, schema: Schema) -> Iterator[tuple[str | int, Any, Schema]]:  # noqa: ANN401 - JSON

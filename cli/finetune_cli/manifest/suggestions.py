@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from finetune_api.losses import LOSS_ALIASES, NOT_LOSSES
+from finetune_api.manifest import Schema, job_schema
 from finetune_api.near import closest, holder, plain
-from finetune_cli.manifest.structure import Schema, job_schema
 from finetune_trainer.recipe.arguments.rules import MEANT, OURS, PASSED, REFUSED, RENAMED
 
 _PIXELS = "write size: {shortest_edge: PIXELS, longest_edge: PIXELS} below spec.model.processorKwargs"

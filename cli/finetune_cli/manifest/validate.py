@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from finetune_api.contract import ExitCode
+from finetune_api.manifest import API_VERSION
 from finetune_api.sense import notes
 from finetune_api.types import KIND
 from finetune_cli.manifest.checking import Job, check, is_job
 from finetune_cli.manifest.documents import Document, Finding, read_documents
-from finetune_cli.manifest.metadata import API_VERSION
 
 
 @dataclass

@@ -1,18 +1,24 @@
-"""The parts of a manifest that the CRD leaves to Kubernetes: apiVersion, kind and metadata."""
+"""A whole manifest: spec, and what the CRD leaves to Kubernetes, which is apiVersion, kind and metadata."""
 
+import functools
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
 from finetune_api.base import Contract
-from finetune_api.crd import structural
-from finetune_api.types import GROUP, KIND, VERSION
+from finetune_api.structural import structural
+from finetune_api.types import GROUP, KIND, VERSION, FinetuneJobSpec
 
 API_VERSION = f"{GROUP}/{VERSION}"
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 
 NAME_START = r"^[a-z0-9][a-z0-9.-]*$"
+#: Fields of any name and kind may be here.
+OPEN = "x-kubernetes-preserve-unknown-fields"
+DESCRIPTION = "A finetuning job: fetch, measure, train, measure again, publish if better."
+
+Schema = dict[str, Any]
 
 
 class Metadata(Contract):
@@ -46,18 +52,31 @@ SERVERS_OWN = (
 )
 
 
-def metadata_schema() -> dict[str, Any]:
+def metadata_schema() -> Schema:
     """Return the structural schema of metadata."""
     schema = structural(Metadata.model_json_schema(by_alias=True))
     for name in SERVERS_OWN:
-        schema["properties"][name] = {"x-kubernetes-preserve-unknown-fields": True}
+        schema["properties"][name] = {OPEN: True}
     return schema
 
 
-def head_schema() -> dict[str, Any]:
-    """Return the schemas of apiVersion, kind and metadata."""
+@functools.cache
+def job_schema() -> Schema:
+    """Return the structural schema of a whole FinetuneJob; status is the operator's and not looked at."""
     return {
-        "apiVersion": {"type": "string", "enum": [API_VERSION], "description": "Version of the API."},
-        "kind": {"type": "string", "enum": [KIND], "description": "Kind of the object."},
-        "metadata": metadata_schema(),
+        "type": "object",
+        "description": DESCRIPTION,
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "enum": [API_VERSION], "description": "Version of the API."},
+            "kind": {"type": "string", "enum": [KIND], "description": "Kind of the object."},
+            "metadata": metadata_schema(),
+            "spec": spec_schema(),
+            "status": {OPEN: True},
+        },
     }
+
+
+def spec_schema() -> Schema:
+    """Return the structural schema of the spec."""
+    return structural(FinetuneJobSpec.model_json_schema(by_alias=True))
