@@ -8,6 +8,7 @@ from pathlib import Path
 
 from finetune_api import __version__
 from finetune_cli.cluster import commands as cluster
+from finetune_cli.completion import add_completion
 from finetune_cli.local import commands as local
 from finetune_cli.manifest import commands as manifest
 
@@ -43,4 +44,5 @@ def build_parser(*, kubectl: bool = False) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for room in (manifest, local, cluster):
         room.add_commands(commands)
+    add_completion(commands, parser)
     return parser

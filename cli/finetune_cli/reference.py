@@ -21,6 +21,8 @@ uv pip install '.[cli,trainer]'       # these, too
 
 - **What is shown of a job** comes from the FinetuneJob itself, so that it can be seen when pods are long gone. `logs`
   and `bundle` alone read more: pods and their logs, `bundle` Jobs, claims and events, too.
+- **Completion**: `eval "$(finetune completion bash)"` in `~/.bashrc`, or a file as [below](#completion). kubectl
+  completes `kubectl finetune` where `kubectl_complete-finetune`, which is installed beside it, is on the PATH.
 - **`-o json`** prints JSON and nothing else: `status`, `list`, `submit`, `suspend`, `resume` and `rerun` the objects as
   they are stored, `watch` one per line, `explain` its parts. What goes wrong is one line on standard error.
 - **The exit code** says what went wrong ([table](local.md#when-it-fails)); `watch` and `submit --watch` end with that
