@@ -45,16 +45,5 @@ def test_an_example_is_listed_in_the_readme(path: Path) -> None:
     assert f"({path.relative_to(ROOT)})" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("block", MANIFESTS, ids=range(len(MANIFESTS)))
-def test_a_manifest_in_the_readme_is_a_valid_job(block: str) -> None:
-    manifest = yaml.safe_load(block)
-    manifest["metadata"] = {"namespace": "default", "uid": "0"} | manifest["metadata"]
-
-    job = parse_job(manifest)
-
-    assert isinstance(job, FinetuneJob), job
-    assert check_spec(job.spec) == []
-
-
 def test_the_readme_begins_with_the_quickstart() -> None:
     assert yaml.safe_load(MANIFESTS[0]) == yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
