@@ -28,7 +28,7 @@ def write(folder: Path, **changes: object) -> str:
 EXPECTED = """\
 FinetuneJob default/qa
 host memory of each pod: about 7.5 GB; spec.resources.requests.memory asks for 16Gi (17 GB): fits
-  1 x 91 MB of weights while they load
+  1 x 91 MB of weights while a process loads them
   1 x 3.0 GB of libraries (assumed)
   91 MB to save them (assumed)
   273 MB of the checkpoint that is being written (assumed)

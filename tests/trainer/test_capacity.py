@@ -50,7 +50,7 @@ def gigabytes(spec: FinetuneJobSpec) -> dict[str, dict[str, float]]:
 def test_what_a_model_of_2b_parameters_needs_in_float32() -> None:
     assert gigabytes(job()) == {
         "host memory": {
-            "weights while they load": 34.0,
+            "weights while a process loads them": 8.5,
             "libraries": 12.0,
             "8.5 GB to save them": 8.5,
             "the checkpoint that is being written": 12.8,
@@ -79,8 +79,10 @@ def test_what_the_defaults_do_not_hold_is_refused_with_field_need_and_have() -> 
     told = {name: need.refusal() or need.warning() for name, need in needs(job()).items()}
 
     assert told == {
-        "host memory": "spec.resources.requests.memory: 16Gi (17 GB) is wrong because each pod needs at least 34 GB of "
-        "host memory: 4 x 8.5 GB of weights while they load; ask for 83Gi",
+        "host memory": "spec.resources.requests.memory: 16Gi (17 GB) may not be enough, as each pod needs about 54 GB "
+        "of host memory: 1 x 8.5 GB of weights while a process loads them + 4 x 3.0 GB of libraries + 8.5 GB to save "
+        "them + 13 GB of the checkpoint that is being written + 4 x 1.0 GB of loader workers + 4 x 200 MB of loader "
+        "workers of evaluations + 7.8 GB of batches in shared memory; ask for 57Gi",
         "shared memory": "spec.resources.sharedMemory: 2Gi (2.1 GB) may not be enough, as each pod needs about 7.8 GB "
         "of shared memory: 12 batches that loaders hold x 64 rows x 8.7 MB at most + 8 batches of evaluations x 16 "
         "rows x 8.6 MB at most; ask for 9Gi",

@@ -221,6 +221,20 @@ def test_precision_and_attention_are_those_stated_and_automatic_attention_is_the
     assert precision_arguments(Model.model_validate({"source": TEXT} | fields), device=torch.device(device)) == expected
 
 
+def test_a_model_whose_weights_come_later_has_the_attention_of_where_it_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("finetune_trainer.recipe.model.precision.has_flash_attention", lambda: True)
+    spec = Model.model_validate({"source": TEXT, "dtype": "bfloat16"})
+    device, computes_on = torch.device("meta"), torch.device("cuda", 0)
+
+    assert precision_arguments(spec, device=device, computes_on=computes_on) == {
+        "dtype": torch.bfloat16,
+        "attn_implementation": "flash_attention_2",
+        "device_map": "meta",
+    }
+
+
 FP16 = {"arguments": {"fp16": True}}
 WITHOUT = [
     (

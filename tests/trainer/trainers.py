@@ -49,12 +49,12 @@ def open_trainer(session: Any) -> tuple[Any, Any]:  # noqa: ANN401
     """Return trainer and schedule, as `fit` puts them together."""
     from finetune_trainer.recipe.batches.sets import read_sets
     from finetune_trainer.recipe.model.inputs import InputReader
-    from finetune_trainer.recipe.model.load import load_model
     from finetune_trainer.train.loop.build import build_trainer
+    from finetune_trainer.train.train import load_once
     from finetune_trainer.workspace.manifest import InputsManifest
 
     spec, workspace, ranks = session.spec, session.workspace, session.ranks
-    model = load_model(spec.model, workspace, device=ranks.device, seed=spec.training.seed)
+    model = load_once(session)
     sets = read_sets(spec, InputsManifest.read(workspace.manifest).train, workspace, world_size=ranks.world_size)
     reader = InputReader.of(model, images=workspace.images)
     return build_trainer(session, sets, model, reader, began_with=ranks.world_size)

@@ -4,6 +4,9 @@ Every rank walks through the same story; rank 0 writes and tells. Begins in `ran
 """
 
 import contextlib
+from functools import partial
+
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from finetune_api.contract import RunResult, Stage
 from finetune_api.status import ModelStatus
@@ -15,6 +18,7 @@ from finetune_trainer.train.loop.build import open_trainer
 from finetune_trainer.train.loop.fit import fit, newest_checkpoint
 from finetune_trainer.train.report.build import result_of, versions
 from finetune_trainer.train.session import Session
+from finetune_trainer.train.weights.read_once import read_once
 from finetune_trainer.workspace.finished import finished_report
 from finetune_trainer.workspace.manifest import FileHash, InputsManifest
 from finetune_trainer.workspace.own_inputs import read_own_inputs
@@ -34,9 +38,7 @@ def train(session: Session) -> RunResult:
 
 def train_anew(session: Session, inputs: InputsManifest) -> Report:
     """Train, from the newest checkpoint if there is one, and return the report."""
-    model = load_model(
-        session.spec.model, session.workspace, device=session.ranks.device, seed=session.spec.training.seed
-    )
+    model = load_once(session)
     if warning := without_bfloat16(session.spec, device=session.ranks.device):
         session.tracker.warn(warning)
     reader = InputReader.of(model, images=session.workspace.images)
@@ -51,6 +53,13 @@ def train_anew(session: Session, inputs: InputsManifest) -> Report:
     if judge.best is None or session.tracker.history.evaluated_step != schedule.total_steps:
         judge.measure(schedule.total_steps)
     return leave_result(session, inputs, description, judge, schedule)
+
+
+def load_once(session: Session) -> SentenceTransformer | CrossEncoder:
+    """Return the model on this rank's device, with the same weights on every rank."""
+    spec, ranks = session.spec, session.ranks
+    load = partial(load_model, spec.model, session.workspace, seed=spec.training.seed, computes_on=ranks.device)
+    return read_once(lambda device: load(device=device), ranks)
 
 
 def read_finished_report(session: Session) -> Report | None:

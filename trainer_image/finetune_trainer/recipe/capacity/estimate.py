@@ -254,7 +254,7 @@ def _host_memory(job: Job) -> Need:
     copied = 0.0 if job.on_cpu else checkpoint_bytes(spec, job.model) / spec.resources.gang_sizes[-1]
     held = evaluation_bytes(spec, job.model, job.evaluated) if job.on_cpu else 0.0
     lines = [
-        _times(num, weights, "weights" if job.on_cpu else "weights while they load"),
+        _times(num, weights, "weights") if job.on_cpu else _times(1, weights, "weights while a process loads them"),
         _times(num, sum(one.num_bytes for one in states if one.certain), "gradients and optimizer"),
         _times(num, held, "embeddings while evaluating", certain=False),
         _times(num, libraries, "libraries", certain=False),

@@ -13,7 +13,7 @@ class Line:
     """One part of a need."""
 
     what: str
-    """With the calculation: `4 x 8.5 GB of weights while they load`."""
+    """With the calculation: `4 x 3.0 GB of libraries`."""
     num_bytes: float
     certain: bool = True
     """Whether it cannot be less; what is assumed, or the most that it can be, is not."""

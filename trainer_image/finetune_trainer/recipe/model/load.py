@@ -21,9 +21,11 @@ from finetune_trainer.recipe.model.router import load_router
 
 
 def load_model(
-    spec: Model, workspace: Workspace, *, device: torch.device, seed: int
+    spec: Model, workspace: Workspace, *, device: torch.device, seed: int, computes_on: torch.device | None = None
 ) -> SentenceTransformer | CrossEncoder:
     """Return the model on `device`, from the folders that prepare filled, ready to be trained.
+
+    On the meta device it has no weights; it is made for the device that it `computes_on` once it has some.
 
     It has the spec's modules, precision, attention, limits and prompts, adapters are added and parameters frozen.
     New layers are initialised from `seed`, the same on every rank; global random states stay as they are.
@@ -33,14 +35,16 @@ def load_model(
 
     """
     with seeded(seed):
-        model = build_model(spec, workspace, device=device)
+        model = build_model(spec, workspace, device=device, computes_on=computes_on)
         restrict(model, spec)
     return model
 
 
-def build_model(spec: Model, workspace: Workspace, *, device: torch.device) -> SentenceTransformer | CrossEncoder:
+def build_model(
+    spec: Model, workspace: Workspace, *, device: torch.device, computes_on: torch.device | None = None
+) -> SentenceTransformer | CrossEncoder:
     """Return the model with all its weights trainable; on the meta device it has no weights."""
-    parts = parts_of(spec, workspace, device=device)
+    parts = parts_of(spec, workspace, device=device, computes_on=computes_on)
     if spec.router is not None:
         model = load_router(parts, by_task=spec.router.by == "Task")
     elif spec.kind == "Reranker":

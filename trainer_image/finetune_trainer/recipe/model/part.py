@@ -43,9 +43,11 @@ class Part:
         return str(settings.get("model_type", "SentenceTransformer"))
 
 
-def parts_of(spec: Model, workspace: Workspace, *, device: torch.device = META) -> dict[str, Part]:
+def parts_of(
+    spec: Model, workspace: Workspace, *, device: torch.device = META, computes_on: torch.device | None = None
+) -> dict[str, Part]:
     """Return every model that spec.model reads by the name of its route; by the empty name without a router."""
-    weights = precision_arguments(spec, device=device)
+    weights = precision_arguments(spec, device=device, computes_on=computes_on)
     if spec.router is None:
         return {"": _whole(spec, workspace, device=device, weights={**spec.model_kwargs, **weights})}
     return {

@@ -14,18 +14,30 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 META = torch.device("meta")
 
 
-def precision_arguments(spec: Model, *, device: torch.device) -> dict[str, Any]:
-    """Return the arguments of from_pretrained for precision, attention and, on the meta device, no weights at all."""
-    arguments: dict[str, Any] = {"dtype": DTYPES[spec.dtype]}
+def precision_arguments(
+    spec: Model, *, device: torch.device, computes_on: torch.device | None = None
+) -> dict[str, Any]:
+    """Return the arguments of from_pretrained for precision, attention and, on the meta device, no weights at all.
+
+    Args:
+        spec: that states them.
+        device: that the model is loaded on.
+        computes_on: what it is to compute on, where its weights come later.
+
+    """
+    place = {"device_map": "meta"} if device == META else {}
+    return {"dtype": DTYPES[spec.dtype]} | _attention(spec, device=computes_on or device) | place
+
+
+def _attention(spec: Model, *, device: torch.device) -> dict[str, str]:
     if device == META:
         # flash_attention_2 refuses to be loaded where there is no accelerator, where prepare looks for negatives, too.
-        stated = {} if spec.attention in ("auto", "flash_attention_2") else {"attn_implementation": spec.attention}
-        return arguments | stated | {"device_map": "meta"}
+        return {} if spec.attention in ("auto", "flash_attention_2") else {"attn_implementation": spec.attention}
     if spec.attention != "auto" and (device.type != "cpu" or spec.attention != "flash_attention_2"):
-        return arguments | {"attn_implementation": spec.attention}
+        return {"attn_implementation": spec.attention}
     if device.type == "cuda" and spec.dtype != "float32" and has_flash_attention():
-        return arguments | {"attn_implementation": "flash_attention_2"}
-    return arguments
+        return {"attn_implementation": "flash_attention_2"}
+    return {}
 
 
 def has_flash_attention() -> bool:

@@ -11,9 +11,11 @@ from finetune_trainer.train.weights.sharded import Sharded
 
 
 def lay_out(model: Module, losses: Sequence[Module], *, ranks: Ranks, sharding: Sharding) -> Replicated | Sharded:
-    """Return how the ranks hold the weights of model and losses, which are the writer's from here on."""
+    """Return how the ranks hold the weights of model and losses; the losses' own are the writer's from here on."""
     ranks.before.clear()
-    make_equal(list(trained_parameters(model, losses).values()), ranks)
+    trained = list(trained_parameters(model, losses).values())
+    of_model = set(model.parameters())
+    make_equal([one for one in trained if one not in of_model], ranks)
     if sharding != "None":
         return Sharded(model, losses, ranks=ranks, full=sharding == "Full")
-    return Replicated(list(trained_parameters(model, losses).values()), ranks=ranks)
+    return Replicated(trained, ranks=ranks)

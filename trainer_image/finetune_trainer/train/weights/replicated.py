@@ -7,7 +7,7 @@ every case, spares the copy of all gradients that DistributedDataParallel keeps,
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -35,12 +35,12 @@ def trained_parameters(model: Module, losses: Sequence[Module]) -> dict[str, Par
 
 
 @torch.no_grad()
-def make_equal(parameters: Sequence[Parameter], ranks: Ranks) -> None:
-    """Give every rank the writer's values."""
+def make_equal(tensors: Iterable[torch.Tensor], ranks: Ranks) -> None:
+    """Give every rank the writer's numbers."""
     if ranks.world_size == 1:
         return
-    for parameter in parameters:
-        distributed.broadcast(parameter.data, src=WRITER)
+    for tensor in tensors:
+        distributed.broadcast(tensor.data, src=WRITER)
 
 
 class Replicated:
