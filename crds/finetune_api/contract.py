@@ -206,6 +206,25 @@ def _digest(content: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+#: Pods fill it in: sums of as many as there may be gangs are still a Count.
+WorkSeconds = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class Work(Contract):
+    """What training has made of its time over all attempts of this job, in seconds times processes, as rank 0 knows."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    useful_seconds: WorkSeconds = 0
+    """Steps and saving that a checkpoint or the model has."""
+    evaluating_seconds: WorkSeconds = 0
+    """Evaluations, of which the same is true."""
+    unsaved_seconds: WorkSeconds = 0
+    """Both since then."""
+    resumed_seconds: WorkSeconds | None = None
+    """What of the first two this gang found when it began; absent until it knows."""
+
+
 class Progress(Contract):
     """What prepare and rank 0 answer at `/progress`."""
 
@@ -223,6 +242,8 @@ class Progress(Contract):
     """Loss and score over the steps so far."""
     checkpoint: CheckpointStatus | None = None
     """The newest verified checkpoint."""
+    work: Work | None = None
+    """What training has made of its time; prepare has none."""
     nonfinite_steps: Count = 0
     """Steps whose loss was not a number; the run stops after a few in a row."""
     last_step_time: Time | None = None
@@ -271,6 +292,8 @@ class RunResult(Contract):
     """Metrics before and after."""
     checkpoint: CheckpointStatus | None = None
     """The newest verified checkpoint."""
+    work: Work | None = None
+    """What training has made of its time, if rank 0 said so."""
     published: PublishedStatus | None = None
     """What publish did."""
     is_trained: bool = False

@@ -296,6 +296,33 @@ class CheckpointStatus(Told):
     """How long training stood still for it: it goes on while the checkpoint is written."""
 
 
+class UsageStatus(Told):
+    """What the job's gangs have held, and what came of it, over all attempts and reruns.
+
+    Pods hold what they ask for from when they have a node until they end, or until the operator gives the gang up.
+    Every second of it is of one kind in the end; while a gang trains, what it spent on loading is not told yet.
+    """
+
+    of: Literal["Accelerators", "Processes"]
+    """Whose seconds these are: of accelerators, or of training processes where the job has no accelerators."""
+    held_seconds: Count = 0
+    """How long they were held."""
+    useful_seconds: Count = 0
+    """Of that, steps and saving that a checkpoint or the model has."""
+    evaluating_seconds: Count = 0
+    """Evaluations, of which the same is true."""
+    lost_seconds: Count = 0
+    """Steps and evaluations of gangs that were lost before a checkpoint had them."""
+    waiting_seconds: Count = 0
+    """All else: pods waited for others of their gang or an image, libraries and the model were loaded, ranks ended."""
+    unsaved_seconds: Count = 0
+    """Steps and evaluations since the newest checkpoint: useful with the next one, lost with the gang."""
+    interrupted_seconds: Count = 0
+    """The same of a gang that has ended; the next one finds out how much of it was saved."""
+    time: Time
+    """Until when this was counted, RFC 3339."""
+
+
 class StorageStatus(Told):
     """Where inputs, checkpoints, model and report lie."""
 
@@ -359,6 +386,8 @@ class FinetuneJobStatus(Told):
     """How long gangs have trained, the current one since trainingTime left out; see spec.activeDeadlineSeconds."""
     training_time: Time | None = None
     """Since when the current gang trains, RFC 3339."""
+    usage: UsageStatus | None = None
+    """What the job's gangs have held, and what came of it; written along with other news."""
     world_size: int | None = None
     """Training processes over all nodes of the newest gang that ran."""
     start_time: Time | None = None

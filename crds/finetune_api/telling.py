@@ -1,7 +1,7 @@
 """Progress as people read it, the same in kubectl, in the demo and in the local command."""
 
 from finetune_api.contract import Stage
-from finetune_api.status import TEXT_LENGTH, ProgressStatus
+from finetune_api.status import TEXT_LENGTH, ProgressStatus, UsageStatus
 
 #: Rates of so much are told without a fraction.
 WHOLE_FROM = 100
@@ -31,6 +31,19 @@ def rate_text(progress: ProgressStatus) -> str:
         return ""
     what = "embeddings" if progress.stage == Stage.MINING else "rows"
     return f"{rate:.{0 if rate >= WHOLE_FROM else 1}f} {what} per second"
+
+
+def usage_text(usage: UsageStatus) -> str:
+    """Return `2:00:15 h of accelerators: 1:50:00 h useful, ...`; kinds of which there is nothing are left out."""
+    kinds = {
+        "useful": usage.useful_seconds,
+        "evaluating": usage.evaluating_seconds,
+        "not saved yet": usage.unsaved_seconds + usage.interrupted_seconds,
+        "lost": usage.lost_seconds,
+        "waiting": usage.waiting_seconds,
+    }
+    parts = ", ".join(f"{duration(seconds)} {kind}" for kind, seconds in kinds.items() if seconds)
+    return f"{duration(usage.held_seconds)} of {usage.of.lower()}" + (f": {parts}" if parts else "")
 
 
 def duration(seconds: float) -> str:

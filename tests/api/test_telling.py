@@ -1,12 +1,20 @@
 import pytest
 
-from finetune_api.status import MAX_COUNT, TEXT_LENGTH, ProgressStatus
-from finetune_api.telling import duration, in_words
+from finetune_api.status import MAX_COUNT, TEXT_LENGTH, ProgressStatus, UsageStatus
+from finetune_api.telling import duration, in_words, usage_text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(41.6, "42 s"), (185, "3:05 min"), (7215, "2:00:15 h")])
 def test_durations_are_told_in_the_largest_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_of_what_was_held_kinds_without_any_time_are_left_out() -> None:
+    nothing = UsageStatus(of="Processes", time="2026-11-23T09:00:00Z")
+
+    told = [usage_text(one) for one in (nothing, nothing.model_copy(update={"held_seconds": 9, "waiting_seconds": 7}))]
+
+    assert told == ["0 s of processes", "9 s of processes: 7 s waiting"]
 
 
 def test_progress_is_told_as_people_read_it_whatever_it_said_of_itself() -> None:

@@ -63,6 +63,15 @@ JOBS: dict[str, Sequence[Panel]] = {
                 'finetunejob_phase{phase="Training"} == 1': "{{namespace}}/{{name}}"
             },
         ),
+        Panel(
+            "Accelerators, and processes of jobs without, by what came of them within an hour",
+            "short",
+            {
+                f"sum by (of, kind) (increase(finetunejob_usage_seconds_total{OF_NAMESPACES}[1h])) / 3600": (
+                    "{{of}}, {{kind}}"
+                )
+            },
+        ),
     ],
     "Operator": [
         Panel(
@@ -160,6 +169,11 @@ JOB: dict[str, Sequence[Panel]] = {
             "Gangs",
             "short",
             {f"finetunejob_attempt{OF_JOB}": "attempt", f"finetunejob_restarts{OF_JOB}": "restarts, {{kind}}"},
+        ),
+        Panel(
+            "Time of accelerators, or of processes without, by what came of it",
+            "s",
+            {f"finetunejob_usage_seconds_total{OF_JOB}": "{{of}}, {{kind}}"},
         ),
     ],
 }

@@ -18,6 +18,7 @@ FULL_JOB: Manifest = {
         "restarts": {"infrastructure": 1},
         "progress": {"step": 1, "percent": 1},
         "checkpoint": {"step": 1, "time": "2026-01-01T00:00:00Z"},
+        "usage": {"of": "Processes", "usefulSeconds": 1},
         "metrics": {"trainLoss": 1.0, "score": 0.5, "bestScore": 0.5, "baselineScore": 0.4},
     },
 }

@@ -102,6 +102,16 @@ TRAINING = manifest(
     metrics={"trainLoss": 0.4213, "score": 0.9312, "bestScore": 0.9312, "bestStep": 150, "baselineScore": 0.8881},
     curve=CURVE,
     checkpoint={"step": 150, "time": ago(minutes=2, seconds=10)},
+    usage={
+        "of": "Accelerators",
+        "heldSeconds": 24000,
+        "usefulSeconds": 19200,
+        "evaluatingSeconds": 1200,
+        "unsavedSeconds": 480,
+        "lostSeconds": 1920,
+        "waitingSeconds": 960,
+        "time": ago(minutes=0),
+    },
     storage=STORAGE,
 )
 PREPARING = manifest(

@@ -130,6 +130,12 @@ def test_it_tells_how_long_gangs_have_trained_the_one_that_trains_included() -> 
     assert ["trained for", "10:00 min"] in rows[2]
 
 
+def test_it_tells_what_accelerators_were_held_for() -> None:
+    used = "5:20:00 h useful, 20:00 min evaluating, 8:00 min not saved yet, 32:00 min lost, 16:00 min waiting"
+
+    assert ["used", f"6:40:00 h of accelerators: {used}"] in read(page(subject(TRAINING))).rows
+
+
 def test_its_spec_has_no_secrets() -> None:
     proxy = {"name": "HTTPS_PROXY", "value": "http://me:plain@proxy"}
     env = [{"name": "AWS_ACCESS_KEY_ID", "value": "plain"}, proxy]

@@ -24,6 +24,8 @@ Nobody's move: It goes on by itself.
 loss         0.4213   █▆▄▃▂▂▁
 ndcg@10      0.9312   ▁▇█   before 0.8881, best 0.9312 at step 150
 checkpoint   step 150, 2:10 min ago
+used         6:40:00 h of accelerators: 5:20:00 h useful, 20:00 min evaluating, 8:00 min not saved yet, 32:00 min \
+lost, 16:00 min waiting
 restarts     1, charged since the newest checkpoint: 0 user errors, 1 of the infrastructure
 lost         attempt 1 at step 110: NodeLost, rank 5 on gpu-2""",
     "preparing": """\

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from finetune_api.status import CheckpointStatus, FinetuneJobStatus, MetricsStatus, Phase, ProgressStatus
+from finetune_api.status import CheckpointStatus, FinetuneJobStatus, MetricsStatus, Phase, ProgressStatus, UsageStatus
 from finetune_operator.shell.job_metrics import JobCollector
 from finetune_operator.shell.telemetry import Telemetry
 from tests.operator.given import manifest, while_training
 
+TIME = "2026-11-23T09:00:00Z"
 JOB = 'name="qwen",namespace="search"'
 
 
@@ -27,6 +28,7 @@ def test_a_training_job_shows_its_numbers() -> None:
             "progress": ProgressStatus(step=30, total_steps=40, percent=75),
             "checkpoint": CheckpointStatus(step=30, time="2026-11-23T09:00:00Z"),
             "restarts": while_training().status.restarts.model_copy(update={"infrastructure": 2}),
+            "usage": UsageStatus(of="Accelerators", held_seconds=90, useful_seconds=60, lost_seconds=7, time=TIME),
         }
     )
 
@@ -48,6 +50,10 @@ def test_a_training_job_shows_its_numbers() -> None:
         f'finetunejob_phase{{{JOB},phase="Training"}} 1.0',
         f'finetunejob_restarts{{kind="user_errors",{JOB}}} 0.0',
         f'finetunejob_restarts{{kind="infrastructure",{JOB}}} 2.0',
+        f'finetunejob_usage_seconds_total{{kind="useful",{JOB},of="accelerators"}} 60.0',
+        f'finetunejob_usage_seconds_total{{kind="evaluating",{JOB},of="accelerators"}} 0.0',
+        f'finetunejob_usage_seconds_total{{kind="lost",{JOB},of="accelerators"}} 7.0',
+        f'finetunejob_usage_seconds_total{{kind="waiting",{JOB},of="accelerators"}} 0.0',
         f'finetunejob_info{{kind="None",model="hf://acme/base",{JOB},processes="2"}} 1.0',
         'finetune_jobs{namespace="search",phase="Training"} 1.0',
     ]

@@ -2,6 +2,7 @@ import json
 import math
 import platform
 import resource
+import time
 import urllib.request
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -10,10 +11,10 @@ from urllib.error import HTTPError
 import pytest
 
 from finetune_api import status
-from finetune_api.contract import Progress, Stage
+from finetune_api.contract import Progress, Stage, Work
 from finetune_api.status import CheckpointStatus
 from finetune_trainer.train.evaluation.measurement import Scores
-from finetune_trainer.train.report.history import History
+from finetune_trainer.train.report.history import History, Made
 from finetune_trainer.train.report.metrics import peak_resident_bytes
 from finetune_trainer.train.report.telemetry import serve_telemetry
 from finetune_trainer.train.report.tracker import Step, Tracker
@@ -62,7 +63,7 @@ def test_progress_and_metrics_tell_of_steps_scores_and_checkpoints() -> None:
     tracker.made(step(2), in_curve=True)
     tracker.measured(SCORES, step=2)
     tracker.improved(SCORES[0], step=2)
-    tracker.saved(CheckpointStatus(step=2, time="2026-01-01T00:00:00Z"))
+    tracker.saved(CheckpointStatus(step=2, time="2026-01-01T00:00:00Z"), tracker.history)
     tracker.left_out()
 
     with serve_telemetry(tracker, port=0) as port:
@@ -154,6 +155,66 @@ def test_warnings_are_told_while_training_goes_on_the_newest_of_many() -> None:
 
     assert [warning.split()[0] for warning in warnings] == [str(number) for number in range(5, 25)]
     assert {len(warning) for warning in warnings} == {1200}
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.seconds)
+
+    def spend(self, tracker: Tracker, stage: Stage, seconds: float) -> None:
+        """Be in a stage for so long, then train on."""
+        with tracker.stage(stage):
+            self.seconds += seconds
+
+
+def test_the_time_of_all_processes_is_useful_once_a_checkpoint_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, tracker = Clock(monkeypatch), Tracker(attempt=1, job_uid="uid", num_processes=4)
+    clock.seconds += 30
+    clock.spend(tracker, Stage.BASELINE, 2.5)
+    told = [tracker.read().work]
+
+    tracker.begin(step=0, total_steps=8)
+    tracker.enter(Stage.TRAINING)
+    clock.seconds += 10.1
+    clock.spend(tracker, Stage.EVALUATING, 1)
+    with tracker.stage(Stage.SAVING):
+        saved = History.model_validate_json(tracker.history.content())
+        told.append(tracker.read().work)
+    clock.seconds += 5
+    tracker.saved(CheckpointStatus(step=2), saved)
+    told.append(tracker.read().work)
+    tracker.enter(Stage.DONE)
+    clock.seconds += 3
+    told.append(tracker.read().work)
+
+    assert told == [
+        Work(unsaved_seconds=10),
+        Work(unsaved_seconds=54, resumed_seconds=0),
+        Work(useful_seconds=40, evaluating_seconds=14, unsaved_seconds=20, resumed_seconds=0),
+        Work(useful_seconds=60, evaluating_seconds=14, resumed_seconds=0),
+    ]
+
+
+def test_a_gang_goes_on_with_the_time_that_its_checkpoint_has_of_this_job_and_with_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    told = []
+    for uid in ("uid", "another"):
+        tracker = Tracker(attempt=2, job_uid="uid", num_processes=2)
+        tracker.resume(History(made=Made(job_uid=uid, useful=40.4, evaluating=14)), CheckpointStatus(step=2))
+        tracker.begin(step=2, total_steps=8)
+        tracker.enter(Stage.TRAINING)
+        clock.seconds += 3
+        told.append((tracker.read().work, tracker.history.made.job_uid))
+
+    assert told == [
+        (Work(useful_seconds=40, evaluating_seconds=14, unsaved_seconds=6, resumed_seconds=54), "uid"),
+        (Work(unsaved_seconds=6, resumed_seconds=0), "uid"),
+    ]
 
 
 def test_a_resumed_run_goes_on_with_curve_seconds_and_warnings() -> None:

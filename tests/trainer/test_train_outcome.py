@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetune_api.contract import Role, RunResult
+from finetune_api.contract import Role, RunResult, Work
 from finetune_api.reasons import Reason
 from finetune_api.status import CheckpointStatus, ProgressStatus
 from finetune_trainer.train.gang.outcome import conclude
@@ -94,16 +94,19 @@ def test_a_rank_that_is_aborted_lost_its_peers_where_nccl_watches_it_and_failed_
 
 
 def test_how_far_training_came_is_told_by_the_writer_whoever_failed_first() -> None:
-    told = {"progress": ProgressStatus(step=7), "checkpoint": CheckpointStatus(step=5)}
-    writer = record(0, Reason.PEER_LOST, at=2)
+    told = {"progress": ProgressStatus(step=7), "checkpoint": CheckpointStatus(step=5), "work": Work(useful_seconds=9)}
+    writer, other = record(0, Reason.PEER_LOST, at=2), record(1, Reason.TRAINER_ERROR, at=1)
     records = [
         RankRecord(rank=0, time=writer.time, result=writer.result.model_copy(update=told)),
-        record(1, Reason.TRAINER_ERROR, at=1),
+        RankRecord(rank=1, time=other.time, result=other.result.model_copy(update={"work": Work(unsaved_seconds=20)})),
     ]
 
     result = conclude(records, exits={}, exit_code=1, stop_requested=False, memory_kills=0)
+    without_writer = conclude(records[1:], exits={}, exit_code=1, stop_requested=False, memory_kills=0)
 
-    assert (result.failed_rank, result.progress, result.checkpoint) == (1, told["progress"], told["checkpoint"])
+    assert (result.failed_rank, result.work) == (1, told["work"])
+    assert (result.progress, result.checkpoint) == (told["progress"], told["checkpoint"])
+    assert without_writer.work is None
 
 
 def test_a_bus_error_is_told_with_its_likely_cause() -> None:

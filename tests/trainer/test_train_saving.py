@@ -26,6 +26,7 @@ from finetune_trainer.train.gang.ranks import Ranks
 from finetune_trainer.train.gang.records import Records
 from finetune_trainer.train.loop import saver as saver_module
 from finetune_trainer.train.loop.saver import Saver
+from finetune_trainer.train.report.history import History, Made
 from finetune_trainer.train.report.tracker import Tracker
 from finetune_trainer.workspace import folder as folders
 from finetune_trainer.workspace.fence import Fence, Owner
@@ -102,10 +103,14 @@ def test_training_goes_on_while_a_checkpoint_is_written_which_tells_how_long_bot
 
 def test_what_is_not_saved_in_the_background_is_on_the_volume_at_once(root: Path) -> None:
     saver, _, opened, tracker = open_saver(root, in_background=False)
+    tracker.history.made = Made(useful=12.5)
 
     saver.save(7)
 
+    work = tracker.read().work
     assert tracker.checkpoint is not None
+    assert work is not None
+    assert work.useful_seconds == 12
     assert tracker.checkpoint.pause_seconds == tracker.checkpoint.save_seconds
     assert values(opened.folder / "step-000007") == {0.0}
 
@@ -168,9 +173,9 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name_and_the_name_before_
         done.append(f"rename to {target.name}")
         return rename(self, target)
 
-    def note_told(checkpoint: CheckpointStatus) -> None:
+    def note_told(checkpoint: CheckpointStatus, history: History) -> None:
         done.append("told")
-        told(checkpoint)
+        told(checkpoint, history)
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(Path, "rename", note_rename)

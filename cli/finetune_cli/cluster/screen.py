@@ -6,7 +6,7 @@ from datetime import datetime
 from rich.text import Text
 
 from finetune_api.status import EvaluationScore, MetricsStatus, Phase
-from finetune_api.telling import duration
+from finetune_api.telling import duration, usage_text
 from finetune_cli.cluster.explanation import Explanation, Move, explain
 from finetune_cli.cluster.shapes import bar, columns, sparkline
 from finetune_cli.cluster.stored import StoredJob
@@ -101,6 +101,8 @@ def _facts(job: StoredJob, now: datetime) -> Iterator[Row]:
         told = status.checkpoint.time
         ago = f", {duration((now - datetime.fromisoformat(told)).total_seconds())} ago" if told else ""
         yield "checkpoint", Text(f"step {status.checkpoint.step}{ago}")
+    if status.usage is not None:
+        yield "used", Text(usage_text(status.usage))
     if status.restarts.total:
         spent = f"{status.restarts.user_errors} user errors, {status.restarts.infrastructure} of the infrastructure"
         yield "restarts", Text(f"{status.restarts.total}, charged since the newest checkpoint: {spent}")

@@ -11,7 +11,7 @@ import yaml
 
 from finetune_api import __version__
 from finetune_api.status import CurvePoint, EvaluationScore, FinetuneJobStatus, ModelStatus
-from finetune_api.telling import duration
+from finetune_api.telling import duration, usage_text
 from finetune_cli.masking import mask, without_secrets
 from finetune_cli.report.chart import chart
 
@@ -130,6 +130,7 @@ def _run(subject: Subject) -> Iterator[str]:
         ["started", status.start_time],
         ["ended", status.completion_time],
         ["trained for", duration(seconds) if seconds else None],
+        ["used", usage_text(status.usage) if status.usage else None],
         ["gangs", str(status.attempt) if status.attempt else None],
         ["processes of the newest gang", str(status.world_size) if status.world_size else None],
         ["image", status.image.name if status.image else None],

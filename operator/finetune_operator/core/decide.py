@@ -26,12 +26,15 @@ from finetune_operator.core.rerunning import begin_again, clear_away, is_rerun_w
 from finetune_operator.core.revisions import invalid_spec
 from finetune_operator.core.training import is_trained, train
 from finetune_operator.core.transitions import find_transitions
+from finetune_operator.core.usage import with_usage
 
 
 def decide(job: FinetuneJob, observed: Observed, now: datetime, *, platform: Platform) -> Decision:
     """Return what to do now. Equal arguments give equal decisions; acting on one twice does no harm."""
     situation = Situation(job=job, observed=observed, now=now, platform=platform)
     decision = keep_claim(_decide(situation), situation)
+    if decision.status != job.status:
+        decision = replace(decision, status=with_usage(decision.status, situation))
     delete = tuple(dict.fromkeys((*decision.delete, *release(observed))))
     return replace(decision, delete=delete, events=find_transitions(job.status, decision.status))
 

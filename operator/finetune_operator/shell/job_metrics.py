@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from finetune_api.evaluators import is_ndcg
@@ -43,7 +43,12 @@ TIMES = (
     ),
 )
 RESTARTS = (("user_errors", ("restarts", "userErrors")), ("infrastructure", ("restarts", "infrastructure")))
-NUMBER_PATHS = [entry[2] for entry in NUMBERS] + [entry[3] for entry in SCORES] + [path for _, path in RESTARTS]
+USAGE = [(kind, ("usage", f"{kind}Seconds")) for kind in ("useful", "evaluating", "lost", "waiting")]
+NUMBER_PATHS = [
+    *(entry[2] for entry in NUMBERS),
+    *(entry[3] for entry in SCORES),
+    *(path for _, path in (*RESTARTS, *USAGE)),
+]
 
 
 class JobCollector(Collector):
@@ -57,7 +62,7 @@ class JobCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all families, each made when its turn comes; a family without a job is left out."""
         jobs = list(self._readings())
-        singles = (family(jobs) for family in (_restarts, _info, _totals))
+        singles = (family(jobs) for family in (_restarts, _usage, _info, _totals))
         for family in chain(_numbers(jobs), _scores(jobs), _times(jobs), _states(jobs), singles):
             if family.samples:
                 yield family
@@ -85,6 +90,7 @@ class _Reading:
             status = {**status, "progress": None}  # of rows, not of steps
         self.metric = str(_at(spec, ("evaluation", "metric")) or Evaluation().metric)
         self.numbers = {path: float(value) for path in NUMBER_PATHS if (value := _at(status, path)) is not None}
+        self.usage_of = str(_at(status, ("usage", "of"))).lower()
         self.times = {
             path: datetime.fromisoformat(value).timestamp()
             for *_, path in TIMES
@@ -151,6 +157,16 @@ def _restarts(jobs: list[_Reading]) -> GaugeMetricFamily:
     for job in jobs:
         for label, path in RESTARTS:
             family.add_metric([*job.labels, label], job.numbers.get(path, 0))
+    return family
+
+
+def _usage(jobs: list[_Reading]) -> CounterMetricFamily:
+    text = "What gangs have held, by what came of it: seconds of accelerators, or of processes where a job has none."
+    family = CounterMetricFamily("finetunejob_usage_seconds", text, labels=[*JOB, "of", "kind"])
+    for job in jobs:
+        for kind, path in USAGE:
+            if (value := job.numbers.get(path)) is not None:
+                family.add_metric([*job.labels, job.usage_of, kind], value)
     return family
 
 

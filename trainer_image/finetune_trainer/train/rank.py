@@ -74,6 +74,7 @@ def failed_result(failure: RunFailure, tracker: Tracker) -> RunResult:
         attempt=tracker.attempt,
         progress=told.progress,
         checkpoint=told.checkpoint,
+        work=told.work,
     )
 
 
@@ -106,6 +107,7 @@ def run(tracker: Tracker, *, rank: int, stop: StopRequest, records: Records | No
     port = int(os.environ.get(keys.ENV_TELEMETRY_PORT, str(keys.TELEMETRY_PORT)))
     with serve_telemetry(tracker, port=port) if rank == WRITER else contextlib.nullcontext():
         ranks = join(config)
+        tracker.num_processes = ranks.world_size
         if records is not None:
             records.met_file.touch()
         own = read_own_inputs(workspace, config).run

@@ -41,8 +41,10 @@ def conclude(  # noqa: PLR0913 - what may tell of an end
         memory_kills=memory_kills,
         has_watchdog=has_watchdog,
     )
-    writer = next((one.result for one in records if one.rank == WRITER), result)
-    return result.model_copy(update={"progress": writer.progress, "checkpoint": writer.checkpoint})
+    told = next((one.result for one in records if one.rank == WRITER), None)
+    writer = told or result
+    work = told and told.work  # others do not know what is saved
+    return result.model_copy(update={"progress": writer.progress, "checkpoint": writer.checkpoint, "work": work})
 
 
 def _conclude(  # noqa: PLR0913 - as above

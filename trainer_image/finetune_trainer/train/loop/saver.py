@@ -16,6 +16,7 @@ from finetune_api.status import CheckpointStatus
 from finetune_trainer.train.checkpoints.parts import write_part
 from finetune_trainer.train.checkpoints.store import CheckpointStore
 from finetune_trainer.train.loop.trainer import GangTrainer
+from finetune_trainer.train.report.history import History
 from finetune_trainer.train.session import Session
 from finetune_trainer.workspace.clock import now
 from finetune_trainer.workspace.manifest import FileHash
@@ -124,7 +125,8 @@ class Saver:
             written = time.monotonic()
             seconds = {"save_seconds": written - begun, "pause_seconds": (went_on or written) - begun}
             seconds = {name: round(value, 2) for name, value in seconds.items()}
-            self._session.tracker.saved(CheckpointStatus(step=step, time=now(), **seconds))
+            checkpoint = CheckpointStatus(step=step, time=now(), **seconds)
+            self._session.tracker.saved(checkpoint, History.model_validate_json(files[HISTORY]))
             logger.info("checkpoint", extra={"step": step, **seconds})
 
     def __enter__(self) -> Self:

@@ -34,5 +34,6 @@ def result_of(report: Report, told: Progress) -> RunResult:
         curve=outline(report.curve),
         evaluations=report.evaluations,
         checkpoint=told.checkpoint,
+        work=told.work,
         warnings=report.warnings,
     )

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from finetune_api.contract import MAX_WARNINGS, MESSAGE_LIMIT, Progress, Stage, round_significant
+from finetune_api.contract import MAX_WARNINGS, MESSAGE_LIMIT, Progress, Stage, Work, round_significant
 from finetune_api.status import CheckpointStatus, MetricsStatus, ProgressStatus
 from finetune_trainer.train.evaluation.measurement import Scores
-from finetune_trainer.train.report.history import History
+from finetune_trainer.train.report.history import History, Made
 from finetune_trainer.train.report.metrics import TrainMetrics
 from finetune_trainer.train.report.outline import outline
 from finetune_trainer.workspace.clock import now
@@ -38,6 +38,8 @@ class Tracker:
 
     attempt: int
     job_uid: str = ""
+    num_processes: int = 1
+    """All of the gang."""
     history: History = field(default_factory=History)
     series: TrainMetrics = field(default_factory=TrainMetrics)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -48,6 +50,8 @@ class Tracker:
     _stage_since: float = field(default_factory=time.monotonic)
     _first_step: int = 0
     _started: float | None = None
+    _kept: Made = field(default_factory=Made)
+    _resumed: Made | None = None
 
     @property
     def metrics(self) -> MetricsStatus:
@@ -69,6 +73,7 @@ class Tracker:
                 metrics=self._metrics,
                 curve=outline(self.history.curve),
                 checkpoint=self._checkpoint,
+                work=self._work(),
                 nonfinite_steps=self.history.nonfinite_steps,
                 last_step_time=self._last_step_time,
                 warnings=[warning[:MESSAGE_LIMIT] for warning in self.history.warnings[-MAX_WARNINGS:]],
@@ -81,6 +86,10 @@ class Tracker:
             for stage, seconds in spent.items():
                 history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
             history.warnings = list(dict.fromkeys(history.warnings + warned))
+            self._kept, own = (history.made if history.made.job_uid == self.job_uid else Made()), self.history.made
+            history.made = Made(
+                useful=self._kept.useful + own.useful, evaluating=self._kept.evaluating + own.evaluating
+            )
             self.history, self._checkpoint = history, checkpoint
             self._metrics = self._metrics.model_copy(update=newest_numbers(history))
             self.series.checkpoint_step.set(checkpoint.step)
@@ -98,7 +107,9 @@ class Tracker:
         with self._lock:
             since, self._stage_since = self._stage_since, time.monotonic()
             before = self._progress.stage
-            self.history.seconds[before] = self.history.seconds.get(before, 0.0) + self._stage_since - since
+            seconds = self._stage_since - since
+            self.history.seconds[before] = self.history.seconds.get(before, 0.0) + seconds
+            self.history.made = self.history.made.plus(before, seconds * self.num_processes)
             self._progress = self._progress.model_copy(update={"stage": stage.value})
             self.tick()
 
@@ -119,6 +130,8 @@ class Tracker:
         """Say at which step training starts or goes on."""
         with self._lock:
             self._first_step, self._started = step, time.monotonic()
+            self._resumed = self._kept
+            self.history.made = self.history.made.model_copy(update={"job_uid": self.job_uid})
             self._set_progress(step=step, total_steps=total_steps)
             self.series.total_steps.set(total_steps)
 
@@ -165,10 +178,10 @@ class Tracker:
             self._decide_by("best_score", scores)
             self._metrics = self._metrics.model_copy(update={"best_step": step})
 
-    def saved(self, checkpoint: CheckpointStatus) -> None:
-        """Record the newest verified checkpoint. That it was written says nothing of the thread that trains."""
+    def saved(self, checkpoint: CheckpointStatus, history: History) -> None:
+        """Record the newest verified checkpoint, and the history in it. It says nothing of the thread that trains."""
         with self._lock:
-            self._checkpoint = checkpoint
+            self._checkpoint, self._kept = checkpoint, history.made
             self.series.checkpoint_step.set(checkpoint.step)
 
     def _set_progress(self, *, step: int, total_steps: int, epoch: float | None = None) -> None:
@@ -189,6 +202,20 @@ class Tracker:
             return None
         elapsed = time.monotonic() - self._started
         return round(elapsed / (step - self._first_step) * (total_steps - step))
+
+    def _work(self) -> Work:
+        """Return whole seconds whose sum never falls, however often some of them are saved."""
+        stage, seconds = self._progress.stage, time.monotonic() - self._stage_since
+        made = self.history.made.plus(stage, seconds * self.num_processes)
+        kept = made if stage == Stage.DONE else self._kept
+        useful, evaluating = int(kept.useful), int(kept.evaluating)
+        resumed = None if self._resumed is None else int(self._resumed.useful) + int(self._resumed.evaluating)
+        return Work(
+            useful_seconds=useful,
+            evaluating_seconds=evaluating,
+            unsaved_seconds=int(made.useful + made.evaluating) - useful - evaluating,
+            resumed_seconds=resumed,
+        )
 
     def _decide_by(self, field: str, judging: Scores) -> None:
         self._metrics = self._metrics.model_copy(update={field: round_significant(judging.value)})
