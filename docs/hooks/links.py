@@ -1,7 +1,7 @@
 """What pages link to outside docs/ is part of the site, too, so that links as the forge reads them work in both places.
 
-The README and its kind are pages; any other file of the checkout is shown as plain text. What is linked and not there
-stays as it is, and fails the strict build.
+The README and its kind are pages; any other file of the checkout is shown as plain text, a folder as the names of its
+files. What is linked and not there stays as it is, and fails the strict build.
 """
 
 import os
@@ -43,9 +43,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def turned(match: re.Match[str]) -> str:
         target = (folder / match[0]).resolve()
-        if target.is_dir():
+        if (target / "README.md").exists():
             target /= "README.md"
-        if not target.is_file():
+        if not target.exists():
             return match[0]
         return os.path.relpath(_uri_in_site(target, config, files), Path(page.file.src_uri).parent)
 
@@ -60,6 +60,8 @@ def _uri_in_site(target: Path, config: MkDocsConfig, files: Files) -> str:
     if source in PAGES:
         return PAGES[source]
     uri = f"source/{source}.txt"  # as text, which every browser shows
-    if uri not in files.src_uris:
+    if uri not in files.src_uris and target.is_dir():
+        files.append(File.generated(config, uri, content="\n".join(sorted(path.name for path in target.iterdir()))))
+    elif uri not in files.src_uris:
         files.append(File.generated(config, uri, abs_src_path=str(target)))
     return uri

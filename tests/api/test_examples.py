@@ -8,7 +8,9 @@ from tests.stack.kubectl import Kubectl
 
 pytestmark = pytest.mark.api_server
 ROOT = Path(__file__).parents[2] / "examples"
-EXAMPLES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml") if path.parent.name != "gitops")
+EXAMPLES = sorted(
+    path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml") if path.parent.name not in ("gitops", "policies")
+)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -33,9 +33,7 @@ UNCHECKED_DOCUMENTS = {
     "ClusterQueue": "Kueue's, as tests/e2e/queue.py makes it",
     "LocalQueue": "the same",
     "ResourceFlavor": "the same",
-    "Pod": "Kubernetes' own: tests/api/test_pod_examples.py gives those of docs/pods.md to the API server",
-    "ValidatingAdmissionPolicy": "the same",
-    "ValidatingAdmissionPolicyBinding": "the same",
+    "Pod": "Kubernetes' own: tests/api/test_objects_in_pages.py gives it to the API server",
     "configs": "the head of a dataset's README",
     "repos": "pre-commit's",
 }

@@ -8,8 +8,10 @@ from finetune_api.types import FinetuneJob
 from finetune_cli.manifest.validate import read_jobs
 
 ROOT = Path(__file__).parents[2]
-#: FinetuneJobs; what tools around them are given is in `gitops`.
-EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if path.parent.name != "gitops")
+#: FinetuneJobs; what tools and API servers are given about them is in `gitops` and `policies`.
+EXAMPLES = sorted(
+    path for path in (ROOT / "examples").rglob("*.yaml") if path.parent.name not in ("gitops", "policies")
+)
 
 
 def manifests_in(text: str) -> list[str]:
