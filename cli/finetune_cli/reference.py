@@ -19,8 +19,9 @@ uv pip install '.[cli]'               # all but run and estimate
 uv pip install '.[cli,trainer]'       # these, too
 ```
 
-- **What is shown of a job** comes from the FinetuneJob itself, so that it can be seen when pods are long gone. `logs`
-  and `bundle` alone read more: pods and their logs, `bundle` Jobs, claims and events, too.
+- **What is shown of a job** comes from the FinetuneJob itself, so that it can be seen when pods are long gone. `logs`,
+  `bundle` and `download` alone read more: pods and their logs, `bundle` Jobs, claims and events, too, `download` the
+  volume.
 - **Completion**: `eval "$(finetune completion bash)"` in `~/.bashrc`, or a file as [below](#completion). kubectl
   completes `kubectl finetune` where `kubectl_complete-finetune`, which is installed beside it, is on the PATH.
 - **`-o json`** prints JSON and nothing else: `status`, `list`, `submit`, `suspend`, `resume` and `rerun` the objects as
@@ -29,8 +30,9 @@ uv pip install '.[cli,trainer]'       # these, too
   of the role that ended the job, 0 if it has succeeded.
 - **Rights**: `get`, `list` and `watch` of `finetunejobs` to look, `create` and `patch` to act, as the chart's roles for
   viewers and editors have them; `logs` needs `list` of `pods`, `get` of `pods/log` and, for logs of pods that are gone,
-  `create` of `pods/exec`; `bundle` has what it may `list` of `pods`, `jobs`, `persistentvolumeclaims` and `events` and
-  `get` of `pods/log`, and names the rest in `missing.txt`.
+  `create` of `pods/exec`; `download` off a volume needs this and `list`, `create`, `get` and `delete` of `pods`;
+  `bundle` has what it may `list` of `pods`, `jobs`, `persistentvolumeclaims` and `events` and `get` of `pods/log`, and
+  names the rest in `missing.txt`.
 """
 WIDTH = "100"
 

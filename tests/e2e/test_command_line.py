@@ -41,6 +41,7 @@ def test_every_verb_on_one_job_from_its_submission_to_a_second_run(kube: Kubectl
         _suspends_and_resumes(kube, job)
         _watches_its_end(kube)
         _keeps_what_its_pods_said(kube, tmp_path)
+        _gives_its_model_away(kube, tmp_path)
         _runs_it_once_more(kube, job)
     finally:
         kube.delete(jobs.KIND, NAME, namespace=NAMESPACE)
@@ -116,6 +117,17 @@ def _keeps_what_its_pods_said(kube: Kubectl, tmp_path: Path) -> None:
     asked = finetune(kube, "logs", NAME, "--attempt", "9")
     assert (asked.returncode, asked.stdout) == (31, "")
     assert "logs/attempt-9/rank-0.log on volume claim " in asked.stderr
+
+
+def _gives_its_model_away(kube: Kubectl, tmp_path: Path) -> None:
+    told = json.loads(printed(kube, "download", NAME, str(tmp_path / "model"), "-o", "json"))
+
+    files = {path.name: path.stat().st_size for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    assert {"modules.json", "model.safetensors"} <= set(files)
+    assert sum(files.values()) == told["bytes"]
+    assert told["from"] == "volume"
+    left = kube.run("get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=finetune-download", "-o", "json")
+    assert [pod for pod in json.loads(left)["items"] if "deletionTimestamp" not in pod["metadata"]] == []
 
 
 def _runs_it_once_more(kube: Kubectl, job: Manifest) -> None:

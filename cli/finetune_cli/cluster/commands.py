@@ -12,6 +12,8 @@ from finetune_cli.command import Commands, add_command
 ALL = "all"
 _STOPPED = "Stopped; the job is as it was."
 
+#: Where verbs are that need more than the others.
+_MODULES = {"submit": "submitting", "download": "downloading"}
 Verb = tuple[str, str, str, tuple[str, ...]]
 
 
@@ -83,6 +85,28 @@ def add_commands(commands: Commands) -> None:
     for name, short, more, examples in _CHANGING:
         _takes_job(_add(commands, name, short, more, examples))
     _add_rerun(commands)
+    _add_download(commands)
+
+
+def _add_download(commands: Commands) -> None:
+    download = _add(
+        commands,
+        "download",
+        "fetch the model of a job that has ended",
+        "From the Hub, at its commit, if it was published there; else off the job's volume, by a pod that is there for "
+        "as long. Each file is compared with its size and hash; the folder is there whole, or not at all.",
+        [
+            "finetune download pages -n search",
+            "finetune download pages models/pages --from volume",
+            "finetune download pages -o json | jq -r .folder",
+        ],
+    )
+    _takes_job(download)
+    download.add_argument("dir", nargs="?", type=Path, metavar="DIR", help="folder to write, not there yet (JOB)")
+    download.add_argument("--from", dest="origin", choices=["hub", "volume"], help="where to take it from")
+    download.add_argument(
+        "--image", metavar="IMAGE", help="with sleep and dd, for the pod that reads the volume (the job's own)"
+    )
 
 
 def _add_list(commands: Commands) -> None:
@@ -157,8 +181,7 @@ def _takes_job(parser: argparse.ArgumentParser) -> None:
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     def run(given: argparse.Namespace) -> int:
         # Each loads only what it needs, and all of them the Kubernetes client.
-        module = "submitting" if name == "submit" else "verbs"
-        verbs = importlib.import_module(f"finetune_cli.cluster.{module}")
+        verbs = importlib.import_module(f"finetune_cli.cluster.{_MODULES.get(name, 'verbs')}")
         from finetune_cli.cluster.refusal import RefusalError  # noqa: PLC0415 - as above
 
         try:

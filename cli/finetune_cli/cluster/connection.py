@@ -147,7 +147,7 @@ class Cluster:
 
     def log(self, pod: str, container: str, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
         """Yield the lines of a container's log, all of them or the last ones."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
+        path = f"{self._pods(pod)}/log"
         last = () if tail is None else (("tailLines", str(tail)),)
         query = (("container", container), ("follow", str(follow).lower()), *last)
         with self._told(f"read the log of pod {self._title(pod)}"):
@@ -158,25 +158,60 @@ class Cluster:
         running = next((pod for pod in pods if pod["status"].get("phase") == "Running"), None)
         if running is None:
             return ""
+        metadata = running["metadata"]
+        try:
+            printed = self.execute(metadata["name"], metadata["labels"][keys.LABEL_ROLE], ["cat", path])
+        except RefusalError:
+            return ""
+        return printed.decode(errors="replace")
+
+    def execute(self, pod: str, container: str, command: list[str]) -> bytes:
+        """Return what a command prints in a container; NOT_FOUND if it fails."""
         from kubernetes.client.api.core_v1_api import CoreV1Api  # noqa: PLC0415 - takes a second, which few need
         from kubernetes.stream import stream  # noqa: PLC0415 - as above
 
-        metadata, container = running["metadata"], running["metadata"]["labels"][keys.LABEL_ROLE]
-        try:
-            answer = stream(
-                CoreV1Api(self._api).connect_get_namespaced_pod_exec,
-                metadata["name"],
-                metadata["namespace"],
-                command=["cat", path],
-                container=container,
-                stdout=True,
-                stderr=True,
-                _preload_content=False,
-            )
+        wish = f"run {command[0]} in pod {self._title(pod)}"
+        with self._told(wish):
+            try:
+                answer = stream(
+                    CoreV1Api(self._api).connect_get_namespaced_pod_exec,
+                    pod,
+                    self.namespace,
+                    command=command,
+                    container=container,
+                    stdout=True,
+                    stderr=True,
+                    binary=True,
+                    _preload_content=False,
+                )
+            except ApiException as error:
+                if f" {_FORBIDDEN} " in str(error):  # the client has the status in its words alone
+                    raise StatusError(_FORBIDDEN, "create of pods/exec is forbidden") from error
+                raise
             answer.run_forever(timeout=_ANSWER_SECONDS)
-        except (HTTPError, ApiException, OSError):
-            return ""
-        return str(answer.read_stdout()) if answer.returncode == 0 else ""
+            if answer.is_open():
+                raise TimeoutError(f"{command[0]} did not end within {_ANSWER_SECONDS} s")
+            printed, said, code = bytes(answer.read_stdout()), answer.read_stderr(), answer.returncode
+        if code != 0:
+            raise RefusalError(f"cannot {wish}: {_words(said.decode(errors='replace'))}", ExitCode.NOT_FOUND)
+        return printed
+
+    def create_pod(self, manifest: Manifest) -> Manifest:
+        """Create a pod and return it as it is stored."""
+        with self._told(f"create a pod in namespace {self.namespace}"):
+            created: Manifest = self._ask(Call("POST", self._pods(), (("fieldManager", MANAGER),), manifest))
+        return created
+
+    def pod(self, name: str) -> Manifest:
+        """Return a pod."""
+        with self._told(f"read pod {self._title(name)}"):
+            found: Manifest = self._ask(Call("GET", self._pods(name)))
+        return found
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod."""
+        with self._told(f"delete pod {self._title(name)}"):
+            self._ask(Call("DELETE", self._pods(name)))
 
     def at(self, namespace: str) -> "Cluster":
         """Return the same cluster with another namespace."""
@@ -184,6 +219,10 @@ class Cluster:
 
     def _path(self, name: str = "") -> str:
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{self.namespace}/{PLURAL}"
+        return f"{path}/{name}" if name else path
+
+    def _pods(self, name: str = "") -> str:
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
         return f"{path}/{name}" if name else path
 
     def _title(self, name: str) -> str:

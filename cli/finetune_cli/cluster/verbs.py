@@ -34,7 +34,7 @@ def status(given: Namespace) -> ExitCode:
     """Show one job on one screen."""
     job = _read(cluster_of(given), given.name)
     if given.output == JSON:
-        _write_json(job.manifest)
+        write_json(job.manifest)
     else:
         _console().print(screen(job, _now()), soft_wrap=True)
     return ExitCode.SUCCESS
@@ -45,12 +45,12 @@ def list_jobs(given: Namespace) -> ExitCode:
     cluster = cluster_of(given)
     manifests = cluster.jobs(everywhere=given.all_namespaces)
     if given.output == JSON:
-        _write_json({"apiVersion": "v1", "kind": "List", "items": manifests})
+        write_json({"apiVersion": "v1", "kind": "List", "items": manifests})
         return ExitCode.SUCCESS
     jobs = [_read_for_list(manifest) for manifest in manifests]
     where = "on this cluster" if given.all_namespaces else f"in namespace {cluster.namespace}"
     lines = table(jobs, _now(), with_namespace=given.all_namespaces) if jobs else [f"No FinetuneJobs {where}."]
-    _write_lines(lines)
+    write_lines(lines)
     return ExitCode.SUCCESS
 
 
@@ -67,9 +67,9 @@ def explain(given: Namespace) -> ExitCode:
     """Say in one line why a job is where it is, and whose move it is."""
     found = explain_job(_read(cluster_of(given), given.name), _now())
     if given.output == JSON:
-        _write_json(_camel(asdict(found)))
+        write_json(_camel(asdict(found)))
     else:
-        _write_lines([str(found)])
+        write_lines([str(found)])
     return ExitCode.SUCCESS
 
 
@@ -183,9 +183,9 @@ def _write_log_line(
     given: Namespace, origin: log_sources.Source | log_sources.Wish, line: str, label: str = ""
 ) -> None:
     if given.output == JSON:
-        _write_json({**_camel(asdict(origin)), "line": _parsed(line)}, indent=None)
+        write_json({**_camel(asdict(origin)), "line": _parsed(line)}, indent=None)
     else:
-        _write_lines([f"{label}{line}"])
+        write_lines([f"{label}{line}"])
         sys.stdout.flush()
 
 
@@ -222,7 +222,7 @@ def show_until_ended(cluster: Cluster, given: Namespace) -> ExitCode:
 def _print_each(jobs: Iterator[StoredJob]) -> StoredJob:
     while True:
         job = next(jobs)
-        _write_json(job.manifest, indent=None)
+        write_json(job.manifest, indent=None)
         if job.is_finished:
             return job
 
@@ -239,10 +239,10 @@ def _read(cluster: Cluster, name: str) -> StoredJob:
 def tell(given: Namespace, stored: Manifest, what: str) -> None:
     """Print what has become of a job, or the job in JSON."""
     if given.output == JSON:
-        _write_json(stored)
+        write_json(stored)
     else:
         metadata = stored["metadata"]
-        _write_lines([f"{metadata['namespace']}/{metadata['name']} {what}"])
+        write_lines([f"{metadata['namespace']}/{metadata['name']} {what}"])
 
 
 @contextlib.contextmanager
@@ -258,18 +258,20 @@ def _writing(file: Path) -> Iterator[None]:
 def _wrote(given: Namespace, job: StoredJob, what: str, file: Path) -> ExitCode:
     """Print where something was written."""
     if given.output == JSON:
-        _write_json({"file": str(file)})
+        write_json({"file": str(file)})
     else:
-        _write_lines([f"{job.title}: {what} written to {file}"])
+        write_lines([f"{job.title}: {what} written to {file}"])
     return ExitCode.SUCCESS
 
 
-def _write_json(value: object, *, indent: int | None = 2) -> None:
+def write_json(value: object, *, indent: int | None = 2) -> None:
+    """Print a value for programs."""
     sys.stdout.write(json.dumps(value, indent=indent) + "\n")
     sys.stdout.flush()
 
 
-def _write_lines(lines: Iterable[str]) -> None:
+def write_lines(lines: Iterable[str]) -> None:
+    """Print lines for people."""
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 

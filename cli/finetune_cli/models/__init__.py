@@ -1,0 +1,1 @@
+"""Finished models: brought to this machine, and given to servers."""
