@@ -12,7 +12,7 @@ T ?=
 # Processes that share the tests of one run.
 WORKERS := 2
 PARALLEL := $(if $(T),-k "$(T)",-n $(WORKERS) --dist worksteal)
-export KUBECONFIG OPERATOR_IMAGE TRAINER_IMAGE HUB_IMAGE
+export KUBECONFIG OPERATOR_IMAGE TRAINER_IMAGE HUB_IMAGE UV
 # Processes of several test runs share few cores: one thread each.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
@@ -58,7 +58,7 @@ test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-
 lint: setup ## Style, types, import contracts, spelling, links of the documentation.
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
-	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer cli/finetune_cli cli/finetune_client tests examples benchmarks docs
+	@.venv/bin/mypy crds/finetune_api operator/finetune_operator trainer_image/finetune_trainer cli/finetune_cli cli/finetune_client tests examples benchmarks docs release
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/yamllint --strict .
 	@.venv/bin/codespell $$(git ls-files '*.py' '*.md' '*.yaml' Makefile)
@@ -105,6 +105,10 @@ scale: setup ## What the operator does and costs at a thousand jobs, on a contro
 .PHONY: chaos
 chaos: setup ## An hour of 20 jobs and random harm, then what must always hold: make chaos JOBS=4 MINUTES=5 SEED=7.
 	@$(PYTHON) -m tests.chaos $(if $(JOBS),--jobs $(JOBS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
+
+.PHONY: release
+release: setup ## Build a release, push images and chart: make release REGISTRY=ghcr.io/you; files in build/release.
+	@$(PYTHON) -m release $(REGISTRY)
 
 .PHONY: generate
 generate: setup ## Regenerate the committed files that say so in their first line.

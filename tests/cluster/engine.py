@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # Layers of gigabytes are written here on their way; a build that is killed leaves them behind.
 TEMPORARY = IMAGES / "temporary"
 FIRST_WITH_BUILDX = 23
+LOOPBACK = ("127.", "localhost", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,41 @@ class Engine:
         command = [*self.command, "inspect", *self.inspect_options, image]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
-    def build(self, dockerfile: str, *, image: str, base: str) -> None:
+    def build(self, dockerfile: str, *, image: str, base: str, arguments: Sequence[str] = ()) -> None:
         """Build `dockerfile` on `base`, with the checkout as its context; layers whose inputs are the same are reused.
+
+        `arguments` are build arguments, as NAME=VALUE.
 
         Raises:
             SystemExit: a step failed; what it said is on standard error.
         """
         secret = f"id=certificates,src={CERTIFICATES}"
-        inputs = ["--build-arg", f"BASE_IMAGE={base}", "--secret", secret, "--file", dockerfile, "--tag", image, "."]
+        given = [f"--build-arg={argument}" for argument in (f"BASE_IMAGE={base}", *arguments)]
+        inputs = [*given, "--secret", secret, "--file", dockerfile, "--tag", image, "."]
         # What the steps print goes to standard error: standard output is the driver's own.
         command = [*self.command, "build", *self.build_options, *inputs]
         if subprocess.run(command, check=False, stdout=sys.stderr, cwd=REPOSITORY, env=_environment()).returncode != 0:
             raise SystemExit(f"{dockerfile}: could not be built; the lines above say why")
 
-    def push(self, image: str) -> None:
-        """Push to the registry that the image's name begins with: one on loopback, over plain HTTP."""
-        self.run("push", *self.push_options, "--quiet", image)
+    def push(self, image: str) -> str:
+        """Push to the registry that the image's name begins with; return the digest that it has there."""
+        if self.name == "docker":
+            self.run("push", "--quiet", image)
+            known = self.run(
+                "image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", image
+            ).split()
+            return next(one.partition("@")[2] for one in known if one.startswith(f"{image.rpartition(':')[0]}@"))
+        with tempfile.NamedTemporaryFile("r") as digest:
+            self.run("push", *self._plain(image), *self.push_options, "--digestfile", digest.name, "--quiet", image)
+            return digest.read().strip()
+
+    def pull(self, image: str) -> None:
+        """Pull what the registry has; one that is named by its digest is compared with it."""
+        self.run("pull", *self._plain(image), "--quiet", image)
+
+    def _plain(self, image: str) -> list[str]:
+        """Let a registry on loopback speak plain HTTP, as Docker does by itself."""
+        return ["--tls-verify=false"] if self.name == "buildah" and image.startswith(LOOPBACK) else []
 
 
 def find() -> Engine:
@@ -97,7 +119,7 @@ def _buildah() -> Engine:
         ("buildah", "--root", str(IMAGES / "buildah"), "--runroot", str(RUN / "buildah")),
         build_options=("--isolation", "chroot", "--layers", "--force-rm", f"--volume={uv_cache}:/var/cache/uv"),
         # zstd at its quickest: packing gigabytes takes longer than moving them within one machine.
-        push_options=("--tls-verify=false", "--compression-format", "zstd", "--compression-level", "1"),
+        push_options=("--compression-format", "zstd", "--compression-level", "1"),
         inspect_options=("--type", "image"),
     )
 

@@ -4,7 +4,7 @@ A tag is the hash of everything that goes into the image, so a pod that names it
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.cluster import (
     addresses,
@@ -31,15 +31,18 @@ class Image:
     dockerfile: str
     inputs: tuple[str, ...]
     base: str = ""
+    arguments: tuple[str, ...] = ()
+    """Of the build, as NAME=VALUE."""
 
     def key(self, base: str) -> str:
         """Return the hash of all that goes into the image, its base included."""
-        return key_of(base, *(REPOSITORY / path for path in (self.dockerfile, *self.inputs)))
+        return key_of(base, *self.arguments, *(REPOSITORY / path for path in (self.dockerfile, *self.inputs)))
 
 
 LOCK = ("pyproject.toml", "uv.lock")
 OPERATOR = Image("operator", "Dockerfile", (*LOCK, "crds/finetune_api", "operator/finetune_operator"))
-TRAINER = Image("trainer", "trainer_image/Dockerfile", (*LOCK, "crds/finetune_api", "trainer_image/finetune_trainer"))
+TRAINER = Image("trainer", "trainer_image/Dockerfile", (*LOCK, "crds/finetune_api", "trainer_image"))
+TRAINER_CPU = replace(TRAINER, arguments=("TORCH=cpu",))
 HUB = Image("hub", "tests/hub/Dockerfile", ("tests/hub",), base="operator")
 
 

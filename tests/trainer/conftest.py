@@ -29,6 +29,7 @@ TRAINING = (
     "test_losses",
     "test_main",
     "test_model",
+    "test_no_device",
     "test_prepare_mining",
     "test_prepare_models",
     "test_published_model",
