@@ -229,7 +229,10 @@ def test_the_hub_got_one_commit_with_a_card_and_no_data(run: Run, kube: Kubectl,
     assert others == []
     assert newest["oid"] == run.summary["commit"]
     assert {"README.md", "modules.json"} <= set(newest["files"])
-    assert not [name for name in newest["files"] if name.endswith((".png", ".parquet", ".jpg"))]
+    told = f"runs/{run.states[-1]['status']['run']}"
+    images = sorted(name for name in newest["files"] if name.endswith((".png", ".parquet", ".jpg")))
+    assert images == [f"{told}/{name}.png" for name in ("dimensions", "loss", "score")]
+    assert len([name for name in newest["files"] if name.startswith(f"{told}/events.out.tfevents.")]) == 1
 
 
 def test_the_conditions_are_those_of_a_finished_success(run: Run) -> None:

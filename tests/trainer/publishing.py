@@ -113,7 +113,11 @@ def write_report(run: Run, evaluations: list[EvaluationScore]) -> None:
         steps=20,
         total_steps=20,
         seconds={"Baseline": 1.5, "Training": 20.25},
-        curve=[CurvePoint(step=step, loss=2.0 / step, learning_rate=1e-5) for step in range(1, 21)],
+        curve=[
+            *(CurvePoint(step=step, loss=2.0 / step, learning_rate=1e-5) for step in range(1, 21)),
+            CurvePoint(step=10, score=0.5),
+            CurvePoint(step=20, score=0.8),
+        ],
         world_size=2,
         versions={"torch": "2.15.0", "sentence-transformers": "6.2.0"},
     ).write(run.workspace.report)

@@ -17,6 +17,8 @@ from finetune_trainer.workspace.report import Report
 from tests.trainer.conftest import MakeRun, Run
 from tests.trainer.publishing import MODEL, finished_run
 
+PICTURES = {name: f"runs/1/{name}.png" for name in ("loss", "score", "dimensions")}
+
 
 @pytest.fixture
 def run(make_run: MakeRun, small_model: Path) -> Run:
@@ -29,7 +31,8 @@ def render(run: Run) -> str:
         run.config,
         Report.read(workspace.report),
         InputsManifest.read(workspace.manifest),
-        base_cards=base_cards(run.config, run.settings),
+        base_cards=base_cards(run.config, run.workspace),
+        pictures=PICTURES,
     )
 
 

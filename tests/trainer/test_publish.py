@@ -1,6 +1,7 @@
 """publish: gate, one commit, one tag, and nothing twice."""
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -47,6 +48,14 @@ MODEL_PATHS = [
     "tokenizer.json",
 ]
 
+
+def told(run: Run) -> list[str]:
+    """Return what is published of the run besides the model, its card and its record."""
+    ended = int(run.workspace.report.stat().st_mtime)
+    names = (f"events.out.tfevents.{ended}", "loss.png", "score.png", "dimensions.png")
+    return [f"runs/{run.id}/{name}" for name in names]
+
+
 CARD = b"---\nlicense: mit\n---\n# Mine\n"
 
 
@@ -82,7 +91,7 @@ def test_a_better_model_is_published_in_one_tagged_commit(run: Run, hub: Running
         f"FinetuneJob-Run: {run.id}",
         f"FinetuneJob-Uid: {run.config.job.uid}",
     ]
-    assert paths(hub) == [".gitattributes", *MODEL_PATHS]
+    assert paths(hub) == sorted([".gitattributes", *MODEL_PATHS, *told(run)])
     assert result.evaluations == scores()
     assert result.warnings == []
     assert PublishedStatus.model_validate_json(run.workspace.receipt.read_bytes()) == expected
@@ -211,7 +220,7 @@ def test_a_commit_of_someone_else_meanwhile_stays_and_ours_goes_on_top(
     newest, before, _ = hub.commits(REPOSITORY)["commits"]
     assert (newest["title"], before["title"]) == ("Finetune with FinetuneJob search/pages", "Theirs")
     assert set(before["files"]) == {".gitattributes", *theirs}
-    assert sorted(newest["files"]) == sorted([".gitattributes", "LICENSE", *MODEL_PATHS])
+    assert sorted(newest["files"]) == sorted([".gitattributes", "LICENSE", *MODEL_PATHS, *told(run)])
     assert result.reason is Reason.PUBLISHED
     assert result.warnings == [
         "1 file of an earlier model was removed: adapter_config.json",
@@ -332,17 +341,25 @@ def test_what_loading_the_model_would_read_of_an_earlier_one_is_removed_and_the_
 ) -> None:
     api = connect(hub.endpoint, token=hub.write_token)
     api.create_repo(REPOSITORY)
-    others = ["LICENSE", "onnx/model.onnx", "notes.md", ".gitignore"]
-    for name in ("model.bin", "2_Dense/config.json", "adapter_config.json", "README.md", *others):
+    others = ["LICENSE", "onnx/model.onnx", "notes.md", ".gitignore", "runs/earlier/events.out.tfevents.1"]
+    for name in (
+        "model.bin",
+        "2_Dense/config.json",
+        "adapter_config.json",
+        "README.md",
+        f"runs/{run.id}/old.png",
+        *others,
+    ):
         api.upload_file(
             repo_id=REPOSITORY, path_in_repo=name, path_or_fileobj=CARD if name == "README.md" else b"*.json\n"
         )
 
     result = publish(run.config, run.settings)
 
-    assert paths(hub) == sorted([".gitattributes", *others, *MODEL_PATHS])
+    assert paths(hub) == sorted([".gitattributes", *others, *MODEL_PATHS, *told(run)])
     assert result.warnings == [
-        "3 files of an earlier model were removed: 2_Dense/config.json, adapter_config.json, model.bin",
+        "4 files of an earlier model were removed: 2_Dense/config.json, adapter_config.json, model.bin, "
+        f"runs/{run.id}/old.png",
         "2 files stay that are no part of this model: notes.md, onnx/model.onnx; remove them if they are of another",
     ]
 
@@ -403,7 +420,7 @@ def test_what_is_no_part_of_a_model_stays_on_the_volume(run: Run, hub: RunningHu
 
     result = publish(run.config, run.settings)
 
-    assert paths(hub) == [".gitattributes", *MODEL_PATHS]
+    assert paths(hub) == sorted([".gitattributes", *MODEL_PATHS, *told(run)])
     assert result.warnings == [
         "3 files of train/model are no part of a model and stay there: .env, notes.py, training_args.bin"
     ]
@@ -454,6 +471,15 @@ def test_a_model_that_has_changed_since_it_was_trained_is_not_published(run: Run
         "checkpoint",
     )
     assert hub.calls() == []
+
+
+def test_curves_that_are_written_otherwise_the_next_time_make_no_second_commit(run: Run, hub: RunningHub) -> None:
+    publish(run.config, run.settings)
+    os.utime(run.workspace.report, (7, 7))
+
+    again = publish(run.config, run.settings)
+
+    assert (again.reason, len(history(hub))) == (Reason.ALREADY_PUBLISHED, 2)
 
 
 def test_a_card_is_not_written_from_the_inputs_of_another_run(run: Run, hub: RunningHub) -> None:

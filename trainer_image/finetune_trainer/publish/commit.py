@@ -13,7 +13,7 @@ from finetune_api.reasons import Reason
 from finetune_trainer.hub.errors import asked_wait_seconds, hub_words, is_unreachable, status_of, understood
 from finetune_trainer.publish.access import INITIAL_FILES
 from finetune_trainer.publish.branch import Target
-from finetune_trainer.publish.proof import differences, find_untagged, is_foreign
+from finetune_trainer.publish.proof import RUNS, differences, find_untagged, is_foreign
 from finetune_trainer.workspace.failures import RunFailure
 
 #: Seconds to wait before each further try.
@@ -21,7 +21,8 @@ PAUSES = (1.0, 4.0, 15.0)
 #: Longest wait that the Hub may ask for; after a longer one the publish container is started anew.
 MOST_PAUSE_SECONDS = 300.0
 
-_UNTOLD = (".git", "LICENSE", "NOTICE")
+#: Of earlier runs there are curves.
+_UNTOLD = (".git", "LICENSE", "NOTICE", RUNS)
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +112,9 @@ def _send(target: Target, change: Change) -> Committed:
     theirs = sorted(set(present) - INITIAL_FILES)
     if head and theirs and not change.replaces and not target.is_of_run(head, change.run):
         raise OccupiedError(theirs)
-    stale = sorted(path for path in present if path not in change.files and not is_foreign(path))
+    own = f"{RUNS}{change.run}/"
+    others = [path for path in present if path not in change.files]
+    stale = sorted(path for path in others if path.startswith(own) or not is_foreign(path))
     # Made anew for each try: an operation remembers what the Hub held at the head of its try.
     additions = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=file) for path, file in change.files.items()]
     with understood(f"committing to {target.repository}"):

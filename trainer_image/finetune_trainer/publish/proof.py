@@ -9,8 +9,10 @@ from finetune_trainer.hub.files import is_as_listed
 from finetune_trainer.publish.branch import Target
 
 CARD = "README.md"
-#: The run's record. Like the card it is made by the image at hand, which can be newer than that of an earlier try.
+#: The run's record.
 RECORD = "finetunejob.json"
+#: Curves and pictures of each run, in a folder of its name.
+RUNS = "runs/"
 #: What loading a model reads, by name: of another model, it would make this one half of each. All else is of others.
 _READ_BY_LOADERS = (
     "*.safetensors",
@@ -41,6 +43,11 @@ _log = logging.getLogger(__name__)
 def is_foreign(path: str) -> bool:
     """Tell whether a file of the repository is none that loading a model reads: a license, a picture, notes."""
     return not any(fnmatch(PurePosixPath(path).name, pattern) for pattern in _READ_BY_LOADERS)
+
+
+def is_told(path: str) -> bool:
+    """Tell whether a file only tells of a model: the image at hand makes it, perhaps otherwise than one before did."""
+    return path in {CARD, RECORD} or path.startswith(RUNS)
 
 
 def differences(target: Target, commit: str, files: Mapping[str, Path]) -> list[str]:
@@ -74,6 +81,6 @@ def find_untagged(target: Target, files: Mapping[str, Path], *, run: str) -> str
 
 
 def _is_same_model(target: Target, commit: str, files: Mapping[str, Path]) -> bool:
-    changed = [path for path in differences(target, commit, files) if path not in {CARD, RECORD}]
+    changed = [path for path in differences(target, commit, files) if not is_told(path)]
     _log.info("commit of an earlier try found", extra={"commit": commit, "differs": changed})
     return not changed

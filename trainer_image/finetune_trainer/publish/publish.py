@@ -19,19 +19,17 @@ from finetune_api.types import Publish
 from finetune_api.workspace import Workspace
 from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.errors import as_failure, hub_words, status_of, told_as_failures
-from finetune_trainer.hub.published import RunRecord
 from finetune_trainer.hub.standing import occupied
 from finetune_trainer.publish.access import Access, check_repository
 from finetune_trainer.publish.branch import RUN_TRAILER, Target, tag_name
-from finetune_trainer.publish.card.render import render_card
 from finetune_trainer.publish.commit import Change, Committed, OccupiedError, commit_files
 from finetune_trainer.publish.gate import main_score, shortfall
 from finetune_trainer.publish.model_files import ModelFiles, list_model_files
 from finetune_trainer.publish.preflight import require_write_token
-from finetune_trainer.publish.proof import CARD, RECORD, find_tagged, find_untagged
+from finetune_trainer.publish.proof import CARD, find_tagged, find_untagged
 from finetune_trainer.publish.published import published_at
-from finetune_trainer.publish.record import record_of
 from finetune_trainer.publish.unchanged import is_unchanged
+from finetune_trainer.publish.written import write_beside
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.fence import Fence
 from finetune_trainer.workspace.manifest import InputsManifest
@@ -117,8 +115,8 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report, in
     if (refused := refusal(config, settings.workspace, report)) is not None:
         return refused
     model = list_model_files(settings.workspace.model)
-    record = write_record(settings.workspace, record_of(report, inputs, model.files))
-    files = {**model.files, CARD: write_card(config, settings, report, inputs), RECORD: record}
+    cards = base_cards(config, settings.workspace)
+    files = {**model.files, **write_beside(model.files, config, settings.workspace, report, inputs, base_cards=cards)}
     target = Target(
         connect(settings.hub_endpoint, token=require_write_token(settings)), wanted.repository, wanted.branch
     )
@@ -193,26 +191,9 @@ def conclude(target: Target, committed: Committed, *, tag: str, warnings: tuple[
     return Outcome(Reason.PUBLISHED, message, published, warnings=tuple(notes))
 
 
-def write_record(workspace: Workspace, record: RunRecord) -> Path:
-    """Write the record beside the receipt and return its path."""
-    path = workspace.receipt.with_name(RECORD)
-    write_whole(path, record.model_dump_json(by_alias=True, indent=1, exclude_none=True) + "\n")
-    return path
-
-
-def write_card(config: RunConfig, settings: Settings, report: Report, inputs: InputsManifest) -> Path:
-    """Write the model card beside the receipt and return its path."""
-    workspace = settings.workspace
-    path = workspace.receipt.with_name(CARD)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    card = render_card(config, report, inputs, base_cards=base_cards(config, settings))
-    path.write_text(card, encoding="utf-8")
-    return path
-
-
-def base_cards(config: RunConfig, settings: Settings) -> list[Path]:
+def base_cards(config: RunConfig, workspace: Workspace) -> list[Path]:
     """Return where prepare left the card of the base model, or those of a router's encoders."""
-    return [folder / CARD for folder in base_folders(config, settings.workspace)]
+    return [folder / CARD for folder in base_folders(config, workspace)]
 
 
 def base_folders(config: RunConfig, workspace: Workspace) -> list[Path]:

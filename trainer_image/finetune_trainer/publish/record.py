@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from finetune_trainer.hub.files import git_blob_id, is_as_listed
 from finetune_trainer.hub.published import RecordedFile, RunRecord
 from finetune_trainer.publish.branch import Target
-from finetune_trainer.publish.proof import CARD, RECORD, is_foreign
+from finetune_trainer.publish.proof import RECORD, is_foreign, is_told
 from finetune_trainer.workspace.manifest import InputsManifest
 from finetune_trainer.workspace.report import Report
 from finetune_trainer.workspace.verify import hash_file
@@ -71,7 +71,7 @@ def _fetch(target: Target, commit: str, entry: RepoFile) -> RunRecord | None:
 def _wrong(files: Iterable[RecordedFile], listed: Mapping[str, RepoFile]) -> list[str]:
     own = {file.path: file for file in files}
     changed = [path for path, file in own.items() if path not in listed or not _is_listed(file, listed[path])]
-    strange = [path for path in listed if path not in own and path not in {CARD, RECORD} and not is_foreign(path)]
+    strange = [path for path in listed if path not in own and not is_told(path) and not is_foreign(path)]
     return sorted([*changed, *strange])
 
 

@@ -1,12 +1,13 @@
 """How the model was made: inputs, objectives and the whole configuration, to make it again. No row of data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from finetune_api.contract import RunConfig
 from finetune_api.sense import objective_of
+from finetune_trainer.publish.card.pictures import LOSS
 from finetune_trainer.publish.card.sources import input_rows
 from finetune_trainer.publish.card.tables import curve_table, seconds_table, table, version_table
 from finetune_trainer.workspace.manifest import InputsManifest
@@ -32,8 +33,10 @@ _NOT_TOLD: dict[str, Any] = {
 }
 
 
-def making_parts(config: RunConfig, report: Report, manifest: InputsManifest) -> Iterator[str]:
-    """Yield the section of training."""
+def making_parts(
+    config: RunConfig, report: Report, manifest: InputsManifest, pictures: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the section of training, with the picture of its loss."""
     yield "## Training"
     yield table(("Input", "source", "revision", "rows"), input_rows(config, manifest))
     yield objectives_table(config, manifest)
@@ -48,6 +51,8 @@ def making_parts(config: RunConfig, report: Report, manifest: InputsManifest) ->
     )
     spec = config.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_NOT_TOLD)
     yield f"```yaml\n{as_yaml(spec)}```"
+    if LOSS in pictures:
+        yield f"![Training loss]({pictures[LOSS]})"
     if report.curve:
         yield curve_table(report.curve, metric=config.spec.evaluation.metric)
     if report.seconds:

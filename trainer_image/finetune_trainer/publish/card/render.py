@@ -1,6 +1,6 @@
 """The README.md of a published model. Equal inputs give equal bytes; no row of the data is in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from finetune_api.contract import RunConfig
@@ -13,19 +13,27 @@ from finetune_trainer.workspace.manifest import InputsManifest
 from finetune_trainer.workspace.report import Report
 
 
-def render_card(config: RunConfig, report: Report, manifest: InputsManifest, *, base_cards: Sequence[Path]) -> str:
+def render_card(
+    config: RunConfig,
+    report: Report,
+    manifest: InputsManifest,
+    *,
+    base_cards: Sequence[Path],
+    pictures: Mapping[str, str],
+) -> str:
     """Return the card: metadata, results, usage, and everything needed to train the model again.
 
-    `base_cards` are those of the base model, or of a router's encoders; they need not be there.
+    `base_cards` are those of the base model, or of a router's encoders; they need not be there. `pictures` are paths
+    in the repository, by what they show.
     """
     metadata = card_metadata(config, report, manifest, bases=[read_metadata(card) for card in base_cards])
     parts = [
         f"---\n{as_yaml(metadata)}---",
         f"# {_title(config)}",
         _summary(config, report, manifest),
-        *result_parts(config, report),
+        *result_parts(config, report, pictures),
         *_usage(config, manifest),
-        *making_parts(config, report, manifest),
+        *making_parts(config, report, manifest, pictures),
     ]
     return "\n\n".join(parts) + "\n"
 

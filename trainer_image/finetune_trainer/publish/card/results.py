@@ -1,11 +1,12 @@
 """What the model reaches, before and after: for the summary and as tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from finetune_api.contract import RunConfig
 from finetune_api.status import EvaluationScore
 from finetune_api.types import Gate
 from finetune_trainer.publish.card.naming import ROWS, metric_name
+from finetune_trainer.publish.card.pictures import DIMENSIONS, SCORE
 from finetune_trainer.publish.card.tables import dimension_table, score_table
 from finetune_trainer.publish.gate import main_score, shortfall
 from finetune_trainer.workspace.manifest import InputsManifest
@@ -36,8 +37,8 @@ def interval_text(score: EvaluationScore, manifest: InputsManifest) -> str | Non
     return f"{text}, {score.confidence * 100:g} % interval {low} to {high} over {_rows(score.name, manifest)}"
 
 
-def result_parts(config: RunConfig, report: Report) -> Iterator[str]:
-    """Yield the section of results."""
+def result_parts(config: RunConfig, report: Report, pictures: Mapping[str, str]) -> Iterator[str]:
+    """Yield the section of results, with those of the pictures that show them."""
     if not report.evaluations:
         yield "The model was not evaluated."
         return
@@ -48,10 +49,14 @@ def result_parts(config: RunConfig, report: Report) -> Iterator[str]:
             "The interval is that of the difference: a paired bootstrap over the queries or rows of the set, the same "
             "resamples for both models. It does not count that the best of all models measured while training was kept."
         )
+    if SCORE in pictures:
+        yield f"![Score while training]({pictures[SCORE]})"
     score = main_score(report.evaluations, config.spec)
     if score is not None and score.dimensions:
         yield f"{metric_name(score.metric)} on `{score.name}` with embeddings cut to fewer dimensions:"
         yield dimension_table(score)
+    if DIMENSIONS in pictures:
+        yield f"![Score by dimensions]({pictures[DIMENSIONS]})"
 
 
 def _rows(name: str, manifest: InputsManifest) -> str:
