@@ -245,9 +245,9 @@ class TrainDataset(Contract):
     name: Name
     """Name in status, metrics and the model card."""
     source: Source
-    """hf://OWNER/NAME or pvc://CLAIM/PATH."""
+    """hf://OWNER/NAME, pvc://CLAIM/PATH or s3://BUCKET/PATH (gs://, az://)."""
     revision: ShortText = "main"
-    """Branch, tag or commit; resolved to a commit by prepare."""
+    """Branch, tag or commit, resolved to a commit by prepare; of a bucket as model.revision."""
     subset: ShortText | None = None
     """Configuration of the dataset; its default one if absent."""
     split: Split = "train"
@@ -285,9 +285,9 @@ class EvaluationDataset(Contract):
     evaluator: Evaluator | None = None
     """What is measured; InformationRetrieval for embedding models and Reranking for rerankers if absent."""
     source: Source
-    """hf://OWNER/NAME or pvc://CLAIM/PATH."""
+    """hf://OWNER/NAME, pvc://CLAIM/PATH or s3://BUCKET/PATH (gs://, az://)."""
     revision: ShortText = "main"
-    """Branch, tag or commit; resolved to a commit by prepare."""
+    """Branch, tag or commit, resolved to a commit by prepare; of a bucket as model.revision."""
     subset: ShortText | None = None
     """Configuration of the dataset (with columns); its default one if absent."""
     split: Split = "test"

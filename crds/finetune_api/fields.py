@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from finetune_api.quantities import QUANTITY_PATTERN
-from finetune_api.sources import CLAIM_SOURCE, FITS_THE_HUB, HUB_SOURCE, SOURCE_FIX
+from finetune_api.sources import BUCKET_SOURCE, CLAIM_SOURCE, FITS_THE_HUB, HUB_SOURCE, SOURCE_FIX
 from finetune_api.splits import SPLIT, SPLIT_FIX
 
 
@@ -60,7 +60,8 @@ Source = Annotated[
     Field(
         json_schema_extra=rules(
             rule(
-                f"self.matches('^({HUB_SOURCE}|{CLAIM_SOURCE})$') && (self.startsWith('pvc://') || ({FITS_THE_HUB}))",
+                f"self.matches('^({HUB_SOURCE}|{CLAIM_SOURCE}|{BUCKET_SOURCE})$') "
+                f"&& (!self.startsWith('hf://') || ({FITS_THE_HUB}))",
                 SOURCE_FIX,
             )
         )

@@ -48,7 +48,7 @@ class Route(Contract):
     """One encoder of a Router."""
 
     source: Source
-    """hf://OWNER/NAME or pvc://CLAIM/PATH."""
+    """hf://OWNER/NAME, pvc://CLAIM/PATH or s3://BUCKET/PATH (gs://, az://)."""
     revision: ShortText = "main"
     """Branch, tag or commit."""
     modules: Annotated[list[Module], Field(max_length=MAX_MODULES)] = Field(default_factory=list)
@@ -129,9 +129,10 @@ class Model(Contract):
     num_labels: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Scores per pair that a reranker gives; as it was saved, or 1, if absent. CrossEntropyLoss needs one per class."""
     source: Source | None = None
-    """hf://OWNER/NAME or pvc://CLAIM/PATH."""
+    """hf://OWNER/NAME, pvc://CLAIM/PATH or s3://BUCKET/PATH (gs://, az://)."""
     revision: ShortText = "main"
-    """Branch, tag or commit; prepare resolves it to a commit, which is shown in status.model.revision."""
+    """Branch, tag or commit; prepare resolves it to a commit, which is shown in status.model.revision. Of a
+    bucket: such a revision out of a status, which has to be there still; by default whatever is there."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of computing, and of the published weights. float32 trains with bfloat16 autocast where the accelerator
     has it; bfloat16 is trained as float32 shares (training.sharding), or, with sharding None, in bfloat16 alone, where

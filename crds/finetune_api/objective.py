@@ -16,7 +16,7 @@ class Guide(Contract):
     """A second model that a loss asks for its opinion."""
 
     source: Source
-    """hf://OWNER/NAME or pvc://CLAIM/PATH."""
+    """hf://OWNER/NAME, pvc://CLAIM/PATH or s3://BUCKET/PATH (gs://, az://)."""
     revision: ShortText = "main"
     """Branch, tag or commit."""
 

@@ -150,8 +150,12 @@ GUIDANCE: dict[Reason, Guidance] = {
         "Correct the named fields; if the job has failed, set spec.rerun to a new text. What is trained can only be "
         "corrected in a new FinetuneJob."
     ),
-    Reason.MODEL_NOT_FOUND: _user("Check model.source and model.revision, and hub.tokenSecret for a private model."),
-    Reason.DATASET_NOT_FOUND: _user("Check the dataset's source and revision, and hub.tokenSecret for a private one."),
+    Reason.MODEL_NOT_FOUND: _user(
+        "Check model.source and model.revision, and hub.tokenSecret or buckets.secretName for a private model."
+    ),
+    Reason.DATASET_NOT_FOUND: _user(
+        "Check the dataset's source and revision, and hub.tokenSecret or buckets.secretName for a private one."
+    ),
     Reason.SPLIT_NOT_FOUND: _user("Name one of the splits that are there."),
     Reason.COLUMN_NOT_FOUND: _user("Name columns that are there."),
     Reason.UNREADABLE_DATASET: _user("Mend the named file of the dataset."),
@@ -160,7 +164,7 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.UNSUPPORTED_MODEL: _user("Use a model that Sentence Transformers can load."),
     Reason.UNSUPPORTED_MODALITY: _user("Use a model that encodes images, or text columns."),
     Reason.INVALID_ARGUMENT: _user("Correct the named argument in a new FinetuneJob."),
-    Reason.TOKEN_REFUSED: _user("Put a valid token into the Secret and set spec.rerun to a new text."),
+    Reason.TOKEN_REFUSED: _user("Put a valid token, or valid keys, into the Secret and set spec.rerun to a new text."),
     Reason.WRITE_FORBIDDEN: _user(
         "Give the token write access to publish.repository and set spec.rerun to a new text, "
         "or name a repository of your own first."
@@ -204,7 +208,8 @@ GUIDANCE: dict[Reason, Guidance] = {
         "Raise schedule.queueTimeoutSeconds, ask for fewer nodes or another queue, and set spec.rerun to a new text."
     ),
     Reason.HUB_UNAVAILABLE: _infrastructure(
-        "Wait, or check that the cluster reaches the Hub; if the job has failed, set spec.rerun to a new text."
+        "Wait, or check that the cluster reaches the Hub or the bucket; if the job has failed, set spec.rerun to a new "
+        "text."
     ),
     Reason.PUBLISH_CONFLICT: _infrastructure("Wait: another commit went in at the same time; it is tried again."),
     Reason.RANK_KILLED: _infrastructure("Look at the node's events when it happens again."),

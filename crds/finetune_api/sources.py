@@ -1,4 +1,4 @@
-"""Where a model or a dataset comes from: `hf://owner/name` or `pvc://claim/path`."""
+"""Where a model or a dataset comes from: `hf://owner/name`, `pvc://claim/path` or `s3://bucket/path`."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,12 @@ HUB_SOURCE = f"hf://{REPOSITORY}"
 FITS_THE_HUB = f"!self.endsWith('.git') && self.split('/').all(part, size(part) <= {MAX_NAME_LENGTH})"
 # No part of the path is "." or "..": it stays inside the claim.
 CLAIM_SOURCE = "pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*)*"
-SOURCE_FIX = "write hf://OWNER/NAME for a Hub repository or pvc://CLAIM/PATH for a folder on a volume claim"
+# As in a claim, no part is "." or "..": clients and browsers would take it for another folder.
+BUCKET_SOURCE = "(s3|gs|az)://[a-z0-9][a-z0-9._-]*(/[.]?[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*/?"
+SOURCE_FIX = (
+    "write hf://OWNER/NAME for a Hub repository, pvc://CLAIM/PATH for a folder on a volume claim, or s3://BUCKET/PATH, "
+    "gs://BUCKET/PATH or az://CONTAINER/PATH for one in a bucket"
+)
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,33 @@ class ClaimSource:
     path: str
 
 
-def parse_source(source: str) -> HubSource | ClaimSource:
+@dataclass(frozen=True)
+class BucketSource:
+    """What lies below a path in a bucket of S3 (`s3`), Google (`gs`) or Azure (`az`), or the one object there."""
+
+    scheme: str
+    bucket: str
+    path: str
+
+    def __str__(self) -> str:
+        """Return it as people write it."""
+        return f"{self.scheme}://{self.bucket}/{self.path}".rstrip("/")
+
+
+Source = HubSource | ClaimSource | BucketSource
+
+
+def parse_source(source: str) -> Source:
     """Return what `source` names; raises ValueError with the fix for anything else."""
     if re.fullmatch(HUB_SOURCE, source) and _fits_the_hub(source):
         return HubSource(repository=source.removeprefix("hf://"))
     if re.fullmatch(CLAIM_SOURCE, source):
         claim, _, path = source.removeprefix("pvc://").partition("/")
         return ClaimSource(claim=claim, path=path)
+    if re.fullmatch(BUCKET_SOURCE, source):
+        scheme, _, place = source.partition("://")
+        bucket, _, path = place.partition("/")
+        return BucketSource(scheme=scheme, bucket=bucket, path=path.rstrip("/"))
     raise ValueError(f"{source!r} names no source; {SOURCE_FIX}")
 
 

@@ -50,6 +50,7 @@ Metric = Annotated[
     ),
 ]
 MAX_METRICS = 16
+BucketSecret = Annotated[str, StringConstraints(pattern=OBJECT_NAME_PATTERN, max_length=253)]
 Sharding = Literal["Auto", "None", "Optimizer", "Full"]
 
 
@@ -67,6 +68,15 @@ class Hub(Contract):
 
     token_secret: SecretKey | None = None
     """Read token for private or gated models and datasets. Mounted as a file into the prepare pod alone."""
+
+
+class Buckets(Contract):
+    """How prepare reads s3://, gs:// and az:// sources."""
+
+    secret_name: BucketSecret | None = None
+    """Secret of the job's namespace with what clients need: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and
+    AWS_ENDPOINT_URL, or their like of GOOGLE_ and AZURE_ (docs/buckets.md). Its keys are mounted as files into the
+    prepare container alone. Absent: what spec.podTemplate gives that container, else requests are anonymous."""
 
 
 class Training(Contract):
@@ -390,6 +400,8 @@ class FinetuneJobSpec(Contract):
     """The base model."""
     hub: Hub = Field(default_factory=Hub)
     """How prepare reads from the Hub."""
+    buckets: Buckets = Field(default_factory=Buckets)
+    """How prepare reads s3://, gs:// and az:// sources."""
     data: Annotated[Data, immutable("data")]
     """What to train and to evaluate on."""
     training: Annotated[Training, immutable("training")] = Field(default_factory=Training)

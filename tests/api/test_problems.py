@@ -6,7 +6,7 @@ import pytest
 from finetune_api.problem import Problem
 from finetune_api.problems import check_spec, parse_job
 from finetune_api.quantities import parse_quantity
-from finetune_api.sources import ClaimSource, HubSource, parse_source
+from finetune_api.sources import BucketSource, ClaimSource, HubSource, parse_source
 from finetune_api.splits import check_split
 from finetune_api.types import FinetuneJob
 from tests.api import pod_templates
@@ -198,11 +198,33 @@ def test_sources_name_a_repository_or_a_folder_on_a_claim() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "source", "shown"),
+    [
+        ("s3://data", BucketSource("s3", "data", ""), "s3://data"),
+        ("gs://data_1/", BucketSource("gs", "data_1", ""), "gs://data_1"),
+        (
+            "az://data/year=2026/.hidden/",
+            BucketSource("az", "data", "year=2026/.hidden"),
+            "az://data/year=2026/.hidden",
+        ),
+    ],
+)
+def test_sources_name_what_lies_below_a_path_of_a_bucket(text: str, source: BucketSource, shown: str) -> None:
+    assert parse_source(text) == source
+    assert str(source) == shown
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "acme/base",
         "hf://base",
-        "s3://bucket/x",
+        "http://bucket/x",
+        "s3://",
+        "s3://Bucket/x",
+        "s3://bucket//x",
+        "gs://bucket/a/../b",
+        "az://container/.",
         "pvc://claim/../other",
         "pvc://claim/a/..",
         "pvc://claim/.",

@@ -49,6 +49,9 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     **pod_templates.ACCEPTED,
     "a hub source": {"model__source": "hf://Qwen/Qwen3-VL-Embedding-2B"},
     "a claim source": {"model__source": "pvc://models/qwen/2b"},
+    "a bucket": {"model__source": "s3://company", "buckets": {"secretName": "company-s3"}},
+    "a folder in a bucket": {"data__train__0__source": "gs://company_1/pages/year=2026/"},
+    "a folder in a container": {"data__train__0__source": "az://company/pages"},
     "descending dims": {"training__loss": {"matryoshkaDimensions": [768, 256, 64]}},
     "two nodes with ReadWriteMany": {"resources": {"nodes": 2}, "storage": {"accessMode": "ReadWriteMany"}},
     "a volume of one pod": {"storage": {"accessMode": "ReadWriteOncePod"}},
@@ -201,8 +204,16 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         "with holdOut a name has at most 54 characters: -held-out is added to it",
     ),
     "a source of no known form": (
-        {"model__source": "s3://bucket/model"},
-        'spec.model.source: Invalid value: "s3://bucket/model": write hf://OWNER/NAME for a Hub repository',
+        {"model__source": "ftp://bucket/model"},
+        'spec.model.source: Invalid value: "ftp://bucket/model": write hf://OWNER/NAME for a Hub repository',
+    ),
+    "a bucket's path that leads up": (
+        {"data__train__0__source": "s3://bucket/../other"},
+        'spec.data.train[0].source: Invalid value: "s3://bucket/../other": write hf://OWNER/NAME for a Hub repository',
+    ),
+    "a Secret that cannot be": (
+        {"buckets": {"secretName": "Keys"}},
+        'spec.buckets.secretName: Invalid value: "Keys": spec.buckets.secretName in body should match',
     ),
     "a source outside its claim": (
         {"model__source": "pvc://models/../other"},
@@ -471,8 +482,9 @@ def test_the_api_server_rejects_with_what_to_do(case: str, kubectl: Kubectl, job
 
 
 WHOLE_ANSWERS: dict[str, str] = {
-    "a source of no known form": 'spec.model.source: Invalid value: "s3://bucket/model": write hf://OWNER/NAME for a '
-    "Hub repository or pvc://CLAIM/PATH for a folder on a volume claim",
+    "a source of no known form": 'spec.model.source: Invalid value: "ftp://bucket/model": write hf://OWNER/NAME for a '
+    "Hub repository, pvc://CLAIM/PATH for a folder on a volume claim, or s3://BUCKET/PATH, gs://BUCKET/PATH or "
+    "az://CONTAINER/PATH for one in a bucket",
     "ascending dims": "spec.training.loss.matryoshkaDimensions: Invalid value: matryoshkaDimensions must be descending "
     "and unique; write the largest first, for example [768, 256, 64]",
     "two nodes with ReadWriteOnce": "spec.resources.nodes: Invalid value: resources.nodes above 1 needs "
@@ -560,6 +572,7 @@ REFUSED_CHANGES: list[tuple[str, dict[str, Any]]] = [
 #: Fields that may change while a job runs or once it has ended, and what else of them may not.
 ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
     "another read token": {"hub": {"tokenSecret": {"name": "other"}}},
+    "another Secret of buckets": {"buckets": {"secretName": "other"}},
     "more memory": {"resources__requests": {"memory": "32Gi"}, "resources__sharedMemory": "4Gi"},
     "a larger volume": {"storage__size": "1Ti"},
     "a volume that is kept": {"storage__retain": "Always"},

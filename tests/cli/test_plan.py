@@ -188,12 +188,16 @@ def test_a_role_gets_nothing_of_another_run_and_no_token_but_by_file(tmp_path: P
         "RANK": "1",
         "FINETUNE_ATTEMPT": "7",
         "HF_ENDPOINT": "http://hub",
+        "AWS_SECRET_ACCESS_KEY": "x",
     }
 
-    taken = inherited(shell)
+    taken = [inherited(shell, role) for role in (Role.TRAIN, Role.PREPARE)]
     wiring = role_wiring(plan(tmp_path, job()), attempt=2, port=9, ended=tmp_path / "ended")
 
-    assert taken == {"HF_ENDPOINT": "http://hub"}
+    assert taken == [
+        {"HF_ENDPOINT": "http://hub"},
+        {"HF_ENDPOINT": "http://hub", "AWS_SECRET_ACCESS_KEY": "x"},  # whose keys prepare reads buckets with
+    ]
     assert wiring["HF_HOME"] == str(tmp_path / "local" / "huggingface")
     assert (wiring["FINETUNE_READ_TOKEN_FILE"], wiring["FINETUNE_WRITE_TOKEN_FILE"]) == ("/dev/null", "/dev/null")
 

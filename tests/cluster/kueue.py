@@ -4,14 +4,11 @@ It is no part of the cluster: the tests that need it install its chart, and remo
 the namespaces that it manages while it is away.
 """
 
-import json
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.cluster import binaries, disk, node, runtime, system_images
+from tests.cluster import binaries, disk, go_modules, node, runtime, system_images
 from tests.cluster.content import key_of, prune
 from tests.cluster.paths import BINARIES, exclusive
 from tests.cluster.progress import say
@@ -19,7 +16,6 @@ from tests.cluster.progress import say
 MODULE, VERSION = "sigs.k8s.io/kueue", "v0.17.0"
 REPOSITORY = "kueue.test/kueue"
 IMAGE = f"{REPOSITORY}:{VERSION}"
-ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
 CHART = "chart"
 
 
@@ -38,23 +34,17 @@ def ensure() -> Path:
 
 
 def _build(target: Path) -> None:
-    """Build it as a main module of its own, as its authors do: its dependencies are others than Kubernetes'."""
-    with tempfile.TemporaryDirectory(dir=BINARIES, prefix=".building-") as temporary:
-        sources, output = Path(temporary) / "sources", Path(temporary) / "output"
-        shutil.copytree(_download(), sources)
-        subprocess.run(["chmod", "--recursive", "u+w", sources], check=True)
-        command = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", f"{output}/manager", "./cmd/kueue"]
-        subprocess.run(command, check=True, cwd=sources, env=os.environ | ENVIRONMENT)
+    with (
+        go_modules.built(MODULE, VERSION, "./cmd/kueue") as (manager, sources),
+        tempfile.TemporaryDirectory(dir=BINARIES, prefix=".building-") as temporary,
+    ):
+        output = Path(temporary) / "output"
+        output.mkdir()
+        shutil.copy2(manager, output / "manager")
         # Who registers an API server that does not answer keeps every namespace of the cluster from being deleted.
         without = shutil.ignore_patterns("visibility")
         shutil.copytree(sources / "charts" / "kueue", output / CHART, ignore=without)
         output.rename(target)
-
-
-def _download() -> Path:
-    command = ["go", "mod", "download", "-json", f"{MODULE}@{VERSION}"]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=BINARIES, env=os.environ | ENVIRONMENT)
-    return Path(json.loads(done.stdout)["Dir"])
 
 
 def _load(built: Path, worker: node.Node) -> None:

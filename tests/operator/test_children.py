@@ -30,8 +30,12 @@ PLAIN = a_job(publish=None, resources={}, storage={})
 FULL = a_job(
     model={"source": "pvc://models/qwen"},
     hub={"tokenSecret": {"name": "hub-read"}},
+    buckets={"secretName": "company-s3"},
     data={
-        "train": [{"name": "vdr", "source": "pvc://pages/train"}],
+        "train": [
+            {"name": "vdr", "source": "pvc://pages/train"},
+            {"name": "more", "source": "s3://company/pages"},
+        ],
         "evaluation": [{"name": "held-out", "source": "pvc://pages/test", "columns": {}}],
     },
     resources={
@@ -214,7 +218,7 @@ def test_the_config_map_carries_what_the_trainer_reads_back() -> None:
 
     found = RunConfig.model_validate_json(text)
 
-    untold = {"storage", "schedule", "image"}
+    untold = {"buckets", "storage", "schedule", "image"}
     assert found.spec.model_dump(exclude=untold) == FULL.spec.model_dump(exclude=untold)
     assert (found.simulated_accelerator, found.job.name) == (True, "qwen")
 

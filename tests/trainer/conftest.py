@@ -14,6 +14,7 @@ from finetune_api.contract import RunConfig, run_id
 from finetune_api.workspace import Workspace
 from finetune_trainer.workspace.settings import Settings
 from tests.hub import RunningHub, running_hub
+from tests.s3 import RunningS3, program, running_s3
 
 os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -81,6 +82,7 @@ class Run:
             "FINETUNE_PUBLISHED_RUNS": str(self.settings.published_runs),
             "FINETUNE_READ_TOKEN_FILE": str(self.settings.read_token_file),
             "FINETUNE_WRITE_TOKEN_FILE": str(self.settings.write_token_file),
+            "FINETUNE_READ_BUCKET_FOLDER": str(self.settings.read_bucket),
             "FINETUNE_TERMINATION_MESSAGE": str(self.settings.termination_message),
             "HF_ENDPOINT": self.settings.hub_endpoint,
         }
@@ -90,6 +92,11 @@ class Run:
         for file, token in ((self.settings.read_token_file, read), (self.settings.write_token_file, write)):
             if token is not None:
                 file.write_text(token + "\n", encoding="utf-8")
+        return self
+
+    def with_bucket(self, read: dict[str, str]) -> "Run":
+        """Mount the Secret of sources in buckets."""
+        write_secret(self.settings.read_bucket, read)
         return self
 
     def at(self, endpoint: str) -> "Run":
@@ -116,6 +123,7 @@ def run_in(folder: Path, spec: dict[str, Any]) -> Run:
         termination_message=container / "termination-log",
         hub_endpoint="http://127.0.0.1:9",
         attempt=0,
+        read_bucket=container / "read-bucket",
     )
     return Run(config=RunConfig.model_validate({"job": job, "spec": spec}), settings=settings)
 
@@ -143,6 +151,22 @@ def hub(session_hub: RunningHub) -> RunningHub:
     session_hub.clear()
     session_hub.delete_repositories()
     return session_hub
+
+
+@pytest.fixture(scope="session")
+def s3_program() -> Path:
+    """The S3 server's program, built if it was never built here."""
+    found = program.find()
+    if found is None:
+        pytest.skip(program.MISSING)
+    return found
+
+
+@pytest.fixture(scope="session")
+def s3(s3_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
+    """A real S3 server; a test makes its own buckets."""
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -203,6 +227,15 @@ def png(color: str = "red", *, size: tuple[int, int] = (32, 32)) -> bytes:
         buffer, format="PNG"
     )
     return buffer.getvalue()
+
+
+def write_secret(folder: Path, content: dict[str, str]) -> None:
+    """Mount a Secret as the kubelet does, with links to a hidden folder, in place of one that is there."""
+    (folder / "..data").mkdir(parents=True, exist_ok=True)
+    for name, value in content.items():
+        (folder / "..data" / name).write_text(value)
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(f"..data/{name}")
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -159,9 +159,10 @@ def running_proxy(asked: list[str], *, port: int | None) -> Iterator[int]:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Hand on bytes until there are no more."""
-    while received := source.recv(65_536):
-        sink.sendall(received)
+    """Hand on bytes until there are no more, or one side is gone."""
+    with suppress(ConnectionError):  # who does not trust the server leaves at once
+        while received := source.recv(65_536):
+            sink.sendall(received)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 

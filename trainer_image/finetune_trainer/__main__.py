@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from finetune_api import keys, workspace
 from finetune_api.contract import MESSAGE_LIMIT, Role, RunConfig, RunResult, exit_code_of
 from finetune_api.reasons import Reason
+from finetune_trainer.buckets.secrets import secret_values
 from finetune_trainer.workspace import logs
 from finetune_trainer.workspace.causes import is_storage_broken, is_storage_full, one_line
 from finetune_trainer.workspace.failures import RunFailure
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         sys.stderr.write(USAGE + "\n")
         return _USAGE_ERROR
     settings = Settings.from_environment(environment)
-    redact = logs.redaction([read_token(settings.read_token_file), read_token(settings.write_token_file)])
+    tokens = [read_token(settings.read_token_file), read_token(settings.write_token_file)]
+    redact = logs.redaction([*tokens, *secret_values(settings.read_bucket)])
     logs.configure(role, redact)
     result = run(role, settings)
     result = result.model_copy(

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from finetune_api.contract import ExitCode
 from finetune_api.reasons import Reason
-from finetune_api.sources import HubSource, parse_source
+from finetune_api.sources import ClaimSource, HubSource, parse_source
 from finetune_api.types import FinetuneJobSpec, NamedSource, named_models
 from finetune_cli.local.expected import estimate_manifest
 from finetune_cli.local.model_files import Files, FolderFiles, HubFiles, ModelFiles, read_model
@@ -73,7 +73,8 @@ def _files_of(named: NamedSource, folders: Mapping[str, Path]) -> Files:
         return FolderFiles(folder)
     source = parse_source(named.source)
     if not isinstance(source, HubSource):
-        message = f"{named.path}.source: this machine has no volume claims; add --source {named.source}=FOLDER"
+        because = "this machine has no volume claims" if isinstance(source, ClaimSource) else "buckets are not asked"
+        message = f"{named.path}.source: {because}; add --source {named.source}=FOLDER"
         raise RunFailure(Reason.INVALID_ARGUMENT, message)
     api = connect(os.environ.get("HF_ENDPOINT", DEFAULT_HUB).rstrip("/"), token=find_token())
     wanted = Wanted(source.repository, "model", named.revision, Reason.MODEL_NOT_FOUND)

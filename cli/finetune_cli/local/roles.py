@@ -24,6 +24,8 @@ from finetune_trainer.workspace.fence import read_owner
 #: What a shell may hold that a role must not see: tokens, and the wiring of another run.
 _HIDDEN = TOKEN_VARIABLES | {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 _HIDDEN_PREFIXES = ("PET_", "FINETUNE_", "TORCHELASTIC_")
+#: Keys of buckets, which no training sees.
+_BUCKET_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def running(role: Role, plan: Plan) -> Iterator[RoleProcess]:
     ended.unlink(missing_ok=True)
     wiring = role_wiring(plan, attempt=attempt, port=port, ended=ended)
     with token_file(role) as token:
-        environment = {**inherited(os.environ), **wiring, **token}
+        environment = {**inherited(os.environ, role), **wiring, **token}
         command = [sys.executable, "-m", "finetune_trainer", role]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as early:  # what it says before it keeps its log itself
@@ -71,13 +73,10 @@ def running(role: Role, plan: Plan) -> Iterator[RoleProcess]:
         yield RoleProcess(role, process, attempt, port, ended, log, plan.workspace.base_model)
 
 
-def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+def inherited(environment: Mapping[str, str], role: Role) -> dict[str, str]:
     """Return what a role takes over from the shell: no token, and nothing of another run."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name not in _HIDDEN and not name.startswith(_HIDDEN_PREFIXES)
-    }
+    hidden = _HIDDEN_PREFIXES + (_BUCKET_PREFIXES if role is Role.TRAIN else ())
+    return {name: value for name, value in environment.items() if name not in _HIDDEN and not name.startswith(hidden)}
 
 
 def role_wiring(plan: Plan, *, attempt: int, port: int, ended: Path) -> dict[str, str]:

@@ -171,7 +171,7 @@ def fill_inputs(
 def connect_sources(settings: Settings, scratch: Path) -> Sources:
     """Return where sources come from, with the read token if one is mounted."""
     api = connect(settings.hub_endpoint, token=read_token(settings.read_token_file))
-    return Sources(api=api, mounts=settings.claim_sources, scratch=scratch)
+    return Sources(api=api, mounts=settings.claim_sources, secret=settings.read_bucket, scratch=scratch)
 
 
 def check_model(

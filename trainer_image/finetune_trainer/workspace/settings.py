@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api import keys, workspace
-from finetune_api.workspace import Workspace
+from finetune_api.workspace import READ_BUCKET, Workspace
 
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -25,6 +25,8 @@ class Settings:
     attempt: int
     telemetry_port: int | None = None
     """Where prepare tells how far it is; None: nobody asks."""
+    read_bucket: Path = Path(READ_BUCKET)
+    """The Secret for sources in buckets, a file for each key."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -41,6 +43,7 @@ class Settings:
             hub_endpoint=environment.get("HF_ENDPOINT", DEFAULT_HUB).rstrip("/"),
             attempt=int(environment.get(keys.ENV_ATTEMPT, "0")),
             telemetry_port=None if port is None else int(port),
+            read_bucket=Path(environment.get(keys.ENV_READ_BUCKET_FOLDER, READ_BUCKET)),
         )
 
 

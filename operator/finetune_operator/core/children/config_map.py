@@ -9,7 +9,7 @@ from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.platform import Platform
 
-UNTOLD = {*names.OPERATORS_OWN, "schedule", "image", "pod_template"}
+UNTOLD = {*names.OPERATORS_OWN, "buckets", "schedule", "image", "pod_template"}
 FILE_NAME = workspace.RUN_CONFIG.rpartition("/")[2]
 
 

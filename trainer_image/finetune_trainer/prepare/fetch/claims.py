@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from finetune_api.reasons import Reason
@@ -37,7 +37,9 @@ def list_files(folder: Path, *, mount: Path, missing: Reason) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
-def copy_files(folder: Path, paths: list[str], *, target: Path) -> None:
+def copy_files(
+    folder: Path, paths: list[str], *, target: Path, copy: Callable[[Path, Path], object] = shutil.copyfile
+) -> None:
     """Make `target` hold exactly `paths`; files that are there and equal are left alone."""
     for path in paths:
         destination = target / path
@@ -45,7 +47,7 @@ def copy_files(folder: Path, paths: list[str], *, target: Path) -> None:
             continue
         destination.parent.mkdir(parents=True, exist_ok=True)
         partial = destination.with_name(destination.name + ".partial")
-        shutil.copyfile(folder / path, partial)
+        copy(folder / path, partial)
         partial.rename(destination)
     wanted = set(paths)
     for found in list(_walk(target)):

@@ -55,7 +55,8 @@ def _summary(config: RunConfig, report: Report, manifest: InputsManifest) -> str
 
 def _origin(source: str) -> str:
     repository = hub_repository(source)
-    return f"`{repository}`" if repository else f"a model of a volume claim (`{source}`)"
+    where = "volume claim" if source.startswith("pvc://") else "bucket"
+    return f"`{repository}`" if repository else f"a model of a {where} (`{source}`)"
 
 
 def _usage(config: RunConfig, manifest: InputsManifest) -> Iterator[str]:

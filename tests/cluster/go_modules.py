@@ -1,0 +1,33 @@
+"""Programs of Go modules of their own, built as main modules, as their authors do: each has its own dependencies."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster.paths import BINARIES
+
+_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+
+
+@contextmanager
+def built(module: str, version: str, package: str) -> Iterator[tuple[Path, Path]]:
+    """Build a package of a module; give the program and the module's sources, which are gone afterwards."""
+    BINARIES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BINARIES, prefix=".building-") as temporary:
+        sources, program = Path(temporary) / "sources", Path(temporary) / "program"
+        shutil.copytree(_download(module, version), sources)
+        subprocess.run(["chmod", "--recursive", "u+w", sources], check=True)
+        command = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(program), package]
+        subprocess.run(command, check=True, cwd=sources, env=os.environ | _ENVIRONMENT)
+        yield program, sources
+
+
+def _download(module: str, version: str) -> Path:
+    command = ["go", "mod", "download", "-json", f"{module}@{version}"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=BINARIES, env=os.environ | _ENVIRONMENT)
+    return Path(json.loads(done.stdout)["Dir"])

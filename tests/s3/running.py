@@ -1,0 +1,117 @@
+"""An S3 server on a free loopback port, whose buckets are folders of this machine."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.store import ObjectStore, S3Store
+
+from tests.s3 import program
+
+REGION = "eu-test-1"
+START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class RunningS3:
+    """One that answers at `endpoint`."""
+
+    endpoint: str
+    folder: Path
+    """Each folder in it is a bucket."""
+    log: Path
+    access_key: str = "owner"
+    secret_key: str = "secret-of-the-owner"
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.endpoint).port or 0
+
+    def make_bucket(self, name: str) -> S3Store:
+        """Return a client of a new, empty bucket."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / name).mkdir()
+        return self.client(name)
+
+    def client(self, bucket: str) -> S3Store:
+        """Return a client of a bucket that may do everything with it."""
+        config: Any = self.settings()  # by the names that a Secret has
+        return S3Store(bucket, config=config, client_options={"allow_http": True})
+
+    def settings(self, **changed: str) -> dict[str, str]:
+        """Return what clients need, as a Secret has it."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint,
+        } | changed
+
+    def add_guest(self) -> None:
+        """Add a user who may do nothing, key `guest`, unless there is one."""
+        guest = ["--access", "guest", "--secret", "secret-of-the-guest", "--role", "user"]
+        owner = ["--access", self.access_key, "--secret", self.secret_key, "--endpoint-url", self.endpoint]
+        command = [str(program.find()), "admin", *owner, "--region", REGION, "create-user", *guest]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0 or "already exists" in done.stderr, done.stderr
+
+    def upload(self, folder: Path, store: ObjectStore, prefix: str) -> None:
+        """Put the files of a folder below a prefix."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                obstore.put(store, f"{prefix}/{path.relative_to(folder).as_posix()}", path)
+
+    def requests(self) -> list[str]:
+        """Return what the server was asked for: the call and the object of each request, `-` for none."""
+        entries = [line.split() for line in self.log.read_text().splitlines() if " s3_" in line]
+        return [f"{entry[7].removeprefix('s3_')} {entry[8]}" for entry in entries]
+
+
+@contextmanager
+def running_s3(folder: Path, *, arguments: tuple[str, ...] = ()) -> Iterator[RunningS3]:
+    """Run the server over `folder`; it starts in a tenth of a second."""
+    found = program.find()
+    assert found is not None, program.MISSING
+    for name in ("buckets", "metadata"):
+        (folder / name).mkdir()
+    port = _free_port()
+    server = RunningS3(f"http://127.0.0.1:{port}", folder / "buckets", folder / "access.log")
+    command = [
+        *(str(found), "--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "--iam-dir", str(folder)),
+        *("--access", server.access_key, "--secret", server.secret_key, "--access-log", str(server.log), *arguments),
+        *("posix", "--sidecar", str(folder / "metadata"), str(server.folder)),
+    ]
+    output = folder / "output.log"
+    with output.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        try:
+            _wait(port, process, output)
+            yield server
+        finally:
+            process.terminate()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(port: int, process: "subprocess.Popen[bytes]", output: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(output.read_text()[-2000:]) from None
+            time.sleep(0.02)
+        else:
+            return
