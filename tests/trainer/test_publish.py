@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -334,6 +335,26 @@ def test_a_hub_that_stays_down_is_told_as_such(run: Run, hub: RunningHub) -> Non
         "publish.repository: demo/finetuned, branch main: the Hub did not answer as it should ",
         "; wait until it answers",
     )
+
+
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize(
+    ("path", "lacking"),
+    [("/auth-check", ()), ("/repos/create", ()), ("/preupload/", ("authCheck",))],
+    ids=["auth-check", "create", "preupload"],
+)
+def test_a_hub_that_fails_while_it_is_asked_what_the_token_may_do_is_told_as_such(
+    run: Run, hub: RunningHub, path: str, lacking: Sequence[str], status: int
+) -> None:
+    if path != "/repos/create":
+        fill(hub)
+    hub.features(**dict.fromkeys(lacking, False))
+    hub.fail({"status": status}, path=path, times=None)
+
+    with pytest.raises(RunFailure, match="the Hub did not answer as it should") as failure:
+        publish(run.config, run.settings)
+
+    assert failure.value.reason is Reason.HUB_UNAVAILABLE
 
 
 def test_what_loading_the_model_would_read_of_an_earlier_one_is_removed_and_the_rest_stays(

@@ -75,7 +75,9 @@ def check_repository(api: Api, repository: str, *, private: bool, access: Access
             api.auth_check(repository, write=True)
         except HfHubHTTPError as error:
             if not lacks_call(error):
-                raise _forbidden(api, repository, access, error) or error from error
+                if failure := _forbidden(api, repository, access, error):
+                    raise failure from error
+                raise
             _ask_how_to_upload(api, repository, access)
 
 
@@ -98,7 +100,9 @@ def _create(api: Api, repository: str, *, private: bool, access: Access) -> None
         if lacks_call(error):
             access.warnings.append(f"the Hub cannot create repositories: {repository} must be there before publishing")
             return
-        raise _forbidden(api, repository, access, error) or error from error
+        if failure := _forbidden(api, repository, access, error):
+            raise failure from error
+        raise
     if (made := find(api, repository)) is None:
         message = f"publish.repository: the Hub answered that {repository} was created, and it is not there"
         raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; look at what the Hub's logs say about it")
@@ -118,7 +122,9 @@ def _ask_how_to_upload(api: Api, repository: str, access: Access) -> None:
         with understood(f"asking how to upload to {repository}"):
             api.preupload_lfs_files(repository, additions=[probe])
     except HfHubHTTPError as error:
-        raise _forbidden(api, repository, access, error) or error from error
+        if failure := _forbidden(api, repository, access, error):
+            raise failure from error
+        raise
 
 
 def _forbidden(api: Api, repository: str, access: Access, error: HfHubHTTPError) -> RunFailure | None:

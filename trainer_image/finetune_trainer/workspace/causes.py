@@ -1,7 +1,7 @@
 """What an exception came from."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 #: A volume, or the server behind it, fails or is gone, or has no file locks, as NFS without its lock daemon.
@@ -10,26 +10,27 @@ STORAGE_FAULT_ERRNOS = (errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ENOLCK)
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield `error` and all that it may have come from, outermost first: libraries hide what tells most, too."""
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__
+    return _chain(error, lambda one: one.__cause__ or one.__context__)
 
 
 def admitted_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield `error` and what a traceback shows that it came from, outermost first."""
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return _chain(error, lambda one: one.__cause__ or (None if one.__suppress_context__ else one.__context__))
 
 
 def stated_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield `error` and what it says that it came from (`raise ... from ...`), outermost first."""
+    return _chain(error, lambda one: one.__cause__)
+
+
+def _chain(error: BaseException, cause_of: Callable[[BaseException], BaseException | None]) -> Iterator[BaseException]:
+    """Yield each once: an error may have come from itself (`raise error from error`), as tracebacks know, too."""
+    seen: set[int] = set()
     current: BaseException | None = error
-    while current is not None:
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
         yield current
-        current = current.__cause__
+        current = cause_of(current)
 
 
 def is_storage_full(error: BaseException) -> bool:
