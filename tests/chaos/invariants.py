@@ -44,7 +44,8 @@ def _single(evidence: Evidence) -> Iterator[Finding]:
     if evidence.gangs_at_once > 1:
         yield "D", "one gang at a time", f"{evidence.gangs_at_once} at once"
     for kind, number in evidence.num_children.items():
-        if number != 1:
+        # Of a Service that is deleted when its ranks have ended no second one is made: nobody looks for them any more.
+        if number > 1 or (number == 0 and kind != "services"):
             yield "D", f"one of its {kind}", str(number)
 
 

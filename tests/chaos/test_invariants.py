@@ -58,6 +58,12 @@ def test_nothing_is_said_of_a_job_with_which_all_is_well() -> None:
         (replace(GOOD, gangs_at_once=2), "D", "one gang at a time", "2 at once"),
         (replace(GOOD, num_children={"services": 2}), "D", "one of its services", "2"),
         (
+            replace(GOOD, num_children={"services": 0, "persistentvolumeclaims": 0}),
+            "D",
+            "one of its persistentvolumeclaims",
+            "0",
+        ),
+        (
             replace(GOOD, states=[state(1, 45, checkpoint=40), state(2, 39), ended()]),
             "W",
             "attempt 2 to begin at step 40, where a checkpoint is, and at most 10 back",
