@@ -26,6 +26,7 @@ uv pip install '.[cli,trainer]'       # these, too
   completes `kubectl finetune` where `kubectl_complete-finetune`, which is installed beside it, is on the PATH.
 - **`-o json`** prints JSON and nothing else: `status`, `list`, `submit`, `suspend`, `resume` and `rerun` the objects as
   they are stored, `watch` one per line, `explain` its parts. What goes wrong is one line on standard error.
+- **`serve`** prints YAML, and notes on standard error. What no server loads, such as a router, ends with 12.
 - **The exit code** says what went wrong ([table](local.md#when-it-fails)); `watch` and `submit --watch` end with that
   of the role that ended the job, 0 if it has succeeded.
 - **Rights**: `get`, `list` and `watch` of `finetunejobs` to look, `create` and `patch` to act, as the chart's roles for

@@ -13,7 +13,7 @@ ALL = "all"
 _STOPPED = "Stopped; the job is as it was."
 
 #: Where verbs are that need more than the others.
-_MODULES = {"submit": "submitting", "download": "downloading"}
+_MODULES = {"submit": "submitting", "download": "downloading", "serve": "serving"}
 Verb = tuple[str, str, str, tuple[str, ...]]
 
 
@@ -86,6 +86,21 @@ def add_commands(commands: Commands) -> None:
         _takes_job(_add(commands, name, short, more, examples))
     _add_rerun(commands)
     _add_download(commands)
+    _add_serve(commands)
+
+
+def _add_serve(commands: Commands) -> None:
+    serve = _add(
+        commands,
+        "serve",
+        "print a manifest that serves what a job has published",
+        "Text Embeddings Inference for text encoders, vLLM for models that also write or see; pinned to the commit. "
+        "What no server loads as it was trained is refused, with the reason. No server was tried here.",
+        ["finetune serve pages -n search | kubectl apply -f -", "finetune serve pages -o kserve > pages.yaml"],
+        outputs=("deployment", "kserve"),
+    )
+    _takes_job(serve)
+    serve.add_argument("--server-name", metavar="NAME", help="what it is called (JOB)")
 
 
 def _add_download(commands: Commands) -> None:
@@ -163,14 +178,22 @@ def _add_submit(commands: Commands) -> None:
     )
 
 
-def _add(commands: Commands, name: str, short: str, more: str, examples: Sequence[str]) -> argparse.ArgumentParser:
+def _add(  # noqa: PLR0913 - what its help shows, in order
+    commands: Commands,
+    name: str,
+    short: str,
+    more: str,
+    examples: Sequence[str],
+    *,
+    outputs: tuple[str, str] = ("text", "json"),
+) -> argparse.ArgumentParser:
     """Add a verb, which is the function of that name in verbs.py."""
     parser = add_command(commands, name, short, more=more, examples=examples)
     parser.add_argument("-n", "--namespace", metavar="NAME", help="namespace (the context's)")
     parser.add_argument("--context", metavar="NAME", help="context of the kubeconfig (its current one)")
-    parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to print (text)")
+    parser.add_argument("-o", "--output", choices=outputs, default=outputs[0], help=f"how to print ({outputs[0]})")
     verb = _verb("list_jobs" if name == "list" else name)
-    parser.set_defaults(command=verb, modules=["kubernetes", "rich"], extras="cli", stopped=_STOPPED)
+    parser.set_defaults(command=verb, modules=["kubernetes", "rich", "huggingface_hub"], extras="cli", stopped=_STOPPED)
     return parser
 
 

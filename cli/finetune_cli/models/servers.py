@@ -1,0 +1,121 @@
+"""Which server loads a model, and with which arguments; or why none does. Pure.
+
+By the documentation of Text Embeddings Inference (TEI) 1.8 and vLLM 0.15; no server was run here.
+https://huggingface.co/docs/text-embeddings-inference/supported_models, https://docs.vllm.ai/en/v0.15.0/models/pooling_models/
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from finetune_api.contract import ExitCode
+from finetune_cli.models.described import Described
+from finetune_cli.models.refusing import ModelError
+
+TEI, VLLM = "TEI", "vLLM"
+#: Text encoders, for TEI; models that were made to write, some of which see images, for vLLM.
+_ENCODERS = frozenset(
+    {"bert", "camembert", "distilbert", "modernbert", "mpnet", "nomic_bert", "roberta", "xlm-roberta"}
+)
+_WRITERS = frozenset({"gemma3_text", "llama", "mistral", "qwen2", "qwen2_5_vl", "qwen2_vl", "qwen3", "qwen3_vl"})
+_KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize", "Dense"})
+#: What each calls the ways to make one embedding of many.
+_POOLING: Mapping[str, Mapping[str, str]] = {
+    TEI: {"cls": "cls", "mean": "mean", "lasttoken": "last-token"},
+    VLLM: {"cls": "CLS", "mean": "MEAN", "lasttoken": "LAST"},
+}
+_LOADERS = {True: "CrossEncoder", False: "SentenceTransformer"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A program that answers requests with a model."""
+
+    name: str
+    image: str
+    arguments: tuple[str, ...]
+    port: int
+    needs_accelerator: bool
+
+
+def choose(model: Described, *, repository: str, commit: str) -> Server:
+    """Return the server of a model.
+
+    Raises:
+        ModelError: no server loads it as it was trained.
+
+    """
+    if (reason := refusal(model)) is not None:
+        loader = f'{_LOADERS[model.is_reranker]}("{repository}", revision="{commit}")'
+        raise ModelError(f"no server loads {repository}: {reason}; load it with {loader}", ExitCode.UNSUPPORTED_MODEL)
+    if _family(model) == TEI:
+        pooling = [] if model.is_reranker else [f"--pooling={_POOLING[TEI][model.pooling]}"]
+        return Server(
+            name=TEI,
+            image="ghcr.io/huggingface/text-embeddings-inference:cpu-1.8",
+            arguments=(f"--model-id={repository}", f"--revision={commit}", *pooling, "--auto-truncate", "--port=8080"),
+            port=8080,
+            needs_accelerator=False,
+        )
+    pooler = json.dumps({"pooling_type": _POOLING[VLLM].get(model.pooling)})
+    pooling = [] if model.is_reranker else [f"--pooler-config={pooler}"]
+    return Server(
+        name=VLLM,
+        image="vllm/vllm-openai:v0.15.0",
+        arguments=(f"--model={repository}", f"--revision={commit}", "--runner=pooling", *pooling, "--port=8080"),
+        port=8080,
+        needs_accelerator=True,
+    )
+
+
+def refusal(model: Described) -> str | None:
+    """Return why no server loads a model as it was trained, None if one does."""
+    return _refusal_of_modules(model) or (
+        _refusal_of_reranker(model) if model.is_reranker else _refusal_of_pooling(model)
+    )
+
+
+def _refusal_of_modules(model: Described) -> str | None:
+    strange = [name for name in model.modules if name not in _KNOWN_MODULES]
+    if "Router" in strange:
+        return "it has an encoder for each kind of input (Router), and servers load one"
+    if "LogitScore" in strange:
+        return "it scores by the tokens that it would write (LogitScore), which is done by Sentence Transformers alone"
+    if strange:
+        return f"they do not have its module {strange[0]}"
+    if _family(model) is None:
+        return f"neither TEI nor vLLM has models of type {model.model_type or 'that is not stated'}"
+    return None
+
+
+def _refusal_of_reranker(model: Described) -> str | None:
+    if model.modules != ("Transformer",) or not model.architecture.endswith("ForSequenceClassification"):
+        return "its score is made by modules of Sentence Transformers, and not by the transformer itself"
+    return f"it gives {model.num_labels} scores per pair, and a rank has one" if model.num_labels > 1 else None
+
+
+def _refusal_of_pooling(model: Described) -> str | None:
+    family = _family(model)
+    if model.pooling not in _POOLING[family or TEI]:
+        return f"{family} does not make one embedding of many by {model.pooling or 'what it does not state'}"
+    if family == TEI and model.modules.count("Dense") > 1:
+        return "TEI has one Dense layer after the encoder, and it has more"
+    return None
+
+
+def _family(model: Described) -> str | None:
+    if model.model_type in _ENCODERS:
+        return TEI
+    return VLLM if model.model_type in _WRITERS else None
+
+
+def notes(model: Described) -> list[str]:
+    """Return what its users have to know that a server does not do for them."""
+    found = []
+    if model.has_prompts:
+        found.append("send its prompts with each text, as config_sentence_transformers.json has them: servers add none")
+    if model.is_compared_by_length and not model.is_reranker:
+        found.append(
+            "it compares embeddings by their length, too, and servers normalize them; ask for normalize: false"
+        )
+    return found
