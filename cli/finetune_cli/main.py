@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ _PLUGIN = "kubectl-finetune"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some reads all that is installed
     given = build_parser(kubectl=Path(sys.argv[0]).stem == _PLUGIN).parse_args(arguments)
     from finetune_api.contract import ExitCode  # noqa: PLC0415 - takes a moment that --help does not need
 

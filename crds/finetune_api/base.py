@@ -8,6 +8,7 @@ class Contract(BaseModel):
     """A value that crosses a border: manifest, ConfigMap, termination message or HTTP answer."""
 
     model_config = ConfigDict(
+        defer_build=True,  # most commands need few of them, and building takes longer than all else that they do
         alias_generator=to_camel,
         populate_by_name=True,
         extra="forbid",
