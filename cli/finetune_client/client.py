@@ -13,9 +13,8 @@ What the command tells in one line is raised as RefusalError.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetune_api import keys
 from finetune_api.contract import ExitCode
@@ -29,11 +28,7 @@ from finetune_cli.cluster.stored import StoredJob, read_stored
 from finetune_cli.manifest.checking import Job as Checked
 from finetune_cli.manifest.checking import check
 from finetune_cli.manifest.validate import read_jobs
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-_COLUMNS = ["step", "loss", "score"]
+from finetune_client.shown import Shown
 
 
 class Client:
@@ -44,7 +39,7 @@ class Client:
 
     def submit(self, manifest: str | Path | dict[str, Any]) -> "Job":
         """Create the one job of a file or of a manifest; fails with all that is wrong with it."""
-        checked = _check(manifest)
+        checked = check_one(manifest)
         cluster = self._cluster.at(checked.manifest["metadata"].get("namespace", self._cluster.namespace))
         return Job(cluster, cluster.create(checked.manifest)["metadata"]["name"])
 
@@ -58,7 +53,7 @@ class Client:
         return [Job(self._cluster, one["metadata"]["name"]) for one in self._cluster.jobs(everywhere=False)]
 
 
-class Job:
+class Job(Shown):
     """One FinetuneJob; what it says of itself is asked for each time."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
@@ -92,12 +87,6 @@ class Job:
         for source in found[:1]:
             yield from self._cluster.log(source.pod, source.container, follow=False)
 
-    def curve(self) -> "pd.DataFrame":
-        """Return loss and score over the steps, at most 32 of them."""
-        import pandas as pd  # noqa: PLC0415 - only those who ask for a DataFrame need it
-
-        return pd.DataFrame([one.model_dump(include=set(_COLUMNS)) for one in self.status.curve], columns=_COLUMNS)
-
     def report(self) -> str:
         """Return its report as HTML."""
         return report(self._read(), datetime.now(UTC))
@@ -110,15 +99,11 @@ class Job:
         """Let it go on from its newest checkpoint."""
         self._cluster.change(self.name, suspend=False)
 
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows; in a frame of its own, as it has styles of its own."""
-        return f'<iframe srcdoc="{escape(self.report())}" width="100%" height="600" style="border:0"></iframe>'
-
     def _read(self) -> StoredJob:
         return read_stored(self._cluster.get(self.name))
 
 
-def _check(manifest: str | Path | dict[str, Any]) -> Checked:
+def check_one(manifest: str | Path | dict[str, Any]) -> Checked:
     """Return the one job, or fail with everything that is wrong, a line each."""
     if isinstance(manifest, dict):
         checked = check(manifest)

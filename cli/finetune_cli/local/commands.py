@@ -42,7 +42,11 @@ def _add_run(commands: Commands) -> None:
         "run",
         "prepare, train and publish a job on this machine",
         more="Ctrl-C saves a checkpoint; the same command goes on from it.",
-        examples=["finetune run examples/quickstart.yaml", "finetune run job.yaml --no-publish --processes 2"],
+        examples=[
+            "finetune run examples/quickstart.yaml",
+            "finetune run job.yaml --no-publish --processes 2",
+            "finetune run job.yaml -o json | jq .status",
+        ],
     )
     run.add_argument("file", metavar="FILE", help="YAML with one FinetuneJob, or - for standard input")
     run.add_argument(
@@ -61,6 +65,7 @@ def _add_run(commands: Commands) -> None:
         help="folder that stands for the volume claim of pvc:// sources; may be repeated",
     )
     run.add_argument("--fresh", action="store_true", help="give up what an earlier run has trained in the workspace")
+    run.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to print the end (text)")
     run.set_defaults(command=_run, modules=["cel_expr_python", "rich", "sentence_transformers"], extras="cli,trainer")
 
 
@@ -104,5 +109,6 @@ def _run(given: argparse.Namespace) -> int:
         processes=given.processes,
         publishes=not given.no_publish,
         fresh=given.fresh,
+        as_json=given.output == "json",
     )
     return run(wishes)

@@ -11,9 +11,9 @@ from finetune_cli.report.page import Subject, page
 from finetune_trainer.workspace.report import Report
 
 
-def write_report(results: Sequence[RunResult], plan: Plan, report: Report) -> Path:
-    """Write it and return where it is. Its curves have every point that the trainer has recorded."""
-    status = FinetuneJobStatus(
+def final_status(results: Sequence[RunResult], report: Report) -> FinetuneJobStatus:
+    """Return what an operator would tell of such a run."""
+    return FinetuneJobStatus(
         phase=Phase.SUCCEEDED,
         run=report.run,
         model=report.model,
@@ -25,10 +25,20 @@ def write_report(results: Sequence[RunResult], plan: Plan, report: Report) -> Pa
         published=results[-1].published,
         warnings=report.warnings,
     )
+
+
+def page_of(results: Sequence[RunResult], plan: Plan, report: Report) -> str:
+    """Return the page. Its curves have every point that the trainer has recorded."""
+    status = final_status(results, report)
     curve = [CurvePoint(step=point.step, loss=point.loss, score=point.score) for point in report.curve]
-    job, path = plan.config.job, plan.workspace.root / "report.html"
+    job = plan.config.job
     spec = plan.config.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     metric = plan.config.spec.evaluation.metric
-    subject = Subject(f"{job.namespace}/{job.name}", spec, status, curve, metric, datetime.now(UTC))
-    path.write_text(page(subject), encoding="utf-8")
+    return page(Subject(f"{job.namespace}/{job.name}", spec, status, curve, metric, datetime.now(UTC)))
+
+
+def write_report(results: Sequence[RunResult], plan: Plan, report: Report) -> Path:
+    """Write the page and return where it is."""
+    path = plan.workspace.root / "report.html"
+    path.write_text(page_of(results, plan, report), encoding="utf-8")
     return path

@@ -1,6 +1,8 @@
 """`finetune run FILE`: prepare, train and publish on this machine, as the pods of a cluster do."""
 
+import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from finetune_cli.local.display import Display
 from finetune_cli.local.earlier import begin, occupied, told_as_failures
 from finetune_cli.local.following import Sight, follow
 from finetune_cli.local.plan import DEFAULT_FOLDER, Plan, check_claims, local_config
+from finetune_cli.local.report import final_status
 from finetune_cli.local.roles import running
 from finetune_cli.local.stopping import Stop
 from finetune_cli.local.summary import is_failure, near, show_failure, show_success
@@ -26,6 +29,7 @@ from finetune_cli.manifest.validate import read_jobs
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.finished import finished_report
 from finetune_trainer.workspace.own_inputs import read_own_inputs
+from finetune_trainer.workspace.report import Report
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,12 @@ class Wishes:
     processes: int | None
     publishes: bool
     fresh: bool
+    as_json: bool = False
 
 
 def run(wishes: Wishes) -> ExitCode:
     """Run the job to its end and return the exit code that its last role would have had in a pod."""
-    console, errors = Console(), Console(stderr=True)
+    console, errors = Console(stderr=wishes.as_json), Console(stderr=True)
     try:
         if (job := read_job(wishes.file, errors)) is None:
             return ExitCode.BAD_SPEC
@@ -51,9 +56,23 @@ def run(wishes: Wishes) -> ExitCode:
         plan = make_plan(job, wishes, root)
         with told_as_failures(plan.workspace), occupied(plan):
             begin(plan, fresh=wishes.fresh)
-            return run_plan(plan, console, errors)
+            results = run_plan(plan, console, errors)
     except RunFailure as failure:
         return tell(failure, errors)
+    if wishes.as_json:
+        sys.stdout.write(json.dumps(_content(results, plan), indent=2) + "\n")
+    return exit_code_of(results[-1].reason)
+
+
+def _content(results: list[RunResult], plan: Plan) -> dict[str, object]:
+    """Return how a run ended, for programs."""
+    last = results[-1]
+    content: dict[str, object] = {"reason": last.reason, "message": last.message, "workspace": str(plan.workspace.root)}
+    if is_failure(last):
+        return content
+    status = final_status(results, Report.read(plan.workspace.report))
+    told = status.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {**content, "model": str(plan.workspace.model), "status": told}
 
 
 def tell(failure: RunFailure, errors: Console) -> ExitCode:
@@ -97,21 +116,29 @@ def make_plan(job: Job, wishes: Wishes, root: Path) -> Plan:
     )
 
 
-def run_plan(plan: Plan, console: Console, errors: Console) -> ExitCode:
-    """Run one role after the other; the first that fails is the last."""
+def run_plan(plan: Plan, console: Console, errors: Console) -> list[RunResult]:
+    """Run one role after the other and show it; return how they ended."""
     display = Display(console, metric=plan.config.spec.evaluation.metric)
     for note in plan.notes:
         console.print(Text(f"Warning: {note}", style="yellow"), soft_wrap=True)
     stop = Stop()
-    results: list[RunResult] = []
     with stop.listening():
-        for role in plan.roles:
-            results.append(run_role(role, plan, display, stop))
-            if is_failure(results[-1]):
-                show_failure(results[-1], plan, errors)
-                return exit_code_of(results[-1].reason)
-    show_success(results, plan, console)
-    return exit_code_of(results[-1].reason)
+        results = run_roles(plan, display, stop)
+    if is_failure(results[-1]):
+        show_failure(results[-1], plan, errors)
+    else:
+        show_success(results, plan, console)
+    return results
+
+
+def run_roles(plan: Plan, display: Display, stop: Stop) -> list[RunResult]:
+    """Run one role after the other; the first that fails is the last."""
+    results: list[RunResult] = []
+    for role in plan.roles:
+        results.append(run_role(role, plan, display, stop))
+        if is_failure(results[-1]):
+            break
+    return results
 
 
 def run_role(role: Role, plan: Plan, display: Display, stop: Stop) -> RunResult:

@@ -51,7 +51,8 @@ class Stop:
             kill_family(process)
             process.wait()
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def ask(self) -> None:
+        """Ask the role that runs to save and end; if it was asked before, end it and all that it started at once."""
         process = self._process
         if self._asked and process is not None:
             self._news.append("Ending at once.")
@@ -60,6 +61,9 @@ class Stop:
             self._news.append("Stopping: what is done is saved first. Ctrl-C again ends at once.")
             process.terminate()
         self._asked = True
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.ask()
 
 
 def kill_family(process: subprocess.Popen[bytes]) -> None:
