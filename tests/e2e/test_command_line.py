@@ -1,6 +1,7 @@
 """`finetune` on a cluster: every verb on one short job, from its submission to a second run."""
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,7 @@ import yaml
 from tests.e2e.conftest import NAMESPACE, long_job
 from tests.e2e.states import has_checkpoint, in_phase
 from tests.stack import jobs
+from tests.stack.install import ROOT
 from tests.stack.kubectl import Kubectl, Manifest
 
 pytestmark = pytest.mark.e2e
@@ -43,6 +45,7 @@ def test_every_verb_on_one_job_from_its_submission_to_a_second_run(kube: Kubectl
         _keeps_what_its_pods_said(kube, tmp_path)
         _gives_its_model_away(kube, tmp_path)
         _runs_it_once_more(kube, job)
+        _is_completed_by_kubectl(kube)
     finally:
         kube.delete(jobs.KIND, NAME, namespace=NAMESPACE)
         kube.run("delete", "persistentvolumeclaims", "-n", NAMESPACE, "-l", f"finetune.dev/job={NAME}", "--wait=false")
@@ -135,3 +138,14 @@ def _runs_it_once_more(kube: Kubectl, job: Manifest) -> None:
     jobs.wait_until(kube, job, lambda state: state["status"].get("rerun") == "once more", seconds=120)
     last = printed(kube, "watch", NAME, "-o", "json").splitlines()[-1]
     assert json.loads(last)["status"]["phase"] == "Succeeded"
+
+
+def _is_completed_by_kubectl(kube: Kubectl) -> None:
+    """kubectl finds the plugin beside this Python, and what completes it in the checkout."""
+    folders = [str(Path(sys.executable).parent), str(ROOT / "cli"), os.environ["PATH"]]
+    environment = {**kube.environment, "PATH": os.pathsep.join(folders)}
+
+    command = [kube.program, "__complete", "finetune", "logs", "--role", "p"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.splitlines() == ["prepare", "publish", ":4"], done
