@@ -222,7 +222,9 @@ def test_without_a_model_or_a_place_for_it_no_pod_is_made(
 
 
 def test_the_pod_may_only_read_and_is_like_those_of_the_job() -> None:
-    job = read_stored({**UNPUBLISHED, "status": {**UNPUBLISHED["status"], **IMAGE}})
+    schedule = {"tolerations": [{"operator": "Exists"}]}
+    stored = {"spec": {**UNPUBLISHED["spec"], "schedule": schedule}, "status": {**UNPUBLISHED["status"], **IMAGE}}
+    job = read_stored({**UNPUBLISHED, **stored})
     own: dict[str, Any] = {"securityContext": {"runAsUser": 7}, "imagePullSecrets": [{"name": "registry"}]}
 
     alone, beside = reader_pod(job, []), reader_pod(job, [{"spec": {**own, "containers": []}}], image="busybox")
@@ -234,6 +236,7 @@ def test_the_pod_may_only_read_and_is_like_those_of_the_job() -> None:
     assert alone["spec"]["securityContext"]["runAsUser"] == 65532
     assert beside["spec"]["containers"][0]["image"] == "busybox"
     assert {name: beside["spec"][name] for name in own} == own
+    assert alone["spec"]["tolerations"] == beside["spec"]["tolerations"] == schedule["tolerations"]
 
 
 def publish(hub: RunningHub, files: dict[str, bytes]) -> str:

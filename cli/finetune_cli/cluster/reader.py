@@ -23,8 +23,8 @@ _POLLS, _POLL_SECONDS = 300, 1.0
 _TRIES = 10
 #: Read at once: little enough to be kept in memory, enough that asking takes less time than reading.
 BLOCK_BYTES = 4 << 20
-#: What a platform gives its pods, taken over from the job's own.
-_TAKEN_OVER = ("securityContext", "imagePullSecrets", "nodeSelector", "tolerations")
+#: What the platform gives to pods, taken over from one of the job's; and where the spec lets all of them run.
+_OF_PODS, _OF_SCHEDULE = ("securityContext", "imagePullSecrets"), ("nodeSelector", "tolerations")
 _SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
 
 
@@ -32,8 +32,7 @@ def reader_pod(job: StoredJob, pods: list[Manifest], *, image: str | None = None
     """Return a pod that sees the job's volume, read-only, and does nothing; as like those of the job as may be."""
     storage, ran = job.status.storage, job.status.image
     assert storage is not None
-    schedule = job.part("schedule")
-    own = pods[0]["spec"] if pods else {name: schedule[name] for name in _TAKEN_OVER if name in schedule}
+    like, schedule = (pods[0]["spec"] if pods else {}), job.part("schedule")
     security = {**_SECURITY, "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}}
     container = {
         "name": CONTAINER,
@@ -63,7 +62,8 @@ def reader_pod(job: StoredJob, pods: list[Manifest], *, image: str | None = None
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": security,
-            **{name: own[name] for name in _TAKEN_OVER if name in own},
+            **{name: like[name] for name in _OF_PODS if name in like},
+            **{name: schedule[name] for name in _OF_SCHEDULE if name in schedule},
             "containers": [container],
             "volumes": [{"name": "workspace", "persistentVolumeClaim": {"claimName": storage.claim}}],
         },
