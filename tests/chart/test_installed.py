@@ -1,6 +1,7 @@
 """The chart on a real API server: installed, upgraded and uninstalled under a CRD name that nobody else uses."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chart.helm import CHART, Helm
+from tests.chart.test_rbac import OPERATOR, Grant
 from tests.stack.kubectl import Kubectl
 
 pytestmark = pytest.mark.api_server
@@ -100,6 +102,21 @@ def test_the_service_account_may_do_its_work_and_no_more(
     installed: str, kubectl: Kubectl, verb: str, resource: str, expected: bool
 ) -> None:
     assert may(kubectl, verb, resource) is expected
+
+
+def rights_of(kubectl: Kubectl, account: str) -> set[Grant]:
+    """Return what the API server says that an account may do to objects, as (group/resource, verbs)."""
+    printed = kubectl.run("auth", "can-i", "--list", "--no-headers", "-n", "default", f"--as={account}")
+    found = re.findall(r"^([\w-]+)\.?([\w.-]*)(/\w+)? +\[\] +\[\] +\[(.+)\]$", printed, flags=re.MULTILINE)
+    return {(f"{group}/{name}{part}", " ".join(sorted(verbs.split()))) for name, group, part, verbs in found}
+
+
+def test_the_service_account_may_do_what_the_chart_says_and_what_everybody_may(
+    installed: str, kubectl: Kubectl
+) -> None:
+    granted = {(resource.replace("finetune.dev/", f"{GROUP}/"), verbs) for resource, verbs in OPERATOR}
+
+    assert rights_of(kubectl, ACCOUNT) - rights_of(kubectl, f"{ACCOUNT}-not") == granted
 
 
 def test_an_upgrade_changes_the_crd_and_uninstalling_keeps_it(
