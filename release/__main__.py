@@ -10,7 +10,7 @@ from pathlib import Path
 
 import finetune_api
 from release import chart, evidence, images
-from release.notes import release_notes
+from release.notes import release_notes, section
 from tests.chart.helm import Helm
 from tests.chart.program import MISSING, find
 from tests.cluster.progress import say
@@ -36,12 +36,13 @@ def release(registry: str) -> Path:
     say("Chart, packages and what they are made of")
     helm = Helm(program, dict(os.environ))
     named = {"image": operator, "trainerImage": trainer}
-    pushed = chart.push(helm, registry, version, named, folder=folder)
+    changes = section((ROOT / "CHANGELOG.md").read_text(), version)
+    pushed = chart.push(helm, registry, version, named, changes=changes, folder=folder)
     uv = os.environ.get("UV", "uv")
     subprocess.run([uv, "build", "--quiet", "--no-create-gitignore", "--out-dir", folder], cwd=ROOT, check=True)
     evidence.write_sboms(uv, folder)
     all_images = (operator, trainer, trainer_cpu)
-    notes = release_notes(version, changelog=(ROOT / "CHANGELOG.md").read_text(), images=all_images, chart=pushed)
+    notes = release_notes(version, changes=changes, images=all_images, chart=pushed)
     (folder / "NOTES.md").write_text(notes)
     statement = evidence.provenance(
         source,

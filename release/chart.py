@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from release.artifact_hub import annotations
 from release.images import Pushed
 from tests.chart.helm import CHART, Helm
 from tests.cluster.engine import LOOPBACK
@@ -26,14 +27,16 @@ class Chart:
     """Of the artifact's manifest."""
 
 
-def push(helm: Helm, registry: str, version: str, values: Mapping[str, Pushed], *, folder: Path) -> Chart:
+def push(  # noqa: PLR0913 - what a chart is made of and where it goes
+    helm: Helm, registry: str, version: str, values: Mapping[str, Pushed], *, changes: str, folder: Path
+) -> Chart:
     """Package the chart into `folder` with images for `values`, push it and read it back.
 
     Raises:
         HelmError: it cannot be packaged, pushed or pulled.
         SystemExit: the registry has something else under its name.
     """
-    archive = _package(helm, version, values, folder=folder)
+    archive = package(helm, version, values, changes=changes, folder=folder)
     http = ["--plain-http"] if registry.startswith(LOOPBACK) else []
     told = helm.run("push", archive, f"oci://{registry}/charts", *http)
     reference = f"oci://{registry}/charts/{CHART.name}"
@@ -52,14 +55,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _package(helm: Helm, version: str, values: Mapping[str, Pushed], *, folder: Path) -> Path:
+def package(helm: Helm, version: str, values: Mapping[str, Pushed], *, changes: str, folder: Path) -> Path:
+    """Package the chart into `folder` with images for `values`; return the archive."""
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / CHART.name
         shutil.copytree(CHART, copy)
         text = (copy / "values.yaml").read_text()
         (copy / "values.yaml").write_text(with_images(text, values))
         chart = yaml.safe_load((copy / "Chart.yaml").read_text())
-        chart["annotations"]["artifacthub.io/images"] = images_annotation(values)
+        chart["annotations"] |= annotations(values.values(), changes=changes)
         (copy / "Chart.yaml").write_text(yaml.safe_dump(chart, sort_keys=False))
         helm.run("package", copy, "--destination", folder)
     return folder / f"{CHART.name}-{version}.tgz"
@@ -73,12 +77,3 @@ def with_images(text: str, values: Mapping[str, Pushed]) -> str:
         if count != 1:
             raise AssertionError(f"values.yaml: {key} has no empty repository and digest")
     return text
-
-
-def images_annotation(values: Mapping[str, Pushed]) -> str:
-    """Return what Artifact Hub shows of the images: https://artifacthub.io/docs/topics/annotations/helm/."""
-    listed = [
-        {"name": image.repository.rpartition("/")[2], "image": f"{image.repository}:{image.tag}@{image.digest}"}
-        for image in values.values()
-    ]
-    return str(yaml.safe_dump(listed, sort_keys=False))

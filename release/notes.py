@@ -29,15 +29,15 @@ signed, and neither are images and chart. The SBOMs (`*.cdx.json`) list Python p
 """
 
 
-def release_notes(version: str, *, changelog: str, images: Sequence[Pushed], chart: Chart) -> str:
-    """Return the notes of a version."""
+def release_notes(version: str, *, changes: str, images: Sequence[Pushed], chart: Chart) -> str:
+    """Return the notes of a version; `changes` is its section of the changelog."""
     rows = [f"| {one.repository}:{one.tag} | {one.digest} |" for one in images]
     return NOTES.format(
         version=version,
         reference=chart.reference,
         digest=chart.digest,
         images="\n".join(rows),
-        changes=section(changelog, version),
+        changes=changes,
     )
 
 

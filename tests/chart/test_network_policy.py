@@ -7,6 +7,7 @@ from finetune_api.keys import LABEL_ROLE, TELEMETRY_PORT
 from tests.chart.helm import NAMESPACE, Helm, Manifest, of_kind, only
 
 PREPARE = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.PREPARE.value}}}
+PUBLISH = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.PUBLISH.value}}}
 TRAINING = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.TRAIN.value}}}
 
 
@@ -55,7 +56,30 @@ def test_prepare_pods_reach_the_hub_and_only_the_operator_reaches_them(everythin
     }
 
 
-@pytest.mark.parametrize("pods", [PREPARE, TRAINING], ids=["prepare", "training"])
+def test_publish_pods_reach_the_hub_and_nobody_reaches_them(everything: list[Manifest]) -> None:
+    (policy,) = policies(everything, PUBLISH)
+
+    assert policy["spec"] == {**PUBLISH, "policyTypes": ["Ingress"]}
+
+
+def test_nobody_reaches_the_operator_but_helm_s_test_and_who_reads_metrics(helm: Helm) -> None:
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+
+    manifests = helm.render({"networkPolicy": {"enabled": True, "metricsFrom": [prometheus]}})
+
+    selector = only(manifests, "Deployment")["spec"]["selector"]
+    (policy,) = policies(manifests, {"podSelector": selector})
+    test = only(manifests, "Pod")["metadata"]["labels"]
+    (rule,) = policy["spec"]["ingress"]
+    asked, *others = rule["from"]
+    assert asked["podSelector"]["matchLabels"].items() <= test.items()
+    assert others == [prometheus]
+    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert policy["metadata"]["namespace"] == NAMESPACE
+
+
+@pytest.mark.parametrize("pods", [PREPARE, TRAINING, PUBLISH], ids=["prepare", "training", "publish"])
 def test_every_listed_namespace_gets_one(pods: dict[str, Any], helm: Helm) -> None:
     manifests = helm.render({"networkPolicy": {"enabled": True, "namespaces": ["search", "shop"]}})
 
@@ -66,7 +90,8 @@ def test_every_listed_namespace_gets_one(pods: dict[str, Any], helm: Helm) -> No
 def test_a_watched_namespace_gets_it_without_being_listed(helm: Helm) -> None:
     manifests = helm.render({"networkPolicy": {"enabled": True}, "watchNamespace": "search"})
 
-    assert {policy["metadata"]["namespace"] for policy in of_kind(manifests, "NetworkPolicy")} == {"search"}
+    namespaces = {policy["metadata"]["namespace"] for policy in of_kind(manifests, "NetworkPolicy")}
+    assert namespaces == {NAMESPACE, "search"}  # the operator's own
 
 
 def test_prometheus_may_be_let_in_to_the_metrics_port_alone(helm: Helm) -> None:

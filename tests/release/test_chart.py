@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from release.chart import Chart, images_annotation, with_images
+from release.chart import Chart, with_images
 from release.images import Pushed
 from release.notes import release_notes, section
 from tests.chart.helm import CHART
@@ -32,12 +32,6 @@ def test_values_that_name_an_image_already_are_no_release_s() -> None:
         with_images(once, {"image": TRAINER})
 
 
-def test_artifact_hub_is_told_each_image_with_tag_and_digest() -> None:
-    assert yaml.safe_load(images_annotation({"image": OPERATOR})) == [
-        {"name": "finetune-operator", "image": f"registry.example/finetune-operator:1.2.0@sha256:{'a' * 64}"}
-    ]
-
-
 @pytest.mark.parametrize(
     ("version", "expected"), [("1.1.0", "### Fixed\n- A."), ("1.2.0", "### Added\n- B."), ("1.1", "### Added\n- B.")]
 )
@@ -48,7 +42,7 @@ def test_notes_have_the_changes_of_their_version_or_those_that_are_not_released(
 def test_notes_say_how_to_install_and_that_nothing_is_signed() -> None:
     chart = Chart(Path("chart.tgz"), "oci://registry.example/charts/finetune-operator", f"sha256:{'c' * 64}")
 
-    notes = release_notes("1.2.0", changelog=CHANGELOG, images=[OPERATOR, TRAINER], chart=chart)
+    notes = release_notes("1.2.0", changes=section(CHANGELOG, "1.2.0"), images=[OPERATOR, TRAINER], chart=chart)
 
     assert "helm install finetune-operator oci://registry.example/charts/finetune-operator --version 1.2.0" in notes
     assert "it is not\nsigned" in notes
