@@ -76,6 +76,8 @@ def test_the_report_has_every_point_that_the_trainer_has_recorded(make_run: Make
 
     assert written == run.workspace.root / "report.html"
     (kept,) = re.findall(r'<script type="application/json" id="curve">(.*?)</script>', written.read_text())
-    assert json.loads(kept) == [{"step": point.step, "loss": point.loss} for point in record.curve]
+    assert json.loads(kept) == [
+        point.model_dump(include={"step", "loss", "score"}, exclude_none=True) for point in record.curve
+    ]
     assert "<th>trained for</th><td>22 s</td>" in written.read_text()
     assert "<th>processes of the newest gang</th><td>2</td>" in written.read_text()
