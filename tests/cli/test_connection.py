@@ -335,3 +335,24 @@ def test_whoever_has_read_enough_ends_the_command_quietly(kubeconfig: Path) -> N
 
     assert first.startswith("NAME ")
     assert (command.returncode, told) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (403, 13, "create of pods/exec: Forbidden; ask for this right, or for what is in the way of it to be changed"),
+        (404, 31, "create of pods/exec: Not Found"),
+        (500, 30, "create of pods/exec: Internal Server Error; try again"),
+    ],
+)
+def test_a_command_that_may_not_be_run_in_a_pod_is_told(
+    kubeconfig: Path, status: int, code: int, expected: str
+) -> None:
+    answers: Answers = {"/api/v1/namespaces/search/pods/reader/exec": (status, {}), GROUP: versions("v1alpha1")}
+    with serving(answers) as address:
+        write_kubeconfig(kubeconfig, address)
+
+        with pytest.raises(RefusalError) as refused:
+            connect(context=None, namespace=None).execute("reader", "reader", ["dd"])
+
+    assert (refused.value.code, str(refused.value)) == (code, f"cannot run dd in pod search/reader: {expected}")

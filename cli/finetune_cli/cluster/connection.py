@@ -6,6 +6,7 @@ Requests are written out, and answers stay JSON: the classes of the Kubernetes c
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_MANY, _SERVER_E
 _NOT_BEGUN = "waiting to start"
 #: What it is to read what no API server has written.
 _STRANGE = (ValueError, LookupError, TypeError)
+#: How the client tells with which status an exec was refused.
+_HANDSHAKE = re.compile(r"Handshake status (\d+) (.*?) -\+-\+-")
 _NO_CLUSTER = "name a cluster in KUBECONFIG or with --context"
 _INSTALL = "install the operator there, or name another cluster with --context"
 
@@ -185,9 +188,9 @@ class Cluster:
                     _preload_content=False,
                 )
             except ApiException as error:
-                if f" {_FORBIDDEN} " in str(error):  # the client has the status in its words alone
-                    raise StatusError(_FORBIDDEN, "create of pods/exec is forbidden") from error
-                raise
+                if (found := _HANDSHAKE.search(str(error))) is None:
+                    raise
+                raise StatusError(int(found[1]), f"create of pods/exec: {found[2]}") from error
             answer.run_forever(timeout=_ANSWER_SECONDS)
             if answer.is_open():
                 raise TimeoutError(f"{command[0]} did not end within {_ANSWER_SECONDS} s")
