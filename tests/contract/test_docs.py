@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from finetune_api.manifest import job_schema
+from finetune_api.status import FinetuneJobStatus
 from finetune_cli.main import build_parser
+from finetune_client import Client, Job
 from tests.chart.test_values import value_paths
 from tests.contract.pages import PAGES, SHELLS, Block, Command, blocks, commands
 from tests.contract.typed import CHECKS, VALUES, check_make, job_with, problems_of
@@ -75,8 +77,12 @@ def test_each_line_of_json_is_an_object(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
-def test_python_can_be_compiled(block: Block) -> None:
-    assert ast.parse(block.text).body
+def test_python_asks_for_what_is_there(block: Block) -> None:
+    known = {"client": dir(Client), "job": dir(Job), "status": FinetuneJobStatus.model_fields}
+    nodes = [node for node in ast.walk(ast.parse(block.text)) if isinstance(node, ast.Attribute)]
+    asked = [(node.value.id, node.attr) for node in nodes if isinstance(node.value, ast.Name)]
+
+    assert [name for name in asked if name[1] not in known[name[0]]] == []
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)

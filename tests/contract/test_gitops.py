@@ -1,6 +1,7 @@
-"""What examples/gitops tells Argo CD and Flux, on jobs as a real operator left them in each phase.
+"""What Argo CD, Flux and kstatus make of jobs, as a real operator left them in each phase.
 
-Lua runs in Lua 5.1, which is what Argo CD's own has; CEL in the library that `finetune validate` has.
+Lua runs in Lua 5.1, which is what Argo CD's own has; CEL in the library that `finetune validate` has; kstatus is the
+library itself.
 """
 
 import json
@@ -12,25 +13,28 @@ import yaml
 from cel_expr_python import cel  # type: ignore[import-untyped]
 from lupa.lua51 import LuaRuntime  # type: ignore[import-untyped]
 
+from tests.contract.kstatus import program as kstatus
+
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded_jobs.json").read_bytes())
 ARGO = yaml.safe_load((ROOT / "examples" / "gitops" / "argocd-cm.yaml").read_text())["data"]
 ACTIONS = yaml.safe_load(ARGO["resource.customizations.actions.finetune.dev_FinetuneJob"])
 FLUX = yaml.safe_load((ROOT / "examples" / "gitops" / "flux.yaml").read_text())["spec"]["healthCheckExprs"][0]
-#: Health in Argo CD, and state in Flux.
+#: Health in Argo CD with argocd-cm.yaml, state in Flux with flux.yaml, and in kstatus, which has neither: as a Job of
+#: Kubernetes', a training is current for it once it runs.
 EXPECTED = {
-    "unseen": ("Progressing", "inProgress"),
-    "Preparing": ("Progressing", "inProgress"),
-    "Queued": ("Progressing", "inProgress"),
-    "Training": ("Progressing", "inProgress"),
-    "Training of an older version": ("Progressing", "inProgress"),
-    "Restarting": ("Progressing", "inProgress"),
-    "Restarting of an older version": ("Progressing", "inProgress"),
-    "Publishing": ("Progressing", "inProgress"),
-    "Suspended": ("Suspended", "inProgress"),
-    "Suspended of an older version": ("Progressing", "inProgress"),
-    "Succeeded": ("Healthy", "current"),
-    "Failed": ("Degraded", "failed"),
+    "unseen": ("Progressing", "inProgress", "InProgress"),
+    "Preparing": ("Progressing", "inProgress", "InProgress"),
+    "Queued": ("Progressing", "inProgress", "InProgress"),
+    "Training": ("Progressing", "inProgress", "Current"),
+    "Training of an older version": ("Progressing", "inProgress", "InProgress"),
+    "Restarting": ("Progressing", "inProgress", "InProgress"),
+    "Restarting of an older version": ("Progressing", "inProgress", "InProgress"),
+    "Publishing": ("Progressing", "inProgress", "Current"),
+    "Suspended": ("Suspended", "inProgress", "Current"),
+    "Suspended of an older version": ("Progressing", "inProgress", "InProgress"),
+    "Succeeded": ("Healthy", "current", "Current"),
+    "Failed": ("Degraded", "failed", "Failed"),
 }
 
 
@@ -57,8 +61,25 @@ def state_in_flux(job: dict[str, Any]) -> str:
 def test_argo_cd_and_flux_see_how_a_job_is(case: str) -> None:
     health = run(ARGO["resource.customizations.health.finetune.dev_FinetuneJob"], RECORDED[case])
 
-    assert (health["status"], state_in_flux(RECORDED[case])) == EXPECTED[case]
+    assert (health["status"], state_in_flux(RECORDED[case])) == EXPECTED[case][:2]
     assert health["message"]
+
+
+@pytest.mark.skipif(not kstatus.can_be_had(), reason=kstatus.MISSING)
+def test_kstatus_sees_how_jobs_are() -> None:
+    kind = {"apiVersion": "finetune.dev/v1alpha1", "kind": "FinetuneJob"}
+
+    states = kstatus.states_of([kind | job for job in RECORDED.values()])
+
+    assert dict(zip(RECORDED, states, strict=True)) == {case: expected[2] for case, expected in EXPECTED.items()}
+
+
+@pytest.mark.skipif(not kstatus.can_be_had(), reason=kstatus.MISSING)
+def test_kstatus_takes_a_job_of_kubernetes_for_current_as_soon_as_it_has_begun() -> None:
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "b"}, "spec": {}}
+    begun = job | {"status": {"startTime": "2026-11-23T09:00:00Z", "active": 1}}
+
+    assert kstatus.states_of([job, begun]) == ["InProgress", "Current"]
 
 
 def test_argo_cd_tells_in_the_jobs_own_words_why_it_failed() -> None:
