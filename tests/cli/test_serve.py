@@ -26,6 +26,7 @@ MINILM = Described(
     pooling="mean",
     num_labels=1,
     is_reranker=False,
+    states_length=True,
     has_prompts=False,
     is_compared_by_length=False,
     num_bytes=90_000_000,
@@ -49,6 +50,16 @@ def test_the_family_decides_and_the_commit_is_pinned() -> None:
         ("--model-id=acme/better", pinned, "--pooling=mean", "--auto-truncate", "--port=8080"),
     )
     assert arguments(CROSS_ENCODER) == ("TEI", ("--model-id=acme/better", pinned, "--auto-truncate", "--port=8080"))
+    assert arguments(replace(MINILM, states_length=False)) == (
+        "vLLM",
+        (
+            "--model=acme/better",
+            pinned,
+            "--runner=pooling",
+            '--pooler-config={"pooling_type": "MEAN"}',
+            "--port=8080",
+        ),
+    )
     assert arguments(QWEN) == (
         "vLLM",
         (
@@ -77,11 +88,16 @@ def test_the_family_decides_and_the_commit_is_pinned() -> None:
         (replace(MINILM, pooling="max"), "TEI does not make one embedding of many by max"),
         (replace(QWEN, pooling="cls+mean"), "vLLM does not make one embedding of many by cls+mean"),
         (
-            replace(MINILM, modules=("Transformer", "Pooling", "Dense", "Dense")),
-            "TEI has one Dense layer after the encoder, and it has more",
+            replace(MINILM, modules=("Transformer", "Pooling", "Dense")),
+            "servers would leave its Dense layer out, which Sentence Transformers 6 saves under another name",
         ),
         (
-            replace(CROSS_ENCODER, modules=("Transformer", "Pooling", "Dense")),
+            replace(MINILM, model_type="mpnet", states_length=False),
+            "vLLM has no models of type mpnet, and TEI does not start without a max_seq_length in "
+            "sentence_bert_config.json, where Sentence Transformers 6 writes none",
+        ),
+        (
+            replace(CROSS_ENCODER, modules=("Transformer", "Pooling")),
             "its score is made by modules of Sentence Transformers, and not by the transformer itself",
         ),
         (replace(CROSS_ENCODER, num_labels=3), "it gives 3 scores per pair, and a rank has one"),
@@ -119,6 +135,7 @@ FILES: dict[str, Any] = {
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
         {"idx": 2, "name": "2", "path": "2_Normalize", "type": f"{LIBRARY}.normalize.Normalize"},
     ],
+    "sentence_bert_config.json": {"max_seq_length": 64},
     "config.json": {"architectures": ["BertModel"], "model_type": "bert"},
     "1_Pooling/config.json": {"pooling_mode": "mean", "embedding_dimension": 384},
     "config_sentence_transformers.json": {

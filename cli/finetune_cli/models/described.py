@@ -14,6 +14,7 @@ from finetune_cli.models.refusing import ModelError
 from finetune_trainer.prepare.fetch.snapshot import fetch_snapshot
 
 _CONFIG, _MODULES, _LIBRARY = "config.json", "modules.json", "config_sentence_transformers.json"
+_TRANSFORMER = "sentence_bert_config.json"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Described:
     """How embeddings of tokens become one; empty of a model that does not say."""
     num_labels: int
     is_reranker: bool
+    states_length: bool
+    """Whether the file beside the weights says how long texts may be, as older releases of the library wrote it."""
     has_prompts: bool
     is_compared_by_length: bool
     """Whether the length of its embeddings counts, as it does in a dot product of what is not normalized."""
@@ -50,7 +53,7 @@ def describe(repository: str, commit: str) -> Described:
 
 
 def _configurations(paths: list[str]) -> list[str]:
-    return [path for path in paths if PurePosixPath(path).name in {_CONFIG, _MODULES, _LIBRARY}]
+    return [path for path in paths if PurePosixPath(path).name in {_CONFIG, _MODULES, _LIBRARY, _TRANSFORMER}]
 
 
 def _described(folder: Path, num_bytes: int) -> Described:
@@ -67,6 +70,7 @@ def _described(folder: Path, num_bytes: int) -> Described:
         pooling=pooling if isinstance(pooling, str) else "+".join(pooling),
         num_labels=len(config.get("id2label") or {"0": ""}),
         is_reranker=library.get("model_type") == "CrossEncoder",
+        states_length="max_seq_length" in _read(folder / modules[0]["path"] / _TRANSFORMER),
         has_prompts=any((library.get("prompts") or {}).values()),
         is_compared_by_length=library.get("similarity_fn_name") != "cosine" and "Normalize" not in classes,
         num_bytes=num_bytes,

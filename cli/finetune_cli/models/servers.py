@@ -1,7 +1,11 @@
 """Which server loads a model, and with which arguments; or why none does. Pure.
 
-By the documentation of Text Embeddings Inference (TEI) 1.8 and vLLM 0.15; no server was run here.
-https://huggingface.co/docs/text-embeddings-inference/supported_models, https://docs.vllm.ai/en/v0.15.0/models/pooling_models/
+By the source of Text Embeddings Inference (TEI) 1.9.3 and the documentation of vLLM; no server was run here. Both know
+models as older releases of Sentence Transformers saved them: the way of pooling is stated, as they do not find it, and
+a Dense layer, which they would leave out without a word, is refused.
+https://github.com/huggingface/text-embeddings-inference/blob/v1.9.3/router/src/lib.rs
+https://github.com/huggingface/text-embeddings-inference/blob/v1.9.3/backends/src/lib.rs (download_dense_modules)
+https://docs.vllm.ai/en/v0.18.0/models/pooling_models/
 """
 
 import json
@@ -13,12 +17,15 @@ from finetune_cli.models.described import Described
 from finetune_cli.models.refusing import ModelError
 
 TEI, VLLM = "TEI", "vLLM"
-#: Text encoders, for TEI; models that were made to write, some of which see images, for vLLM.
-_ENCODERS = frozenset(
-    {"bert", "camembert", "distilbert", "modernbert", "mpnet", "nomic_bert", "roberta", "xlm-roberta"}
+#: Text encoders that TEI has, which needs no accelerator; text encoders of vLLM, and what was made to write or to see.
+_OF_TEI = frozenset({"bert", "camembert", "distilbert", "modernbert", "mpnet", "nomic_bert", "roberta", "xlm-roberta"})
+_OF_VLLM = frozenset(
+    {
+        *("bert", "modernbert", "nomic_bert", "roberta", "xlm-roberta"),
+        *("gemma3_text", "llama", "mistral", "qwen2", "qwen2_5_vl", "qwen2_vl", "qwen3", "qwen3_vl"),
+    }
 )
-_WRITERS = frozenset({"gemma3_text", "llama", "mistral", "qwen2", "qwen2_5_vl", "qwen2_vl", "qwen3", "qwen3_vl"})
-_KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize", "Dense"})
+_KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 #: What each calls the ways to make one embedding of many.
 _POOLING: Mapping[str, Mapping[str, str]] = {
     TEI: {"cls": "cls", "mean": "mean", "lasttoken": "last-token"},
@@ -52,7 +59,7 @@ def choose(model: Described, *, repository: str, commit: str) -> Server:
         pooling = [] if model.is_reranker else [f"--pooling={_POOLING[TEI][model.pooling]}"]
         return Server(
             name=TEI,
-            image="ghcr.io/huggingface/text-embeddings-inference:cpu-1.8",
+            image="ghcr.io/huggingface/text-embeddings-inference:cpu-1.9",
             arguments=(f"--model-id={repository}", f"--revision={commit}", *pooling, "--auto-truncate", "--port=8080"),
             port=8080,
             needs_accelerator=False,
@@ -61,7 +68,7 @@ def choose(model: Described, *, repository: str, commit: str) -> Server:
     pooling = [] if model.is_reranker else [f"--pooler-config={pooler}"]
     return Server(
         name=VLLM,
-        image="vllm/vllm-openai:v0.15.0",
+        image="vllm/vllm-openai:v0.18.0",
         arguments=(f"--model={repository}", f"--revision={commit}", "--runner=pooling", *pooling, "--port=8080"),
         port=8080,
         needs_accelerator=True,
@@ -81,11 +88,20 @@ def _refusal_of_modules(model: Described) -> str | None:
         return "it has an encoder for each kind of input (Router), and servers load one"
     if "LogitScore" in strange:
         return "it scores by the tokens that it would write (LogitScore), which is done by Sentence Transformers alone"
+    if "Dense" in strange:
+        return "servers would leave its Dense layer out, which Sentence Transformers 6 saves under another name"
     if strange:
         return f"they do not have its module {strange[0]}"
-    if _family(model) is None:
-        return f"neither TEI nor vLLM has models of type {model.model_type or 'that is not stated'}"
-    return None
+    return None if _family(model) is not None else _refusal_of_family(model)
+
+
+def _refusal_of_family(model: Described) -> str:
+    if model.model_type in _OF_TEI:
+        return (
+            f"vLLM has no models of type {model.model_type}, and TEI does not start without a max_seq_length in "
+            "sentence_bert_config.json, where Sentence Transformers 6 writes none"
+        )
+    return f"neither TEI nor vLLM has models of type {model.model_type or 'that is not stated'}"
 
 
 def _refusal_of_reranker(model: Described) -> str | None:
@@ -98,15 +114,13 @@ def _refusal_of_pooling(model: Described) -> str | None:
     family = _family(model)
     if model.pooling not in _POOLING[family or TEI]:
         return f"{family} does not make one embedding of many by {model.pooling or 'what it does not state'}"
-    if family == TEI and model.modules.count("Dense") > 1:
-        return "TEI has one Dense layer after the encoder, and it has more"
     return None
 
 
 def _family(model: Described) -> str | None:
-    if model.model_type in _ENCODERS:
+    if model.model_type in _OF_TEI and model.states_length:
         return TEI
-    return VLLM if model.model_type in _WRITERS else None
+    return VLLM if model.model_type in _OF_VLLM else None
 
 
 def notes(model: Described) -> list[str]:
