@@ -1,10 +1,10 @@
-"""What must hold of each job when all is over: D, W, P, C, G and S, each checked against the evidence alone."""
+"""What must hold of each job when all is over: D, W, P, C, G, U and S, each checked against the evidence alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.chaos.evidence import Evidence
-from tests.e2e.states import steps_trained
+from tests.e2e.states import miscounted, steps_trained
 from tests.stack import jobs
 from tests.stack.kubectl import Manifest
 
@@ -28,7 +28,7 @@ class Violation:
 
 def check(evidence: Evidence) -> list[Violation]:
     """Return what does not hold of one job."""
-    checks = (_single, _work, _published, _told, _free, _secret)
+    checks = (_single, _work, _published, _told, _free, _counted, _secret)
     return [
         Violation(job=evidence.name, invariant=invariant, expected=expected, seen=seen)
         for one in checks
@@ -114,6 +114,12 @@ def _free(evidence: Evidence) -> Iterator[Finding]:
     """G: accelerators are free a minute after the end."""
     if evidence.seconds_after_end > FREE_SECONDS:
         yield "G", f"no rank {FREE_SECONDS:.0f} s after its end", f"one after {evidence.seconds_after_end:.0f} s"
+
+
+def _counted(evidence: Evidence) -> Iterator[Finding]:
+    """U: each second that its gangs held is counted once."""
+    for seen in miscounted(evidence.states):
+        yield "U", "counters that never fall, and kinds that add up", seen
 
 
 def _secret(evidence: Evidence) -> Iterator[Finding]:

@@ -31,9 +31,16 @@ def ended(**changes: object) -> dict[str, Any]:
     return state(2, 200, checkpoint=200, **(end | changes))
 
 
+def usage(**kinds: int) -> dict[str, int]:
+    """Return what gangs held and what came of it, in seconds."""
+    known = dict.fromkeys(("held", "useful", "evaluating", "lost", "waiting"), 0) | kinds
+    return {f"{kind}Seconds": seconds for kind, seconds in known.items()}
+
+
+HELD = usage(held=90, useful=60, evaluating=10, lost=5, waiting=15)
 GOOD = Evidence(
     name="a",
-    states=[state(1, 45, checkpoint=40), state(2, 41, checkpoint=40), ended()],
+    states=[state(1, 45, checkpoint=40), state(2, 41, checkpoint=40, usage=usage(held=50, lost=5)), ended(usage=HELD)],
     events=["RankKilled", "Published"],
     commits=[COMMIT, {"oid": "000", "title": "initial commit", "files": {}}],
     branches={"main": "abc"},
@@ -56,6 +63,20 @@ def test_nothing_is_said_of_a_job_with_which_all_is_well() -> None:
     ("evidence", "invariant", "expected", "seen"),
     [
         (replace(GOOD, gangs_at_once=2), "D", "one gang at a time", "2 at once"),
+        (
+            replace(
+                GOOD, states=[*GOOD.states, ended(usage=HELD | usage(held=89, useful=60, evaluating=10, waiting=19))]
+            ),
+            "U",
+            "counters that never fall, and kinds that add up",
+            "held: 90, then 89",
+        ),
+        (
+            replace(GOOD, states=[ended(usage=HELD | {"lostSeconds": 6})]),
+            "U",
+            "counters that never fall, and kinds that add up",
+            "90 held, 91 by kind",
+        ),
         (replace(GOOD, num_children={"services": 2}), "D", "one of its services", "2"),
         (
             replace(GOOD, num_children={"services": 0, "persistentvolumeclaims": 0}),

@@ -16,6 +16,7 @@ from tests.cluster.paths import exclusive
 from tests.demo.__main__ import NAMESPACE, SUMMARY
 from tests.e2e.gang import children, rank_pod
 from tests.e2e.prometheus import SECONDS, scraping
+from tests.e2e.states import seconds_held
 from tests.hub.running import RunningHub
 from tests.stack import jobs
 from tests.stack.install import ROOT, SYSTEM_NAMESPACE, Stack
@@ -219,6 +220,19 @@ def test_loss_and_score_in_prometheus_are_those_of_the_report(run: Run, target: 
     assert set(baselines) == {status["metrics"]["baselineScore"]}
     at_rank_0 = values("finetune_train_loss")
     assert {round(loss, 4) for loss in at_rank_0} >= {round(point["loss"], 4) for point in status["curve"][-1:]}
+
+
+def test_what_accelerators_were_held_for_adds_up_and_prometheus_has_the_same(run: Run, target: Target) -> None:
+    held = seconds_held(run.states)
+
+    assert held.pop("lost") == 0
+    assert min(held.values()) > 0, held
+    if target.is_ours:
+        (expression,) = [
+            one for one in EXPRESSIONS if one.startswith("finetunejob_usage_seconds_total") and "$name" in one
+        ]
+        series = {one["metric"]["kind"]: float(one["values"][-1][1]) for one in run.shown[expression]}
+        assert series == {**held, "lost": 0}
 
 
 def test_the_hub_got_one_commit_with_a_card_and_no_data(run: Run, kube: Kubectl, hub: RunningHub) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import LONG_JOB_STEPS, NAMESPACE, long_job, quick_job, repository
 from tests.e2e.gang import OPERATOR, children, events, kill_operator, kill_rank, names
 from tests.e2e.logs import read_logs
-from tests.e2e.states import has_checkpoint, in_phase, steps_trained, trains
+from tests.e2e.states import has_checkpoint, in_phase, seconds_held, steps_trained, trains
 from tests.hub.running import RunningHub
 from tests.stack import jobs
 from tests.stack.install import SYSTEM_NAMESPACE, Stack
@@ -95,6 +95,8 @@ def test_an_operator_killed_while_the_gang_restarts_without_rank_0_starts_one_ne
     assert status["progress"]["step"] == LONG_JOB_STEPS
     assert len(children(kube, "services", job)) == 1
     assert len(published_commits(hub, repository("killed-restarting"))) == 1
+    held = seconds_held(states)
+    assert min(held["useful"], held["lost"], held["waiting"]) > 0, held
 
 
 def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, submit: Submit) -> None:

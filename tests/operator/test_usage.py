@@ -85,8 +85,9 @@ class Story:
         return decision
 
     def change(self, **spec: Any) -> None:
-        """Change the spec."""
-        self.job = self.job.model_copy(update={"spec": self.job.spec.model_copy(update=spec)})
+        """Change the spec, which the next status tells."""
+        metadata = self.job.metadata.model_copy(update={"generation": self.job.metadata.generation + 1})
+        self.job = self.job.model_copy(update={"spec": self.job.spec.model_copy(update=spec), "metadata": metadata})
 
     @property
     def usage(self) -> UsageStatus | None:
@@ -174,6 +175,8 @@ def test_a_queue_that_takes_the_pods_of_a_gang_and_admits_it_anew_makes_it_anoth
     story = training()
 
     story.look(70, *gang(), told=work(useful=20, evaluating=5, unsaved=14), is_suspended=True)
+    story.change()
+    story.look(70, *gang(), told=work(useful=20, evaluating=5, unsaved=14), is_suspended=True)
     assert (story.job.status.phase, story.job.status.attempt) == (Phase.QUEUED, 1)
     saved = a_result(Role.TRAIN, Reason.PREEMPTED, attempt=1, work=work(useful=33, evaluating=5))
     left = [
@@ -222,6 +225,29 @@ def test_a_job_that_fails_has_lost_what_it_has_not_saved() -> None:
 
     assert story.job.status.phase == Phase.FAILED
     assert story.usage == usage(104, held=640, useful=160, evaluating=40, lost=360, waiting=80)
+
+
+def test_what_is_written_after_the_end_counts_nothing_anew() -> None:
+    story = training()
+    result = a_result(Role.TRAIN, Reason.NON_FINITE_LOSS, attempt=1, work=work(useful=20, evaluating=5, unsaved=45))
+    pods = gang(phase="Failed", containers=ended(15, result, seconds=80))
+    story.look(104, *pods, is_failed=True)
+
+    story.change()
+    story.look(110, *pods, is_failed=True)
+
+    assert story.job.status.observed_generation == 2
+    assert story.usage == usage(110, held=640, useful=160, evaluating=40, lost=360, waiting=80)
+
+
+def test_parts_of_a_second_are_counted_once() -> None:
+    story = training()
+
+    for seconds in (60.9, 61.9, 62.9, 63.9):
+        story.change()
+        story.look(seconds, *gang(), told=work(useful=20, evaluating=5, unsaved=5))
+
+    assert story.usage == usage(63, held=504, useful=160, evaluating=40, unsaved=40, waiting=80)
 
 
 def test_ranks_that_still_run_when_the_deadline_ends_their_job_may_save() -> None:

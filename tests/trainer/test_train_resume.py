@@ -11,6 +11,7 @@ from finetune_api.contract import RunConfig, RunResult
 from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.train.gang.records import Records
+from finetune_trainer.train.report.history import History
 from finetune_trainer.workspace.fence import Fence, Owner
 from finetune_trainer.workspace.images import KeptImages
 from finetune_trainer.workspace.report import Report
@@ -142,10 +143,18 @@ def test_a_killed_gang_resumes_to_the_very_same_weights(
     wait_for(workspace.checkpoints / "step-000002")
     gang.kill()
     resumed_from = max(workspace.checkpoints.glob("step-*")).name
+    history = History.read(workspace.checkpoints / resumed_from / "history.json")
 
     results = train_gang(run_config(), workspace, tmp_path / "second", attempt=2)
 
     assert [result.reason for result in results] == [Reason.TRAINED, Reason.TRAINED]
+    made, seconds, work = history.made, history.seconds, results[0].work
+    assert made.job_uid == run_config().job.uid
+    assert made.useful == pytest.approx(2 * (seconds["Training"] + seconds.get("Saving", 0)))
+    assert made.evaluating == pytest.approx(2 * (seconds["Baseline"] + seconds.get("Evaluating", 0)))
+    assert work is not None
+    assert work.resumed_seconds == int(made.useful) + int(made.evaluating)
+    assert work.unsaved_seconds == 0 < work.useful_seconds - int(made.useful)
     assert resumed_from in ("step-000002", "step-000004", "step-000006"), "the kill came too late to show anything"
     assert read_checkpoint(workspace.checkpoints / "step-000008") == read_checkpoint(
         undisturbed[0].checkpoints / "step-000008"

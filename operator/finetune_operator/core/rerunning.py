@@ -42,11 +42,7 @@ def begin_again(situation: Situation) -> Situation:
     attempt = job.status.attempt + 1 if job.status.attempt else 0
     before = job.status
     status = FinetuneJobStatus(
-        attempt=attempt,
-        reruns=before.reruns + 1,
-        avoided_nodes=before.avoided_nodes,
-        storage=before.storage,
-        usage=before.usage,
+        attempt=attempt, reruns=before.reruns + 1, avoided_nodes=before.avoided_nodes, storage=before.storage
     )
     fresh = job.model_copy(update={"status": status})
     return replace(situation, job=fresh, observed=replace(situation.observed, rejection=""))
