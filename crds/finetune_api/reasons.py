@@ -143,8 +143,8 @@ GUIDANCE: dict[Reason, Guidance] = {
         "are lost in bfloat16."
     ),
     Reason.PUBLISH_SKIPPED: _nobody(
-        "The model stays on the volume; set publish.ifExists to Update, or choose another publish.repository, and set "
-        "spec.rerun to a new text to publish it: nothing is trained again."
+        "The model stays on the volume; set publish.ifExists to Update, or choose another publish.repository or "
+        "publish.bucket, and set spec.rerun to a new text to publish it: nothing is trained again."
     ),
     Reason.INVALID_SPEC: _user(
         "Correct the named fields; if the job has failed, set spec.rerun to a new text. What is trained can only be "
@@ -166,11 +166,12 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.INVALID_ARGUMENT: _user("Correct the named argument in a new FinetuneJob."),
     Reason.TOKEN_REFUSED: _user("Put a valid token, or valid keys, into the Secret and set spec.rerun to a new text."),
     Reason.WRITE_FORBIDDEN: _user(
-        "Give the token write access to publish.repository and set spec.rerun to a new text, "
+        "Give token or keys write access to publish.repository or publish.bucket and set spec.rerun to a new text, "
         "or name a repository of your own first."
     ),
     Reason.REPOSITORY_EXISTS: _user(
-        "Choose another publish.repository or publish.ifExists: Update, and set spec.rerun to a new text."
+        "Choose another publish.repository or publish.bucket, or publish.ifExists: Update, and set spec.rerun to a new "
+        "text."
     ),
     Reason.SECRET_NOT_FOUND: _user(
         "Create the named Secret in the job's namespace; if the job has failed, set spec.rerun to a new text."

@@ -346,16 +346,21 @@ class ImageStatus(Told):
 
 
 class PublishedStatus(Told):
-    """What is on the Hub."""
+    """What is on the Hub, or in a bucket."""
 
     repository: str
-    """OWNER/NAME."""
+    """OWNER/NAME, or s3://BUCKET/PATH."""
     commit: str | None = None
-    """Commit that holds the model."""
+    """Commit that holds the model; in a bucket the SHA-256 of what it holds."""
     tag: str | None = None
     """Tag that names this run; publishing again finds it."""
     url: str | None = None
-    """Address of the commit."""
+    """Address of the commit, or of the model's folder in a bucket."""
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Return whether a commit of the Hub is named, and no bucket."""
+        return self.commit is not None and "://" not in self.repository
 
 
 class FinetuneJobStatus(Told):
@@ -417,7 +422,7 @@ class FinetuneJobStatus(Told):
     checkpoint: CheckpointStatus | None = None
     """The newest verified checkpoint."""
     published: PublishedStatus | None = None
-    """What is on the Hub."""
+    """What is on the Hub, or in a bucket."""
     warnings: Annotated[list[str], Field(max_length=20)] = Field(default_factory=list)
     """What did not stop the job but deserves a look."""
     conditions: Annotated[

@@ -27,7 +27,7 @@ from finetune_api.fields import (
 from finetune_api.model import Model
 from finetune_api.objective import Loss
 from finetune_api.pod_template import PodTemplates, accelerator_rule
-from finetune_api.sources import FITS_THE_HUB, REPOSITORY
+from finetune_api.sources import BUCKET_SOURCE, FITS_THE_HUB, REPOSITORY
 from finetune_api.status import FinetuneJobStatus
 
 GROUP = "finetune.dev"
@@ -297,38 +297,87 @@ class Publish(Contract):
                 "!self.always || !has(self.gate)",
                 "publish.always publishes whatever was measured, and publish.gate does not; leave one of them out",
                 field=".always",
-            )
+            ),
+            rule(
+                "has(self.repository) != has(self.bucket)",
+                "give either repository, on the Hub, or bucket",
+                field=".repository",
+            ),
+            rule(
+                "has(self.repository) == has(self.tokenSecret)",
+                "repository needs tokenSecret, a write token of the Hub; keys of a bucket are in secretName",
+                field=".tokenSecret",
+            ),
+            rule(
+                "has(self.bucket) || !has(self.secretName)",
+                "secretName has keys of a bucket, and goes with bucket; the Hub's token is in tokenSecret",
+                field=".secretName",
+            ),
         )
     )
 
-    repository: Annotated[
-        str,
-        StringConstraints(min_length=3, max_length=200),
-        Field(
-            json_schema_extra=rules(
-                rule(
-                    f"self.matches('^{REPOSITORY}$') && {FITS_THE_HUB}",
-                    "repository must be OWNER/NAME as the Hub allows it, for example acme/qwen3-vl-vdr: letters, "
-                    "digits, '-', '_' and '.', no '--' or '..', no '.git' at the end, 96 characters each",
+    repository: (
+        Annotated[
+            str,
+            StringConstraints(min_length=3, max_length=200),
+            Field(
+                json_schema_extra=rules(
+                    rule(
+                        f"self.matches('^{REPOSITORY}$') && {FITS_THE_HUB}",
+                        "repository must be OWNER/NAME as the Hub allows it, for example acme/qwen3-vl-vdr: letters, "
+                        "digits, '-', '_' and '.', no '--' or '..', no '.git' at the end, 96 characters each",
+                    )
                 )
-            )
-        ),
-    ]
+            ),
+        ]
+        | None
+    ) = None
     """Hub model repository; created if missing."""
+    bucket: (
+        Annotated[
+            str,
+            StringConstraints(max_length=256),
+            Field(
+                json_schema_extra=rules(
+                    rule(
+                        f"self.matches('^{BUCKET_SOURCE}$')",
+                        "write s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH",
+                    )
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """Instead of a repository: s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH, where each model has a folder
+    of its own, and finetunejobs.json names those that are whole, the newest first (docs/buckets.md)."""
     private: bool = True
     """Visibility of a repository that is created."""
     branch: ShortText = "main"
     """Branch that gets the commit."""
     if_exists: Literal["Fail", "Update", "Skip"] = "Update"
     """What to do when the repository has commits already: fail before training; add one that replaces the model, and
-    with it every file that loading a model reads, while all others stay; or leave it alone."""
-    token_secret: SecretKey
-    """Write token. Mounted as a file into the publishing containers alone."""
+    with it every file that loading a model reads, while all others stay; or leave it alone. In a bucket every model
+    stays: this is about becoming the newest."""
+    token_secret: SecretKey | None = None
+    """Write token of the Hub. Mounted as a file into the publishing containers alone."""
+    secret_name: BucketSecret | None = None
+    """Secret with what clients of the bucket need, as in spec.buckets. Its keys are mounted as files into the
+    publishing containers alone."""
     gate: Gate | None = None
     """Improvement that is required. Absent: the model must be strictly better than the base model, wherever both are
     measured; without an evaluation set, or with evaluation.baseline false, nothing can be compared."""
     always: bool = False
     """Publish whether it got better or not. A model whose weights did not change is not published all the same."""
+
+    @property
+    def place(self) -> str:
+        """Return the repository or the bucket, as messages name it."""
+        return self.repository or self.bucket or ""
+
+    @property
+    def field(self) -> str:
+        """Return which field names the place."""
+        return "publish.repository" if self.repository else "publish.bucket"
 
 
 class Schedule(Contract):

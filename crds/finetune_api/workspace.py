@@ -35,6 +35,7 @@ READ_TOKEN = "/var/run/finetune/read-token/token"  # noqa: S105 - a path
 WRITE_TOKEN = "/var/run/finetune/write-token/token"  # noqa: S105 - a path
 #: A file for each key of the Secret.
 READ_BUCKET = "/var/run/finetune/read-bucket"
+WRITE_BUCKET = "/var/run/finetune/write-bucket"
 #: Handed from preflight to prepare, in the pod's own /tmp.
 PUBLISHED_RUNS = "/tmp/finetune-published.json"  # noqa: S108 - a volume of the pod's own
 CLAIM_SOURCES = "/sources"

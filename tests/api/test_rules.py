@@ -59,6 +59,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "two nodes with an existing claim": {"resources": {"nodes": 2}, "storage": {"existingClaim": "shared"}},
     "a gate with an evaluation set": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}}},
     "publish without a gate": {"publish": PUBLISH},
+    "publish into a bucket": {"publish": {"bucket": "s3://company/models/", "secretName": "company-s3"}},
+    "publish with the pod's identity": {"publish": {"bucket": "az://company"}},
     "publish whatever it reaches": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"always": True}},
     "publish by a gate and not always": {
         "data__evaluation": EVALUATION,
@@ -383,6 +385,30 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "a repository without owner": (
         {"publish": PUBLISH | {"repository": "model"}},
         'spec.publish.repository: Invalid value: "model": repository must be OWNER/NAME',
+    ),
+    "a target that is no bucket": (
+        {"publish": {"bucket": "company/models"}},
+        'spec.publish.bucket: Invalid value: "company/models": write s3://BUCKET/PATH',
+    ),
+    "two targets": (
+        {"publish": PUBLISH | {"bucket": "s3://company/models"}},
+        "spec.publish.repository: Invalid value: give either repository, on the Hub, or bucket",
+    ),
+    "no target": (
+        {"publish": {"private": True}},
+        "spec.publish.repository: Invalid value: give either repository, on the Hub, or bucket",
+    ),
+    "a repository without a token": (
+        {"publish": {"repository": "acme/model"}},
+        "spec.publish.tokenSecret: Invalid value: repository needs tokenSecret, a write token of the Hub",
+    ),
+    "a bucket with a token of the Hub": (
+        {"publish": {"bucket": "s3://company/models", "tokenSecret": {"name": "hub-token"}}},
+        "spec.publish.tokenSecret: Invalid value: repository needs tokenSecret",
+    ),
+    "keys of a bucket for a repository": (
+        {"publish": PUBLISH | {"secretName": "company-s3"}},
+        "spec.publish.secretName: Invalid value: secretName has keys of a bucket, and goes with bucket",
     ),
     "a repository of two dashes": (
         {"publish": PUBLISH | {"repository": "acme/a--b"}},

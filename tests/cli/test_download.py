@@ -24,6 +24,8 @@ from tests.hub import RunningHub
 LARGE = b"weights" * (BLOCK_BYTES // 4)
 FILES = {"modules.json": b"[]", "model.safetensors": LARGE, "1_Pooling/config.json": b"{}", "empty.txt": b""}
 UNPUBLISHED: Manifest = {**SUCCEEDED, "status": {**SUCCEEDED["status"], "published": None}}
+STORED = {"repository": "s3://company/models", "commit": "0" * 64, "url": "s3://company/models/a-1"}
+IN_BUCKET: Manifest = {**SUCCEEDED, "status": {**SUCCEEDED["status"], "published": STORED}}
 RUNNING = {"phase": "Running"}
 IMAGE = {"image": {"name": "registry.example/trainer@sha256:1"}}
 
@@ -202,6 +204,7 @@ def test_a_pod_that_does_not_run_is_told_and_goes(
     [
         (TRAINING, [], (31, "search/pages is Training and has no model yet; `finetune watch pages`")),
         (UNPUBLISHED, ["--from", "hub"], (31, "it was not published; leave out --from hub")),
+        (IN_BUCKET, ["--from", "hub"], (31, "it was published as s3://company/models/a-1; leave out --from hub")),
         (UNPUBLISHED, ["volume"], (2, "volume is there already; name a folder that is not")),
         (
             {**FAILED, "status": {**FAILED["status"], "storage": None}},

@@ -68,6 +68,7 @@ def test_a_small_example_gets_better_and_publishes_what_it_measured(name: str, h
     report = Report.read(Workspace(tmp_path / "workspace").report)
     assert report.world_size == TWINS[name].processes, printed
     assert spec.publish is not None
+    assert spec.publish.repository is not None
     published = download(spec.publish.repository, tmp_path / "published", hub)
     for held_out in spec.data.evaluation:
         (score,) = [one for one in report.evaluations if (one.name, one.metric) == (held_out.name, "ndcg@10")]

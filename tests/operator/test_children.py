@@ -53,6 +53,11 @@ FULL = a_job(
     },
     image="registry.example/mine:2",
 )
+IN_BUCKETS = a_job(
+    model={"source": "s3://company/models/base"},
+    buckets={"secretName": "reader"},
+    publish={"bucket": "s3://company/models/better", "secretName": "writer"},
+)
 GANG = a_job(schedule={"priorityClassName": "low"})
 GANG_SCHEDULED = Platform(trainer_image="registry.example/trainer:1", gang_scheduling="Auto")
 ADMINISTERED = Platform(
@@ -236,7 +241,24 @@ def test_the_config_map_tells_the_trainer_nothing_that_an_older_one_need_not_kno
     }
 
 
-@pytest.mark.parametrize("job", [PLAIN, FULL])
+def test_keys_of_buckets_are_files_of_the_containers_that_need_them_alone() -> None:
+    built = children(IN_BUCKETS, PLATFORM)
+    pods = [child["spec"]["template"]["spec"] for child in built if child["kind"] == "Job"]
+    containers = [one for pod in pods for one in (*pod.get("initContainers", ()), *pod["containers"])]
+
+    seen = {
+        one["name"]: [mount["name"] for mount in one["volumeMounts"] if "bucket" in mount["name"]] for one in containers
+    }
+    secrets = {volume["name"]: volume["secret"] for pod in pods for volume in pod["volumes"] if "secret" in volume}
+
+    assert seen == {"preflight": ["write-bucket"], "prepare": ["read-bucket"], "train": [], "publish": ["write-bucket"]}
+    assert secrets == {
+        "read-bucket": {"secretName": "reader", "defaultMode": 0o440},
+        "write-bucket": {"secretName": "writer", "defaultMode": 0o440},
+    }
+
+
+@pytest.mark.parametrize("job", [PLAIN, FULL, IN_BUCKETS])
 def test_no_token_is_in_any_environment_and_none_is_near_the_training_pods(job: FinetuneJob) -> None:
     for child in children(job, ADMINISTERED):
         if child["kind"] == "Job":

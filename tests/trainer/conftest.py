@@ -83,6 +83,7 @@ class Run:
             "FINETUNE_READ_TOKEN_FILE": str(self.settings.read_token_file),
             "FINETUNE_WRITE_TOKEN_FILE": str(self.settings.write_token_file),
             "FINETUNE_READ_BUCKET_FOLDER": str(self.settings.read_bucket),
+            "FINETUNE_WRITE_BUCKET_FOLDER": str(self.settings.write_bucket),
             "FINETUNE_TERMINATION_MESSAGE": str(self.settings.termination_message),
             "HF_ENDPOINT": self.settings.hub_endpoint,
         }
@@ -94,9 +95,10 @@ class Run:
                 file.write_text(token + "\n", encoding="utf-8")
         return self
 
-    def with_bucket(self, read: dict[str, str]) -> "Run":
-        """Mount the Secret of sources in buckets."""
-        write_secret(self.settings.read_bucket, read)
+    def with_bucket(self, *, read: dict[str, str] | None = None, write: dict[str, str] | None = None) -> "Run":
+        """Mount the Secrets of buckets."""
+        write_secret(self.settings.read_bucket, read or {})
+        write_secret(self.settings.write_bucket, write or {})
         return self
 
     def at(self, endpoint: str) -> "Run":
@@ -124,6 +126,7 @@ def run_in(folder: Path, spec: dict[str, Any]) -> Run:
         hub_endpoint="http://127.0.0.1:9",
         attempt=0,
         read_bucket=container / "read-bucket",
+        write_bucket=container / "write-bucket",
     )
     return Run(config=RunConfig.model_validate({"job": job, "spec": spec}), settings=settings)
 
@@ -162,9 +165,9 @@ def s3_program() -> Path:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def s3(s3_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS3]:
-    """A real S3 server; a test makes its own buckets."""
+    """A real S3 server without a bucket; it starts in a tenth of a second."""
     with running_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server
 

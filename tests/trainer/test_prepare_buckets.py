@@ -62,7 +62,7 @@ def test_model_and_rows_come_out_of_buckets(
 ) -> None:
     s3.upload(text_model, store, "models/small")
     data = {"train": [{"name": "qa", "source": PAGES}]}
-    run = make_run(model={"source": "s3://company/models/small"}, data=data).with_bucket(s3.settings())
+    run = make_run(model={"source": "s3://company/models/small"}, data=data).with_bucket(read=s3.settings())
 
     result = prepare(run.config, run.settings)
 

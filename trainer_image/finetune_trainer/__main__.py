@@ -37,7 +37,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _USAGE_ERROR
     settings = Settings.from_environment(environment)
     tokens = [read_token(settings.read_token_file), read_token(settings.write_token_file)]
-    redact = logs.redaction([*tokens, *secret_values(settings.read_bucket)])
+    redact = logs.redaction([*tokens, *secret_values(settings.read_bucket), *secret_values(settings.write_bucket)])
     logs.configure(role, redact)
     result = run(role, settings)
     result = result.model_copy(

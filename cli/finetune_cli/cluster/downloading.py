@@ -46,9 +46,10 @@ def download(given: Namespace) -> ExitCode:
 def _origin(job: StoredJob, wanted: str | None) -> str:
     """Return where the model is; fails where there is none yet, or not there."""
     published, storage = job.status.published, job.status.storage
-    is_published = published is not None and published.commit is not None
+    is_published = published is not None and published.is_on_hub
     if wanted == HUB and not is_published:
-        raise RefusalError(f"{job.title}: it was not published; leave out --from {HUB}", ExitCode.NOT_FOUND)
+        why = "it was not published" if published is None else f"it was published as {published.url}"
+        raise RefusalError(f"{job.title}: {why}; leave out --from {HUB}", ExitCode.NOT_FOUND)
     if is_published and wanted != VOLUME:
         return HUB
     if not job.is_finished:

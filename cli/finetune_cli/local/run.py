@@ -103,7 +103,7 @@ def make_plan(job: Job, wishes: Wishes, root: Path) -> Plan:
     """Return what is to be done below `root`; fails with what can be said before it is begun."""
     check_claims(job.spec, wishes.claims)
     publishes = wishes.publishes and job.spec.publish is not None
-    if publishes:
+    if publishes and job.spec.publish is not None and job.spec.publish.repository is not None:
         require_token()
     visible = count_accelerators() if job.spec.resources.accelerator.per_node else 0
     devices = choose_devices(job.spec, visible=visible, wanted=wishes.processes)

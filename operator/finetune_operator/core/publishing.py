@@ -48,7 +48,7 @@ def _publish_job(target: Publish) -> HubJob:
     return HubJob(
         phase=Phase.PUBLISHING,
         reason=Reason.PUBLISHING,
-        message=f"the model goes to {target.repository}",
+        message=f"the model goes to {target.place}",
         aspect=ConditionType.PUBLISHED,
     )
 

@@ -26,7 +26,7 @@ def spare(publish: Publish, standing: Standing | None, *, run: str) -> list[str]
     if publish.if_exists == "Fail":
         raise occupied(publish, standing.files)
     text = (
-        f"publish.repository: {publish.repository} holds files already ({', '.join(standing.files[:5])}) and "
+        f"{publish.field}: {publish.place} holds files already ({', '.join(standing.files[:5])}) and "
         "publish.ifExists is Skip, so that the model will stay on the volume; set ifExists to Update to publish it"
     )
     return [text]
@@ -35,7 +35,7 @@ def spare(publish: Publish, standing: Standing | None, *, run: str) -> list[str]
 def occupied(publish: Publish, files: Sequence[str]) -> RunFailure:
     """Return that the branch holds these files, which are of others."""
     message = (
-        f"publish.repository: {publish.repository} holds files already ({', '.join(files[:5])}) and "
+        f"{publish.field}: {publish.place} holds files already ({', '.join(files[:5])}) and "
         "publish.ifExists is Fail; choose another repository or set ifExists to Update"
     )
     return RunFailure(Reason.REPOSITORY_EXISTS, message)

@@ -98,7 +98,8 @@ def prepare_inputs(config: RunConfig, settings: Settings, fence: Fence, tracker:
 def published_before(done: PublishedRun) -> RunResult:
     """Return the end of a run that is on the Hub already; nothing was fetched for it."""
     published, record = done.published, done.record
-    at = f"{published.repository}@{(published.commit or '')[:12]}, tag {published.tag}"
+    commit = f"{published.repository}@{(published.commit or '')[:12]}, tag {published.tag}"
+    at = published.url if published.tag is None else commit
     return RunResult(
         role=Role.PREPARE,
         reason=Reason.ALREADY_PUBLISHED,

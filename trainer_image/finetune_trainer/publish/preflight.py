@@ -1,4 +1,4 @@
-"""Before anything is fetched: may this token write to publish.repository, and does what is there fit ifExists?
+"""Before anything is fetched: may what is mounted write to the target, and does what is there fit ifExists?
 
 It also finds which runs of the spec are published already, for prepare.
 """
@@ -14,6 +14,8 @@ from finetune_trainer.hub.published import PublishedRuns
 from finetune_trainer.hub.standing import spare
 from finetune_trainer.publish.access import Access, check_repository, check_token
 from finetune_trainer.publish.branch import Target
+from finetune_trainer.publish.bucket import looking
+from finetune_trainer.publish.bucket.publishing import connected
 from finetune_trainer.publish.published import find_published
 from finetune_trainer.publish.standing import find_standing
 from finetune_trainer.workspace.failures import RunFailure
@@ -32,9 +34,11 @@ def preflight(config: RunConfig, settings: Settings) -> RunResult:
     publish = config.spec.publish
     if publish is None:
         return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message="Nothing is to be published.")
+    if publish.repository is None:
+        return _of_bucket(config, publish, settings)
     api = connect(settings.hub_endpoint, token=require_write_token(settings))
     access, found = Access(), PublishedRuns()
-    check_access(api, publish, access)
+    check_access(api, publish.repository, publish, access)
     if not access.created:
         target = Target(api, publish.repository, publish.branch)
         with told_as_failures(f"publish.repository: reading {publish.repository}"):
@@ -50,17 +54,31 @@ def preflight(config: RunConfig, settings: Settings) -> RunResult:
     return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message=message, warnings=access.warnings)
 
 
-def check_access(api: Api, publish: Publish, access: Access) -> None:
+def _of_bucket(config: RunConfig, publish: Publish, settings: Settings) -> RunResult:
+    found = PublishedRuns()
+    with connected(publish, settings) as bucket:
+        index = looking.check_writing(bucket)
+        if not config.trains_anyway:
+            found = looking.find_published(bucket, index, config.spec_hash)
+    if publish.if_exists != "Update":
+        found = found.model_copy(update={"standing": looking.standing_of(index)})
+    warnings = [] if found.runs else spare(publish, found.standing, run=config.spec_hash)
+    found.write(settings.published_runs)
+    message = f"The keys may write to {publish.bucket}."
+    return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message=message, warnings=warnings)
+
+
+def check_access(api: Api, repository: str, publish: Publish, access: Access) -> None:
     """Fail if the token may not write to the repository; there are Hubs whose whoami refuses a token that may."""
     refusal = check_token(api, access)
     try:
-        check_repository(api, publish.repository, private=publish.private, access=access)
+        check_repository(api, repository, private=publish.private, access=access)
     except RunFailure as failure:
         if refusal is None or failure.reason is Reason.HUB_UNAVAILABLE:
             raise
         raise refusal from failure
     if refusal is not None:
-        access.warnings.append(f"{publish.repository} may be written with this token all the same: {refusal.message}")
+        access.warnings.append(f"{repository} may be written with this token all the same: {refusal.message}")
 
 
 def require_write_token(settings: Settings) -> str:

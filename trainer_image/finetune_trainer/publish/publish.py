@@ -1,11 +1,10 @@
-"""Puts the trained model on the Hub, if it got better: gate, card, one atomic commit, tag. Safe to run again.
+"""Puts the trained model on the Hub or into a bucket, if it got better: gate, card, one commit. Safe to run again.
 
 A run is known by its id: the tag says that it is done, the commit's trailer that only the tag is missing.
 """
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -22,9 +21,12 @@ from finetune_trainer.hub.errors import as_failure, hub_words, status_of, told_a
 from finetune_trainer.hub.standing import occupied
 from finetune_trainer.publish.access import Access, check_repository
 from finetune_trainer.publish.branch import RUN_TRAILER, Target, tag_name
+from finetune_trainer.publish.bucket.publishing import connected, to_bucket
+from finetune_trainer.publish.bucket.storing import describe_model
 from finetune_trainer.publish.commit import Change, Committed, OccupiedError, commit_files
 from finetune_trainer.publish.gate import main_score, shortfall
 from finetune_trainer.publish.model_files import ModelFiles, list_model_files
+from finetune_trainer.publish.outcome import Outcome
 from finetune_trainer.publish.preflight import require_write_token
 from finetune_trainer.publish.proof import CARD, find_tagged, find_untagged
 from finetune_trainer.publish.published import published_at
@@ -43,16 +45,6 @@ from finetune_trainer.workspace.whole_file import write_whole
 _REFUSED_CONTENT = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How publishing ended."""
-
-    reason: Reason
-    message: str
-    published: PublishedStatus | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def publish(config: RunConfig, settings: Settings) -> RunResult:
@@ -117,9 +109,12 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report, in
     model = list_model_files(settings.workspace.model)
     cards = base_cards(config, settings.workspace)
     files = {**model.files, **write_beside(model.files, config, settings.workspace, report, inputs, base_cards=cards)}
-    target = Target(
-        connect(settings.hub_endpoint, token=require_write_token(settings)), wanted.repository, wanted.branch
-    )
+    if wanted.repository is None:
+        stored = describe_model(files, run=report.run, job=config.job)
+        with connected(wanted, settings) as bucket:
+            return to_bucket(wanted, bucket, stored, files, left_out=_left_out(model))
+    api = connect(settings.hub_endpoint, token=require_write_token(settings))
+    target = Target(api, wanted.repository, wanted.branch)
     with told_as_failures(f"publish.repository: {wanted.repository}"):
         try:
             return to_hub(wanted, target, describe(config, wanted, files, run=report.run), left_out=_left_out(model))
@@ -142,7 +137,7 @@ def refusal(config: RunConfig, workspace: Workspace, report: Report) -> Outcome 
 def to_hub(wanted: Publish, target: Target, change: Change, *, left_out: tuple[str, ...]) -> Outcome:
     """Commit and tag, or find that this was done before. What the Hub answers is believed once it was read back."""
     access = Access()
-    check_repository(target.api, wanted.repository, private=wanted.private, access=access)
+    check_repository(target.api, target.repository, private=wanted.private, access=access)
     tag = tag_name(change.run)
     if (done := find_tagged(target, tag, change.files, run=change.run)) is not None:
         message = f"Published before as {target.repository}@{done[:12]}, tag {tag}."

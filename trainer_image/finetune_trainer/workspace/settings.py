@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api import keys, workspace
-from finetune_api.workspace import READ_BUCKET, Workspace
+from finetune_api.workspace import READ_BUCKET, WRITE_BUCKET, Workspace
 
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -27,6 +27,8 @@ class Settings:
     """Where prepare tells how far it is; None: nobody asks."""
     read_bucket: Path = Path(READ_BUCKET)
     """The Secret for sources in buckets, a file for each key."""
+    write_bucket: Path = Path(WRITE_BUCKET)
+    """The same for publish.bucket."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -44,6 +46,7 @@ class Settings:
             attempt=int(environment.get(keys.ENV_ATTEMPT, "0")),
             telemetry_port=None if port is None else int(port),
             read_bucket=Path(environment.get(keys.ENV_READ_BUCKET_FOLDER, READ_BUCKET)),
+            write_bucket=Path(environment.get(keys.ENV_WRITE_BUCKET_FOLDER, WRITE_BUCKET)),
         )
 
 

@@ -79,13 +79,24 @@ def _resources(platform: Platform) -> dict[str, Any]:
 
 
 def writing_container(job: FinetuneJob, role: Role, *, platform: Platform, env: dict[str, str]) -> dict[str, Any]:
-    """Return a container that sees the write token."""
-    token = {keys.ENV_WRITE_TOKEN_FILE: workspace.WRITE_TOKEN}
-    container = hub_container(job, role, platform=platform, env={**token, **env})
-    container["volumeMounts"].append(pod.token_mount(pod.WRITE_TOKEN_VOLUME, workspace.WRITE_TOKEN))
+    """Return a container that sees the write token, or the keys of the bucket."""
+    publish, mounts = job.spec.publish, []
+    if publish is not None and publish.token_secret is not None:
+        env = {keys.ENV_WRITE_TOKEN_FILE: workspace.WRITE_TOKEN, **env}
+        mounts.append(pod.token_mount(pod.WRITE_TOKEN_VOLUME, workspace.WRITE_TOKEN))
+    if publish is not None and publish.secret_name is not None:
+        env = {keys.ENV_WRITE_BUCKET_FOLDER: workspace.WRITE_BUCKET, **env}
+        mounts.append(pod.bucket_mount(pod.WRITE_BUCKET_VOLUME, workspace.WRITE_BUCKET))
+    container = hub_container(job, role, platform=platform, env=env)
+    container["volumeMounts"] += mounts
     return container
 
 
-def write_token_volume(publish: Publish) -> dict[str, Any]:
-    """Return the volume with the write token."""
-    return pod.token_volume(pod.WRITE_TOKEN_VOLUME, publish.token_secret, workspace.WRITE_TOKEN)
+def writing_volumes(publish: Publish) -> list[dict[str, Any]]:
+    """Return the volumes with what it takes to write."""
+    volumes = []
+    if publish.token_secret is not None:
+        volumes.append(pod.token_volume(pod.WRITE_TOKEN_VOLUME, publish.token_secret, workspace.WRITE_TOKEN))
+    if publish.secret_name is not None:
+        volumes.append(pod.bucket_volume(pod.WRITE_BUCKET_VOLUME, publish.secret_name))
+    return volumes

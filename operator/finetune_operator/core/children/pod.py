@@ -11,6 +11,7 @@ from finetune_operator.core.platform import Platform
 READ_TOKEN_VOLUME = "read-token"  # noqa: S105 - the name of a volume
 WRITE_TOKEN_VOLUME = "write-token"  # noqa: S105 - the name of a volume
 READ_BUCKET_VOLUME = "read-bucket"
+WRITE_BUCKET_VOLUME = "write-bucket"
 #: Enough to end a step; with the kubelet's own time, accelerators are free within a minute.
 TERMINATION_GRACE_SECONDS = 50
 #: A pod on a node that went silent is given up after so long; Kubernetes' default is five minutes.
@@ -127,6 +128,11 @@ def token_volume(name: str, secret: SecretKey, path: str) -> dict[str, Any]:
 def bucket_volume(name: str, secret: str) -> dict[str, Any]:
     """Return a volume with a file for each key of a Secret."""
     return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}}
+
+
+def bucket_mount(name: str, folder: str) -> dict[str, Any]:
+    """Return where the keys of a bucket are seen."""
+    return {"name": name, "mountPath": folder, "readOnly": True}
 
 
 def token_mount(name: str, path: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from finetune_operator.core.platform import Platform
 
 
 def build_prepare_job(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
-    """Return the prepare Job. Its pod alone reads models and data; only its first container sees the write token."""
+    """Return the prepare Job, whose pod alone reads models and data; its first container alone may publish."""
     spec = hub_job.hub_pod_spec(job, platform=platform)
     if job.spec.publish is not None:
         spec["initContainers"] = [hub_job.writing_container(job, Role.PREFLIGHT, platform=platform, env={})]
@@ -32,7 +32,7 @@ def _prepare_container(job: FinetuneJob, *, platform: Platform) -> dict[str, Any
         mounts.append(pod.token_mount(pod.READ_TOKEN_VOLUME, workspace.READ_TOKEN))
     if job.spec.buckets.secret_name is not None:
         env[keys.ENV_READ_BUCKET_FOLDER] = workspace.READ_BUCKET
-        mounts.append({"name": pod.READ_BUCKET_VOLUME, "mountPath": workspace.READ_BUCKET, "readOnly": True})
+        mounts.append(pod.bucket_mount(pod.READ_BUCKET_VOLUME, workspace.READ_BUCKET))
     mounts += [
         {"name": f"source-{index}", "mountPath": workspace.claim_mount(claim), "readOnly": True}
         for index, claim in enumerate(source_claims(job))
@@ -50,7 +50,7 @@ def _volumes(job: FinetuneJob) -> list[dict[str, Any]]:
     if job.spec.buckets.secret_name is not None:
         volumes.append(pod.bucket_volume(pod.READ_BUCKET_VOLUME, job.spec.buckets.secret_name))
     if job.spec.publish is not None:
-        volumes.append(hub_job.write_token_volume(job.spec.publish))
+        volumes += hub_job.writing_volumes(job.spec.publish)
     volumes += [
         {"name": f"source-{index}", "persistentVolumeClaim": {"claimName": claim}}
         for index, claim in enumerate(source_claims(job))

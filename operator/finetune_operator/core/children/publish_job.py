@@ -1,4 +1,4 @@
-"""The Job that puts the model on the Hub. It alone holds the write token besides the preflight check."""
+"""The Job that publishes the model. It alone holds the write token, or the bucket's keys, besides preflight."""
 
 from typing import Any
 
@@ -17,5 +17,5 @@ def build_publish_job(job: FinetuneJob, publish: Publish, *, platform: Platform)
     container["volumeMounts"].append(pod.workspace_mount(job))
     spec = hub_job.hub_pod_spec(job, platform=platform)
     spec["containers"] = [container]
-    spec["volumes"] = [*pod.common_volumes(job), pod.workspace_volume(job), hub_job.write_token_volume(publish)]
+    spec["volumes"] = [*pod.common_volumes(job), pod.workspace_volume(job), *hub_job.writing_volumes(publish)]
     return hub_job.build_hub_job(job, Role.PUBLISH, platform=platform, template=spec)

@@ -41,7 +41,7 @@ def modalities(columns: Sequence[Column]) -> tuple[Modality, Modality]:
 
 def repository(config: RunConfig) -> str:
     """Return where the model is loaded from."""
-    return config.spec.publish.repository if config.spec.publish else "PATH"
+    return (config.spec.publish.repository if config.spec.publish else None) or "PATH"
 
 
 def _compare(config: RunConfig, query: str, documents: tuple[str, str]) -> list[str]:
