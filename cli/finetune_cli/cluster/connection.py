@@ -191,10 +191,13 @@ class Cluster:
                 if (found := _HANDSHAKE.search(str(error))) is None:
                     raise
                 raise StatusError(int(found[1]), f"create of pods/exec: {found[2]}") from error
-            answer.run_forever(timeout=_ANSWER_SECONDS)
-            if answer.is_open():
-                raise TimeoutError(f"{command[0]} did not end within {_ANSWER_SECONDS} s")
-            printed, said, code = bytes(answer.read_stdout()), answer.read_stderr(), answer.returncode
+            try:
+                answer.run_forever(timeout=_ANSWER_SECONDS)
+                if answer.is_open():
+                    raise TimeoutError(f"{command[0]} did not end within {_ANSWER_SECONDS} s")
+                printed, said, code = bytes(answer.read_stdout()), answer.read_stderr(), answer.returncode
+            finally:
+                answer.sock.shutdown()  # its close() leaves one open that the other side has closed
         if code != 0:
             raise RefusalError(f"cannot {wish}: {_words(said.decode(errors='replace'))}", ExitCode.NOT_FOUND)
         return printed
