@@ -43,6 +43,14 @@ demo: setup ## Run the demo: cluster, chart, inputs, one FinetuneJob from start 
 demo-down: setup ## Remove everything that the demo made.
 	@$(PYTHON) -m tests.demo down
 
+.PHONY: demo-kind
+demo-kind: setup ## The demo on a cluster of kind: docker or podman, kind, kubectl and helm, and no root.
+	@$(PYTHON) -m tests.demo up kind
+
+.PHONY: demo-kind-down
+demo-kind-down: setup ## Remove the cluster of kind.
+	@$(PYTHON) -m tests.demo down kind
+
 .PHONY: test
 test: setup ## Everything that CI runs: lint, unit tests, API server tests, end-to-end tests.
 	@$(MAKE) --no-print-directory lint

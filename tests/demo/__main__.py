@@ -1,4 +1,4 @@
-"""`python -m tests.demo up|down`: the demo from an empty machine to the closing table."""
+"""`python -m tests.demo up|down [kind]`: the demo from an empty machine to the closing table."""
 
 import json
 import sys
@@ -11,8 +11,10 @@ from rich.console import Console
 
 from finetune_cli.cluster.stored import read_stored
 from finetune_cli.cluster.watching import follow
+from tests.demo import kind
 from tests.demo.reloading import evaluate_published
 from tests.demo.summary import is_the_same, show, summarise
+from tests.demo.volumes import offers_shared_volumes
 from tests.stack import jobs
 from tests.stack.inputs import forget_model, push_inputs
 from tests.stack.install import ROOT, install, uninstall
@@ -27,8 +29,15 @@ SUMMARY = ROOT / "build" / "demo" / "summary.json"
 def main() -> int:
     """Run the demo or remove it; returns the exit code."""
     console = Console(highlight=False)
-    if sys.argv[1:] == ["down"]:
-        return _down(console)
+    match sys.argv[1:]:
+        case ["down", "kind"]:
+            kind.down()
+            return 0
+        case ["down"]:
+            return _down(console)
+        case ["up", "kind"]:
+            with _step("A cluster of one node, and its images", console):
+                kind.up()
     return _up(console)
 
 
@@ -60,10 +69,20 @@ def _up(console: Console) -> int:
 
 def _manifest(target: Target, console: Console) -> Manifest:
     manifest = jobs.load_example("demo", namespace=NAMESPACE)
-    if target.has_accelerators:
-        return manifest
-    console.print("  No node offers nvidia.com/gpu: the job trains on CPU (resources.accelerator.perNode: 0).")
-    return jobs.change(manifest, resources__accelerator__perNode=0)
+    if not target.has_accelerators:
+        console.print("  No node offers nvidia.com/gpu: the job trains on CPU (resources.accelerator.perNode: 0).")
+        manifest = jobs.change(manifest, resources__accelerator__perNode=0)
+    if not target.is_ours and not offers_shared_volumes(
+        target.kubectl, namespace=NAMESPACE, image=target.images["operator"]
+    ):
+        console.print("  The default StorageClass gives no ReadWriteMany volume: the job has one node.")
+        manifest = on_one_node(manifest)
+    return manifest
+
+
+def on_one_node(manifest: Manifest) -> Manifest:
+    """Return the job for one node and a volume of that node."""
+    return jobs.change(manifest, resources__nodes=1, storage__accessMode="ReadWriteOnce")
 
 
 def _run(target: Target, manifest: Manifest, console: Console) -> Manifest:
