@@ -96,7 +96,7 @@ def test_an_operator_killed_while_the_gang_restarts_without_rank_0_starts_one_ne
     assert len(children(kube, "services", job)) == 1
     assert len(published_commits(hub, repository("killed-restarting"))) == 1
     held = seconds_held(states)
-    assert min(held["useful"], held["lost"], held["waiting"]) > 0, held
+    assert min(held["useful"], held["waiting"]) > 0, held  # how much was lost depends on when rank 0 was last asked
 
 
 def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, submit: Submit) -> None:
