@@ -17,9 +17,10 @@ pytestmark = pytest.mark.api_server
 NAMESPACE = "finetune-policies"
 #: The only namespaces that the examples are bound to.
 LABELS = {"finetune.example/policies": "true"}
-OWNERS = {"finetune.example/owners": "acme,acme-research"}
+PLACES = {"finetune.example/owners": "acme,acme-research", "finetune.example/buckets": "s3://acme-models/search"}
 POLICIES = sorted((ROOT / "examples" / "policies").glob("*.yaml"))
 PUBLISH = {"repository": "acme/better", "tokenSecret": {"name": "hub-token"}}
+IN_A_BUCKET = {"bucket": "s3://acme-models/search/pages", "secretName": "keys"}
 DIGEST = f"registry.example/trainer@sha256:{'0' * 64}"
 #: Nothing of it is refused.
 GOOD: dict[str, Any] = MINIMAL["spec"] | {
@@ -33,10 +34,10 @@ GOOD: dict[str, Any] = MINIMAL["spec"] | {
 @pytest.fixture(scope="module")
 def policed(kubectl: Kubectl) -> Iterator[Kubectl]:
     """An API server on which the policies are at work, in one namespace."""
-    metadata = {"name": NAMESPACE, "labels": LABELS, "annotations": OWNERS}
+    metadata = {"name": NAMESPACE, "labels": LABELS, "annotations": PLACES}
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     kubectl.run("apply", "-f", str(POLICIES[0].parent))
-    for name in ("images", "limits", "queue", "repository-owners"):
+    for name in ("images", "limits", "publishing", "queue"):
         wait_until(lambda name=name: is_at_work(kubectl, name), seconds=60, what=f"{name} is at work")  # type: ignore[misc]
     yield kubectl
     kubectl.run("delete", "-f", str(POLICIES[0].parent))
@@ -48,7 +49,7 @@ def is_at_work(kubectl: Kubectl, policy: str) -> bool:
         "images": {"image": "elsewhere.example/trainer"},
         "limits": {"activeDeadlineSeconds": None},
         "queue": {"schedule": None},
-        "repository-owners": {"publish": PUBLISH | {"repository": "somebody/better"}},
+        "publishing": {"publish": PUBLISH | {"repository": "somebody/better"}},
     }
     return f"'finetunejobs-{policy}'" in refusal(kubectl, **bad[policy])
 
@@ -70,6 +71,10 @@ def refusal(kubectl: Kubectl, **spec: Any) -> str:  # noqa: ANN401 - fields of a
         (
             {"publish": PUBLISH | {"repository": "somebody/better"}},
             'spec.publish.repository: "somebody/better": this namespace publishes under acme, acme-research',
+        ),
+        (
+            {"publish": IN_A_BUCKET | {"bucket": "s3://acme-models/searching"}},
+            'spec.publish.bucket: "s3://acme-models/searching": this namespace publishes into s3://acme-models/search',
         ),
         (
             {"image": "elsewhere.example/a@sha256:0"},
@@ -103,6 +108,7 @@ def test_a_policy_refuses_in_words_that_begin_with_the_field(
         {},
         {"publish": None},
         {"publish": PUBLISH | {"repository": "acme-research/better"}},
+        {"publish": IN_A_BUCKET},
         {"image": None},
         {"schedule": None, "resources": {"accelerator": {"perNode": 0}}},
     ],
@@ -111,14 +117,15 @@ def test_what_they_do_not_mean_is_taken(policed: Kubectl, spec: dict[str, Any]) 
     assert refusal(policed, **spec) == ""
 
 
-def test_a_namespace_without_the_annotation_publishes_nothing(policed: Kubectl) -> None:
-    policed.run("annotate", "namespace", NAMESPACE, "finetune.example/owners-")
+def test_a_namespace_without_the_annotations_publishes_nothing(policed: Kubectl) -> None:
+    policed.run("annotate", "namespace", NAMESPACE, *(f"{name}-" for name in PLACES))
     wait_until(lambda: "publishes under no owner" in refusal(policed), seconds=60, what="it is known")
 
-    without = refusal(policed, publish=None)
+    said = refusal(policed, publish=IN_A_BUCKET), refusal(policed, publish=None)
 
-    policed.run("annotate", "namespace", NAMESPACE, f"finetune.example/owners={OWNERS['finetune.example/owners']}")
-    assert without == ""
+    policed.run("annotate", "namespace", NAMESPACE, *(f"{name}={value}" for name, value in PLACES.items()))
+    assert said[0].endswith("this namespace publishes into no bucket")
+    assert said[1] == ""
 
 
 def test_the_api_server_finds_no_field_in_them_that_is_not_there(policed: Kubectl) -> None:
