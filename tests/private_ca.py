@@ -1,6 +1,7 @@
 """A certificate authority as companies have, and the certificate of a server that it signs."""
 
 import datetime as dt
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ class Certified:
     authority: Path
     certificate: Path
     key: Path
+
+    def server_side(self) -> ssl.SSLContext:
+        """Return what a server in Python needs."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
 
 def certify(folder: Path, hosts: Sequence[str]) -> Certified:

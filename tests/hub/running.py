@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -27,8 +28,9 @@ class RunningHub:
     write_token = "hf_demo_write"
     read_token = "hf_demo_read"
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, *, tls_port: int | None = None) -> None:
         self.endpoint = endpoint
+        self.tls_port = tls_port
 
     def fail(
         self,
@@ -83,25 +85,29 @@ class RunningHub:
 
 @contextmanager
 def running_hub(
-    directory: Path | None = None, *, accounts: Accounts = DEFAULT_ACCOUNTS, options: Options | None = None
+    directory: Path | None = None,
+    *,
+    accounts: Accounts = DEFAULT_ACCOUNTS,
+    options: Options | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[RunningHub]:
-    """Run a Hub until the block ends, in `directory` or in one that is removed afterwards."""
+    """Run a Hub until the block ends, in `directory` or in one that is removed afterwards; with `tls` also by HTTPS."""
     with tempfile.TemporaryDirectory() as scratch:
         hub = Hub(directory or Path(scratch), accounts=accounts, options=options or Options())
-        with _serving(hub) as port:
-            yield RunningHub(f"http://127.0.0.1:{port}")
+        with _serving(hub, tls) as (port, tls_port):
+            yield RunningHub(f"http://127.0.0.1:{port}", tls_port=tls_port)
 
 
 @contextmanager
-def _serving(hub: Hub) -> Iterator[int]:
-    """Serve from a thread with a loop of its own; yield the port."""
+def _serving(hub: Hub, tls: ssl.SSLContext | None) -> Iterator[tuple[int, int | None]]:
+    """Serve from a thread with a loop of its own; yield the port, and that of HTTPS."""
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(build_app(hub), access_log=None, shutdown_timeout=1)
-    port = loop.run_until_complete(_start(runner))
+    ports = loop.run_until_complete(_start(runner, tls))
     thread = threading.Thread(target=loop.run_forever, name="hub", daemon=True)
     thread.start()
     try:
-        yield port
+        yield ports
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(timeout=30)
         loop.call_soon_threadsafe(loop.stop)
@@ -109,7 +115,10 @@ def _serving(hub: Hub) -> Iterator[int]:
         loop.close()
 
 
-async def _start(runner: web.AppRunner) -> int:
+async def _start(runner: web.AppRunner, tls: ssl.SSLContext | None) -> tuple[int, int | None]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return int(runner.addresses[0][1])
+    if tls is None:
+        return int(runner.addresses[0][1]), None
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    return int(runner.addresses[0][1]), int(runner.addresses[1][1])

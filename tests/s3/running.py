@@ -73,39 +73,39 @@ class RunningS3:
 
 
 @contextmanager
-def running_s3(folder: Path, *, arguments: tuple[str, ...] = ()) -> Iterator[RunningS3]:
-    """Run the server over `folder`; it starts in a tenth of a second."""
+def running_s3(folder: Path, *, host: str = "127.0.0.1", arguments: tuple[str, ...] = ()) -> Iterator[RunningS3]:
+    """Run the server over `folder`, at an address of this machine; it starts in a tenth of a second."""
     found = program.find()
     assert found is not None, program.MISSING
     for name in ("buckets", "metadata"):
         (folder / name).mkdir()
-    port = _free_port()
-    server = RunningS3(f"http://127.0.0.1:{port}", folder / "buckets", folder / "access.log")
+    port = _free_port(host)
+    server = RunningS3(f"http://{host}:{port}", folder / "buckets", folder / "access.log")
     command = [
-        *(str(found), "--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "--iam-dir", str(folder)),
+        *(str(found), "--port", f"{host}:{port}", "--region", REGION, "--quiet", "--iam-dir", str(folder)),
         *("--access", server.access_key, "--secret", server.secret_key, "--access-log", str(server.log), *arguments),
         *("posix", "--sidecar", str(folder / "metadata"), str(server.folder)),
     ]
     output = folder / "output.log"
     with output.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
-            _wait(port, process, output)
+            _wait((host, port), process, output)
             yield server
         finally:
             process.terminate()
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
-def _wait(port: int, process: "subprocess.Popen[bytes]", output: Path) -> None:
+def _wait(address: tuple[str, int], process: "subprocess.Popen[bytes]", output: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection(address, timeout=1).close()
         except OSError:
             if process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(output.read_text()[-2000:]) from None
