@@ -139,6 +139,19 @@ def test_a_setting_that_cannot_be_meant_is_told(tmp_path: Path) -> None:
     assert "me" not in refused.value.message.split()
 
 
+def test_a_secret_with_names_of_its_own_is_told(tmp_path: Path) -> None:
+    write_secret(tmp_path, {"secretkey": "mine", "accesskey": "me"})
+
+    with pytest.raises(RunFailure) as refused:
+        client_of("s3://data", tmp_path)
+
+    assert (refused.value.reason, refused.value.message) == (
+        Reason.TOKEN_REFUSED,
+        f"{FIELD}: the Secret has accesskey, secretkey, of which nothing is known; write for example "
+        "AWS_ACCESS_KEY_ID, see docs/buckets.md",
+    )
+
+
 def test_what_proves_who_asks_is_in_no_log(tmp_path: Path) -> None:
     write_secret(tmp_path, {"AWS_SECRET_ACCESS_KEY": "mine", "AWS_REGION": "eu-west-1", "AWS_SESSION_TOKEN": "short"})
 

@@ -27,6 +27,7 @@ _SERVICES: Mapping[str, tuple[type[Any], str, tuple[str, ...]]] = {
     "gs": (GCSStore, "GOOGLE_", ("GOOGLE_BASE_URL",)),
     "az": (AzureStore, "AZURE_", ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")),
 }
+_PREFIXES = tuple(prefix for _, prefix, _ in _SERVICES.values())
 #: A try of the container is repeated for hours; one request is not.
 _RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": timedelta(minutes=1)}
 
@@ -50,7 +51,11 @@ def connect(source: BucketSource, *, secret: Path, field: str) -> Bucket:
     Fails with TokenRefused where settings cannot be meant; `field` names the Secret.
     """
     client, prefix, endpoints = _SERVICES[source.scheme]
-    given = {name: value for name, value in read_settings(secret).items() if name.startswith(prefix)}
+    held = read_settings(secret)
+    if held and not any(name.startswith(_PREFIXES) for name in held):
+        message = f"{field}: the Secret has {', '.join(sorted(held))}, of which nothing is known"
+        raise RunFailure(Reason.TOKEN_REFUSED, f"{message}; write for example AWS_ACCESS_KEY_ID, see docs/buckets.md")
+    given = {name: value for name, value in held.items() if name.startswith(prefix)}
     known = {**{name: value for name, value in os.environ.items() if name.startswith(prefix)}, **given}
     is_anonymous = not any(map(is_secret, known))
     if is_anonymous:
