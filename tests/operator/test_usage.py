@@ -137,6 +137,29 @@ def test_an_undisturbed_job_holds_for_steps_and_evaluations_and_for_what_comes_b
     ]
 
 
+def test_a_gang_that_reached_the_end_has_lost_nothing_though_its_last_words_were_lost() -> None:
+    story = training()
+
+    story.look(104, *gang(phase="Succeeded", containers=ended(0, seconds=100)), is_complete=True)
+
+    assert story.job.status.phase == Phase.PUBLISHING
+    assert story.usage == usage(104, held=800, useful=200, evaluating=40, waiting=560)
+
+
+def test_a_rank_of_an_earlier_gang_on_a_silent_node_keeps_nothing_open_once_another_gang_has_reached_the_end() -> None:
+    story = training()
+    story.look(104, *gang(phase="Failed", containers=ended(137, seconds=100)), is_failed=True)
+    story.look(130, *gang(attempt=2, since=120))
+    result = a_result(Role.TRAIN, Reason.TRAINED, attempt=2, work=work(resumed=None))
+    done = gang(attempt=2, since=120, phase="Succeeded", containers=ended(0, result, seconds=170))
+
+    story.look(172, *gang(num=1), *done, is_complete=True)
+
+    assert story.job.status.phase == Phase.PUBLISHING
+    assert story.usage is not None
+    assert (story.usage.lost_seconds, story.usage.interrupted_seconds) == (40, 0)
+
+
 def test_a_gang_that_is_preempted_loses_what_no_checkpoint_has_and_the_next_one_says_how_much_that_is() -> None:
     story = training()
 

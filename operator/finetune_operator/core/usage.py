@@ -14,14 +14,14 @@ from finetune_operator.core.gang import final_result, gather, train_pods
 from finetune_operator.core.observed import Observed, PodView
 from finetune_operator.core.times import format_time, parse_time
 
-#: Phases in which no rank may still save what a gang before has made.
-SETTLED = (Phase.PUBLISHING, Phase.SUCCEEDED, Phase.FAILED)
+#: Phases after a gang has reached the end, with all that it made in the model.
+TRAINED = (Phase.PUBLISHING, Phase.SUCCEEDED)
 
 
 def with_usage(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
     """Return a status that is to be written with what gangs have held until now; without any it has none."""
     job, observed = situation.job, situation.observed
-    usage, work = job.status.usage, None if job.status.phase in SETTLED else newest_work(job, observed)
+    usage, work = job.status.usage, None if job.status.phase in (*TRAINED, Phase.FAILED) else newest_work(job, observed)
     if usage is None and work is None and not any(pod.scheduled_at for pod in train_pods(observed)):
         return status
     resources = job.spec.resources
@@ -30,9 +30,12 @@ def with_usage(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobSt
     usage = _with_time_held(usage, situation, is_new=job.status.usage is None)
     if work is not None:
         usage = _with_work(usage, work)
-    if status.phase != Phase.TRAINING:
+    if status.phase in TRAINED:
+        usage = _kept(usage)
+    elif status.phase != Phase.TRAINING:
         usage = _interrupted(usage)
-    if status.phase in SETTLED and not any(pod.phase == "Running" for pod in train_pods(observed)):
+    may_save = status.phase not in TRAINED and any(pod.phase == "Running" for pod in train_pods(observed))
+    if status.phase in (*TRAINED, Phase.FAILED) and not may_save:
         usage = _settled(usage)
     trains_on = status.phase == job.status.phase == Phase.TRAINING
     return status.model_copy(update={"usage": _with_the_rest(usage, trains_on=trains_on)})
@@ -91,6 +94,12 @@ def _with_work(usage: UsageStatus, work: Work) -> UsageStatus:
             "interrupted_seconds": interrupted,
         }
     )
+
+
+def _kept(usage: UsageStatus) -> UsageStatus:
+    """Return the usage of a gang that reached the end; rank 0 has said so, unless its last words were lost."""
+    useful = usage.useful_seconds + usage.unsaved_seconds
+    return usage.model_copy(update={"unsaved_seconds": 0, "useful_seconds": useful})
 
 
 def _interrupted(usage: UsageStatus) -> UsageStatus:
