@@ -1,8 +1,6 @@
 """An S3 server on a free loopback port, whose buckets are folders of this machine."""
 
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +11,10 @@ from urllib.parse import urlsplit
 import obstore
 from obstore.store import ObjectStore, S3Store
 
+from tests.listening import free_port, wait_for
 from tests.s3 import program
 
 REGION = "eu-test-1"
-START_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def running_s3(folder: Path, *, host: str = "127.0.0.1", arguments: tuple[str, .
     assert found is not None, program.MISSING
     for name in ("buckets", "metadata"):
         (folder / name).mkdir()
-    port = _free_port(host)
+    port = free_port(host)
     server = RunningS3(f"http://{host}:{port}", folder / "buckets", folder / "access.log")
     command = [
         *(str(found), "--port", f"{host}:{port}", "--region", REGION, "--quiet", "--iam-dir", str(folder)),
@@ -89,26 +87,7 @@ def running_s3(folder: Path, *, host: str = "127.0.0.1", arguments: tuple[str, .
     output = folder / "output.log"
     with output.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
-            _wait((host, port), process, output)
+            wait_for((host, port), process, output)
             yield server
         finally:
             process.terminate()
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait(address: tuple[str, int], process: "subprocess.Popen[bytes]", output: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(address, timeout=1).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(output.read_text()[-2000:]) from None
-            time.sleep(0.02)
-        else:
-            return
