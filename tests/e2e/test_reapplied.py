@@ -44,4 +44,4 @@ def test_a_hundred_applies_of_the_same_manifest_write_nothing(kube: Kubectl, nam
     after = kube.get(jobs.KIND, side, namespace=namespace)
     assert len(printed.splitlines()) == TIMES
     assert after == before
-    assert audit.count_writes(OPERATOR, namespace=namespace) == written
+    assert audit.count_writes(OPERATOR, namespace=namespace) == written > 0
