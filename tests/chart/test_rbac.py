@@ -1,6 +1,7 @@
 import pytest
+import yaml
 
-from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, of_kind, only
+from tests.chart.helm import CHART, NAMESPACE, RELEASE, Helm, Manifest, of_kind, only
 
 Grant = tuple[str, str]
 
@@ -109,3 +110,16 @@ def test_without_rbac_no_role_is_created(helm: Helm) -> None:
 
     kinds = {manifest["kind"] for manifest in manifests}
     assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Service", "Deployment", "Pod"}
+
+
+def test_releases_for_two_namespaces_share_no_object(helm: Helm) -> None:
+    def objects(namespace: str, *, is_first: bool) -> set[tuple[str, ...]]:
+        values = {"watchNamespace": namespace, "crds": {"install": is_first}, "replicas": 2}
+        rendered = helm.run("template", f"finetune-{namespace}", CHART, "--namespace", "platform", values=values)
+        metadata = [(one["kind"], one["metadata"]) for one in yaml.safe_load_all(rendered) if one]
+        return {(kind, one.get("namespace", ""), one["name"]) for kind, one in metadata}
+
+    search, shop = objects("search", is_first=True), objects("shop", is_first=False)
+
+    assert search & shop == set()
+    assert len(search) == len(shop) + 1
