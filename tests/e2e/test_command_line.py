@@ -123,9 +123,10 @@ def _keeps_what_its_pods_said(kube: Kubectl, tmp_path: Path) -> None:
 
 
 def _gives_its_model_away(kube: Kubectl, tmp_path: Path) -> None:
-    told = json.loads(printed(kube, "download", NAME, str(tmp_path / "model"), "-o", "json"))
+    model = tmp_path / "model"
+    told = json.loads(printed(kube, "download", NAME, str(model), "-o", "json"))
 
-    files = {path.name: path.stat().st_size for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    files = {str(path.relative_to(model)): path.stat().st_size for path in model.rglob("*") if path.is_file()}
     assert {"modules.json", "model.safetensors"} <= set(files)
     assert sum(files.values()) == told["bytes"]
     assert told["from"] == "volume"
