@@ -31,7 +31,6 @@ from finetune_trainer.publish.preflight import require_write_token
 from finetune_trainer.publish.proof import CARD, find_tagged, find_untagged
 from finetune_trainer.publish.published import published_at
 from finetune_trainer.publish.unchanged import is_unchanged
-from finetune_trainer.publish.written import write_beside
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.fence import Fence
 from finetune_trainer.workspace.manifest import InputsManifest
@@ -108,6 +107,8 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report, in
         return refused
     model = list_model_files(settings.workspace.model)
     cards = base_cards(config, settings.workspace)
+    from finetune_trainer.publish.written import write_beside  # noqa: PLC0415 - draws; a role starts without
+
     files = {**model.files, **write_beside(model.files, config, settings.workspace, report, inputs, base_cards=cards)}
     if wanted.repository is None:
         stored = describe_model(files, run=report.run, job=config.job)

@@ -38,16 +38,16 @@ def list_files(folder: Path, *, mount: Path, missing: Reason) -> list[str]:
 
 
 def copy_files(
-    folder: Path, paths: list[str], *, target: Path, copy: Callable[[Path, Path], object] = shutil.copyfile
+    folder: Path, paths: list[str], *, target: Path, copy: Callable[[Path, Path], object] | None = None
 ) -> None:
-    """Make `target` hold exactly `paths`; files that are there and equal are left alone."""
+    """Make `target` hold exactly `paths`, by `copy` if not as copies; what is there and equal is left alone."""
     for path in paths:
         destination = target / path
         if destination.is_file() and sha256_of(destination) == sha256_of(folder / path):
             continue
         destination.parent.mkdir(parents=True, exist_ok=True)
         partial = destination.with_name(destination.name + ".partial")
-        copy(folder / path, partial)
+        (copy or shutil.copyfile)(folder / path, partial)
         partial.rename(destination)
     wanted = set(paths)
     for found in list(_walk(target)):
