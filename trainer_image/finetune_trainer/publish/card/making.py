@@ -16,7 +16,8 @@ from finetune_trainer.workspace.report import Report
 #: Where things run and who may do it: of no use to readers of the card, and names of the cluster's objects.
 _NOT_TOLD: dict[str, Any] = {
     "hub": True,
-    "publish": {"token_secret"},
+    "buckets": True,
+    "publish": {"token_secret", "secret_name"},
     "resources": True,
     "storage": True,
     "schedule": True,
