@@ -128,6 +128,22 @@ def test_a_namespace_without_the_annotations_publishes_nothing(policed: Kubectl)
     assert said[1] == ""
 
 
+def test_a_job_that_is_refused_by_now_can_still_go(policed: Kubectl) -> None:
+    metadata = {"name": "held", "namespace": NAMESPACE, "finalizers": ["finetune.example/held"]}
+    policed.apply(MINIMAL | {"metadata": metadata, "spec": GOOD})
+    policed.run("annotate", "--overwrite", "namespace", NAMESPACE, "finetune.example/owners=others")
+    wait_until(lambda: "publishes under others" in refusal(policed), seconds=60, what="it is refused")
+
+    policed.run("delete", "finetunejobs.finetune.dev", "held", "-n", NAMESPACE, "--wait=false")
+    without = json.dumps({"metadata": {"finalizers": None}})
+    policed.run("patch", "finetunejobs.finetune.dev", "held", "-n", NAMESPACE, "--type=merge", "-p", without)
+
+    policed.run(
+        "annotate", "--overwrite", "namespace", NAMESPACE, *(f"{name}={value}" for name, value in PLACES.items())
+    )
+    assert policed.get("finetunejobs.finetune.dev", "held", namespace=NAMESPACE) is None
+
+
 def test_the_api_server_finds_no_field_in_them_that_is_not_there(policed: Kubectl) -> None:
     path = "jsonpath={.status}"
 

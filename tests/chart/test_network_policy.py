@@ -41,7 +41,7 @@ def test_training_pods_reach_each_other_and_dns_and_only_the_operator_reaches_th
         ],
         "egress": [
             {"to": [TRAINING]},
-            {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
+            {"ports": [{"protocol": protocol, "port": port} for port in (53, 5353) for protocol in ("UDP", "TCP")]},
         ],
     }
 

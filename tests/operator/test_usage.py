@@ -216,6 +216,18 @@ def test_a_queue_that_takes_the_pods_of_a_gang_and_admits_it_anew_makes_it_anoth
     assert story.usage == usage(130, held=880, useful=264, evaluating=40, unsaved=40, lost=8, waiting=408)
 
 
+def test_what_a_gang_said_before_a_queue_took_it_is_not_counted_again_while_its_pods_still_go() -> None:
+    story, said = training(), work(useful=20, evaluating=5, unsaved=14)
+
+    story.look(70, *gang(), told=said, is_suspended=True)
+    going = [replace(pod, name=f"left-{pod.index}", left_at=at(70)) for pod in gang()]
+    for seconds in (72, 74):  # admitted anew, and what was asked last is still remembered
+        story.change()
+        story.look(seconds, *going, told=said, started_at=at(71))
+
+    assert story.usage == usage(74, held=592, useful=160, evaluating=40, interrupted=112, waiting=280)
+
+
 def test_a_gang_says_nothing_of_the_one_before_until_it_has_found_where_it_goes_on() -> None:
     story = training()
     story.look(104, *gang(phase="Failed", containers=ended(137, seconds=100)), is_failed=True)

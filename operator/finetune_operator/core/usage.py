@@ -54,7 +54,9 @@ def newest_work(job: FinetuneJob, observed: Observed) -> Work | None:
     ends = [result.work for pod in leaders if (result := final_result(pod)) is not None]
     if ends:
         return ends[-1]
-    return report.progress.work if report is not None and report.attempt == attempt and report.progress else None
+    if job.status.phase != Phase.TRAINING or report is None or report.attempt != attempt or report.progress is None:
+        return None  # nobody is asked then: what is there was told before, and has been counted
+    return report.progress.work
 
 
 def _with_time_held(usage: UsageStatus, situation: Situation, *, is_new: bool) -> UsageStatus:
