@@ -84,7 +84,7 @@ def test_a_model_is_read_by_the_writer_alone_and_is_the_same_on_every_rank(
         assert (name, others[name][1]) == (name, tensors)
 
 
-def test_tied_weights_stay_tied_and_whatever_a_module_keeps_gets_its_numbers() -> None:
+def test_tied_weights_stay_tied_and_buffers_that_no_state_has_get_room() -> None:
     import torch
 
     from finetune_trainer.train.weights.read_once import make_room, outline
@@ -97,7 +97,6 @@ def test_tied_weights_stay_tied_and_whatever_a_module_keeps_gets_its_numbers() -
             self.second.weight = self.first.weight
             self.second.requires_grad_(requires_grad=False)
             self.register_buffer("computed", torch.ones(3, dtype=torch.float16), persistent=False)
-            self.plain = torch.ones(1)
 
     with torch.device("meta"):
         model: Any = Odd()
@@ -108,19 +107,18 @@ def test_tied_weights_stay_tied_and_whatever_a_module_keeps_gets_its_numbers() -
         outline(model)
         == before
         == [
-            (".computed", 0, torch.Size([3]), torch.float16),
-            (".plain", 1, torch.Size([1]), torch.float32),
-            ("first.weight", 2, torch.Size([2, 2]), torch.float32),
-            ("second.weight", 2, torch.Size([2, 2]), torch.float32),
+            (".computed", 0, torch.Size([3]), torch.float16, ""),
+            ("first.weight", 1, torch.Size([2, 2]), torch.float32, ""),
+            ("second.weight", 1, torch.Size([2, 2]), torch.float32, ""),
         ]
     )
-    kept = (model.computed, model.plain, model.first.weight, model.second.weight)
-    assert [(str(one.device), one.requires_grad) for one in kept] == [("cpu", False)] * 4
+    kept = (model.computed, model.first.weight, model.second.weight)
+    assert [(str(one.device), one.requires_grad) for one in kept] == [("cpu", False)] * 3
     assert isinstance(model.first.weight, torch.nn.Parameter)
 
 
-def read_what_depends_on_its_weights(ranks: Any) -> Any:
-    """Read a model that has another layer without weights than with them."""
+def read_dense(sizes_differ: bool, ranks: Any) -> Any:
+    """Read a model that has another layer without weights than with them, or a plain tensor."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense
@@ -133,14 +131,17 @@ def read_what_depends_on_its_weights(ranks: Any) -> Any:
         loaded_on.append(str(device))
         torch.manual_seed(ranks.rank)
         with device:
-            layer = Dense(4, 3 if device.type == "meta" else 2)
+            layer = Dense(4, 3 if sizes_differ and device.type == "meta" else 2)
+            if not sizes_differ:
+                layer.plain = torch.rand(3)
         return SentenceTransformer(modules=[layer], device=str(device))
 
     return loaded_on, fingerprint(read_once(load, ranks))
 
 
-def test_a_model_that_is_another_one_without_weights_is_read_by_every_rank() -> None:
-    writers, others = on_ranks(read_what_depends_on_its_weights)
+@pytest.mark.parametrize("sizes_differ", [True, False], ids=["another layer", "a plain tensor"])
+def test_a_model_that_is_another_one_without_weights_is_read_by_every_rank(*, sizes_differ: bool) -> None:
+    writers, others = on_ranks(partial(read_dense, sizes_differ))
 
     assert (writers[0], others[0]) == (["cpu"], ["meta", "cpu"])
     assert others[1] == writers[1]

@@ -24,7 +24,8 @@ def read_once(load: Callable[[torch.device], Loaded], ranks: Ranks) -> Loaded:
 
     Args:
         load: makes the model on a device; on the meta device it has no weights. A rank whose model then has other
-            tensors than the writer's, as some classes make what they are from their weights, reads these, too.
+            tensors than the writer's, as some classes make what they are from their weights, reads these, too; and so
+            does one whose model has tensors that no device is chosen for, plain attributes of a module.
         ranks: that all call this at the same point.
 
     """
@@ -45,6 +46,8 @@ class Place:
     name: str
     kept: dict[str, torch.Tensor]
     key: str
+    is_plain: bool
+    """Whether it is neither parameter nor buffer, so that it does not move with the model."""
 
     @property
     def tensor(self) -> torch.Tensor:
@@ -57,16 +60,19 @@ def places_in(model: Module) -> Iterator[Place]:
         for kept in (module._parameters, module._buffers, vars(module)):  # noqa: SLF001 - to put others there
             for key, tensor in list(kept.items()):
                 if isinstance(tensor, torch.Tensor):
-                    yield Place(f"{prefix}.{key}", kept, key)
+                    yield Place(f"{prefix}.{key}", kept, key, is_plain=kept is vars(module))
 
 
-def outline(model: Module) -> list[tuple[str, int, torch.Size, torch.dtype]]:
-    """Return of each place its name and its tensor's number, as tied weights are one, shape and type."""
+Outline = list[tuple[str, int, torch.Size, torch.dtype, str]]
+
+
+def outline(model: Module) -> Outline:
+    """Return of each place its name; of its tensor number (tied weights are one), shape, type and, if plain, device."""
     numbers: dict[torch.Tensor, int] = {}
     found = []
     for place in places_in(model):
-        number = numbers.setdefault(place.tensor, len(numbers))
-        found.append((place.name, number, place.tensor.shape, place.tensor.dtype))
+        tensor, number = place.tensor, numbers.setdefault(place.tensor, len(numbers))
+        found.append((place.name, number, tensor.shape, tensor.dtype, tensor.device.type if place.is_plain else ""))
     return found
 
 

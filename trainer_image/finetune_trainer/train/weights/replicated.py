@@ -36,11 +36,14 @@ def trained_parameters(model: Module, losses: Sequence[Module]) -> dict[str, Par
 
 @torch.no_grad()
 def make_equal(tensors: Iterable[torch.Tensor], ranks: Ranks) -> None:
-    """Give every rank the writer's numbers."""
+    """Give every rank the writer's numbers, sent from the ranks' device; each tensor stays where it is."""
     if ranks.world_size == 1:
         return
     for tensor in tensors:
-        distributed.broadcast(tensor.data, src=WRITER)
+        sent = tensor.data.to(ranks.device)
+        distributed.broadcast(sent, src=WRITER)
+        if sent.device != tensor.device:
+            tensor.data.copy_(sent)
 
 
 class Replicated:
