@@ -1,16 +1,24 @@
 """Clients of buckets: what they are told, and what nobody else is told."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import obstore
 import pytest
+from obstore.exceptions import GenericError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from finetune_api.reasons import Reason
 from finetune_api.sources import BucketSource, parse_source
+from finetune_trainer.buckets import clients
 from finetune_trainer.buckets.clients import Bucket, connect
-from finetune_trainer.buckets.errors import told_as_failures
+from finetune_trainer.buckets.errors import as_failure, told_as_failures
 from finetune_trainer.buckets.secrets import secret_values
+from finetune_trainer.buckets.tags import still
 from finetune_trainer.workspace.failures import RunFailure
 from tests.private_ca import certify
 from tests.s3 import running_s3
@@ -152,8 +160,118 @@ def test_a_secret_with_names_of_its_own_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_what_proves_who_asks_is_in_no_log(tmp_path: Path) -> None:
-    write_secret(tmp_path, {"AWS_SECRET_ACCESS_KEY": "mine", "AWS_REGION": "eu-west-1", "AWS_SESSION_TOKEN": "short"})
+def test_what_proves_who_asks_is_in_no_log_and_words_of_every_message_stay(tmp_path: Path) -> None:
+    proofs = {
+        "AWS_SECRET_ACCESS_KEY": "mine-alone",
+        "AWS_SESSION_TOKEN": "a-session",
+        "AWS_SSE_CUSTOMER_KEY_BASE64": "encrypts",
+    }
+    words = {
+        "AWS_ACCESS_KEY_ID": "minio-of-the-company",
+        "AWS_REGION": "eu-west-1",
+        "AWS_SSE_BUCKET_KEY_ENABLED": "true",
+        "AWS_SSE_KMS_KEY_ID": "arn:aws:kms:1",
+        "GOOGLE_BEARER_TOKEN": "short",
+    }
+    write_secret(tmp_path, proofs | words)
 
-    assert sorted(secret_values(tmp_path)) == ["mine", "short"]
+    assert sorted(secret_values(tmp_path)) == sorted(proofs.values())
     assert secret_values(tmp_path / "nothing") == []
+
+
+def test_what_is_no_text_beside_the_settings_harms_nothing(tmp_path: Path) -> None:
+    write_secret(tmp_path, {"AWS_SECRET_ACCESS_KEY": "mine-alone", "AWS_ACCESS_KEY_ID": "me"})
+    (tmp_path / "truststore.jks").write_bytes(b"\xfe\xed\xfe\xed")
+
+    assert secret_values(tmp_path) == ["mine-alone"]
+    assert not client_of("s3://data", tmp_path).is_anonymous
+
+
+def test_how_objects_are_encrypted_says_nothing_of_who_asks(tmp_path: Path) -> None:
+    write_secret(tmp_path, {"AWS_SSE_BUCKET_KEY_ENABLED": "true", "AWS_REGION": "eu-west-1"})
+
+    assert client_of("s3://data", tmp_path).is_anonymous
+
+
+def test_an_object_that_takes_long_outlives_a_reset_and_silence_as_long_as_is_said(tmp_path: Path) -> None:
+    store = client_of("s3://data", tmp_path).store
+    source = parse_source("s3://data")
+    assert isinstance(source, BucketSource)
+    patient = connect(source, secret=tmp_path, field=FIELD, silence=timedelta(minutes=10)).store
+
+    assert isinstance(store, S3Store)
+    assert isinstance(patient, S3Store)
+    assert [one.client_options and one.client_options["read_timeout"] for one in (store, patient)] == ["1m", "10m"]
+    assert store.retry_config is not None
+    assert store.retry_config["retry_timeout"] == timedelta(days=1)
+
+
+def test_an_object_that_can_be_no_file_is_named(tmp_path: Path) -> None:
+    listing = (
+        "<ListBucketResult><Name>data</Name><KeyCount>1</KeyCount><IsTruncated>false</IsTruncated><Contents>"
+        "<Key>x//y.txt</Key><LastModified>2026-11-30T00:00:00.000Z</LastModified><Size>3</Size></Contents>"
+        "</ListBucketResult>"
+    )
+    with answering(200, listing) as endpoint:
+        write_secret(tmp_path, {"AWS_ENDPOINT_URL": endpoint})
+        told = failure_of("s3://data", tmp_path)
+
+    assert told == (
+        Reason.MODEL_NOT_FOUND,
+        'reading: "x//y.txt" cannot be the name of a file; rename that object, or name a path without it',
+    )
+
+
+def test_a_server_that_knows_no_conditions_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(clients._RETRIES, "max_retries", 0)
+    error = "<Code>NotImplemented</Code><Message>Not implemented:</Message><Header>If-None-Match</Header>"
+    with answering(501, f"<Error>{error}</Error>") as endpoint:
+        write_secret(tmp_path, {"AWS_ENDPOINT_URL": endpoint})
+        bucket = client_of("s3://data", tmp_path)
+        with (
+            pytest.raises(RunFailure) as failed,
+            told_as_failures("writing", bucket, refused=Reason.WRITE_FORBIDDEN),
+        ):
+            obstore.put(bucket.store, "x", b"1", mode="create")
+
+    assert (failed.value.reason, failed.value.message) == (
+        Reason.WRITE_FORBIDDEN,
+        f"writing: {endpoint} does not know what it is asked (Not implemented: If-None-Match); name a bucket of a "
+        "server that does",
+    )
+
+
+def test_regions_are_told_of_s3_alone(tmp_path: Path) -> None:
+    error = GenericError("Received redirect without LOCATION, this normally indicates an incorrectly configured region")
+
+    told = [
+        as_failure(error, "reading", client_of(source, tmp_path), refused=Reason.MODEL_NOT_FOUND).message
+        for source in ("s3://data", "gs://data")
+    ]
+
+    assert ["AWS_REGION" in message for message in told] == [True, False]
+
+
+@pytest.mark.parametrize(("tag", "condition"), [(None, {}), ("a", {"if_match": '"a"'}), ('"a"', {"if_match": '"a"'})])
+def test_tags_are_quoted_where_they_are_a_condition(tag: str | None, condition: dict[str, str]) -> None:
+    assert still(tag) == condition
+
+
+@contextmanager
+def answering(status: int, body: str) -> Iterator[str]:
+    """Give the endpoint of a server that has one answer."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_PUT = do_GET  # noqa: N815 - as the base class wants it
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

@@ -17,6 +17,7 @@ from finetune_trainer.hub.published import PublishedRuns
 from finetune_trainer.prepare.prepare import published_before
 from finetune_trainer.publish.bucket import publishing
 from finetune_trainer.publish.bucket.models import replace_index
+from finetune_trainer.publish.bucket.storing import part_bytes
 from finetune_trainer.publish.preflight import preflight
 from finetune_trainer.publish.publish import publish
 from finetune_trainer.workspace.failures import RunFailure
@@ -132,6 +133,43 @@ def test_a_second_run_finds_the_model_and_writes_nothing(run: Run, s3: RunningS3
 
     assert (second.reason, second.published) == (Reason.ALREADY_PUBLISHED, first.published)
     assert written(s3) == []
+
+
+def test_a_server_that_lists_tags_without_quotes_has_the_model_all_the_same(
+    run: Run, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(run.config, run.settings)
+    real = obstore.list
+
+    def bare_tags(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 - handed on
+        return [[meta | {"e_tag": meta["e_tag"].strip('"')} for meta in page] for page in real(*arguments, **named)]
+
+    monkeypatch.setattr(obstore, "list", bare_tags)
+
+    assert publish(run.config, run.settings).reason is Reason.ALREADY_PUBLISHED
+    assert all('"' not in file["eTag"] for file in models(store)[0]["files"])
+
+
+def test_what_a_later_release_tells_in_the_list_stays(run: Run, store: ObjectStore) -> None:
+    publish(run.config, run.settings)
+    (first,) = models(store)
+    later: dict[str, Any] = first | {"later": 1, "job": first["job"] | {"cluster": "c"}}
+    later["files"] = [file | {"kept": True} for file in first["files"]]
+    obstore.put(store, INDEX, json.dumps({"models": [later], "format": 2}).encode())
+
+    publish(changed(run).config, run.settings)
+
+    index = json.loads(bytes(obstore.get(store, INDEX).bytes()))
+    newest, oldest = index.pop("models")
+    assert (index, oldest) == ({"format": 2}, later)
+    assert newest["commit"] != first["commit"]
+
+
+def test_large_objects_are_sent_in_as_many_parts_as_a_server_takes() -> None:
+    mib, tib = 2**20, 2**40
+
+    assert [part_bytes(size) for size in (1, 70 * 1000 * mib)] == [8 * mib, 8 * mib]
+    assert -(-5 * tib // part_bytes(5 * tib)) <= 9000
 
 
 def test_another_model_of_the_run_is_the_newest_one_and_the_first_stays(run: Run, store: ObjectStore) -> None:
@@ -260,6 +298,7 @@ def test_a_model_of_another_run_is_left_the_newest_if_asked(
 
     assert found is reason
     assert BUCKET in message
+    assert "repository" not in message
     assert models(store) == before
 
 
@@ -342,7 +381,7 @@ def test_something_else_of_the_name_of_the_list_is_refused(run: Run, store: Obje
 
     assert outcome(lambda: preflight(run.config, run.settings)) == (
         Reason.WRITE_FORBIDDEN,
-        f"publish.bucket: {BUCKET}/finetunejobs.json is no list of models; name another path, or remove it",
+        f"publish.bucket: {BUCKET}/finetunejobs.json is no list of models; name another path",
     )
 
 

@@ -15,7 +15,7 @@ from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from finetune_api.reasons import Reason
 from finetune_api.sources import BucketSource
-from finetune_trainer.buckets.secrets import is_secret, read_settings
+from finetune_trainer.buckets.secrets import proves_who_asks, read_settings
 from finetune_trainer.workspace.failures import RunFailure
 
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ _SERVICES: Mapping[str, tuple[type[Any], str, tuple[str, ...]]] = {
     "az": (AzureStore, "AZURE_", ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")),
 }
 _PREFIXES = tuple(prefix for _, prefix, _ in _SERVICES.values())
-#: A try of the container is repeated for hours; one request is not.
-_RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": timedelta(minutes=1)}
+#: A try of the container is repeated for hours; one request is not. Its time counts while bytes come or go, so that an
+#: object that takes long to send is not lost by one reset.
+_RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": timedelta(days=1)}
+_SILENCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ class Bucket:
     is_anonymous: bool
 
 
-def connect(source: BucketSource, *, secret: Path, field: str) -> Bucket:
+def connect(source: BucketSource, *, secret: Path, field: str, silence: timedelta = _SILENCE) -> Bucket:
     """Return a client of the bucket of `source`; each file in the folder `secret` is a setting.
 
-    Fails with TokenRefused where settings cannot be meant; `field` names the Secret.
+    A server that says nothing for `silence`, be it while it is sent something, is asked again. Fails with TokenRefused
+    where settings cannot be meant; `field` names the Secret.
     """
     client, prefix, endpoints = _SERVICES[source.scheme]
     held = read_settings(secret)
@@ -57,14 +60,14 @@ def connect(source: BucketSource, *, secret: Path, field: str) -> Bucket:
         raise RunFailure(Reason.TOKEN_REFUSED, f"{message}; write for example AWS_ACCESS_KEY_ID, see docs/buckets.md")
     given = {name: value for name, value in held.items() if name.startswith(prefix)}
     known = {**{name: value for name, value in os.environ.items() if name.startswith(prefix)}, **given}
-    is_anonymous = not any(map(is_secret, known))
+    is_anonymous = not any(map(proves_who_asks, known))
     if is_anonymous:
         given.setdefault(f"{prefix}SKIP_SIGNATURE", known.get(f"{prefix}SKIP_SIGNATURE", "true"))
     endpoint = next((known[name] for name in endpoints if known.get(name)), "")
     options: ClientConfig = {
         "allow_http": endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=10),
-        "read_timeout": timedelta(minutes=1),
+        "read_timeout": silence,
         "timeout": timedelta(days=1),  # of a whole object, which takes as long as it takes while bytes come
     }
     config = {name.lower(): value for name, value in given.items()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, InvalidPathError
 
 from finetune_api.reasons import Reason
 from finetune_trainer.buckets.clients import Bucket
@@ -16,6 +16,8 @@ from finetune_trainer.workspace.failures import RunFailure
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _WORDS = re.compile(r"<Message>([^<]+)</Message>")
+_INVALID_PATH = re.compile(r'Path "([^"]+)"')
+_HEADER = re.compile(r"<Header>([^<]+)</Header>")
 _ON_THE_WAY = re.compile(r'(?:message|error): "([^"]+)"|InvalidCertificate\(\s*(\w+)')
 _REDIRECT = "redirect without LOCATION"
 
@@ -55,7 +57,9 @@ def as_failure(error: BaseException, what: str, bucket: Bucket, *, refused: Reas
         because = f"the certificate of {bucket.endpoint} is not trusted ({told})"
         hint = "name the file of the authority that signed it in SSL_CERT_FILE, by spec.podTemplate or the chart"
         return RunFailure(Reason.HUB_UNAVAILABLE, f"{what}: {because}; {hint}")
-    if code in _ELSEWHERE or _REDIRECT in text:
+    if (never := _never(error, bucket)) is not None:
+        because = never
+    elif bucket.source.scheme == "s3" and (code in _ELSEWHERE or _REDIRECT in text):
         words = html.unescape(_found(_WORDS, text) or told)
         because = f"the bucket is in another region ({words}); set AWS_REGION in {secret} to its own"
     elif code in _NO_BUCKET:
@@ -74,6 +78,19 @@ def as_failure(error: BaseException, what: str, bucket: Bucket, *, refused: Reas
     else:
         because = f"{bucket.endpoint} refuses it ({told}); look at {secret}"
     return RunFailure(refused, f"{what}: {because}")
+
+
+def _never(error: BaseException, bucket: Bucket) -> str | None:
+    """Return what no further try and no other settings would change."""
+    text = str(error)
+    if isinstance(error, InvalidPathError):
+        name = _found(_INVALID_PATH, text) or text.partition("\n")[0]
+        return f'"{name}" cannot be the name of a file; rename that object, or name a path without it'
+    if _found(_STATUS, text) == "501":
+        words = html.unescape(" ".join(filter(None, (_found(_WORDS, text), _found(_HEADER, text)))))
+        unknown = f"{bucket.endpoint} does not know what it is asked ({words or '501 Not Implemented'})"
+        return f"{unknown}; name a bucket of a server that does"
+    return None
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str | None:

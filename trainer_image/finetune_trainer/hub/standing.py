@@ -36,6 +36,6 @@ def occupied(publish: Publish, files: Sequence[str]) -> RunFailure:
     """Return that the branch holds these files, which are of others."""
     message = (
         f"{publish.field}: {publish.place} holds files already ({', '.join(files[:5])}) and "
-        "publish.ifExists is Fail; choose another repository or set ifExists to Update"
+        f"publish.ifExists is Fail; name another {publish.field} or set ifExists to Update"
     )
     return RunFailure(Reason.REPOSITORY_EXISTS, message)

@@ -15,6 +15,7 @@ from finetune_api.reasons import Reason
 from finetune_api.sources import BucketSource
 from finetune_trainer.buckets.clients import Bucket
 from finetune_trainer.buckets.errors import told_as_failures
+from finetune_trainer.buckets.tags import still
 from finetune_trainer.prepare.fetch.snapshot import Select
 from finetune_trainer.workspace.failures import RunFailure
 
@@ -66,7 +67,7 @@ class Listing:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.partial")
         try:
-            answer = obstore.get(self.bucket.store, meta["path"], options={"if_match": meta["e_tag"]})
+            answer = obstore.get(self.bucket.store, meta["path"], options=still(meta["e_tag"]))
             with partial.open("wb") as file:
                 for chunk in answer.stream(min_chunk_size=_CHUNK_BYTES):
                     file.write(chunk)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import obstore
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from finetune_api.base import Contract
 from finetune_api.contract import JobIdentity
@@ -22,28 +22,43 @@ from finetune_trainer.workspace.manifest import FileHash
 INDEX = "finetunejobs.json"
 #: Of older ones the files stay.
 MOST_MODELS = 100
+#: The index outlives releases: what later ones tell stays in it when it is written anew.
+_OPEN = ConfigDict(extra="allow")
 
 
 class StoredFile(FileHash):
     """An object as it was read back."""
 
+    model_config = _OPEN
+
     e_tag: str | None = None
+    """Without quotes."""
+
+
+class StoredJob(JobIdentity):
+    """The job that made a model."""
+
+    model_config = _OPEN
 
 
 class StoredModel(Contract):
     """A model that is whole."""
+
+    model_config = _OPEN
 
     run: str
     commit: str
     """SHA-256 over names and hashes of its files, but for those that only tell of it."""
     folder: str
     """Where its files are, below the path of the bucket."""
-    job: JobIdentity
+    job: StoredJob
     files: list[StoredFile]
 
 
 class ModelIndex(Contract):
     """The object that names them."""
+
+    model_config = _OPEN
 
     models: list[StoredModel] = Field(default_factory=list)
     """The newest first."""
@@ -74,7 +89,7 @@ def read_index(bucket: Bucket) -> ReadIndex:
     try:
         index = ModelIndex.model_validate_json(bytes(answer.bytes()))
     except ValidationError as error:
-        message = f"publish.bucket: {bucket.source}/{INDEX} is no list of models; name another path, or remove it"
+        message = f"publish.bucket: {bucket.source}/{INDEX} is no list of models; name another path"
         raise RunFailure(Reason.WRITE_FORBIDDEN, message) from error
     known = {"e_tag": answer.meta["e_tag"], "version": answer.meta["version"]}
     return ReadIndex(index, {name: value for name, value in known.items() if value is not None})

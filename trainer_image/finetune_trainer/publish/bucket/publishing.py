@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -21,6 +22,8 @@ from finetune_trainer.workspace.settings import Settings
 
 #: Seconds to wait before each further try.
 PAUSES = (1.0, 4.0, 15.0)
+#: A server says nothing while it is sent a part, of which there are several at once.
+_SILENCE = timedelta(minutes=10)
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def connected(wanted: Publish, settings: Settings) -> Iterator[Bucket]:
     """Give the bucket that is published to; what goes wrong inside is told."""
     source = parse_source(wanted.place)
     assert isinstance(source, BucketSource)
-    bucket = connect(source, secret=settings.write_bucket, field="spec.publish.secretName")
+    bucket = connect(source, secret=settings.write_bucket, field="spec.publish.secretName", silence=_SILENCE)
     with told_as_failures(f"publish.bucket: {source}", bucket, refused=Reason.WRITE_FORBIDDEN):
         yield bucket
 
@@ -82,7 +85,8 @@ def _name(wanted: Publish, bucket: Bucket, model: StoredModel, *, left_out: tupl
             return spared
         others = [one for one in read.index.models if one != named(read.index, model)]
         try:
-            replace_index(bucket, ModelIndex(models=[model, *others][:MOST_MODELS]), version=read.version)
+            index = read.index.model_copy(update={"models": [model, *others][:MOST_MODELS]})
+            replace_index(bucket, index, version=read.version)
             break
         except (AlreadyExistsError, PreconditionError) as error:
             overtaken = True

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import obstore
 from finetune_api.contract import JobIdentity
 from finetune_api.reasons import Reason
 from finetune_trainer.buckets.clients import Bucket
-from finetune_trainer.publish.bucket.models import StoredFile, StoredModel, content_name, path_of
+from finetune_trainer.buckets.tags import bare
+from finetune_trainer.publish.bucket.models import StoredFile, StoredJob, StoredModel, content_name, path_of
 from finetune_trainer.publish.proof import is_told
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.manifest import FileHash
@@ -19,8 +21,10 @@ from finetune_trainer.workspace.verify import hash_file
 Files = Mapping[str, Path]
 
 _CHUNK_BYTES = 8 * 1024 * 1024
-#: Of what is sent at once; S3 takes no more than 10,000 parts.
-_PART_BYTES, _PARTS = 64 * 1024 * 1024, 4
+#: Of what is sent at once: small parts, so that each is there in time by a slow link, too.
+_PART_BYTES, _PARTS = 8 * 1024 * 1024, 4
+#: S3 takes no more than 10,000.
+_MOST_PARTS = 9000
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +33,13 @@ def describe_model(files: Files, *, run: str, job: JobIdentity) -> StoredModel:
     """Return a model as it will be named; its folder is named by its content, so that equal names have equal files."""
     hashed = [StoredFile(path=name, **_hash(path)) for name, path in sorted(files.items())]
     commit = content_name([file for file in hashed if not is_told(file.path)])
-    return StoredModel(run=run, commit=commit, folder=f"{run}-{commit[:8]}", job=job, files=hashed)
+    maker = StoredJob.model_validate(job.model_dump())
+    return StoredModel(run=run, commit=commit, folder=f"{run}-{commit[:8]}", job=maker, files=hashed)
+
+
+def part_bytes(size_bytes: int) -> int:
+    """Return how large the parts of an object are that is sent in several."""
+    return max(_PART_BYTES, math.ceil(size_bytes / _MOST_PARTS))
 
 
 def store(bucket: Bucket, model: StoredModel, files: Files) -> StoredModel:
@@ -46,8 +56,8 @@ def is_there(bucket: Bucket, model: StoredModel) -> bool:
     """Say whether the files of a model are those that were read back; what only tells of it may be written anew."""
     folder = path_of(bucket, model.folder)
     listed = [meta for page in obstore.list(bucket.store, folder) for meta in page]
-    found = {meta["path"].removeprefix(f"{folder}/"): (meta["size"], meta["e_tag"]) for meta in listed}
-    known = {file.path: (file.size_bytes, file.e_tag) for file in model.files}
+    found = {meta["path"].removeprefix(f"{folder}/"): (meta["size"], bare(meta["e_tag"])) for meta in listed}
+    known = {file.path: (file.size_bytes, bare(file.e_tag)) for file in model.files}
     return all(path in found and (is_told(path) or found[path] == one) for path, one in known.items())
 
 
@@ -61,7 +71,8 @@ def _store_file(bucket: Bucket, name: str, file: FileHash, path: Path) -> Stored
         if (there := _read_back(bucket, name, file)) is not None:
             return there
         if is_first:
-            obstore.put(bucket.store, name, path, chunk_size=_PART_BYTES, max_concurrency=_PARTS)
+            size = part_bytes(file.size_bytes)
+            obstore.put(bucket.store, name, path, chunk_size=size, max_concurrency=_PARTS)
             _log.info("object written", extra={"bucket": str(bucket.source), "path": name, "bytes": file.size_bytes})
     message = f"publish.bucket: {bucket.source} answered that {file.path} was written, and gives back other bytes"
     raise RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; look at what its server's logs say about it")
@@ -80,4 +91,5 @@ def _read_back(bucket: Bucket, name: str, file: FileHash) -> StoredFile | None:
         digest.update(chunk)
     if digest.hexdigest() != file.sha256:
         return None
-    return StoredFile(path=file.path, sha256=file.sha256, size_bytes=file.size_bytes, e_tag=answer.meta["e_tag"])
+    e_tag = bare(answer.meta["e_tag"])
+    return StoredFile(path=file.path, sha256=file.sha256, size_bytes=file.size_bytes, e_tag=e_tag)
