@@ -116,8 +116,8 @@ def test_both_manifests_run_the_same_container_with_the_token_as_a_reference() -
     server = choose(QWEN, repository="acme/better", commit=COMMIT)
     own = container(server, num_bytes=QWEN.num_bytes, secret=("reader", "token"), hub=None)
 
-    workload, service = deployment("pages", own, annotations={})
-    (inference,) = inference_service("pages", own, annotations={})
+    workload, service = deployment("pages", own, namespace="search", annotations={})
+    (inference,) = inference_service("pages", own, namespace="search", annotations={})
 
     pod = workload["spec"]["template"]
     assert pod["spec"]["containers"] == [own]
@@ -193,6 +193,7 @@ def test_the_manifest_is_all_that_is_printed(  # noqa: PLR0913, PLR0917 - fixtur
     printed = capsys.readouterr()
     manifests = list(yaml.safe_load_all(printed.out))
     assert (code, [one["kind"] for one in manifests]) == (0, kinds)
+    assert {one["metadata"]["namespace"] for one in manifests} == {"search"}  # where the Secret with the token is
     assert f"--revision={commit}" in printed.out
     assert manifests[0]["metadata"]["annotations"] == {
         "finetune.dev/job": "search/pages",

@@ -94,8 +94,8 @@ def _add_serve(commands: Commands) -> None:
         commands,
         "serve",
         "print a manifest that serves what a job has published",
-        "Of Text Embeddings Inference or vLLM, whichever loads it as it was trained; pinned to the commit. "
-        "What neither does is refused, with the reason. No server was tried here.",
+        "Of Text Embeddings Inference or vLLM, whichever loads it as it was trained; pinned to the commit, in the "
+        "job's namespace. What neither does is refused, with the reason. No server was tried here.",
         ["finetune serve pages -n search | kubectl apply -f -", "finetune serve pages -o kserve > pages.yaml"],
         outputs=("deployment", "kserve"),
     )

@@ -36,7 +36,8 @@ def serve(given: Namespace) -> ExitCode:
     own = container(server, num_bytes=model.num_bytes, secret=secret, hub=os.environ.get("HF_ENDPOINT"))
     build = inference_service if given.output == KSERVE else deployment
     annotations = {f"{GROUP}/job": job.title, f"{GROUP}/commit": published.commit}
-    manifests = build(given.server_name or job.name.replace(".", "-"), own, annotations=annotations)
+    name = given.server_name or job.name.replace(".", "-")
+    manifests = build(name, own, namespace=job.namespace, annotations=annotations)
     sys.stdout.write(f"# {published.repository} at {published.commit}, served by {server.name}.\n")
     sys.stdout.write(yaml.safe_dump_all(manifests, sort_keys=False))
     for note in [*_about(secret, published.repository), *notes(model)]:

@@ -49,34 +49,35 @@ def container(server: Server, *, num_bytes: int, secret: tuple[str, str] | None,
     }
 
 
-def deployment(name: str, own: Manifest, *, annotations: Mapping[str, str]) -> list[Manifest]:
-    """Return a Deployment, and the Service before it at port 80."""
+def deployment(name: str, own: Manifest, *, namespace: str, annotations: Mapping[str, str]) -> list[Manifest]:
+    """Return a Deployment, and the Service before it at port 80, where the job and its Secret are."""
     labels = {"app.kubernetes.io/name": name}
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
     pod = {"metadata": {"labels": labels}, "spec": _pod(own)}
     (port,) = own["ports"]
     return [
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": name, "labels": labels, "annotations": dict(annotations)},
+            "metadata": {**metadata, "annotations": dict(annotations)},
             "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod},
         },
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": name, "labels": labels},
+            "metadata": metadata,
             "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": port["containerPort"]}]},
         },
     ]
 
 
-def inference_service(name: str, own: Manifest, *, annotations: Mapping[str, str]) -> list[Manifest]:
-    """Return KServe's object, with the same container."""
+def inference_service(name: str, own: Manifest, *, namespace: str, annotations: Mapping[str, str]) -> list[Manifest]:
+    """Return KServe's object, with the same container, where the job and its Secret are."""
     return [
         {
             "apiVersion": "serving.kserve.io/v1beta1",
             "kind": "InferenceService",
-            "metadata": {"name": name, "annotations": dict(annotations)},
+            "metadata": {"name": name, "namespace": namespace, "annotations": dict(annotations)},
             "spec": {"predictor": _pod({**own, "name": "kserve-container"})},
         }
     ]
