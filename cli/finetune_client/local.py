@@ -6,11 +6,13 @@
     job.wait()
     job.curve().plot(x="step")
 
-What is done is what `finetune run` does, in the same workspace: who submits the same job again goes on with it.
+What is done is what `finetune run` does, in the same workspace: who submits the same job again goes on with it. When
+Python ends, what runs saves a checkpoint and ends, too.
 """
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from finetune_cli.local.roles import next_attempt
 from finetune_cli.local.run import Wishes, make_plan, run_roles
 from finetune_cli.local.stopping import Stop
 from finetune_cli.local.summary import is_failure
+from finetune_client import ending
 from finetune_client.client import check_one
 from finetune_client.shown import Shown
 from finetune_trainer.workspace.failures import RunFailure
@@ -143,7 +146,7 @@ class LocalJob(Shown):
         self._failure: RunFailure | None = None
         self._role = self._plan.roles[0]
         self._thread = threading.Thread(target=self._run, name=f"finetune {self.name}", daemon=True)
-        self._thread.start()
+        ending.start(self._thread, self._stop)
 
     def _run(self) -> None:
         try:
@@ -154,6 +157,12 @@ class LocalJob(Shown):
             self._failure = failure
         except Exception as error:  # noqa: BLE001 - told to whoever waits
             self._failure = RunFailure(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        finally:
+            ending.ended()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows, without waiting: the report once it has ended well, else where it is or why."""
+        return super()._repr_html_() if self._phase() is Phase.SUCCEEDED else f"<p>{escape(self.explain())}</p>"
 
     def _phase(self) -> Phase:
         if self._thread.is_alive():

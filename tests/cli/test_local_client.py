@@ -1,8 +1,12 @@
 """`finetune_client.local`: a job on this machine, with the words for jobs of a cluster."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from finetune_api.contract import ExitCode
@@ -10,11 +14,44 @@ from finetune_api.status import Phase
 from finetune_cli.main import main
 from finetune_client import RefusalError
 from finetune_client.local import Local
-from tests.cli.test_run import here, pages_job
+from tests.cli.test_run import here, pages_job, write_job
 from tests.hub import RunningHub
 
 __all__ = ["here"]
 pytestmark = pytest.mark.training
+
+#: In the place of a role: says who it is, has a child, and takes SIGTERM in one of two ways.
+ROLE = """#!/bin/sh
+trap '{on_stop}' TERM
+sleep 600 &
+ls "$TMPDIR" > {here}/given
+echo $$ $! > {here}/family.part
+mv {here}/family.part {here}/family
+while true; do sleep 0.1; done
+"""
+#: Submits a job and ends while its first role runs.
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from finetune_client import ending
+from finetune_client.local import Local
+ending.SAVING_SECONDS = float(sys.argv[1])
+sys.executable = "./role"
+job = Local().submit("job.yaml", publish=False)
+while not Path("family").exists():
+    time.sleep(0.05)
+shown = job._repr_html_()
+print(shown, flush=True)
+"""
+SPEC = {"data": {"train": [{"name": "pages", "source": "hf://demo/pages"}]}, "model": {"source": "hf://demo/tiny"}}
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and that nobody has asked for does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_job_is_submitted_suspended_resumed_and_looked_at_here(
@@ -25,7 +62,7 @@ def test_a_job_is_submitted_suspended_resumed_and_looked_at_here(
 
     job = Local().submit(file, publish=False)
     job.suspend()
-    suspended = job.status.phase
+    suspended, shown = job.status.phase, job._repr_html_()
     with pytest.raises(RefusalError) as refused:
         job.wait()
     job.resume()
@@ -33,11 +70,13 @@ def test_a_job_is_submitted_suspended_resumed_and_looked_at_here(
 
     assert (suspended, refused.value.code) == (Phase.SUSPENDED, ExitCode.PREEMPTED)
     assert (status.phase, job.status.phase) == (Phase.SUCCEEDED, Phase.SUCCEEDED)
+    assert shown == f"<p>{refused.value}</p>"
     assert {one.metric for one in status.evaluations} >= {"ndcg@10"}
     assert job.explain().startswith("pages is Succeeded (")
     assert list(job.curve().columns) == ["step", "loss", "score"]
     assert any('"event"' in line for line in job.logs())
     assert job.report().startswith("<!doctype html>")
+    assert job._repr_html_().startswith('<iframe srcdoc="&lt;!doctype html&gt;')
     assert not [call for call in hub.calls()[len(unpublished) :] if call.startswith("POST") and "commit" in call]
 
     capfd.readouterr()
@@ -70,3 +109,27 @@ def test_what_is_wrong_with_a_manifest_is_told_before_anything_is_begun(here: Pa
         Local().submit({"apiVersion": "finetune.dev/v1alpha1", "kind": "FinetuneJob", "metadata": {"name": "x"}})
 
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("on_stop", "seconds"),
+    [('kill $!; echo saved > "$0.saved"; exit 17', 60), (":", 0.5)],
+    ids=["it saves", "it does not"],
+)
+def test_a_script_that_ends_leaves_no_process_and_no_token(here: Path, on_stop: str, seconds: float) -> None:
+    write_job(here, **SPEC)
+    (here / "role").write_text(ROLE.format(on_stop=on_stop, here=here))
+    (here / "role").chmod(0o755)
+    temporary = here / "tmp"
+    temporary.mkdir()
+
+    command = [sys.executable, "-c", SCRIPT, str(seconds)]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "<p>pages is Preparing</p>\n"
+    assert (here / "given").read_text().startswith("finetune-")
+    assert [pid for pid in (here / "family").read_text().split() if runs(int(pid))] == []
+    assert list(temporary.iterdir()) == []
+    assert (here / "role.saved").exists() == (seconds > 1)

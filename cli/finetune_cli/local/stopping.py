@@ -53,14 +53,14 @@ class Stop:
 
     def ask(self) -> None:
         """Ask the role that runs to save and end; if it was asked before, end it and all that it started at once."""
+        asked, self._asked = self._asked, True  # before it looks for a process, which looks for this when it is there
         process = self._process
-        if self._asked and process is not None:
+        if asked and process is not None:
             self._news.append("Ending at once.")
             kill_family(process)
         elif process is not None:
             self._news.append("Stopping: what is done is saved first. Ctrl-C again ends at once.")
             process.terminate()
-        self._asked = True
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.ask()
