@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 
 from finetune_cli.command import Commands, add_command
@@ -11,8 +12,8 @@ _SHELLS = ("bash", "zsh", "tcsh")
 _FILES = ("FILE", "DIR")
 
 
-def add_completion(commands: Commands, whole: argparse.ArgumentParser) -> None:
-    """Add the command to those of the parser that it completes."""
+def add_completion(commands: Commands, build: Callable[[], argparse.ArgumentParser]) -> None:
+    """Add the command; `build` returns the parser that is completed, that of `finetune` however it is called."""
     completion = add_command(
         commands,
         "completion",
@@ -25,12 +26,13 @@ def add_completion(commands: Commands, whole: argparse.ArgumentParser) -> None:
         ],
     )
     completion.add_argument("shell", choices=_SHELLS, help="whose script")
-    completion.set_defaults(command=partial(_complete, whole), modules=["shtab"], extras="cli")
+    completion.set_defaults(command=partial(_complete, build), modules=["shtab"], extras="cli")
 
 
-def _complete(whole: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+def _complete(build: Callable[[], argparse.ArgumentParser], given: argparse.Namespace) -> int:
     import shtab  # noqa: PLC0415 - takes a moment that no other command needs
 
+    whole = build()
     for action in _actions(whole):
         if action.metavar in _FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]

@@ -46,5 +46,5 @@ def build_parser(*, kubectl: bool = False) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for room in (manifest, local, cluster):
         room.add_commands(commands)
-    add_completion(commands, parser)
+    add_completion(commands, build_parser)
     return parser

@@ -42,6 +42,16 @@ def test_bash_completes_commands_options_choices_and_files(
     assert set(done.stdout.split()) == offered
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_called_by_kubectl_the_script_is_still_that_of_finetune(
+    shell: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = script(shell, capsys)
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl-finetune"])
+
+    assert script(shell, capsys) == own
+
+
 @pytest.mark.parametrize("shell", ["zsh", "tcsh"])
 def test_the_scripts_of_other_shells_have_all_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = script(shell, capsys)
