@@ -206,6 +206,8 @@ def test_a_pod_that_does_not_run_is_told_and_goes(
         (UNPUBLISHED, ["--from", "hub"], (31, "it was not published; leave out --from hub")),
         (IN_BUCKET, ["--from", "hub"], (31, "it was published as s3://company/models/a-1; leave out --from hub")),
         (UNPUBLISHED, ["volume"], (2, "volume is there already; name a folder that is not")),
+        (UNPUBLISHED, ["volume/empty"], (2, "volume/empty is there already; name a folder that is not")),
+        (UNPUBLISHED, ["."], (2, ". is there already; name a folder that is not")),
         (
             {**FAILED, "status": {**FAILED["status"], "storage": None}},
             [],
@@ -217,6 +219,7 @@ def test_without_a_model_or_a_place_for_it_no_pod_is_made(
     volume: Volume, capsys: pytest.CaptureFixture[str], job: Manifest, options: list[str], expected: tuple[int, str]
 ) -> None:
     volume.job = job
+    (volume.root / "empty").mkdir()
     code, told = expected
 
     assert main(["download", "pages", *options]) == code

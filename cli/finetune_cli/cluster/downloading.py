@@ -26,7 +26,7 @@ def download(given: Namespace) -> ExitCode:
     job = read_stored(cluster.get(given.name))
     target = given.dir or Path(job.name)
     origin = _origin(job, given.origin)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() or target.is_symlink():  # an empty folder, too: `.` and mount points cannot be renamed to
         raise RefusalError(f"{target} is there already; name a folder that is not", ExitCode.USAGE)
     given.stopped = "Stopped; nothing was written."
     try:
