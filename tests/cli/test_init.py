@@ -119,9 +119,34 @@ def test_what_comes_next_depends_on_where_it_runs() -> None:
 
     assert at_home == ["hf auth login", "finetune run job.yaml"]
     assert in_a_cluster == [
-        "kubectl create secret generic hub-token --from-literal=token=YOUR_WRITE_TOKEN",
+        "kubectl create secret generic hub-token --from-file=token=./token",
         "finetune submit job.yaml --watch",
     ]
+
+
+def test_the_file_is_named_as_a_shell_takes_it() -> None:
+    assert next_steps(Answers(), "my job.yaml") == ["finetune run 'my job.yaml'"]
+    assert next_steps(Answers(where="cluster"), "my job.yaml") == ["finetune submit 'my job.yaml' --watch"]
+
+
+def test_an_empty_answer_is_none() -> None:
+    assert written("--data", "", "--model", "", "--repository", "") == yaml.safe_load(QUICKSTART.read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (("--nodes", "0"), "spec.resources.nodes"),
+        (("--nodes", "-2"), "spec.resources.nodes"),
+        (("--accelerators", "-1"), "spec.resources.accelerator.perNode"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told(
+    options: tuple[str, str], field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "--where", "cluster", *options]) == 10
+    assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == [field]
+    assert not Path("job.yaml").exists()
 
 
 def test_what_cannot_be_is_told_as_validate_tells_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,9 +170,11 @@ def test_for_programs_and_pipes_it_prints_nothing_else(capsys: pytest.CaptureFix
     told = capsys.readouterr().out
     assert main(["init", "-"]) == 0
     printed = capsys.readouterr().out
+    assert main(["init", "-", "-o", "json"]) == 0
+    as_json = capsys.readouterr().out
 
     assert json.loads(told) == {"file": "job.yaml", "name": "quickstart", "next": ["finetune run job.yaml"]}
-    assert yaml.safe_load(printed) == yaml.safe_load(QUICKSTART.read_text())
+    assert json.loads(as_json) == yaml.safe_load(printed) == yaml.safe_load(QUICKSTART.read_text())
 
 
 def test_the_command_line_offers_every_task() -> None:

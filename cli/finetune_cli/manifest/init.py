@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -47,18 +48,24 @@ def init(given: Namespace) -> ExitCode:
     if not isinstance(checked, Job):
         sys.stderr.writelines(f"{one.text}\n" for one in checked)
         return ExitCode.BAD_SPEC
-    text = _HEAD.format(title=TASKS[answers.task].title.capitalize()) + yaml.safe_dump(
-        checked.manifest, sort_keys=False
-    )
     if to_stdout:
-        sys.stdout.write(text)
+        sys.stdout.write(_as_json(checked.manifest) if given.output == "json" else _text(checked.manifest, answers))
         return ExitCode.SUCCESS
     try:
-        _write(file, text, force=given.force)
+        _write(file, _text(checked.manifest, answers), force=given.force)
     except OSError as error:
         return _refuse(f"{error.filename} cannot be written ({error.strerror}); name a file where you may write")
     _tell(given, checked, answers)
     return ExitCode.SUCCESS
+
+
+def _text(manifest: Any, answers: Answers) -> str:  # noqa: ANN401 - YAML
+    head = _HEAD.format(title=TASKS[answers.task].title.capitalize())
+    return head + yaml.safe_dump(manifest, sort_keys=False)
+
+
+def _as_json(content: Any) -> str:  # noqa: ANN401 - JSON
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _write(file: Path, text: str, *, force: bool) -> None:
@@ -71,7 +78,7 @@ def _write(file: Path, text: str, *, force: bool) -> None:
 def _tell(given: Namespace, job: Job, answers: Answers) -> None:
     steps = next_steps(answers, given.file)
     if given.output == "json":
-        sys.stdout.write(json.dumps({"file": given.file, "name": job.name, "next": steps}, indent=2) + "\n")
+        sys.stdout.write(_as_json({"file": given.file, "name": job.name, "next": steps}))
         return
     sys.stdout.write(f"{given.file}: FinetuneJob {job.name}, {TASKS[answers.task].title}\n")
     sys.stdout.writelines(f"{given.file}: {note}\n" for note in notes(job.spec))
@@ -84,10 +91,10 @@ def _refuse(text: str) -> ExitCode:
 
 
 def _answers(given: Namespace) -> Answers:
-    """Return what was answered; what was not is None here, and so is what says the same as the task itself."""
+    """Return what was answered; what was not, or is empty, is None here, and so is what the task itself says."""
     task = TASKS[given.task or DEFAULT_TASK]
-    model = None if given.model == task.model["source"] else given.model
-    data = None if given.data == task.train["source"] else given.data
+    model = None if given.model in {"", task.model["source"]} else given.model
+    data = None if given.data in {"", task.train["source"]} else given.data
     usual = task.columns if data is None else task.own_columns
     named = Columns(given.query or usual.query, given.positive or usual.positive, given.negative or usual.negative)
     answers = Answers(
@@ -97,7 +104,7 @@ def _answers(given: Namespace) -> Answers:
         data=data,
         columns=None if named == usual else named,
         repository=given.repository or None,
-        nodes=given.nodes or 1,
+        nodes=1 if given.nodes is None else given.nodes,
         accelerators=given.accelerators,
     )
     return replace(answers, name=given.name or (answers.name if answers == Answers() else answers.task))
@@ -123,6 +130,7 @@ def _ask(given: Namespace) -> None:
         ask("negative", "Which column has what does not answer them, if any?", task.own_columns.negative or "")
     ask("repository", "To which repository of the Hub (OWNER/NAME; empty: none)?", "")
     if given.where == CLUSTER:
-        given.nodes = given.nodes or IntPrompt.ask("On how many nodes?", default=1)
+        if given.nodes is None:
+            given.nodes = IntPrompt.ask("On how many nodes?", default=1)
         if given.accelerators is None:
             given.accelerators = IntPrompt.ask("With how many accelerators each (0: CPU)?", default=1)

@@ -4,6 +4,7 @@ What is not answered is as in the examples: examples/quickstart.yaml for texts, 
 multimodal-reranker.yaml for pages.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -209,7 +210,7 @@ def _room(task: Task, answers: Answers) -> Part:
     processes = max(1, answers.per_node)
     need = task.room.on_accelerator if answers.per_node else task.room.on_cpu
     is_known = answers.model is answers.data is None
-    several = {"nodes": answers.nodes} if answers.nodes > 1 else {}
+    several = {"nodes": answers.nodes} if answers.nodes != 1 else {}
     return {
         "resources": {
             **several,
@@ -225,9 +226,10 @@ def _room(task: Task, answers: Answers) -> Part:
 
 
 def next_steps(answers: Answers, file: str) -> list[str]:
-    """Return the commands that come next."""
+    """Return the commands that come next, as a shell takes them."""
+    typed = shlex.quote(file)
     if answers.where != CLUSTER:
         login = ["hf auth login"] if answers.repository else []
-        return [*login, f"finetune run {file}"]
-    token = f"kubectl create secret generic {TOKEN_SECRET} --from-literal=token=YOUR_WRITE_TOKEN"
-    return [*([token] if answers.repository else []), f"finetune submit {file} --watch"]
+        return [*login, f"finetune run {typed}"]
+    token = f"kubectl create secret generic {TOKEN_SECRET} --from-file=token=./token"  # no shell remembers it
+    return [*([token] if answers.repository else []), f"finetune submit {typed} --watch"]
