@@ -13,7 +13,7 @@ from finetune_cli.cluster.stored import read_stored
 from finetune_cli.cluster.watching import follow
 from tests.demo import kind
 from tests.demo.reloading import evaluate_published
-from tests.demo.summary import is_the_same, show, summarise
+from tests.demo.summary import asking, is_the_same, show, summarise
 from tests.demo.volumes import offers_shared_volumes
 from tests.stack import jobs
 from tests.stack.inputs import forget_model, push_inputs
@@ -38,10 +38,11 @@ def main() -> int:
         case ["up", "kind"]:
             with _step("A cluster of one node, and its images", console):
                 kind.up()
-    return _up(console)
+            return _up(console, remove="make demo-kind-down")
+    return _up(console, remove="make demo-down")
 
 
-def _up(console: Console) -> int:
+def _up(console: Console, *, remove: str) -> int:
     started = time.monotonic()
     with _step("Cluster and images", console):
         target = find_target()
@@ -53,7 +54,10 @@ def _up(console: Console) -> int:
     forget_model(target.kubectl, manifest["spec"]["publish"]["repository"])
     job = _run(target, manifest, console)
     if job["status"]["phase"] != "Succeeded":
-        console.print(f"[red]The job failed.[/] kubectl describe finetunejob -n {NAMESPACE} says more.")
+        told = asking(f"describe finetunejob -n {NAMESPACE}", target.kubectl.kubeconfig)
+        console.print(
+            f"[red]The job failed.[/] This says more, and `{remove}` removes all of it:\n{told}", soft_wrap=True
+        )
         return 1
     with _step("The published model, loaded back from the Hub and evaluated", console):
         dataset = manifest["spec"]["data"]["train"][0]["source"].removeprefix("hf://")
@@ -63,7 +67,9 @@ def _up(console: Console) -> int:
     SUMMARY.parent.mkdir(parents=True, exist_ok=True)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
     show(summary, console)
-    console.print(f"Written to {SUMMARY.relative_to(ROOT)}. `make demo-down` removes all of it.")
+    told = asking(f"get finetunejobs -n {NAMESPACE}", target.kubectl.kubeconfig)
+    written = SUMMARY.relative_to(ROOT)
+    console.print(f"Written to {written}. `{remove}` removes all of it; until then:\n{told}", soft_wrap=True)
     return 0 if is_the_same(summary) else 1
 
 

@@ -29,9 +29,11 @@ def up() -> None:
         SystemExit: a program is missing.
     """
     engine = _find_engine()
+    KUBECONFIG.parent.mkdir(parents=True, exist_ok=True)
     if NAME not in _run("kind", "get", "clusters", output=True).split():
-        KUBECONFIG.parent.mkdir(parents=True, exist_ok=True)
         _run("kind", "create", "cluster", "--name", NAME, "--kubeconfig", str(KUBECONFIG), "--wait", "3m")
+    else:  # `make clean` may have removed the file, but not the cluster
+        _run("kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(KUBECONFIG))
     for name, arguments in BUILDS.items():
         say(f"Building the {name} image")
         _run(engine, "build", "--tag", IMAGES[name], *arguments, ".")

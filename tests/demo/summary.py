@@ -1,5 +1,6 @@
 """What a finished demo run says: summary.json and the closing tables."""
 
+import shlex
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +54,11 @@ def show(summary: dict[str, Any], console: Console) -> None:
     console.print(
         f"Loaded back from the Hub: NDCG@10 {summary['reloadedNdcg10']:.4f}, {verdict} as in the job's status"
     )
+
+
+def asking(command: str, kubeconfig: str) -> str:
+    """Return a command of kubectl as whoever ran the demo types it, for the cluster that it ran on."""
+    return f"KUBECONFIG={shlex.quote(kubeconfig)} kubectl {command}"
 
 
 def is_the_same(summary: dict[str, Any]) -> bool:

@@ -44,12 +44,17 @@ def test_a_cluster_is_made_once_gets_the_images_and_is_named_as_any_other(progra
     assert os.environ["KIND_EXPERIMENTAL_PROVIDER"] == ""
 
 
-def test_a_cluster_that_is_there_is_used_again(programs: Path) -> None:
+def test_a_cluster_that_is_there_is_used_again_and_says_anew_how_it_is_reached(programs: Path) -> None:
     (programs / "kind").write_text(f'#!/bin/sh\necho "kind $*" >> {programs}/calls\necho finetune-demo\n')
 
     kind.up()
 
+    assert calls(programs)[:2] == [
+        "kind get clusters",
+        "kind export kubeconfig --name finetune-demo --kubeconfig TMP/build/kubeconfig",
+    ]
     assert [call for call in calls(programs) if "create" in call] == []
+    assert kind.KUBECONFIG.parent.is_dir()
 
 
 def test_podman_is_told_to_kind_and_hands_the_images_over_in_an_archive(programs: Path) -> None:

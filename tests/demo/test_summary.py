@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.demo.summary import is_the_same, show, summarise
+from tests.demo.summary import asking, is_the_same, show, summarise
 
 DIMENSIONS = [
     {"dimension": 64, "baseline": 0.048, "final": 0.9396},
@@ -104,3 +104,7 @@ def test_the_tables_show_before_after_and_where_the_time_went() -> None:
 @pytest.mark.parametrize(("reloaded", "is_same"), [(0.93964, True), (0.93966, False), (0.93956, True), (0.9395, False)])
 def test_a_reloaded_model_is_the_same_if_four_digits_are(reloaded: float, *, is_same: bool) -> None:
     assert is_the_same(summary(reloaded)) is is_same
+
+
+def test_whoever_looks_afterwards_is_told_the_cluster_too() -> None:
+    assert asking("get nodes", "/my home/kind.kubeconfig") == "KUBECONFIG='/my home/kind.kubeconfig' kubectl get nodes"
