@@ -122,6 +122,28 @@ def test_only_the_splits_that_are_named_are_fetched_and_only_once(sources: Sourc
     }
 
 
+def test_tags_that_are_listed_without_quotes_are_asked_for_with_them(
+    sources: Sources, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_list, real_get, asked = obstore.list, obstore.get, list[dict[str, str]]()
+
+    def bare(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 - handed on
+        return [
+            [meta | {"e_tag": meta["e_tag"].strip('"')} for meta in page] for page in real_list(*arguments, **named)
+        ]
+
+    def get(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 - handed on
+        asked.append(named["options"])
+        return real_get(*arguments, **named)
+
+    tags = {meta["path"]: meta["e_tag"] for meta in real_list(store, "pages").collect()}
+    monkeypatch.setattr(obstore, "list", bare)
+    monkeypatch.setattr(obstore, "get", get)
+    sources.fetch_dataset(PAGES, commit=sources.resolve(DATASET, PAGES, revision="main"), splits=TRAIN)
+
+    assert asked == [{"if_match": tags["pages/2026=11/train.jsonl"]}]
+
+
 def test_what_was_cut_off_is_fetched_again(sources: Sources, s3: RunningS3) -> None:
     commit = sources.resolve(DATASET, PAGES, revision="main")
     file = sources.fetch_dataset(PAGES, commit=commit, splits=TRAIN).folder / "train.jsonl"

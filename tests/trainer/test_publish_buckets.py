@@ -165,6 +165,22 @@ def test_what_a_later_release_tells_in_the_list_stays(run: Run, store: ObjectSto
     assert newest["commit"] != first["commit"]
 
 
+def test_a_model_is_sent_in_small_parts_to_a_server_that_may_say_nothing_for_long(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sent = obstore.put, list[tuple[str, int]]()
+
+    def put(store: Any, path: str, content: Any, **named: Any) -> object:  # noqa: ANN401 - handed on
+        if path.endswith(".safetensors"):
+            sent.append((store.client_options["read_timeout"], named["chunk_size"]))
+        return real(store, path, content, **named)
+
+    monkeypatch.setattr(obstore, "put", put)
+    publish(run.config, run.settings)
+
+    assert sent == [("10m", 8 * 2**20)]
+
+
 def test_large_objects_are_sent_in_as_many_parts_as_a_server_takes() -> None:
     mib, tib = 2**20, 2**40
 

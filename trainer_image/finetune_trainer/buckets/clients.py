@@ -31,7 +31,9 @@ _PREFIXES = tuple(prefix for _, prefix, _ in _SERVICES.values())
 #: A try of the container is repeated for hours; one request is not. Its time counts while bytes come or go, so that an
 #: object that takes long to send is not lost by one reset.
 _RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": timedelta(days=1)}
-_SILENCE = timedelta(minutes=1)
+SILENCE = timedelta(minutes=1)
+#: A server says nothing while it is sent a part of a large object, of which there are several at once.
+SILENCE_OF_SENDING = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Bucket:
     is_anonymous: bool
 
 
-def connect(source: BucketSource, *, secret: Path, field: str, silence: timedelta = _SILENCE) -> Bucket:
+def connect(source: BucketSource, *, secret: Path, field: str, silence: timedelta = SILENCE) -> Bucket:
     """Return a client of the bucket of `source`; each file in the folder `secret` is a setting.
 
     A server that says nothing for `silence`, be it while it is sent something, is asked again. Fails with TokenRefused

@@ -16,6 +16,7 @@ from finetune_api.reasons import Reason
 from finetune_api.status import ProgressStatus, PublishedStatus
 from finetune_api.types import Publish
 from finetune_api.workspace import Workspace
+from finetune_trainer.buckets.clients import SILENCE_OF_SENDING
 from finetune_trainer.hub.client import connect
 from finetune_trainer.hub.errors import as_failure, hub_words, status_of, told_as_failures
 from finetune_trainer.hub.standing import occupied
@@ -112,7 +113,7 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report, in
     files = {**model.files, **write_beside(model.files, config, settings.workspace, report, inputs, base_cards=cards)}
     if wanted.repository is None:
         stored = describe_model(files, run=report.run, job=config.job)
-        with connected(wanted, settings) as bucket:
+        with connected(wanted, settings, silence=SILENCE_OF_SENDING) as bucket:
             return to_bucket(wanted, bucket, stored, files, left_out=_left_out(model))
     api = connect(settings.hub_endpoint, token=require_write_token(settings))
     target = Target(api, wanted.repository, wanted.branch)

@@ -11,7 +11,7 @@ from finetune_api.reasons import Reason
 from finetune_api.sources import BucketSource, parse_source
 from finetune_api.status import PublishedStatus
 from finetune_api.types import Publish
-from finetune_trainer.buckets.clients import Bucket, connect
+from finetune_trainer.buckets.clients import SILENCE, Bucket, connect
 from finetune_trainer.buckets.errors import told_as_failures
 from finetune_trainer.hub.standing import occupied
 from finetune_trainer.publish.bucket.models import MOST_MODELS, ModelIndex, StoredModel, read_index, replace_index
@@ -22,16 +22,14 @@ from finetune_trainer.workspace.settings import Settings
 
 #: Seconds to wait before each further try.
 PAUSES = (1.0, 4.0, 15.0)
-#: A server says nothing while it is sent a part, of which there are several at once.
-_SILENCE = timedelta(minutes=10)
 
 
 @contextmanager
-def connected(wanted: Publish, settings: Settings) -> Iterator[Bucket]:
-    """Give the bucket that is published to; what goes wrong inside is told."""
+def connected(wanted: Publish, settings: Settings, *, silence: timedelta = SILENCE) -> Iterator[Bucket]:
+    """Give the bucket that is published to, as `connect` does; what goes wrong inside is told."""
     source = parse_source(wanted.place)
     assert isinstance(source, BucketSource)
-    bucket = connect(source, secret=settings.write_bucket, field="spec.publish.secretName", silence=_SILENCE)
+    bucket = connect(source, secret=settings.write_bucket, field="spec.publish.secretName", silence=silence)
     with told_as_failures(f"publish.bucket: {source}", bucket, refused=Reason.WRITE_FORBIDDEN):
         yield bucket
 
