@@ -150,7 +150,7 @@ def test_a_rank_of_an_earlier_gang_on_a_silent_node_keeps_nothing_open_once_anot
     story = training()
     story.look(104, *gang(phase="Failed", containers=ended(137, seconds=100)), is_failed=True)
     story.look(130, *gang(attempt=2, since=120))
-    result = a_result(Role.TRAIN, Reason.TRAINED, attempt=2, work=work(resumed=None))
+    result = a_result(Role.TRAIN, Reason.TRAINED, attempt=2, work=work(useful=30, evaluating=5, resumed=25))
     done = gang(attempt=2, since=120, phase="Succeeded", containers=ended(0, result, seconds=170))
 
     story.look(172, *gang(num=1), *done, is_complete=True)
@@ -158,6 +158,20 @@ def test_a_rank_of_an_earlier_gang_on_a_silent_node_keeps_nothing_open_once_anot
     assert story.job.status.phase == Phase.PUBLISHING
     assert story.usage is not None
     assert (story.usage.lost_seconds, story.usage.interrupted_seconds) == (40, 0)
+
+
+def test_what_a_gang_made_is_useful_where_the_next_one_finds_its_model_finished() -> None:
+    story = training()
+    story.look(104, *gang(phase="Failed", containers=ended(137, seconds=100)), is_failed=True)
+    story.look(130, *gang(attempt=2, since=120))
+    result = a_result(Role.TRAIN, Reason.TRAINED, attempt=2, work=work(resumed=None))
+
+    story.look(
+        142, *gang(attempt=2, since=120, phase="Succeeded", containers=ended(0, result, seconds=140)), is_complete=True
+    )
+
+    assert story.job.status.phase == Phase.PUBLISHING
+    assert story.usage == usage(142, held=960, useful=200, evaluating=40, waiting=720)
 
 
 def test_a_gang_that_is_preempted_loses_what_no_checkpoint_has_and_the_next_one_says_how_much_that_is() -> None:

@@ -31,7 +31,7 @@ def with_usage(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobSt
     if work is not None:
         usage = _with_work(usage, work)
     if status.phase in TRAINED:
-        usage = _kept(usage)
+        usage = _kept(usage, work)
     elif status.phase != Phase.TRAINING:
         usage = _interrupted(usage)
     may_save = status.phase not in TRAINED and any(pod.phase == "Running" for pod in train_pods(observed))
@@ -98,10 +98,19 @@ def _with_work(usage: UsageStatus, work: Work) -> UsageStatus:
     )
 
 
-def _kept(usage: UsageStatus) -> UsageStatus:
-    """Return the usage of a gang that reached the end; rank 0 has said so, unless its last words were lost."""
-    useful = usage.useful_seconds + usage.unsaved_seconds
-    return usage.model_copy(update={"unsaved_seconds": 0, "useful_seconds": useful})
+def _kept(usage: UsageStatus, work: Work | None) -> UsageStatus:
+    """Return the usage of a gang that reached the end; rank 0 has said so, unless its last words were lost.
+
+    One that reached it without a step has found the model of the gang before, which has all that this one made.
+    """
+    found = usage.interrupted_seconds if work is not None and work.resumed_seconds is None else 0
+    return usage.model_copy(
+        update={
+            "useful_seconds": usage.useful_seconds + usage.unsaved_seconds + found,
+            "unsaved_seconds": 0,
+            "interrupted_seconds": usage.interrupted_seconds - found,
+        }
+    )
 
 
 def _interrupted(usage: UsageStatus) -> UsageStatus:
