@@ -1,6 +1,5 @@
 """A certificate authority as companies have, and the certificate of a server that it signs."""
 
-import datetime as dt
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.cluster.certificates import builder
 
 
 @dataclass(frozen=True)
@@ -34,25 +35,12 @@ def certify(folder: Path, hosts: Sequence[str]) -> Certified:
     names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
     constraints = x509.BasicConstraints(ca=True, path_length=0)
     signed = {
-        "authority": _builder(authority, authority, signer).add_extension(constraints, critical=True),
-        "server": _builder(x509.Name([]), authority, key).add_extension(names, critical=True),
+        "authority": builder(authority, issuer=authority, key=signer).add_extension(constraints, critical=True),
+        "server": builder(x509.Name([]), issuer=authority, key=key).add_extension(names, critical=True),
     }
-    for name, builder in signed.items():
-        certificate = builder.sign(signer, hashes.SHA256())
+    for name, unsigned in signed.items():
+        certificate = unsigned.sign(signer, hashes.SHA256())
         (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "server.key").write_bytes(key.private_bytes(*plain))
     return Certified(folder / "authority.crt", folder / "server.crt", folder / "server.key")
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-    )

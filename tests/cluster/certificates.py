@@ -33,13 +33,13 @@ class Authority:
     def issue(self, file_name: str, *, user: str, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> None:
         """Write `file_name`.crt and .key: a client certificate of `user`, and a server one for `hosts`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_name(user, groups), issuer=self.certificate.subject, key=key)
+        unsigned = builder(_name(user, groups), issuer=self.certificate.subject, key=key)
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        unsigned = unsigned.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if hosts:
             names = x509.SubjectAlternativeName([_host(host) for host in hosts])
-            builder = builder.add_extension(names, critical=False)
-        certificate = builder.sign(self.key, hashes.SHA256())
+            unsigned = unsigned.add_extension(names, critical=False)
+        certificate = unsigned.sign(self.key, hashes.SHA256())
         (CERTIFICATES / f"{file_name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         (CERTIFICATES / f"{file_name}.key").write_bytes(_key_bytes(key))
 
@@ -79,13 +79,14 @@ def _create_authority() -> Authority:
     name = _name("finetune-operator test cluster", [])
     constraints = x509.BasicConstraints(ca=True, path_length=None)
     certificate = (
-        _builder(name, issuer=name, key=key).add_extension(constraints, critical=True).sign(key, hashes.SHA256())
+        builder(name, issuer=name, key=key).add_extension(constraints, critical=True).sign(key, hashes.SHA256())
     )
     AUTHORITY.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return Authority(key=key, certificate=certificate)
 
 
-def _builder(subject: x509.Name, *, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def builder(subject: x509.Name, *, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    """Return a certificate to be extended and signed."""
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()

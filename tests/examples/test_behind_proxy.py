@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from finetune_trainer.hub.client import connect
-from tests.e2e.proxy import running_proxy
 from tests.examples.test_twins import run
 from tests.hub import RunningHub, running_hub
 from tests.private_ca import certify
+from tests.proxy import running_proxy
 from tests.s3 import RunningS3, program, running_s3
 
 pytestmark = pytest.mark.twins
