@@ -198,6 +198,18 @@ def test_the_time_of_all_processes_is_useful_once_a_checkpoint_has_it(monkeypatc
     ]
 
 
+def test_parts_of_seconds_do_not_add_up_to_one_that_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, tracker = Clock(monkeypatch), Tracker(attempt=1)
+    clock.spend(tracker, Stage.BASELINE, 1.75)
+    tracker.begin(step=0, total_steps=8)
+    tracker.enter(Stage.TRAINING)
+    clock.seconds += 2.5
+
+    tracker.enter(Stage.DONE)
+
+    assert tracker.read().work == Work(useful_seconds=2, evaluating_seconds=1, resumed_seconds=0)
+
+
 def test_a_gang_goes_on_with_the_time_that_its_checkpoint_has_of_this_job_and_with_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

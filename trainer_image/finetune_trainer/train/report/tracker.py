@@ -213,7 +213,7 @@ class Tracker:
         return Work(
             useful_seconds=useful,
             evaluating_seconds=evaluating,
-            unsaved_seconds=int(made.useful + made.evaluating) - useful - evaluating,
+            unsaved_seconds=int(made.useful) + int(made.evaluating) - useful - evaluating,
             resumed_seconds=resumed,
         )
 
