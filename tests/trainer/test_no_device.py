@@ -15,13 +15,23 @@ NVIDIA = ("nvidia", "cuda", "triton")
 PROGRAM = """
 import torch
 import torch.distributed
+from transformers import BertConfig, BertModel
 
+try:
+    torch.cuda.is_current_stream_capturing()
+except torch.AcceleratorError as error:
+    print(str(error).splitlines()[0])
+size = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=16)
+bert = BertModel(BertConfig(**size))
+bert(torch.ones(2, 4, dtype=int), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])).last_hidden_state.sum().backward()
+torch.optim.AdamW(bert.parameters(), fused=True).step()
 model = torch.nn.Linear(4, 4)
 torch.linalg.svd(model(torch.ones(2, 4))).S.sum().backward()
 torch.distributed.init_process_group("gloo", init_method="file://PLACE", rank=0, world_size=1)
 torch.distributed.all_reduce(model.weight.grad)
 print(torch.cuda.is_available(), torch.cuda.device_count(), bool(model.weight.grad.isfinite().all()))
 """
+NO_DEVICE = "CUDA error: no CUDA-capable device is detected\n"
 
 
 @pytest.fixture
@@ -51,4 +61,4 @@ def test_pytorch_computes_on_cpu_where_no_library_of_nvidia_s_is_installed(packa
         check=False,
     )
 
-    assert (done.returncode, done.stdout) == (0, "False 0 True\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, NO_DEVICE + "False 0 True\n"), done.stderr
