@@ -40,6 +40,7 @@ class Volume(Cluster):
         self.deleted: list[str] = []
         self.refusals: list[RefusalError] = []
         self.ran: list[Manifest] = []
+        self.not_admitted: Callable[[Manifest], bool] = lambda _: False
 
     def get(self, _: str) -> Manifest:
         return self.job
@@ -49,6 +50,8 @@ class Volume(Cluster):
 
     def create_pod(self, manifest: Manifest) -> Manifest:
         self.made.append(manifest)
+        if self.not_admitted(manifest["spec"]["securityContext"]):
+            raise RefusalError("cannot create a pod: not in the range", ExitCode.ACCESS_REFUSED)
         return {"metadata": {"name": "reader-1"}}
 
     def pod(self, _: str) -> Manifest:
@@ -243,6 +246,31 @@ def test_the_pod_may_only_read_and_is_like_those_of_the_job() -> None:
     assert beside["spec"]["containers"][0]["image"] == "busybox"
     assert {name: beside["spec"][name] for name in own} == own
     assert alone["spec"]["tolerations"] == beside["spec"]["tolerations"] == schedule["tolerations"]
+
+
+def test_where_the_platform_chooses_user_ids_the_pod_chooses_none(volume: Volume) -> None:
+    volume.not_admitted = lambda security: "runAsUser" in security or "fsGroup" in security
+
+    assert main(["download", "pages"]) == 0
+
+    refused, taken = (pod["spec"] for pod in volume.made)
+    given = {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+    assert {**taken, "securityContext": {**taken["securityContext"], **given}} == refused
+    assert taken["securityContext"] == {
+        "runAsNonRoot": True,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert content(Path("pages")) == FILES
+
+
+def test_who_may_make_no_pods_is_told_so(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+    volume.not_admitted = lambda _: True
+
+    assert main(["download", "pages"]) == ExitCode.ACCESS_REFUSED
+
+    assert capsys.readouterr().err == "cannot create a pod: not in the range\n"
+    assert volume.deleted == []
 
 
 def publish(hub: RunningHub, files: dict[str, bytes]) -> str:

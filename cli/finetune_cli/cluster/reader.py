@@ -25,7 +25,12 @@ _TRIES = 10
 BLOCK_BYTES = 4 << 20
 #: What the platform gives to pods, taken over from one of the job's; and where the spec lets all of them run.
 _OF_PODS, _OF_SCHEDULE = ("securityContext", "imagePullSecrets"), ("nodeSelector", "tolerations")
-_SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+_IDS = {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+_SECURITY = {
+    "runAsNonRoot": True,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 def reader_pod(job: StoredJob, pods: list[Manifest], *, image: str | None = None) -> Manifest:
@@ -33,7 +38,6 @@ def reader_pod(job: StoredJob, pods: list[Manifest], *, image: str | None = None
     storage, ran = job.status.storage, job.status.image
     assert storage is not None
     like, schedule = (pods[0]["spec"] if pods else {}), job.part("schedule")
-    security = {**_SECURITY, "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}}
     container = {
         "name": CONTAINER,
         "image": image or (ran.name if ran is not None else None),
@@ -61,7 +65,7 @@ def reader_pod(job: StoredJob, pods: list[Manifest], *, image: str | None = None
             "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "securityContext": security,
+            "securityContext": {**_SECURITY, **_IDS},
             **{name: like[name] for name in _OF_PODS if name in like},
             **{name: schedule[name] for name in _OF_SCHEDULE if name in schedule},
             "containers": [container],
@@ -76,13 +80,27 @@ def reading(cluster: Cluster, job: StoredJob, pod: Manifest) -> Iterator[Callabl
     storage = job.status.storage
     assert storage is not None
     root = Path(WORKSPACE) / storage.folder
-    name = cluster.create_pod(pod)["metadata"]["name"]
+    name = _create(cluster, pod)["metadata"]["name"]
     try:
         _wait(cluster, name)
         yield lambda path: _parts(cluster, name, root / path)
     finally:
         with contextlib.suppress(RefusalError):  # it ends by itself
             cluster.delete_pod(name)
+
+
+def _create(cluster: Cluster, pod: Manifest) -> Manifest:
+    """Create the pod; where it may not run as our user, as on OpenShift, as the one that the platform gives it.
+
+    Once all pods of the job are gone nothing tells which of the two it is.
+    """
+    try:
+        return cluster.create_pod(pod)
+    except RefusalError as refusal:
+        if refusal.code != ExitCode.ACCESS_REFUSED:
+            raise
+    security = {name: value for name, value in pod["spec"]["securityContext"].items() if name not in _IDS}
+    return cluster.create_pod({**pod, "spec": {**pod["spec"], "securityContext": security}})
 
 
 def _wait(cluster: Cluster, name: str) -> None:
