@@ -25,7 +25,7 @@ def kubectl() -> Kubectl:
     """A cluster that serves FinetuneJobs; started if it does not run."""
     found = find_kubectl()
     found.run("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    found.run("wait", "--for=condition=Established", "crd/finetunejobs.finetune.dev", "--timeout=30s")
+    found.run("wait", "--for=condition=Established", "crd/finetunejobs.finetune.dev", "--timeout=300s")
     return found
 
 

@@ -1,18 +1,25 @@
 """Servers of others that tests start: a port for them, and when they answer at it."""
 
+import contextlib
+import secrets
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-START_SECONDS = 30
+START_SECONDS = 300
+#: Below what Linux gives to connections and to those who leave the choice to it: until whoever is to listen does, which
+#: takes a Python with PyTorch seconds, nobody else is given the port.
+PORTS = range(20_000, 30_000)
 
 
-def free_port(host: str) -> int:
-    """Return a port that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def free_port(host: str = "") -> int:
+    """Return a port that nobody listens at now, by default at any address, for somebody who is told it."""
+    while True:
+        port = secrets.choice(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((host, port))
+            return port
 
 
 def wait_for(address: tuple[str, int], process: "subprocess.Popen[bytes]", output: Path) -> None:

@@ -35,7 +35,7 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
         {"apiVersion": "v1", "kind": "ServiceAccount", **account},
     )
     yield NAMESPACE
-    kubectl.delete("namespace", NAMESPACE, namespace=NAMESPACE, wait=False)
+    kubectl.delete("namespace", NAMESPACE, namespace=NAMESPACE)  # gone when the next run makes it anew
 
 
 def rehearsed(template: dict[str, Any], namespace: str) -> tuple[Manifest, ...]:

@@ -72,7 +72,7 @@ def test_the_api_server_accepts_every_object(installed: str) -> None:
 
 
 def test_the_restricted_profile_lets_the_pod_in(installed: str, kubectl: Kubectl) -> None:
-    kubectl.run("wait", "deployment", "--all", "-n", NAMESPACE, "--for=condition=Progressing", "--timeout=30s")
+    kubectl.run("wait", "deployment", "--all", "-n", NAMESPACE, "--for=condition=Progressing", "--timeout=300s")
 
     refused = kubectl.run(
         *("get", "deployment", "-n", NAMESPACE),
@@ -125,7 +125,7 @@ def test_an_upgrade_changes_the_crd_and_uninstalling_keeps_it(
     source = chart / "files" / "finetunejobs.yaml"
     before = source.read_text()
     source.write_text(before.replace("    - ftj\n", "    - ftj\n    - ftjx\n"))
-    kubectl.run("wait", f"crd/{CRD}", "--for=condition=Established", "--timeout=30s")
+    kubectl.run("wait", f"crd/{CRD}", "--for=condition=Established", "--timeout=300s")
     job = {
         "apiVersion": f"{GROUP}/v1alpha1",
         "kind": "FinetuneJob",

@@ -21,7 +21,7 @@ Printed = tuple[int, str, str]
 def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     yield NAMESPACE
-    kubectl.delete("namespace", NAMESPACE, namespace=NAMESPACE, wait=False)
+    kubectl.delete("namespace", NAMESPACE, namespace=NAMESPACE)  # gone when the next run makes it anew
 
 
 class Shell:

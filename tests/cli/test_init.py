@@ -196,7 +196,7 @@ def at_a_terminal(answers: str) -> tuple[int, str]:
     except OSError:  # how Linux tells that the other end is closed
         pass
     os.close(own)
-    return process.wait(timeout=60), shown.decode()
+    return process.wait(timeout=300), shown.decode()
 
 
 def test_a_terminal_is_asked_and_told_what_is_usual() -> None:

@@ -212,7 +212,7 @@ def test_the_last_words_of_a_role_that_cannot_begin_are_in_the_log(
     given = plan(tmp_path / "run", job())
 
     with running(Role.TRAIN, given) as role:
-        role.process.wait(timeout=60)
+        role.process.wait(timeout=300)
 
     assert role.result().message == "train ended with exit code 3 and did not say why"
     assert given.log(Role.TRAIN, attempt=1).read_text() == "no module named torch\n"

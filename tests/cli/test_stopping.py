@@ -9,6 +9,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from finetune_cli.local.stopping import Stop
+from tests.cluster.api import wait_until
 
 pytestmark = pytest.mark.training
 
@@ -34,6 +35,19 @@ def start_role(handler: str) -> tuple[subprocess.Popen[bytes], int]:
         return process, int(output.readline())
 
 
+def runs(process: int) -> bool:
+    """Tell whether a process runs; one that has ended and that nobody has asked for does not."""
+    try:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for_end(process: int) -> None:
+    """Return once a process has ended; one that was killed takes a moment to go."""
+    wait_until(lambda: not runs(process), seconds=300, what=f"process {process} has ended")
+
+
 def test_the_first_signal_asks_the_role_to_end_and_says_so() -> None:
     process, _ = start_role("on_stop")
     stop = Stop()
@@ -41,7 +55,7 @@ def test_the_first_signal_asks_the_role_to_end_and_says_so() -> None:
     with stop.listening(), stop.reaching(process):
         before = bool(stop)
         os.kill(os.getpid(), signal.SIGINT)
-        code = process.wait(timeout=30)
+        code = process.wait(timeout=300)
 
     assert (before, bool(stop), code) == (False, True, 7)
     assert stop.take_news() == ["Stopping: what is done is saved first. Ctrl-C again ends at once."]
@@ -55,12 +69,11 @@ def test_the_second_signal_ends_the_role_and_all_that_it_started() -> None:
     with stop.listening(), stop.reaching(process):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
-        code = process.wait(timeout=30)
+        code = process.wait(timeout=300)
 
     assert code == -signal.SIGKILL
     assert stop.take_news()[-1] == "Ending at once."
-    psutil.wait_procs([psutil.Process(child)] if psutil.pid_exists(child) else [], timeout=30)
-    assert not psutil.pid_exists(child)
+    wait_for_end(child)
 
 
 def test_a_failure_of_ours_leaves_no_role_behind() -> None:

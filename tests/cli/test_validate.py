@@ -499,7 +499,7 @@ built = [one.__name__ for one in (RunConfig, RunResult) if one.__pydantic_comple
 sys.exit(code or ", ".join([*set({heavy}) & set(sys.modules), *built]) or 0)
 """
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
 
     assert (done.returncode, done.stderr) == (0, "")
 

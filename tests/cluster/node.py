@@ -9,7 +9,7 @@ from tests.cluster.paths import CLUSTER, RUN
 
 NUM_GPUS = 8
 GPU = "nvidia.com/gpu"
-READY_SECONDS = 90
+READY_SECONDS = 300
 PATCH = "application/strategic-merge-patch+json"
 
 

@@ -14,7 +14,7 @@ from tests.cluster.node import GPU, NODES, NUM_GPUS
 pytestmark = pytest.mark.cluster
 
 NAMES = [node.name for node in NODES]
-WAIT = "--timeout=90s"
+WAIT = "--timeout=300s"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,11 +79,11 @@ def output_of(namespace: str, name: str) -> str:
 
 
 def test_both_nodes_are_ready_and_offer_gpus() -> None:
+    cluster.kubectl("wait", "--for=condition=Ready", "node", "--all", WAIT)
     nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
 
     offered = {node["metadata"]["name"]: node["status"]["allocatable"][GPU] for node in nodes}
 
-    cluster.kubectl("wait", "--for=condition=Ready", "node", "--all", WAIT)
     assert offered == dict.fromkeys(NAMES, str(NUM_GPUS))
 
 

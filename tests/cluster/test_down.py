@@ -62,9 +62,9 @@ def use() -> None:
     """Have a pod run on, and kube-proxy do what it was started for."""
     image = system_images.references(binaries.folder()).busybox
     cluster.kubectl("run", "kept", "-n", "kube-system", f"--image={image}", "--command", "--", "sleep", "1000")
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/kept", "-n", "kube-system", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/kept", "-n", "kube-system", "--timeout=300s")
     api.wait_until(
-        lambda: "table ip kube-proxy" in printed_by("nft", "list", "tables"), seconds=60, what="kube-proxy's table"
+        lambda: "table ip kube-proxy" in printed_by("nft", "list", "tables"), seconds=300, what="kube-proxy's table"
     )
 
 

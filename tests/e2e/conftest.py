@@ -70,7 +70,7 @@ def faulty_hub(hub: RunningHub) -> Iterator[RunningHub]:
 def own_operator(kube: Kubectl) -> Iterator[None]:
     """The operator, to kill or to look into; other tests that do wait meanwhile."""
     with exclusive("operator"):
-        kube.run("rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=3m")
+        kube.run("rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=10m")
         yield
 
 

@@ -1,19 +1,22 @@
 """What tests look at and break inside a running gang."""
 
+from tests.cluster.api import wait_until
 from tests.stack.kubectl import Kubectl, Manifest
 
 LABEL_JOB = "finetune.dev/job"
 LABEL_ROLE = "finetune.dev/role"
 OPERATOR = "app.kubernetes.io/name=finetune-operator"
+#: Within which accelerators are free again.
+FREED_SECONDS = 60
 
-#: Ends the training process of a rank as the kernel's OOM killer or a broken node would: without a word.
-KILL_RANK = """
-import os, pathlib, signal
+#: Sends a signal to the training process in a pod, such as SIGKILL, by which the kernel ends it when memory runs out.
+SIGNAL_RANK = """
+import os, pathlib, signal, sys
 for folder in pathlib.Path("/proc").iterdir():
     words = (folder / "cmdline").read_bytes().split(b"\\0") if folder.name.isdigit() else []
     if b"finetune_trainer.train.rank" in words and b"finetune_trainer.train.gang.agent" not in words:
-        os.kill(int(folder.name), signal.SIGKILL)
-        print("killed", folder.name)
+        os.kill(int(folder.name), getattr(signal, sys.argv[1]))
+        print("told", folder.name)
 """
 
 
@@ -39,9 +42,13 @@ def rank_pod(kube: Kubectl, job: Manifest, rank: int) -> str:
 
 def kill_rank(kube: Kubectl, job: Manifest, rank: int) -> None:
     """Kill the training process of one rank with SIGKILL."""
-    pod = rank_pod(kube, job, rank)
-    killed = kube.run("exec", "-n", job["metadata"]["namespace"], pod, "--", "python3", "-c", KILL_RANK)
-    assert killed.startswith("killed"), "no training process was found in the pod"
+    signal_rank(kube, job, rank_pod(kube, job, rank), "SIGKILL")
+
+
+def signal_rank(kube: Kubectl, job: Manifest, pod: str, name: str) -> None:
+    """Send a signal to the training process in a pod of the job. A gang stands still while one of it is stopped."""
+    said = kube.run("exec", "-n", job["metadata"]["namespace"], pod, "--", "python3", "-c", SIGNAL_RANK, name)
+    assert said.startswith("told"), "no training process was found in the pod"
 
 
 def tell_ranks_to_end(kube: Kubectl, job: Manifest) -> None:
@@ -75,9 +82,36 @@ def kill_operator(kube: Kubectl) -> None:
     kube.run("delete", "pod", "-n", "finetune-system", "-l", OPERATOR, "--grace-period=0", "--force", "--wait=false")
 
 
-def events(kube: Kubectl, job: Manifest) -> list[str]:
-    """Return the reasons of the Events of a job as the API server keeps it, oldest first."""
+def events_with(kube: Kubectl, job: Manifest, reason: str) -> list[str]:
+    """Return the reasons of the Events of a job as the API server keeps it, oldest first, once `reason` is among them.
+
+    The operator posts them after it has written the status that they tell of.
+    """
+    found: list[str] = []
+
+    def is_told() -> bool:
+        found[:] = _events(kube, job)
+        return reason in found
+
+    wait_until(is_told, seconds=600, what=f"an Event with the reason {reason}")
+    return found
+
+
+def _events(kube: Kubectl, job: Manifest) -> list[str]:
     metadata = job["metadata"]
     found = kube.find("events.events.k8s.io", namespace=metadata["namespace"])
     own = [entry for entry in found if entry.get("regarding", {}).get("uid") == metadata["uid"]]
-    return [entry["reason"] for entry in sorted(own, key=lambda entry: entry["metadata"]["creationTimestamp"])]
+    return [entry["reason"] for entry in sorted(own, key=lambda entry: str(entry["eventTime"]))]
+
+
+def wait_until_freed(kube: Kubectl, pods: list[Manifest]) -> None:
+    """Return once pods that have to go are gone; fails if any of them may hold its accelerators for too long.
+
+    How long they take here says how busy this machine is. What holds on any is that a kubelet ends what is left after
+    the grace period.
+    """
+    seconds = {pod["metadata"]["name"]: pod["spec"]["terminationGracePeriodSeconds"] for pod in pods}
+    assert {name: given for name, given in seconds.items() if given >= FREED_SECONDS} == {}
+    for pod in pods:
+        where = f"pod/{pod['metadata']['name']}", "-n", pod["metadata"]["namespace"]
+        kube.run("wait", "--for=delete", *where, "--timeout=10m")

@@ -27,7 +27,7 @@ def _reader(claim: str, *, image: str) -> Manifest:
 def _read_volume(kube: Kubectl, pod: Manifest) -> dict[str, str]:
     """Return what the pod prints, by file."""
     kube.apply(pod)
-    kube.run("wait", "pod/logs", "-n", NAMESPACE, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+    kube.run("wait", "pod/logs", "-n", NAMESPACE, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=10m")
     printed = kube.run("logs", "logs", "-n", NAMESPACE)
     kube.delete("pod", "logs", namespace=NAMESPACE)
     _, *parts = re.split(r"^==> /volume/(.*) <==$", printed, flags=re.MULTILINE)

@@ -1,6 +1,7 @@
 """A real Prometheus on this machine, which scrapes what the chart's monitors select, and has its alerts."""
 
 import json
+import math
 import subprocess
 import tempfile
 import threading
@@ -25,7 +26,7 @@ from tests.stack.kubectl import Kubectl
 
 PORT = 39090
 SECONDS = 1
-START_SECONDS = 60
+START_SECONDS = 300
 TARGETS = "targets.json"
 
 
@@ -36,9 +37,14 @@ class Prometheus:
     began: float
 
     def over_time(self, expression: str) -> list[Manifest]:
-        """Return the series of an expression from the start until now, each with its values."""
-        window = {"start": self.began, "end": time.time(), "step": SECONDS}
+        """Return the series of an expression from the start until now, each with its values, the newest one last."""
+        now = time.time()
+        window = {"start": now - math.ceil(now - self.began), "end": now, "step": SECONDS}
         return list(self._ask("query_range", {"query": expression, **window})["result"])
+
+    def has(self, expression: str) -> bool:
+        """Tell whether an expression has a series now."""
+        return bool(self._ask("query", {"query": expression})["result"])
 
     def rules(self) -> list[Manifest]:
         """Return the alerts as it evaluates them."""

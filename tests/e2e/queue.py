@@ -40,12 +40,12 @@ def running_kueue(stack: Stack) -> Iterator[None]:
     _install(stack, chart=kueue.ensure())
     try:
         # It serves its webhooks a while after it says to be ready, once it has made a certificate.
-        wait_until(lambda: _is_applied(kubectl, *_cluster_queue(), *_local_queues()), seconds=90, what="Kueue serves")
+        wait_until(lambda: _is_applied(kubectl, *_cluster_queue(), *_local_queues()), seconds=600, what="Kueue serves")
         yield
     finally:
-        kubectl.run("delete", "namespace", NAMESPACE, QUEUELESS, "--timeout=3m")
+        kubectl.run("delete", "namespace", NAMESPACE, QUEUELESS, "--timeout=10m")
         for manifest in _cluster_queue():
-            kubectl.run("delete", manifest["kind"].lower(), manifest["metadata"]["name"], "--timeout=1m")
+            kubectl.run("delete", manifest["kind"].lower(), manifest["metadata"]["name"], "--timeout=10m")
         run_helm(stack.target, "uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
         kubectl.run("delete", "namespace", SYSTEM)
 
@@ -56,7 +56,7 @@ def _install(stack: Stack, *, chart: Path) -> None:
         file.flush()
         where = ["--namespace", SYSTEM, "--create-namespace", "--values", file.name]
         run_helm(stack.target, "upgrade", "--install", RELEASE, str(chart), *where)
-    stack.target.kubectl.run("rollout", "status", "deployment", "-n", SYSTEM, "--timeout=3m")
+    stack.target.kubectl.run("rollout", "status", "deployment", "-n", SYSTEM, "--timeout=10m")
 
 
 def _is_applied(kubectl: Kubectl, *manifests: Manifest) -> bool:

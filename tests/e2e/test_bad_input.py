@@ -47,7 +47,7 @@ def finished(kube: Kubectl) -> dict[str, Manifest]:
     kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": "hf_wrong"}})
     submitted = {name: quick_job(name, **changes) for name, (changes, _, _) in CASES.items()}
     kube.apply(*submitted.values())
-    return {name: jobs.wait_until_finished(kube, job, seconds=600) for name, job in submitted.items()}
+    return {name: jobs.wait_until_finished(kube, job, seconds=1800) for name, job in submitted.items()}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -68,11 +68,11 @@ def test_bad_input_is_answered_with_its_reason_before_any_training_pod_exists(
 def test_a_secret_that_is_not_there_is_told_and_waited_for(kube: Kubectl) -> None:
     job = quick_job("late-secret", publish__tokenSecret__name="late")
     kube.apply(job)
-    told = jobs.wait_until(kube, job, lambda found: _reason(found) == "SecretNotFound", seconds=600)
+    told = jobs.wait_until(kube, job, lambda found: _reason(found) == "SecretNotFound", seconds=1800)
 
     metadata = {"name": "late", "namespace": NAMESPACE}
     kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": WRITE_TOKEN}})
-    jobs.wait_until(kube, job, lambda found: jobs.condition(found, "Validated")["status"] == "True", seconds=600)
+    jobs.wait_until(kube, job, lambda found: jobs.condition(found, "Validated").get("status") == "True", seconds=1800)
     kube.delete(jobs.KIND, "late-secret", namespace=NAMESPACE)
     kube.delete("secret", "late", namespace=NAMESPACE)
 

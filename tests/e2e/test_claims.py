@@ -76,7 +76,7 @@ def build_keeper(image: str) -> Manifest:
 def filled_claim(kube: Kubectl, target: Target) -> Iterator[None]:
     """A claim with the demo's model and pages."""
     kube.apply(build_claim(), build_keeper(target.images["trainer"]))
-    kube.run("wait", "--for=condition=Ready", "pod/keeper", "-n", NAMESPACE, "--timeout=120s")
+    kube.run("wait", "--for=condition=Ready", "pod/keeper", "-n", NAMESPACE, "--timeout=10m")
     yield
     kube.delete("pod", "keeper", namespace=NAMESPACE)
     kube.delete("persistentvolumeclaim", CLAIM, namespace=NAMESPACE, wait=False)
@@ -103,7 +103,7 @@ def test_model_and_data_are_taken_from_a_claim_that_is_only_read(
         kube,
         job,
         lambda state: jobs.condition(state, "Validated").get("status") in ("True", "False"),
-        seconds=600,
+        seconds=1800,
     )
 
     assert jobs.condition(validated, "Validated")["status"] == "True", validated["status"]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import NAMESPACE, long_job
+from tests.e2e.gang import rank_pod, signal_rank
 from tests.e2e.states import has_checkpoint, in_phase
 from tests.stack import jobs
 from tests.stack.install import ROOT
@@ -23,7 +24,7 @@ NAME = "command-line"
 def finetune(kube: Kubectl, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Return what the command prints, typed as a user does, whatever code it ends with."""
     command = [sys.executable, "-m", "finetune_cli", *arguments, "-n", NAMESPACE]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=kube.environment, timeout=900)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=kube.environment, timeout=1800)
 
 
 def printed(kube: Kubectl, *arguments: str) -> str:
@@ -39,8 +40,8 @@ def test_every_verb_on_one_job_from_its_submission_to_a_second_run(kube: Kubectl
     file.write_text(yaml.safe_dump(job))
     try:
         _submits(kube, file)
-        _shows_it_in_training(kube)
-        _suspends_and_resumes(kube, job)
+        pod = _shows_it_in_training(kube, job)
+        _suspends_and_resumes(kube, job, standing_still=pod)
         _watches_its_end(kube)
         _keeps_what_its_pods_said(kube, tmp_path)
         _gives_its_model_away(kube, tmp_path)
@@ -60,9 +61,11 @@ def _submits(kube: Kubectl, file: Path) -> None:
     assert "already exists" in again.stderr
 
 
-def _shows_it_in_training(kube: Kubectl) -> None:
-    job = {"metadata": {"name": NAME, "namespace": NAMESPACE}}
-    jobs.wait_until(kube, job, has_checkpoint, seconds=600)
+def _shows_it_in_training(kube: Kubectl, job: Manifest) -> str:
+    """Look at it while its gang stands still, however long that takes; return the pod that it waits for."""
+    jobs.wait_until(kube, job, has_checkpoint, seconds=1800)
+    pod = rank_pod(kube, job, 1)
+    signal_rank(kube, job, pod, "SIGSTOP")
 
     screen, listed = printed(kube, "status", NAME), printed(kube, "list")
     explained = json.loads(printed(kube, "explain", NAME, "-o", "json"))
@@ -80,16 +83,18 @@ def _shows_it_in_training(kube: Kubectl) -> None:
     status = json.loads(printed(kube, "status", NAME, "-o", "json"))["status"]
     assert [point["step"] for point in status["curve"]] == sorted({point["step"] for point in status["curve"]})
     assert any("loss" in point for point in status["curve"]), status
+    return pod
 
 
-def _suspends_and_resumes(kube: Kubectl, job: Manifest) -> None:
+def _suspends_and_resumes(kube: Kubectl, job: Manifest, *, standing_still: str) -> None:
     assert printed(kube, "suspend", NAME) == f"{NAMESPACE}/{NAME} suspended\n"
-    jobs.wait_until(kube, job, in_phase("Suspended"), seconds=120)
+    signal_rank(kube, job, standing_still, "SIGCONT")
+    jobs.wait_until(kube, job, in_phase("Suspended"), seconds=1800)
 
     assert "Your move: Set spec.suspend to false" in printed(kube, "explain", NAME)
     assert finetune(kube, "rerun", NAME).returncode == 2
     assert printed(kube, "resume", NAME) == f"{NAMESPACE}/{NAME} resumed\n"
-    jobs.wait_until(kube, job, in_phase("Training"), seconds=300)
+    jobs.wait_until(kube, job, in_phase("Training"), seconds=1800)
 
     first = finetune(kube, "logs", NAME, "--attempt", "1")  # its pods are gone, and a pod of the next has the volume
 
@@ -136,7 +141,7 @@ def _gives_its_model_away(kube: Kubectl, tmp_path: Path) -> None:
 
 def _runs_it_once_more(kube: Kubectl, job: Manifest) -> None:
     assert printed(kube, "rerun", NAME, "--text", "once more") == f"{NAMESPACE}/{NAME} runs once more\n"
-    jobs.wait_until(kube, job, lambda state: state["status"].get("rerun") == "once more", seconds=120)
+    jobs.wait_until(kube, job, lambda state: state["status"].get("rerun") == "once more", seconds=1800)
     last = printed(kube, "watch", NAME, "-o", "json").splitlines()[-1]
     assert json.loads(last)["status"]["phase"] == "Succeeded"
 
@@ -147,6 +152,6 @@ def _is_completed_by_kubectl(kube: Kubectl) -> None:
     environment = {**kube.environment, "PATH": os.pathsep.join(folders)}
 
     command = [kube.program, "__complete", "finetune", "logs", "--role", "p"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=600)
 
     assert done.stdout.splitlines() == ["prepare", "publish", ":4"], done

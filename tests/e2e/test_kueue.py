@@ -56,9 +56,9 @@ def test_a_job_without_a_queue_where_every_job_must_have_one_says_that_it_is_hel
     job = quick_job("unnamed") | {"metadata": {"name": "unnamed", "namespace": QUEUELESS}}
     kube.apply(job)
 
-    jobs.wait_until(kube, job, in_phase("Queued"), seconds=300)
+    jobs.wait_until(kube, job, in_phase("Queued"), seconds=1800)
     states = []
-    for state in jobs.watch(kube, job, seconds=60):
+    for state in jobs.watch(kube, job, seconds=1800):
         states.append(state)
         if "LocalQueue" in jobs.condition(state, "Succeeded")["message"]:
             break
@@ -75,22 +75,22 @@ def test_a_job_without_a_queue_where_every_job_must_have_one_says_that_it_is_hel
 def test_a_job_that_is_preempted_again_and_again_waits_goes_on_in_the_same_job_and_is_charged_nothing(
     kube: Kubectl, endless: Manifest
 ) -> None:
-    before = jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]
+    before = jobs.wait_until(kube, endless, has_checkpoint, seconds=1800)["status"]
     gang = names(children(kube, "jobs", endless, "train"))
     steps = []
 
     for number in range(ROUNDS):
-        steps.append(jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]["checkpoint"]["step"])
+        steps.append(jobs.wait_until(kube, endless, has_checkpoint, seconds=1800)["status"]["checkpoint"]["step"])
         urgent = urgent_job(f"urgent-{number}")
         kube.apply(urgent)
-        jobs.wait_until(kube, endless, in_phase("Queued"), seconds=600)
+        jobs.wait_until(kube, endless, in_phase("Queued"), seconds=1800)
         kube.delete("job", f"urgent-{number}", namespace=NAMESPACE)  # the ranks are on their way out when it goes on
-    jobs.wait_until(kube, endless, has_checkpoint, seconds=600)
+    jobs.wait_until(kube, endless, has_checkpoint, seconds=1800)
     urgent = in_queue(quick_job("urgent"), schedule__queuePriorityClassName=URGENT)
     kube.apply(urgent)
-    jobs.wait_until(kube, endless, is_held(PREEMPTED, FULL), seconds=600)
-    done = jobs.wait_until_finished(kube, urgent, seconds=600)["status"]
-    after = jobs.wait_until(kube, endless, goes_on_after(steps[-1]), seconds=600)["status"]
+    jobs.wait_until(kube, endless, is_held(PREEMPTED, FULL), seconds=1800)
+    done = jobs.wait_until_finished(kube, urgent, seconds=1800)["status"]
+    after = jobs.wait_until(kube, endless, goes_on_after(steps[-1]), seconds=1800)["status"]
 
     assert (done["phase"], done["attempt"]) == ("Succeeded", 1), done
     assert names(children(kube, "jobs", endless, "train")) == gang
@@ -101,7 +101,7 @@ def test_a_job_that_is_preempted_again_and_again_waits_goes_on_in_the_same_job_a
 def test_a_gang_whose_workload_and_job_somebody_holds_on_to_is_replaced_once_the_queue_has_room(
     kube: Kubectl, endless: Manifest
 ) -> None:
-    before = jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]
+    before = jobs.wait_until(kube, endless, has_checkpoint, seconds=1800)["status"]
     (gang,) = names(children(kube, "jobs", endless, "train"))
     held = workload_of(kube, gang)
     add = f'[{{"op": "add", "path": "/metadata/finalizers/-", "value": "{FINALIZER}"}}]'
@@ -109,9 +109,9 @@ def test_a_gang_whose_workload_and_job_somebody_holds_on_to_is_replaced_once_the
     kube.run("patch", "job", gang, "-n", NAMESPACE, "-p", f'{{"metadata": {{"finalizers": ["{FINALIZER}"]}}}}')
 
     kill_rank(kube, endless, 1)
-    jobs.wait_until(kube, endless, is_held(FULL), seconds=600)
+    jobs.wait_until(kube, endless, is_held(FULL), seconds=1800)
     let_go(kube, WORKLOAD, held)
-    after = jobs.wait_until(kube, endless, has_checkpoint, seconds=600)["status"]
+    after = jobs.wait_until(kube, endless, has_checkpoint, seconds=1800)["status"]
     is_kept = any(FINALIZER in one["metadata"].get("finalizers", []) for one in children(kube, "jobs", endless))
     let_go(kube, "job", gang)
 

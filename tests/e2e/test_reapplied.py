@@ -7,6 +7,7 @@ import yaml
 
 from tests.cluster import audit
 from tests.e2e.conftest import quick_job
+from tests.e2e.gang import events_with
 from tests.e2e.states import in_phase
 from tests.stack import jobs
 from tests.stack.install import SYSTEM_NAMESPACE, Stack
@@ -34,9 +35,11 @@ def test_a_hundred_applies_of_the_same_manifest_write_nothing(kube: Kubectl, nam
     job = quick_job(side, suspend=True) | {"metadata": {"name": side, "namespace": namespace}}
     apply = ("apply", f"--server-side={str(side == 'server').lower()}", "-f", "-")
     kube.run(*apply, stdin=yaml.safe_dump(job))
-    jobs.wait_until(kube, job, in_phase("Suspended"), seconds=60)
-    kube.run(*apply, stdin=yaml.safe_dump(job))  # by now the operator has told what it had to
+    jobs.wait_until(kube, job, in_phase("Suspended"), seconds=1800)
+    kube.run(*apply, stdin=yaml.safe_dump(job))
     before = kube.get(jobs.KIND, side, namespace=namespace)
+    assert before is not None
+    assert events_with(kube, before, "Suspended") == ["Suspended"]  # the last that the operator had to tell
     written = audit.count_writes(OPERATOR, namespace=namespace)
 
     printed = kube.run(*apply, stdin=yaml.safe_dump_all([job] * TIMES))

@@ -45,7 +45,7 @@ def test_a_given_cluster_answers_jobs_once_it_is_taken_and_is_given_back_as_it_w
     install(given)  # repeating it changes nothing
     job = jobs.load_example("demo", namespace=NAMESPACE, suspend=True)
     kube.apply(job)
-    answered = jobs.wait_until(kube, job, lambda state: "phase" in state.get("status", {}), seconds=60)
+    answered = jobs.wait_until(kube, job, lambda state: "phase" in state.get("status", {}), seconds=1800)
     subprocess.run([sys.executable, "-m", "tests.demo", "down"], cwd=ROOT, check=True)
 
     assert answered["status"]["phase"] == "Suspended"

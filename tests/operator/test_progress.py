@@ -17,6 +17,7 @@ from finetune_operator.shell.cache import Cache, Target
 from finetune_operator.shell.kinds import FINETUNE_JOB, POD
 from finetune_operator.shell.pace import Pace
 from finetune_operator.shell.progress import MAX_ANSWER_BYTES, ProgressPoller
+from tests.listening import free_port
 from tests.operator.given import T0, UID, manifest, raw_pod, while_training
 
 PACE = Pace(seconds=10, writes_per_second=20)
@@ -117,11 +118,11 @@ BAD = {
 UNREADABLE = ("<html>", "[]", '{"attempt": 1, "progress": {}, "metrics": {"trainLoss": NaN}}')
 
 
-async def ask_until_silent(cache: Cache, port: int) -> str:
-    """Return what is said of a rank 0 that is asked three times within a minute."""
+async def ask_until_silent(cache: Cache, port: int, *, seconds: float = 300) -> str:
+    """Return what is said of a rank 0 that is asked three times within a minute, and waited for so long each time."""
     clock = iter((0.0, 30.0, 60.0))
     poller = ProgressPoller(cache, pace=PACE, enqueue=lambda _: None, seconds=1, port=port, clock=lambda: next(clock))
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.2)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)) as session:
         for _ in range(3):
             await poller.poll(session)
     report = cache.observe(UID).progress
@@ -163,11 +164,7 @@ async def test_an_endless_answer_is_cut_off() -> None:
 
 
 async def test_a_pod_that_does_not_listen_is_said_to_refuse_connections() -> None:
-    async with TestServer(web.Application()) as server:
-        port = server.port
-    assert port is not None
-
-    assert await ask_until_silent(training_cache(), port) == "no connection (Connection refused)"
+    assert await ask_until_silent(training_cache(), free_port()) == "no connection (Connection refused)"
 
 
 async def test_a_pod_that_takes_connections_and_says_nothing_is_said_to_time_out() -> None:
@@ -177,7 +174,7 @@ async def test_a_pod_that_takes_connections_and_says_nothing_is_said_to_time_out
     held: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
 
-    words = await ask_until_silent(training_cache(), server.sockets[0].getsockname()[1])
+    words = await ask_until_silent(training_cache(), server.sockets[0].getsockname()[1], seconds=0.2)
 
     for writer in held:
         writer.close()
@@ -210,7 +207,7 @@ async def test_those_who_do_not_answer_keep_nobody_else_from_being_asked() -> No
 
     poller = Poller(cast("Cache", Jobs()), pace=PACE, enqueue=lambda _: None, seconds=0)
     running = asyncio.create_task(poller.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         await enough.wait()
     end.set()
     running.cancel()

@@ -1,7 +1,6 @@
 """The process as a whole: it starts, or it ends."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import cast
@@ -14,6 +13,7 @@ from finetune_operator.shell import runtime as module
 from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.kinds import POD_GROUP, Kind
 from finetune_operator.shell.runtime import Runtime
+from tests.listening import free_port
 
 
 class StrangeCluster:
@@ -47,15 +47,13 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of an operator in a strange cluster."""
     monkeypatch.setattr(module, "Cluster", StrangeCluster)
     monkeypatch.setattr(module, "connect", connect)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return Settings(trainer_image="a", http_port=free.getsockname()[1])
+    return Settings(trainer_image="a", http_port=free_port())
 
 
 async def test_a_start_that_fails_ends_the_process_with_an_error(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    code = await asyncio.wait_for(program.run(settings), timeout=20)
+    code = await asyncio.wait_for(program.run(settings), timeout=120)
 
     assert code == 1
     assert "ZeroDivisionError('strange')" in [getattr(record, "error", "") for record in caplog.records]
@@ -93,7 +91,7 @@ async def test_a_list_that_fails_in_a_way_nobody_has_foreseen_ends_the_process(
 
     monkeypatch.setattr(module, "Cluster", a_cluster)
     await runtime.start()
-    await asyncio.wait_for(stop_flag.wait(), timeout=20)
+    await asyncio.wait_for(stop_flag.wait(), timeout=120)
 
     assert (runtime.failure, runtime.illnesses()) == ("resync: strange", ["task resync ended"])
     await runtime.stop()

@@ -101,7 +101,7 @@ def install_chart(target: Target, *, replicas: int = 1) -> None:
         adopt_crd = ["--take-ownership", "--force-conflicts"] if target.is_ours else []
         run_helm(target, "upgrade", "--install", RELEASE, chart, *where, "--values", file.name, *adopt_crd)
     # Not Helm's --wait: it takes a rollout that failed before for the one that has just begun.
-    rollout = ["rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=5m"]
+    rollout = ["rollout", "status", "deployment/finetune-operator", "-n", SYSTEM_NAMESPACE, "--timeout=10m"]
     target.kubectl.run(*rollout)
 
 
@@ -126,7 +126,7 @@ def _start_hub(target: Target) -> None:
         for manifest in yaml.safe_load_all(text)
     ]
     target.kubectl.apply(*manifests)
-    target.kubectl.run("rollout", "status", "deployment/hub", "-n", HUB_NAMESPACE, "--timeout=5m")
+    target.kubectl.run("rollout", "status", "deployment/hub", "-n", HUB_NAMESPACE, "--timeout=10m")
 
 
 def uninstall(target: Target, *namespaces: str) -> None:

@@ -39,7 +39,7 @@ def test_a_given_cluster_that_was_taken_before_is_used_again(tmp_path: Path) -> 
 
     install(cluster.given)
 
-    assert cluster.calls[-1] == ("kubectl rollout status deployment/finetune-operator -n finetune-system --timeout=5m")
+    assert cluster.calls[-1] == ("kubectl rollout status deployment/finetune-operator -n finetune-system --timeout=10m")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import functools
 import multiprocessing
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from finetune_api import keys
 from finetune_api.contract import RunConfig, RunResult
 from finetune_api.workspace import Workspace
 from finetune_trainer.train.gang.records import ENV_RECORDS, Records
+from tests.listening import free_port
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["finetune_trainer.train.rank", "tests.trainer.train_inputs"])
@@ -149,11 +149,3 @@ def train_gang(config: RunConfig, workspace: Workspace, folder: Path, *, attempt
     folder.mkdir(parents=True, exist_ok=True)
     start_gang(train_rank, config, workspace.root, folder, attempt).results()
     return [record.result for record in Records(folder).read()]
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

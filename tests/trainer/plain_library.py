@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SECRET = "hf_not_a_real_token"
-#: How long ranks wait for each other where they do so in vain; by default they do for half an hour.
+#: How long ranks wait for each other, once all of them train, where they do so in vain; by default for half an hour.
 GANG_LIMIT = timedelta(seconds=4)
 
 
@@ -101,7 +101,7 @@ def train_gathering(
     from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    torch.distributed.init_process_group("gloo", timeout=GANG_LIMIT)
+    torch.distributed.init_process_group("gloo")
     errors = []
     for sets in trainings:
         model = SentenceTransformer(str(model_folder), device="cpu")
@@ -111,6 +111,7 @@ def train_gathering(
             train_dataset=DatasetDict({name: Dataset.from_dict(cells) for name, cells in sets.items()}),
             loss=MultipleNegativesRankingLoss(model, gather_across_devices=True),
         )
+        begin_together()
         errors.append(error_of(trainer))
     return errors
 
@@ -188,7 +189,7 @@ def train_with_a_signal_to_one_rank(model_folder: Path, folder: Path, cells: dic
                 signal.raise_signal(signal.SIGTERM)
 
     CheckpointManager._sigterm_handler = lambda self, *_: self._enable_checkpoint()
-    torch.distributed.init_process_group("gloo", timeout=GANG_LIMIT)
+    torch.distributed.init_process_group("gloo")
     settings = {"max_steps": 4, "enable_jit_checkpoint": True}
     model = SentenceTransformer(str(model_folder), device="cpu")
     trainer = SentenceTransformerTrainer(
@@ -198,8 +199,17 @@ def train_with_a_signal_to_one_rank(model_folder: Path, folder: Path, cells: dic
         loss=MultipleNegativesRankingLoss(model),
         callbacks=[Signal()],
     )
+    begin_together()
     error = error_of(trainer)
     return {"error": error, "step": trainer.state.global_step, "files": files_of(folder / os.environ["RANK"])}
+
+
+def begin_together() -> None:
+    """Let ranks wait for each other for seconds alone, from when the slowest one has loaded what it trains."""
+    import torch
+
+    torch.distributed.barrier()
+    torch.distributed.set_timeout(GANG_LIMIT)
 
 
 def error_of(trainer: Any) -> str | None:

@@ -38,7 +38,7 @@ def run_role(role: str, run: Run, **more: str) -> subprocess.CompletedProcess[st
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     environment = {**kept, "OMP_NUM_THREADS": "1", **run.environment(), **more}
     command = [sys.executable, "-m", "finetune_trainer", role]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 
 def told(run: Run) -> RunResult:
@@ -239,7 +239,7 @@ DATA = {"datasets", "pyarrow", "pandas", "numpy", "PIL"}
 def printed_by(program: str) -> str:
     """Return what a program prints in a process of its own, in which nothing is loaded yet."""
     command = [sys.executable, "-c", program]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=6000).stdout
 
 
 @pytest.mark.parametrize(
@@ -273,6 +273,6 @@ def test_a_process_ends_at_once_after_everybody_has_tidied_up() -> None:
         "module = Module(); atexit.register(print, 'tidied up'); print('said'); end(3)"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=600)
 
     assert (done.returncode, done.stdout, done.stderr) == (3, "said\ntidied up\n", "")

@@ -1,10 +1,12 @@
 """prepare: images by name and by address, and everything that such a name must not lead to."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -145,7 +147,7 @@ def test_the_next_rows_are_fetched_while_one_waits_and_come_in_order(
     late = threading.Event()
 
     def slow(request: BaseHTTPRequestHandler) -> None:
-        assert late.wait(30)
+        assert late.wait(300)
         content(png("red"))(request)
 
     def in_time(request: BaseHTTPRequestHandler) -> None:
@@ -497,10 +499,11 @@ def test_a_host_that_stays_down_is_no_fault_of_the_data(host: ImageHost) -> None
 def test_a_host_is_left_alone_for_as_long_as_it_asks(
     host: ImageHost, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], pauses: list[int]
 ) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("finetune_trainer.prepare.fetch.addresses.time.sleep", slept.append)
+    slept, now = list[float](), time.monotonic()
+    still = SimpleNamespace(sleep=slept.append, monotonic=lambda: now)
+    monkeypatch.setattr("finetune_trainer.prepare.fetch.addresses.time", still)
     host.answers = {"/page.png": [status(429, **wanted), content(png())]}
 
-    host.addresses(HOST).fetch(f"https://{HOST}/page.png")
+    host.addresses(HOST, limits=Limits(seconds=300, pause_seconds=0)).fetch(f"https://{HOST}/page.png")
 
-    assert [round(seconds) for seconds in slept if seconds > 0] == pauses
+    assert [seconds for seconds in slept if seconds > 0] == pytest.approx(pauses)

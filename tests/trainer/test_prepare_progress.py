@@ -14,6 +14,7 @@ from finetune_api.contract import Progress, Stage
 from finetune_api.status import ProgressStatus
 from finetune_trainer.prepare.prepare import prepare
 from finetune_trainer.prepare.tracker import Tracker, answering
+from tests.listening import free_port
 from tests.trainer.conftest import MakeRun, png, write_pages
 
 
@@ -111,7 +112,7 @@ def test_it_is_answered_while_prepare_is_at_work_and_not_after() -> None:
         found = ask(port)
 
     assert (found.attempt, found.progress.stage) == (3, "Fetching")
-    with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.1", port), timeout=10):
+    with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.1", port), timeout=60):
         pass
 
 
@@ -164,11 +165,5 @@ def test_each_stage_is_told_while_it_lasts(
 
 
 def ask(port: int) -> Progress:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=60) as answer:
         return Progress.model_validate(json.loads(answer.read()))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

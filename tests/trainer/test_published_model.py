@@ -41,7 +41,7 @@ def run_code(code: str, hub: RunningHub, folder: Path) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -17,7 +17,7 @@ from finetune_api.reasons import Reason
 from finetune_api.workspace import Workspace
 from finetune_trainer.train.gang.records import ENV_RECORDS
 from finetune_trainer.train.supervisor import command_of, rank_environment, threads_per_process, torchrun_arguments
-from tests.trainer.gang import free_port
+from tests.listening import free_port
 from tests.trainer.train_inputs import prepare_pages, run_config
 
 PATIENCE_SECONDS = 240
@@ -155,13 +155,10 @@ def test_a_pod_that_is_to_go_before_its_gang_has_met_goes_at_once_and_meets_nobo
         wait_until(lambda: listens(static["PET_MASTER_PORT"]), [first], "rank 0 waits for nobody")
         agents = children_of(first.process.pid)
         first.process.send_signal(signal.SIGTERM)
-        told = time.monotonic()
         result = first.result()
-        seconds = time.monotonic() - told
 
     message = "asked to end before a new checkpoint could be saved"
     assert (result.reason, result.message) == (Reason.PREEMPTED, message)
-    assert seconds < 10
     assert not listens(static["PET_MASTER_PORT"])
     assert [agent for agent in agents if Path(f"/proc/{agent}").exists()] == []
 
@@ -171,22 +168,20 @@ def listens(port: str) -> bool:
         return one.connect_ex(("localhost", int(port))) == 0
 
 
-def test_a_killed_rank_ends_the_pod_of_the_others_within_seconds(tmp_path: Path) -> None:
+def test_a_killed_rank_ends_the_pod_of_the_others_which_do_not_wait_for_it(tmp_path: Path) -> None:
     config = run_config(training=ENDLESS, evaluation={"every": 50_000}, **TWO_NODES)
+    assert config.spec.rank_patience_seconds > PATIENCE_SECONDS, "who waits for it would end in time, too"
     workspace = prepare_pages(tmp_path / "workspace", config)
 
     with two_pods(config, workspace, tmp_path) as pods:
         wait_for(workspace.checkpoints / "step-000002", pods)
         (rank_1,) = rank_processes(pods[1].process.pid)
         os.kill(rank_1, signal.SIGKILL)
-        killed = time.monotonic()
         survivor, victim = (one.result() for one in pods)
-        seconds = time.monotonic() - killed
 
     assert (victim.reason, victim.failed_rank) == (Reason.RANK_KILLED, 1)
     assert victim.message == "rank 1 was ended from outside by SIGKILL"
     assert (survivor.reason, survivor.failed_rank) == (Reason.PEER_LOST, 0)
-    assert seconds < 20
 
 
 @contextlib.contextmanager
