@@ -26,7 +26,7 @@ MINILM = Described(
     pooling="mean",
     num_labels=1,
     is_reranker=False,
-    states_length=True,
+    stated=frozenset({"architectures", "max_seq_length", "model_type"}),
     has_prompts=False,
     is_compared_by_length=False,
     num_bytes=90_000_000,
@@ -50,7 +50,7 @@ def test_the_family_decides_and_the_commit_is_pinned() -> None:
         ("--model-id=acme/better", pinned, "--pooling=mean", "--auto-truncate", "--port=8080"),
     )
     assert arguments(CROSS_ENCODER) == ("TEI", ("--model-id=acme/better", pinned, "--auto-truncate", "--port=8080"))
-    assert arguments(replace(MINILM, states_length=False)) == (
+    assert arguments(replace(MINILM, stated=frozenset())) == (
         "vLLM",
         (
             "--model=acme/better",
@@ -92,10 +92,12 @@ def test_the_family_decides_and_the_commit_is_pinned() -> None:
             "servers would leave its Dense layer out, which Sentence Transformers 6 saves under another name",
         ),
         (
-            replace(MINILM, model_type="mpnet", states_length=False),
-            "vLLM has no models of type mpnet, and TEI does not start without a max_seq_length in "
-            "sentence_bert_config.json, where Sentence Transformers 6 writes none",
+            replace(MINILM, model_type="mpnet", stated=frozenset()),
+            "vLLM has no models of type mpnet, and TEI does not start without max_seq_length in its configurations; "
+            "a job that is run once more by this release writes what it can of them",
         ),
+        (replace(CROSS_ENCODER, model_type="mpnet"), "neither TEI nor vLLM has rerankers of type mpnet"),
+        (replace(MINILM, pooling="lasttoken"), "TEI does not make one embedding of many by lasttoken"),
         (
             replace(CROSS_ENCODER, modules=("Transformer", "Pooling")),
             "its score is made by modules of Sentence Transformers, and not by the transformer itself",

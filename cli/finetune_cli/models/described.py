@@ -30,8 +30,8 @@ class Described:
     """How embeddings of tokens become one; empty of a model that does not say."""
     num_labels: int
     is_reranker: bool
-    states_length: bool
-    """Whether the file beside the weights says how long texts may be, as older releases of the library wrote it."""
+    stated: frozenset[str]
+    """Names of all that its transformer's configurations state."""
     has_prompts: bool
     is_compared_by_length: bool
     """Whether the length of its embeddings counts, as it does in a dot product of what is not normalized."""
@@ -70,7 +70,7 @@ def _described(folder: Path, num_bytes: int) -> Described:
         pooling=pooling if isinstance(pooling, str) else "+".join(pooling),
         num_labels=len(config.get("id2label") or {"0": ""}),
         is_reranker=library.get("model_type") == "CrossEncoder",
-        states_length="max_seq_length" in _read(folder / modules[0]["path"] / _TRANSFORMER),
+        stated=frozenset(config) | frozenset(_read(folder / modules[0]["path"] / _TRANSFORMER)),
         has_prompts=any((library.get("prompts") or {}).values()),
         is_compared_by_length=library.get("similarity_fn_name") != "cosine" and "Normalize" not in classes,
         num_bytes=num_bytes,

@@ -1,10 +1,12 @@
 """Which server loads a model, and with which arguments; or why none does. Pure.
 
-By the source of Text Embeddings Inference (TEI) 1.9.3 and the documentation of vLLM; no server was run here. Both know
-models as older releases of Sentence Transformers saved them: the way of pooling is stated, as they do not find it, and
-a Dense layer, which they would leave out without a word, is refused.
+By the sources of Text Embeddings Inference (TEI) 1.9.3 and of vLLM; no server was run here. Both know models as older
+releases of Sentence Transformers saved them: training adds what TEI does not start without
+(finetune_trainer/train/checkpoints/served.py), the way of pooling is stated, and a Dense layer, which they would leave
+out without a word, is refused.
 https://github.com/huggingface/text-embeddings-inference/blob/v1.9.3/router/src/lib.rs
 https://github.com/huggingface/text-embeddings-inference/blob/v1.9.3/backends/src/lib.rs (download_dense_modules)
+https://github.com/huggingface/text-embeddings-inference/tree/v1.9.3/backends/candle/src/models
 https://docs.vllm.ai/en/v0.18.0/models/pooling_models/
 """
 
@@ -17,18 +19,27 @@ from finetune_cli.models.described import Described
 from finetune_cli.models.refusing import ModelError
 
 TEI, VLLM = "TEI", "vLLM"
-#: Text encoders that TEI has, which needs no accelerator; text encoders of vLLM, and what was made to write or to see.
-_OF_TEI = frozenset({"bert", "camembert", "distilbert", "modernbert", "mpnet", "nomic_bert", "roberta", "xlm-roberta"})
+#: What TEI does not start without, beside what every library writes.
+_LENGTH = frozenset({"max_seq_length"})
+#: Text encoders that TEI has, which needs no accelerator, with what it reads of each.
+_OF_TEI: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("bert", "camembert", "distilbert", "mpnet", "roberta", "xlm-roberta"), _LENGTH),
+    "modernbert": _LENGTH | {"global_attn_every_n_layers", "global_rope_theta", "local_rope_theta"},
+    "nomic_bert": _LENGTH | {"n_embd", "n_inner", "rotary_emb_base"},
+}
+#: Those of them for which it has no head that scores pairs.
+_NO_RERANKER = frozenset({"mpnet", "nomic_bert"})
+#: Text encoders of vLLM, and what was made to write or to see.
 _OF_VLLM = frozenset(
     {
-        *("bert", "modernbert", "nomic_bert", "roberta", "xlm-roberta"),
+        *("bert", "modernbert", "roberta", "xlm-roberta"),
         *("gemma3_text", "llama", "mistral", "qwen2", "qwen2_5_vl", "qwen2_vl", "qwen3", "qwen3_vl"),
     }
 )
 _KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 #: What each calls the ways to make one embedding of many.
 _POOLING: Mapping[str, Mapping[str, str]] = {
-    TEI: {"cls": "cls", "mean": "mean", "lasttoken": "last-token"},
+    TEI: {"cls": "cls", "mean": "mean"},
     VLLM: {"cls": "CLS", "mean": "MEAN", "lasttoken": "LAST"},
 }
 _LOADERS = {True: "CrossEncoder", False: "SentenceTransformer"}
@@ -96,10 +107,12 @@ def _refusal_of_modules(model: Described) -> str | None:
 
 
 def _refusal_of_family(model: Described) -> str:
-    if model.model_type in _OF_TEI:
+    if model.is_reranker and model.model_type in _NO_RERANKER:
+        return f"neither TEI nor vLLM has rerankers of type {model.model_type}"
+    if missing := sorted(_OF_TEI.get(model.model_type, frozenset()) - model.stated):
         return (
-            f"vLLM has no models of type {model.model_type}, and TEI does not start without a max_seq_length in "
-            "sentence_bert_config.json, where Sentence Transformers 6 writes none"
+            f"vLLM has no models of type {model.model_type}, and TEI does not start without {', '.join(missing)} in "
+            "its configurations; a job that is run once more by this release writes what it can of them"
         )
     return f"neither TEI nor vLLM has models of type {model.model_type or 'that is not stated'}"
 
@@ -118,7 +131,9 @@ def _refusal_of_pooling(model: Described) -> str | None:
 
 
 def _family(model: Described) -> str | None:
-    if model.model_type in _OF_TEI and model.states_length:
+    if model.is_reranker and model.model_type in _NO_RERANKER:
+        return None
+    if model.model_type in _OF_TEI and model.stated >= _OF_TEI[model.model_type]:
         return TEI
     return VLLM if model.model_type in _OF_VLLM else None
 

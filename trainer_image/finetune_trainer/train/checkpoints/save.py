@@ -8,16 +8,18 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from finetune_trainer.recipe.model.adapters import merged
 from finetune_trainer.recipe.model.precision import float32_scores
+from finetune_trainer.train.checkpoints.served import add_for_servers
 
 
 def save_model(model: SentenceTransformer | CrossEncoder, folder: Path) -> None:
-    """Write the model into `folder`, for SentenceTransformer or CrossEncoder to load without anything else.
+    """Write the model into `folder`, for SentenceTransformer, CrossEncoder or a server to load as it is.
 
     Adapters are merged into copies of the weights; the model in memory stays as it is. The library's card is left
     out, because it would hold rows of data.
     """
     with merged(model), _scores_as_measured(model):
         model.save_pretrained(str(folder), create_model_card=False)
+    add_for_servers(model, folder)
 
 
 def _scores_as_measured(model: SentenceTransformer | CrossEncoder) -> AbstractContextManager[None]:
