@@ -22,9 +22,11 @@ def free_port(host: str = "") -> int:
             return port
 
 
-def wait_for(address: tuple[str, int], process: "subprocess.Popen[bytes]", output: Path) -> None:
+def wait_for(
+    address: tuple[str, int], process: "subprocess.Popen[bytes]", output: Path, *, seconds: float = START_SECONDS
+) -> None:
     """Return when the process listens at an address; fails with its last words."""
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + seconds
     while True:
         try:
             socket.create_connection(address, timeout=1).close()

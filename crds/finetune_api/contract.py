@@ -23,11 +23,15 @@ from finetune_api.status import (
     LastLines,
     MetricsStatus,
     ModelStatus,
+    Phase,
     ProgressStatus,
     PublishedStatus,
     ShortText,
     Time,
+    TrackingStatus,
+    UsageStatus,
 )
+from finetune_api.tracking import Tracking
 from finetune_api.types import FinetuneJobSpec
 
 RESULT_LIMIT_BYTES = 4096
@@ -42,6 +46,7 @@ class Role(StrEnum):
     PREPARE = "prepare"
     TRAIN = "train"
     PUBLISH = "publish"
+    TRACK = "track"
 
 
 class Stage(StrEnum):
@@ -102,6 +107,8 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.REPOSITORY_EXISTS: ExitCode.ACCESS_REFUSED,
     Reason.HUB_UNAVAILABLE: ExitCode.HUB_UNAVAILABLE,
     Reason.PUBLISH_CONFLICT: ExitCode.HUB_UNAVAILABLE,
+    Reason.TRACKER_REFUSED: ExitCode.ACCESS_REFUSED,
+    Reason.TRACKER_UNAVAILABLE: ExitCode.HUB_UNAVAILABLE,
     Reason.NON_FINITE_LOSS: ExitCode.NON_FINITE_LOSS,
     Reason.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
     Reason.STORAGE_FULL: ExitCode.STORAGE_FULL,
@@ -176,6 +183,27 @@ class RunConfig(Contract):
     def world_size(self) -> int:
         """Return the training processes over all nodes, of which a gang may lack some (spec.resources.minNodes)."""
         return self.processes_per_node * self.spec.resources.nodes
+
+
+class TrackingTask(Contract):
+    """What the track pod is told besides RunConfig: the tracker, and how the job has ended. Holds no secret."""
+
+    tracking: Tracking
+    """As in the spec."""
+    phase: Phase
+    """Succeeded or Failed."""
+    reason: ShortText
+    """Why, as in docs/reasons.md."""
+    attempts: Count = 0
+    """Gangs that were made."""
+    start_time: Time | None = None
+    """When the operator first acted on the job, RFC 3339."""
+    completion_time: Time | None = None
+    """When it ended, RFC 3339."""
+    usage: UsageStatus | None = None
+    """What its gangs have held."""
+    published: PublishedStatus | None = None
+    """What is on the Hub, or in a bucket."""
 
 
 #: What is trained. All other fields decide how it is run, and may change while a job runs.
@@ -296,6 +324,8 @@ class RunResult(Contract):
     """What training has made of its time, if rank 0 said so."""
     published: PublishedStatus | None = None
     """What publish did."""
+    tracking: TrackingStatus | None = None
+    """What track did."""
     is_trained: bool = False
     """Found by prepare: the volume holds a finished training of this very spec, so that only publishing is left."""
     warnings: list[str] = Field(default_factory=list)

@@ -17,7 +17,7 @@ OUR_VARIABLES = (
     "|(HF_HUB|HF_DATASETS|TRANSFORMERS)_OFFLINE$|HF_TOKEN|HF_OIDC_|HUGGING_?FACE_HUB_TOKEN$)"
 )
 OUR_PATHS = "^/(tmp$|dev/?$|(workspace|sources|etc/finetune|(var/)?run/finetune|dev/shm|dev/termination-log)(/|$))"
-OUR_VOLUMES = "^(config|tmp|workspace|shared-memory|(read|write)-(token|bucket)|source-[0-9]+)$"
+OUR_VOLUMES = "^(config|tmp|workspace|shared-memory|(read|write)-(token|bucket)|tracking|source-[0-9]+)$"
 OUR_LABELS = ("job-name", "controller-uid", "app.kubernetes.io/name", "app.kubernetes.io/managed-by")
 OUR_PREFIXES = ("finetune.dev/", "batch.kubernetes.io/")
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -391,3 +391,5 @@ class PodTemplates(Contract):
     """Added to training pods, over `all`."""
     publish: PodTemplate | None = None
     """Added to the pod that publishes, over `all`."""
+    track: PodTemplate | None = None
+    """Added to the pod that tells the tracker, over `all`."""

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     NO_ANSWER = "NoAnswer"
     PUBLISHING = "Publishing"
     SUSPENDED = "Suspended"
+    TRACKING = "Tracking"
     # Good ends
     PUBLISHED = "Published"
     ALREADY_PUBLISHED = "AlreadyPublished"
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     GATE_NOT_MET = "GateNotMet"
     MODEL_UNCHANGED = "ModelUnchanged"
     PUBLISH_SKIPPED = "PublishSkipped"
+    TRACKED = "Tracked"
     # The user's move
     INVALID_SPEC = "InvalidSpec"
     MODEL_NOT_FOUND = "ModelNotFound"
@@ -70,9 +72,11 @@ class Reason(StrEnum):
     LIMIT_EXCEEDED = "LimitExceeded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     QUEUE_TIMEOUT = "QueueTimeout"
+    TRACKER_REFUSED = "TrackerRefused"
     # The platform's move
     HUB_UNAVAILABLE = "HubUnavailable"
     PUBLISH_CONFLICT = "PublishConflict"
+    TRACKER_UNAVAILABLE = "TrackerUnavailable"
     RANK_KILLED = "RankKilled"
     PEER_LOST = "PeerLost"
     NODE_LOST = "NodeLost"
@@ -131,6 +135,8 @@ GUIDANCE: dict[Reason, Guidance] = {
     ),
     Reason.PUBLISHING: _nobody(),
     Reason.SUSPENDED: _nobody("Set spec.suspend to false to resume from the newest checkpoint."),
+    Reason.TRACKING: _nobody("Wait: the tracker is told; the job has ended whatever comes of that."),
+    Reason.TRACKED: _nobody(),
     Reason.PUBLISHED: _nobody(),
     Reason.ALREADY_PUBLISHED: _nobody("A new text in spec.rerun trains it all the same."),
     Reason.COMPLETED: _nobody(),
@@ -208,11 +214,19 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.QUEUE_TIMEOUT: _user(
         "Raise schedule.queueTimeoutSeconds, ask for fewer nodes or another queue, and set spec.rerun to a new text."
     ),
+    Reason.TRACKER_REFUSED: _user(
+        "The job itself is not touched by this. Correct spec.tracking or its Secret, or give it the right to write, "
+        "and set spec.rerun to a new text: nothing is trained again."
+    ),
     Reason.HUB_UNAVAILABLE: _infrastructure(
         "Wait, or check that the cluster reaches the Hub or the bucket; if the job has failed, set spec.rerun to a new "
         "text."
     ),
     Reason.PUBLISH_CONFLICT: _infrastructure("Wait: another commit went in at the same time; it is tried again."),
+    Reason.TRACKER_UNAVAILABLE: _infrastructure(
+        "The job itself is not touched by this. Check that the cluster reaches the tracker, and set spec.rerun to a "
+        "new text once it does: nothing is trained again."
+    ),
     Reason.RANK_KILLED: _infrastructure("Look at the node's events when it happens again."),
     Reason.PEER_LOST: _infrastructure("Look at the other ranks and at the network between the nodes."),
     Reason.NODE_LOST: _infrastructure("Look at the node."),

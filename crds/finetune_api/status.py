@@ -44,6 +44,7 @@ class ConditionType(StrEnum):
     """Conditions of a FinetuneJob. `Succeeded` is the summary; `Finished` is True in both outcomes.
 
     `ProgressKnown` is there while a gang trains: False when the operator cannot ask rank 0, which ends nothing.
+    `Tracked` is there once a job that trained has ended, where spec.tracking names a tracker.
     """
 
     VALIDATED = "Validated"
@@ -51,6 +52,7 @@ class ConditionType(StrEnum):
     TRAINING = "Training"
     PROGRESS_KNOWN = "ProgressKnown"
     PUBLISHED = "Published"
+    TRACKED = "Tracked"
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"
     RECONCILING = "Reconciling"
@@ -363,6 +365,19 @@ class PublishedStatus(Told):
         return self.commit is not None and "://" not in self.repository
 
 
+class TrackingStatus(Told):
+    """What the tracker has, as it was read back."""
+
+    tracker: ShortText
+    """mlflow or wandb."""
+    run: Annotated[str, Field(max_length=256)]
+    """Id of the run there."""
+    url: Annotated[str, Field(max_length=1024)]
+    """Address of the run."""
+    points: Count = 0
+    """Values over steps that it has."""
+
+
 class FinetuneJobStatus(Told):
     """Observed state."""
 
@@ -423,6 +438,8 @@ class FinetuneJobStatus(Told):
     """The newest verified checkpoint."""
     published: PublishedStatus | None = None
     """What is on the Hub, or in a bucket."""
+    tracking: TrackingStatus | None = None
+    """What the tracker has, see spec.tracking."""
     warnings: Annotated[list[str], Field(max_length=20)] = Field(default_factory=list)
     """What did not stop the job but deserves a look."""
     conditions: Annotated[

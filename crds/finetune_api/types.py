@@ -29,6 +29,7 @@ from finetune_api.objective import Loss
 from finetune_api.pod_template import PodTemplates, accelerator_rule
 from finetune_api.sources import BUCKET_SOURCE, FITS_THE_HUB, REPOSITORY
 from finetune_api.status import FinetuneJobStatus
+from finetune_api.tracking import Tracking
 
 GROUP = "finetune.dev"
 VERSION = "v1alpha1"
@@ -465,6 +466,9 @@ class FinetuneJobSpec(Contract):
     """How often training can be resumed from."""
     publish: Publish | None = None
     """Where the result goes; without it the model stays on the volume."""
+    tracking: Tracking | None = None
+    """The experiment tracker that is told of the job once it has ended, see docs/tracking.md. It never fails the job,
+    nor delays its end."""
     schedule: Schedule = Field(default_factory=Schedule)
     """Where the job's pods may run."""
     pod_template: PodTemplates | None = None

@@ -36,6 +36,7 @@ WRITE_TOKEN = "/var/run/finetune/write-token/token"  # noqa: S105 - a path
 #: A file for each key of the Secret.
 READ_BUCKET = "/var/run/finetune/read-bucket"
 WRITE_BUCKET = "/var/run/finetune/write-bucket"
+TRACKING_SECRET = "/var/run/finetune/tracking"  # noqa: S105 - a path
 #: Handed from preflight to prepare, in the pod's own /tmp.
 PUBLISHED_RUNS = "/tmp/finetune-published.json"  # noqa: S108 - a volume of the pod's own
 CLAIM_SOURCES = "/sources"

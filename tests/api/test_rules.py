@@ -61,6 +61,18 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "publish without a gate": {"publish": PUBLISH},
     "publish into a bucket": {"publish": {"bucket": "s3://company/models/", "secretName": "company-s3"}},
     "publish with the pod's identity": {"publish": {"bucket": "az://company"}},
+    "a run of MLflow": {
+        "tracking": {"mlflow": {"uri": "https://mlflow.example:8443/team-a/", "experiment": "search", "runName": "1"}}
+    },
+    "a run of MLflow with a Secret": {
+        "tracking": {"mlflow": {"uri": "http://[fd00::1]:5000", "experiment": "search", "secretName": "mlflow"}}
+    },
+    "a run of Weights & Biases": {"tracking": {"wandb": {"project": "search", "secretName": "wandb"}}},
+    "a run on a server of Weights & Biases of one's own": {
+        "tracking": {
+            "wandb": {"project": "p", "entity": "team", "baseUrl": "https://wandb.example", "secretName": "wandb"}
+        }
+    },
     "publish whatever it reaches": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"always": True}},
     "publish by a gate and not always": {
         "data__evaluation": EVALUATION,
@@ -151,8 +163,42 @@ ACCEPTED: dict[str, dict[str, Any]] = {
 TABLES = {name: {"split": "test"} for name in ("queries", "corpus", "relevantDocuments")}
 SPLIT_FIX = "write a split as train, a slice of it as train[:95%] or train[1000:]"
 
+NO_ADDRESS = "write http:// or https:// with a host, for example https://mlflow.example.com; user, password and token"
 REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     **pod_templates.REJECTED,
+    "a tracking without a tracker": (
+        {"tracking": {}},
+        "spec.tracking.mlflow: Invalid value: give either mlflow or wandb; a job has one tracker",
+    ),
+    "two trackers": (
+        {
+            "tracking": {
+                "mlflow": {"uri": "https://mlflow.example", "experiment": "e"},
+                "wandb": {"project": "p", "secretName": "wandb"},
+            }
+        },
+        "spec.tracking.mlflow: Invalid value: give either mlflow or wandb; a job has one tracker",
+    ),
+    "a tracker in a folder": (
+        {"tracking": {"mlflow": {"uri": "file:///mlruns", "experiment": "e"}}},
+        f'spec.tracking.mlflow.uri: Invalid value: "file:///mlruns": {NO_ADDRESS}',
+    ),
+    "a password in an address": (
+        {"tracking": {"mlflow": {"uri": "https://me:secret@mlflow.example", "experiment": "e"}}},
+        f'spec.tracking.mlflow.uri: Invalid value: "https://me:secret@mlflow.example": {NO_ADDRESS}',
+    ),
+    "a server of Weights & Biases without a scheme": (
+        {"tracking": {"wandb": {"project": "p", "baseUrl": "wandb.example", "secretName": "wandb"}}},
+        f'spec.tracking.wandb.baseUrl: Invalid value: "wandb.example": {NO_ADDRESS}',
+    ),
+    "Weights & Biases without a key": (
+        {"tracking": {"wandb": {"project": "p"}}},
+        "spec.tracking.wandb.secretName: Required value",
+    ),
+    "MLflow without an experiment": (
+        {"tracking": {"mlflow": {"uri": "https://mlflow.example"}}},
+        "spec.tracking.mlflow.experiment: Required value",
+    ),
     "a gang that gives its nodes back at once": (
         {"schedule": {"gangTimeoutSeconds": 59}},
         "spec.schedule.gangTimeoutSeconds: Invalid value: 59: spec.schedule.gangTimeoutSeconds in body should be",
@@ -615,6 +661,7 @@ ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
         "activeDeadlineSeconds": 10,
         "retry": {"userErrors": 3},
     },
+    "another tracker": {"tracking": {"wandb": {"project": "p", "secretName": "wandb"}}},
     "another run": {"suspend": False, "rerun": "again", "ttlSecondsAfterFinished": 5},
 }
 

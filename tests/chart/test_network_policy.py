@@ -8,6 +8,7 @@ from tests.chart.helm import NAMESPACE, Helm, Manifest, of_kind, only
 
 PREPARE = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.PREPARE.value}}}
 PUBLISH = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.PUBLISH.value}}}
+TRACK = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.TRACK.value}}}
 TRAINING = {"podSelector": {"matchLabels": {LABEL_ROLE: Role.TRAIN.value}}}
 
 
@@ -56,10 +57,13 @@ def test_prepare_pods_reach_the_hub_and_only_the_operator_reaches_them(everythin
     }
 
 
-def test_publish_pods_reach_the_hub_and_nobody_reaches_them(everything: list[Manifest]) -> None:
-    (policy,) = policies(everything, PUBLISH)
+@pytest.mark.parametrize("pods", [PUBLISH, TRACK])
+def test_publish_and_track_pods_reach_hub_and_tracker_and_nobody_reaches_them(
+    everything: list[Manifest], pods: dict[str, Any]
+) -> None:
+    (policy,) = policies(everything, pods)
 
-    assert policy["spec"] == {**PUBLISH, "policyTypes": ["Ingress"]}
+    assert policy["spec"] == {**pods, "policyTypes": ["Ingress"]}
 
 
 def test_nobody_reaches_the_operator_but_helm_s_test_and_who_reads_metrics(helm: Helm) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from finetune_api.contract import RunConfig
 from finetune_api.pod_template import PodSecurity, PodTemplates
-from finetune_api.status import FinetuneJobStatus, ModelStatus
+from finetune_api.status import FinetuneJobStatus, ModelStatus, Phase
 from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.children.config_map import build_config_map
@@ -19,6 +19,7 @@ from finetune_operator.core.children.pod_group import build_pod_group, is_gang_s
 from finetune_operator.core.children.prepare_job import build_prepare_job
 from finetune_operator.core.children.publish_job import build_publish_job
 from finetune_operator.core.children.service import build_service
+from finetune_operator.core.children.track_job import build_track_job
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.platform import Platform
@@ -52,6 +53,7 @@ FULL = a_job(
         "tolerations": [{"key": "gpu", "operator": "Exists"}],
     },
     image="registry.example/mine:2",
+    tracking={"wandb": {"project": "search", "secretName": "wandb"}},
 )
 IN_BUCKETS = a_job(
     model={"source": "s3://company/models/base"},
@@ -127,7 +129,12 @@ def children(job: FinetuneJob, platform: Platform) -> list[dict[str, Any]]:
         build_prepare_job(job, platform=platform),
         build_train_job(job, attempt=2, platform=platform),
     ]
-    return built if job.spec.publish is None else [*built, build_publish_job(job, job.spec.publish, platform=platform)]
+    if job.spec.publish is not None:
+        built.append(build_publish_job(job, job.spec.publish, platform=platform))
+    if job.spec.tracking is not None:
+        status = FinetuneJobStatus(phase=Phase.SUCCEEDED, attempt=2, completion_time="2026-11-23T10:00:00Z")
+        built.append(build_track_job(job, job.spec.tracking, status, platform=platform))
+    return built
 
 
 @pytest.mark.parametrize(
@@ -223,7 +230,7 @@ def test_the_config_map_carries_what_the_trainer_reads_back() -> None:
 
     found = RunConfig.model_validate_json(text)
 
-    untold = {"buckets", "storage", "schedule", "image"}
+    untold = {"buckets", "storage", "schedule", "image", "tracking"}
     assert found.spec.model_dump(exclude=untold) == FULL.spec.model_dump(exclude=untold)
     assert (found.simulated_accelerator, found.job.name) == (True, "qwen")
 
@@ -289,7 +296,9 @@ def test_training_without_accelerators_asks_for_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_for_all", "roles"), [(False, ["train"]), (True, ["prepare", "train", "publish"])], ids=["default", "all"]
+    ("is_for_all", "roles"),
+    [(False, ["train"]), (True, ["prepare", "train", "publish", "track"])],
+    ids=["default", "all"],
 )
 def test_the_administrator_says_which_jobs_wait_in_the_queue(roles: list[str], *, is_for_all: bool) -> None:
     platform = replace(ADMINISTERED, queue_all_roles=is_for_all)

@@ -1,4 +1,4 @@
-"""`python -m finetune_trainer preflight|prepare|train|publish`: run one role, say how it ended, exit accordingly."""
+"""`python -m finetune_trainer preflight|prepare|train|publish|track`: run one role, say how it ended and exit so."""
 
 import logging
 import os
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _USAGE_ERROR
     settings = Settings.from_environment(environment)
     tokens = [read_token(settings.read_token_file), read_token(settings.write_token_file)]
-    redact = logs.redaction([*tokens, *secret_values(settings.read_bucket), *secret_values(settings.write_bucket)])
+    folders = (settings.read_bucket, settings.write_bucket, settings.tracking_secret)
+    redact = logs.redaction([*tokens, *(value for folder in folders for value in secret_values(folder))])
     logs.configure(role, redact)
     result = run(role, settings)
     result = result.model_copy(
@@ -125,6 +126,10 @@ def _run_role(role: Role, config: RunConfig, settings: Settings) -> RunResult:
             from finetune_trainer.publish.publish import publish  # noqa: PLC0415
 
             return publish(config, settings)
+        case Role.TRACK:
+            from finetune_trainer.track.track import track  # noqa: PLC0415
+
+            return track(config, settings)
 
 
 def _reason(role: Role, error: BaseException) -> Reason:

@@ -157,7 +157,9 @@ def _add_logs(commands: Commands) -> None:
         ],
     )
     _takes_job(logs)
-    logs.add_argument("--role", choices=["prepare", "train", "publish"], help="whose (the one that was begun last)")
+    logs.add_argument(
+        "--role", choices=["prepare", "train", "publish", "track"], help="whose (of the first three the one begun last)"
+    )
     logs.add_argument("--rank", type=_rank, metavar="N|all", help="of the pod of this training process, or of all pods")
     logs.add_argument("--attempt", type=int, metavar="N", help="of this gang (the newest)")
     logs.add_argument("--tail", type=int, metavar="N", help="the last N lines alone")

@@ -18,7 +18,7 @@ class Wish:
     """Whose log is asked for."""
 
     role: Role | None = None
-    """None: of the pod that was made last."""
+    """None: of the pod that was made last; that of track, which no job waits for, only if it is asked for."""
     rank: int | None = None
     """Of training; None: of all ranks."""
     attempt: int | None = None
@@ -49,6 +49,7 @@ class Source:
 def sources(pods: Iterable[Manifest], wish: Wish, *, processes_per_node: int) -> list[Source]:
     """Return the logs that are meant, of one role and one attempt, by their place in the gang."""
     found = [_source(pod) for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))]
+    found = [one for one in found if one.role is not Role.TRACK or wish.role is Role.TRACK]
     meant = [one for one in found if wish.role in (None, one.role) and wish.attempt in (None, one.attempt)]
     if not meant:
         return []

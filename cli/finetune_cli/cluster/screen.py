@@ -115,7 +115,9 @@ def _facts(job: StoredJob, now: datetime) -> Iterator[Row]:
     if status.published is not None:
         commit = f" at {status.published.commit[:12]}" if status.published.commit else ""
         yield "published", Text(f"{status.published.repository}{commit}")
-    elif job.is_finished and status.storage is not None:
+    if status.tracking is not None:
+        yield "tracked", Text(status.tracking.url)
+    if status.published is None and job.is_finished and status.storage is not None:
         folder = f", folder {status.storage.folder}" if status.storage.folder else ""
         model = "train/model on " if job.phase is Phase.SUCCEEDED else ""
         yield "files", Text(f"{model}volume claim {status.storage.claim}{folder}")

@@ -31,6 +31,8 @@ from finetune_trainer.workspace.finished import finished_report
 from finetune_trainer.workspace.own_inputs import read_own_inputs
 from finetune_trainer.workspace.report import Report
 
+TRACKING_NOTE = "spec.tracking is for jobs on a cluster; a run on this machine tells no tracker"
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -112,7 +114,7 @@ def make_plan(job: Job, wishes: Wishes, root: Path) -> Plan:
         workspace=Workspace(root),
         claims=wishes.claims,
         publishes=publishes,
-        notes=devices.notes,
+        notes=(*devices.notes, *([TRACKING_NOTE] if job.spec.tracking is not None else [])),
     )
 
 

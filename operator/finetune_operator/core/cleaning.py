@@ -8,7 +8,7 @@ from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core import names
 from finetune_operator.core.children.pod_group import is_gang_scheduled
-from finetune_operator.core.conditions import is_true
+from finetune_operator.core.conditions import find_condition, is_true
 from finetune_operator.core.decision import Decision, Deletion, Situation
 from finetune_operator.core.gang import seconds_to_force
 from finetune_operator.core.observed import JobView, Observed, PodView
@@ -26,17 +26,23 @@ def clean_up(status: FinetuneJobStatus, situation: Situation) -> Decision:
     now = situation.now
     completed = parse_time(status.completion_time)
     remaining = _seconds_to_ttl(status, situation)
-    if remaining is not None and remaining <= 0:
+    if remaining is not None and remaining <= 0 and not is_tracking(status):
         return _remove(status, situation)
     forced, force_after = force_stuck(situation.observed.pods, now)
     orphans = delete_orphans(situation.observed, situation.observed.pods)
-    ended, ending_soon = _unfinished(situation, age=seconds_since(completed, now))
+    ended, ending_soon = _unfinished(status, situation, age=seconds_since(completed, now))
     look_again = KEEP_LOGS_SECONDS if ending_soon else None
     return Decision(
         status=status,
         delete=(*delete_jobs(ended), *orphans, *forced),
-        requeue_after=soonest(remaining, force_after, look_again),
+        requeue_after=soonest(None if is_tracking(status) else remaining, force_after, look_again),
     )
+
+
+def is_tracking(status: FinetuneJobStatus) -> bool:
+    """Tell whether a tracker is still to be told of the job, from its volume."""
+    tracked = find_condition(status, ConditionType.TRACKED)
+    return tracked is not None and tracked.status == "Unknown"
 
 
 def _seconds_to_ttl(status: FinetuneJobStatus, situation: Situation) -> float | None:
@@ -84,13 +90,15 @@ def _by_name(status: FinetuneJobStatus, situation: Situation) -> tuple[Deletion,
     return tuple(found)
 
 
-def _unfinished(situation: Situation, *, age: float) -> tuple[list[JobView], list[JobView]]:
+def _unfinished(status: FinetuneJobStatus, situation: Situation, *, age: float) -> tuple[list[JobView], list[JobView]]:
     """Return the Jobs to end now, and those that end by themselves because a pod of theirs has failed.
 
     The latter are left for a while: a failed Job keeps its pods, and with them the logs that tell the cause.
     """
     observed = situation.observed
     jobs = [job for job in observed.jobs if not job.is_finished and not job.is_deleting]
+    if is_tracking(status):
+        jobs = [job for job in jobs if job.role is not Role.TRACK]
     failing = [
         job
         for job in jobs

@@ -35,6 +35,12 @@ def is_true(status: FinetuneJobStatus, kind: ConditionType) -> bool:
     return condition is not None and condition.status == "True"
 
 
+def reason_for(status: FinetuneJobStatus, kind: ConditionType) -> str:
+    """Return the reason of a condition; empty where it is not there."""
+    condition = find_condition(status, kind)
+    return condition.reason if condition is not None else ""
+
+
 def reason_of(status: FinetuneJobStatus) -> str:
     """Return the reason of the summary condition; empty before there is one."""
     summary = find_condition(status, ConditionType.SUCCEEDED)

@@ -12,7 +12,7 @@ from finetune_api.reasons import GUIDANCE, Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.claims import keep_claim
-from finetune_operator.core.cleaning import clean_up, release
+from finetune_operator.core.cleaning import release
 from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
@@ -24,6 +24,7 @@ from finetune_operator.core.preparing import is_prepared, prepare
 from finetune_operator.core.publishing import publish
 from finetune_operator.core.rerunning import begin_again, clear_away, is_rerun_wanted
 from finetune_operator.core.revisions import invalid_spec
+from finetune_operator.core.tracking import track
 from finetune_operator.core.training import is_trained, train
 from finetune_operator.core.transitions import find_transitions
 from finetune_operator.core.usage import with_usage
@@ -45,7 +46,7 @@ def _decide(situation: Situation) -> Decision:
             return left
         situation = begin_again(situation)
     elif is_finished(situation.job.status):
-        return clean_up(_seen(situation), situation)
+        return track(_seen(situation), situation)
     status = begin(situation)
     if failure := _refusal(status, situation):
         return fail(status, situation, failure, ConditionType.VALIDATED)

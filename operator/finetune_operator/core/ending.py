@@ -5,7 +5,7 @@ from typing import Any
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_operator.core.cleaning import clean_up
-from finetune_operator.core.conditions import Finding, is_true
+from finetune_operator.core.conditions import Finding, is_true, reason_for
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.failures import Failure
 from finetune_operator.core.phases import in_phase, update_conditions
@@ -47,4 +47,15 @@ def succeed(status: FinetuneJobStatus, situation: Situation, reason: Reason, mes
 
 def _completed(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:
     update: dict[str, Any] = {"completion_time": status.completion_time or format_time(situation.now)}
-    return status.model_copy(update=update)
+    status = status.model_copy(update=update)
+    if situation.job.spec.tracking is None or not _has_trained(status):
+        return status
+    message = "a pod tells the tracker; the job has ended whatever comes of that"
+    return update_conditions(status, situation, Finding(ConditionType.TRACKED, "Unknown", Reason.TRACKING, message))
+
+
+def _has_trained(status: FinetuneJobStatus) -> bool:
+    """Tell whether there is anything to tell a tracker: a model that is trained, or a step that was made."""
+    steps = [status.progress.step] if status.progress is not None else []
+    steps += [status.last_failure.step] if status.last_failure is not None else []
+    return any(steps) or reason_for(status, ConditionType.TRAINING) == Reason.TRAINED

@@ -67,7 +67,7 @@ def follow(
         return Decision(status=status, delete=replace_jobs([job], situation.job), requeue_after=GOING_AWAY_SECONDS)
     last = last_failure(job, pods)
     last = with_log(last, situation.job, role=job.role) if last is not None else None
-    has_failed = job.is_failed or any(map(_is_last_try, pods))
+    has_failed = job.is_failed or any(map(is_last_try, pods))
     failure = _too_long(job, last) or last if has_failed else find_hopeless(observed, pods, now)
     if failure is not None:
         return fail(_with_results(status, pods), situation, failure, hub_job.aspect)
@@ -80,7 +80,7 @@ def follow(
     return Decision(status=status, delete=forced, requeue_after=soonest(force_after, look_again))
 
 
-def _is_last_try(pod: PodView) -> bool:
+def is_last_try(pod: PodView) -> bool:
     """Tell whether our container failed as no other try mends, which its Job sees only once the others have ended."""
     ends = [one.termination.exit_code for one in pod.own_containers if one.termination is not None]
     return pod.is_held and pod.phase == "Failed" and any(code in FINAL_EXIT_CODES for code in ends)

@@ -19,7 +19,15 @@ POD_STEM_LENGTH = 58
 #: As a storage.subPath.
 WHOLE_CLAIM = "."
 #: What the operator acts on by itself, at once; no child knows of it.
-OPERATORS_OWN = {"suspend", "rerun", "retry", "active_deadline_seconds", "ttl_seconds_after_finished", "storage"}
+OPERATORS_OWN = {
+    "suspend",
+    "rerun",
+    "retry",
+    "active_deadline_seconds",
+    "ttl_seconds_after_finished",
+    "storage",
+    "tracking",
+}
 
 
 def base(metadata: ObjectMeta) -> str:
@@ -86,6 +94,11 @@ def train_job(job: FinetuneJob, attempt: int) -> str:
 def publish_job(job: FinetuneJob) -> str:
     """Return the name of the Job that publishes."""
     return child_job(base(job.metadata), Role.PUBLISH)
+
+
+def track_job(job: FinetuneJob) -> str:
+    """Return the name of the Job that tells the tracker."""
+    return child_job(base(job.metadata), Role.TRACK)
 
 
 def child_job(start: str, role: Role, attempt: int = 0) -> str:

@@ -2,6 +2,7 @@
 
 from finetune_operator.core.children.prepare_job import build_prepare_job
 from finetune_operator.core.children.publish_job import build_publish_job
+from finetune_operator.core.children.track_job import build_track_job
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.decision import Manifest, Situation
 
@@ -22,6 +23,8 @@ def rehearsal(situation: Situation) -> tuple[Manifest, ...]:
     jobs = [build_prepare_job(job, platform=platform), gang]
     if job.spec.publish is not None:
         jobs.append(build_publish_job(job, job.spec.publish, platform=platform))
+    if job.spec.tracking is not None:
+        jobs.append(build_track_job(job, job.spec.tracking, job.status, platform=platform))
     return (*jobs, *map(_pod_of, jobs))
 
 

@@ -31,6 +31,7 @@ def with_result(status: FinetuneJobStatus, result: RunResult | None) -> Finetune
         "progress": in_words(result.progress) if result.progress else status.progress,
         "checkpoint": result.checkpoint or status.checkpoint,
         "published": result.published or status.published,
+        "tracking": result.tracking or status.tracking,
         "warnings": merge_warnings(status.warnings, result.warnings),
     }
     return status.model_copy(update=update)

@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 30
 #: A queue decides a moment after it has seen a Job, and until then says nothing.
 QUEUE_PATIENCE_SECONDS = 5
 ASK_AGAIN_SECONDS = 60
-NAMES = {Role.PREPARE: "prepare", Role.TRAIN: "training", Role.PUBLISH: "publish"}
+NAMES = {Role.PREPARE: "prepare", Role.TRAIN: "training", Role.PUBLISH: "publish", Role.TRACK: "track"}
 #: What Kueue says of a queue that is not in the namespace, or of a Job that names none.
 NO_SUCH_QUEUE = re.compile(r"LocalQueue \S* doesn't exist")
 # The pod's name is another one each time; without it the words stay the same.

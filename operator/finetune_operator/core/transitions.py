@@ -32,7 +32,17 @@ def find_transitions(old: FinetuneJobStatus, new: FinetuneJobStatus) -> tuple[Ev
         return ()
     is_entered = (new.phase != old.phase and new.phase not in ON_ITS_WAY) or _is_new_attempt(old, new)
     is_held_back = reason_of(new) in HELD_BACK and (reason_of(new) != reason_of(old) or new.phase != old.phase)
-    return (_event_of(new, new.phase),) if is_entered or is_held_back else ()
+    told = (_event_of(new, new.phase),) if is_entered or is_held_back else ()
+    return (*told, *_tracked(old, new))
+
+
+def _tracked(old: FinetuneJobStatus, new: FinetuneJobStatus) -> tuple[Event, ...]:
+    """Return the Event of a tracker that was told, or will not be."""
+    before, after = (find_condition(status, ConditionType.TRACKED) for status in (old, new))
+    if after is None or after.status == "Unknown" or (before is not None and before.status == after.status):
+        return ()
+    kind = "Normal" if after.status == "True" else "Warning"
+    return (Event(kind=kind, reason=after.reason, action="Tracking", note=_cut(after.message)),)
 
 
 def _is_new_attempt(old: FinetuneJobStatus, new: FinetuneJobStatus) -> bool:

@@ -46,8 +46,12 @@ class Family:
         return names.is_pod_name(view.name, job_name, index=view.index if view.role == Role.TRAIN else None)
 
     def keep(self, view: Child) -> None:
-        """Keep a child; of one whose FinetuneJob has ended, only what it takes to remove it."""
-        self.children[view.uid] = reduce_view(view) if self.job is not None and self.job.is_finished else view
+        """Keep a child; of one whose FinetuneJob has ended, only what it takes to remove it.
+
+        The tracker is told after that end, and how that went has to be read.
+        """
+        is_done = self.job is not None and self.job.is_finished and view.role is not Role.TRACK
+        self.children[view.uid] = reduce_view(view) if is_done else view
 
     def forget_details(self) -> None:
         """Cost next to nothing from now on: the FinetuneJob has ended."""
@@ -88,11 +92,12 @@ def claimant(family: Family, job: Record) -> Claimant:
     has_jobs = any(isinstance(view, JobView) for view in children)
     # A suspended one that is prepared keeps the folder, whoever has removed its Jobs: its inputs are there.
     is_prepared = any((one["type"], one["status"]) == (ConditionType.VALIDATED, "True") for one in conditions)
+    is_tracking = any((one["type"], one["status"]) == (ConditionType.TRACKED, "Unknown") for one in conditions)
     has_begun = has_jobs or is_prepared or job.phase not in ("", Phase.PENDING, Phase.SUSPENDED)
     return Claimant(
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=metadata.get("creationTimestamp", ""),
-        is_at_work=has_pods or (has_begun and not job.is_finished),
+        is_at_work=has_pods or is_tracking or (has_begun and not job.is_finished),
         is_waiting=not has_begun and not manifest["spec"].get("suspend"),
     )

@@ -1,8 +1,8 @@
-"""The mounted Secret of a bucket: a file for each setting, by the names that its service's own clients know."""
+"""The mounted Secret of a bucket or a tracker: a file for each setting, by the names that its own clients know."""
 
 from pathlib import Path
 
-_PROOF = ("KEY", "TOKEN", "SECRET", "CREDENTIALS")
+_PROOF = ("KEY", "TOKEN", "SECRET", "CREDENTIALS", "PASSWORD")
 #: What names a key, or says whether to use one, is no secret; its value may be a word of every message.
 _NO_SECRET = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SSE_KMS_KEY_ID", "AWS_SSE_BUCKET_KEY_ENABLED"})
 #: No service takes a shorter key, and cutting a short word out spoils what is told.

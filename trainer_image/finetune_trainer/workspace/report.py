@@ -5,9 +5,12 @@ from pathlib import Path
 from pydantic import Field
 
 from finetune_api.base import Contract
-from finetune_api.status import DatasetStatus, EvaluationScore, MetricsStatus, ModelStatus
+from finetune_api.status import DatasetStatus, EvaluationScore, MetricsStatus, ModelStatus, Time
 from finetune_trainer.workspace.manifest import FileHash
 from finetune_trainer.workspace.whole_file import write_whole
+
+#: The history of a training so far, in each checkpoint.
+HISTORY = "history.json"
 
 
 class CurvePoint(Contract):
@@ -18,6 +21,10 @@ class CurvePoint(Contract):
     learning_rate: float | None = None
     score: float | None = None
     """`spec.evaluation.metric` on the judging set."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Every reported metric by SET/METRIC, where the model was evaluated; absent in earlier versions."""
+    time: Time | None = None
+    """When that was, RFC 3339; absent in earlier versions."""
 
 
 class Report(Contract):

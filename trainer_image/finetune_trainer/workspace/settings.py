@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api import keys, workspace
-from finetune_api.workspace import READ_BUCKET, WRITE_BUCKET, Workspace
+from finetune_api.workspace import READ_BUCKET, TRACKING_SECRET, WRITE_BUCKET, Workspace
 
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -29,6 +29,10 @@ class Settings:
     """The Secret for sources in buckets, a file for each key."""
     write_bucket: Path = Path(WRITE_BUCKET)
     """The same for publish.bucket."""
+    tracking_task: str = ""
+    """What track is told, a TrackingTask as JSON."""
+    tracking_secret: Path = Path(TRACKING_SECRET)
+    """The Secret of the tracker, a file for each key."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -47,6 +51,8 @@ class Settings:
             telemetry_port=None if port is None else int(port),
             read_bucket=Path(environment.get(keys.ENV_READ_BUCKET_FOLDER, READ_BUCKET)),
             write_bucket=Path(environment.get(keys.ENV_WRITE_BUCKET_FOLDER, WRITE_BUCKET)),
+            tracking_task=environment.get(keys.ENV_TRACKING_TASK, ""),
+            tracking_secret=Path(environment.get(keys.ENV_TRACKING_SECRET_FOLDER, TRACKING_SECRET)),
         )
 
 

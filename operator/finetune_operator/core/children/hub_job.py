@@ -1,4 +1,4 @@
-"""What prepare and publish share: Jobs of one pod on CPU that may reach the Hub and repeat what may pass by itself."""
+"""What prepare, publish and track share: Jobs of one pod on CPU with a way out, which repeat what may pass."""
 
 from typing import Any
 
@@ -13,6 +13,8 @@ from finetune_operator.core.platform import Platform
 
 #: Tries, ever further apart up to ten minutes: about three hours of a Hub that is away end no job.
 BACKOFF_LIMIT = 24
+#: A tracker that is away for longer is not told: the volume has it all, and does not wait for ever.
+TRACK_SECONDS = 600
 
 
 def build_hub_job(job: FinetuneJob, role: Role, *, platform: Platform, template: dict[str, Any]) -> dict[str, Any]:
@@ -42,11 +44,13 @@ def build_hub_job(job: FinetuneJob, role: Role, *, platform: Platform, template:
 
 
 def _timeout_seconds(job: FinetuneJob, role: Role) -> int:
-    return job.spec.prepare_timeout_seconds if role == Role.PREPARE else job.spec.publish_timeout_seconds
+    if role is Role.TRACK:
+        return TRACK_SECONDS
+    return job.spec.prepare_timeout_seconds if role is Role.PREPARE else job.spec.publish_timeout_seconds
 
 
 def hub_pod_spec(job: FinetuneJob, *, platform: Platform) -> dict[str, Any]:
-    """Return the part of the pod's spec that prepare and publish share.
+    """Return the part of the pod's spec that these roles share.
 
     Where they have to run on nodes that training may run on, they may run beside its accelerators.
     """

@@ -8,11 +8,12 @@ from finetune_trainer.recipe.batches.schedule import Schedule
 from finetune_trainer.train.checkpoints.store import Checkpoint
 from finetune_trainer.train.evaluation.judge import Judge
 from finetune_trainer.train.loop.pacer import Pacer
-from finetune_trainer.train.loop.saver import HISTORY, Saver
+from finetune_trainer.train.loop.saver import Saver
 from finetune_trainer.train.loop.timer import CheckpointTimer
 from finetune_trainer.train.loop.trainer import GangTrainer
 from finetune_trainer.train.report.history import History
 from finetune_trainer.train.session import Session
+from finetune_trainer.workspace.report import HISTORY
 
 logger = logging.getLogger(__name__)
 

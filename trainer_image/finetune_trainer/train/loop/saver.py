@@ -20,9 +20,9 @@ from finetune_trainer.train.report.history import History
 from finetune_trainer.train.session import Session
 from finetune_trainer.workspace.clock import now
 from finetune_trainer.workspace.manifest import FileHash
+from finetune_trainer.workspace.report import HISTORY
 
 logger = logging.getLogger(__name__)
-HISTORY = "history.json"
 #: How long a training that has failed waits for the checkpoint that is being written.
 LAST_PATIENCE_SECONDS = 30
 

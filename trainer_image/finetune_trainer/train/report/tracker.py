@@ -144,7 +144,8 @@ class Tracker:
             learning_rate = round_significant(step.learning_rate)
             self._metrics = self._metrics.model_copy(update={"train_loss": loss, "learning_rate": learning_rate})
             if in_curve:
-                self.history.curve.append(CurvePoint(step=step.number, loss=loss, learning_rate=learning_rate))
+                point = CurvePoint(step=step.number, loss=loss, learning_rate=learning_rate, time=now())
+                self.history.curve.append(point)
             self.series.loss.set(step.loss)
             self.series.learning_rate.set(step.learning_rate)
             self.series.grad_norm.set(step.grad_norm)
@@ -168,7 +169,10 @@ class Tracker:
         """Record an evaluation of the model after `step` on every set, the judging one first."""
         with self._lock:
             self.history.evaluated_step, self.history.latest = step, scores
-            self.history.curve.append(CurvePoint(step=step, score=round_significant(scores[0].value)))
+            values = {f"{one.name}/{metric}": value for one in scores for metric, value in one.values.items()}
+            told = {name: round_significant(value) for name, value in values.items()}
+            score = round_significant(scores[0].value)
+            self.history.curve.append(CurvePoint(step=step, score=score, scores=told, time=now()))
             self._decide_by("score", scores[0])
             self._export(scores)
 

@@ -1,0 +1,1 @@
+"""Tells an experiment tracker of a job that has ended, from what its volume holds."""
