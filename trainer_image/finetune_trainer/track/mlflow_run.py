@@ -31,6 +31,7 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIE
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 #: What the server takes at once.
@@ -211,6 +212,7 @@ def _told_as_failures(address: str) -> Iterator[None]:
     except RunFailure:
         raise
     except MlflowException as error:
-        raise refused_or_away(f"{FIELD}.uri", address, error.get_http_status_code(), error) from error
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        raise refused_or_away(f"{FIELD}.uri", address, status, error) from error
     except Exception as error:  # whatever the client makes of an answer that is none
         raise refused_or_away(f"{FIELD}.uri", address, None, error) from error
