@@ -35,8 +35,8 @@ SOURCE_FIX = (
 LABEL_FIX = "labels of finetune.dev and of Jobs are the operator's; the queue is schedule.queueName"
 ANNOTATION_FIX = "annotations of finetune.dev are the operator's"
 AMOUNT_FIX = (
-    "CPU and memory that training asks for, and its memory limit, are in spec.resources.requests; here only prepare "
-    "and publish have them"
+    "CPU and memory that training asks for, and its memory limit, are in spec.resources.requests; here only prepare, "
+    "publish and track have them"
 )
 ACCELERATOR_FIX = "accelerators decide how many processes train; say spec.resources.accelerator.perNode"
 
@@ -318,7 +318,7 @@ class PodTemplate(Contract):
     """ConfigMaps and Secrets whose keys become variables."""
     resources: PodResources | None = None
     """Amounts besides those of spec.resources: extended resources, ephemeral-storage, hugepages, limits of CPU. Of
-    prepare and publish also CPU and memory."""
+    prepare, publish and track also CPU and memory."""
     volumes: Annotated[list[Volume], Field(max_length=16, json_schema_extra=_keyed("name"))] = Field(
         default_factory=list
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from finetune_api import pod_template as words
 
-ROLES = ("all", "prepare", "train", "publish")
+ROLES = ("all", "prepare", "train", "publish", "track")
 
 EVERYTHING: dict[str, Any] = {
     "labels": {"team": "search", "kueue.x-k8s.io/priority-class": "low"},
@@ -66,7 +66,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         f"CPU and memory of {role}": {
             "podTemplate": {role: {"resources": {"requests": {"cpu": "8", "memory": "32Gi"}, "limits": {"cpu": 8}}}}
         }
-        for role in ("prepare", "publish")
+        for role in ("prepare", "publish", "track")
     },
     "no additions": {"podTemplate": {}},
     "additions that are empty": {"podTemplate": {"train": {}}},
