@@ -20,13 +20,13 @@ async def run(settings: Settings) -> int:
     """Run the operator; return the exit code."""
     stop_flag = asyncio.Event()
     runtime = Runtime(settings, stop_flag=stop_flag)
-    logger.info("starting", extra={"namespace": settings.watch_namespace or "all", "image": settings.trainer_image})
+    logger.info("starting", extra={"namespaces": settings.watch_namespaces or "all", "image": settings.trainer_image})
     try:
         await kopf.operator(
             registry=build_registry(runtime),
             settings=build_kopf_settings(),
-            namespaces=[settings.watch_namespace] if settings.watch_namespace else [],
-            clusterwide=not settings.watch_namespace,
+            namespaces=settings.watch_namespaces,
+            clusterwide=not settings.watch_namespaces,
             standalone=True,
             stop_flag=stop_flag,
         )

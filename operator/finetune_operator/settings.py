@@ -27,8 +27,8 @@ class Settings(Platform):
 
     gang_scheduling: str = "Auto"
     """Auto: by PodGroups where the API server has them when the operator starts. Never: not at all."""
-    watch_namespace: str = ""
-    """Serve this namespace only; empty for all of them."""
+    watch_namespaces: tuple[str, ...] = ()
+    """Serve these namespaces only; none named for all of them."""
     progress_poll_seconds: float = 4.0
     """How often rank 0 of each training job is asked for progress. With `progress_status_seconds` it decides how old
     the progress in a status gets: a write follows every third answer, 12 s after the one before."""

@@ -51,10 +51,10 @@ def test_the_pod_monitor_scrapes_rank_0_of_every_training(everything: list[Manif
     assert monitor["podMetricsEndpoints"][0]["port"] == "telemetry"
 
 
-def test_the_pod_monitor_looks_at_the_watched_namespace_only(helm: Helm) -> None:
-    manifests = helm.render({"podMonitor": {"enabled": True}, "watchNamespace": "search"})
+def test_the_pod_monitor_looks_at_the_watched_namespaces_only(helm: Helm) -> None:
+    manifests = helm.render({"podMonitor": {"enabled": True}, "watchNamespaces": ["search", "shop"]})
 
-    assert only(manifests, "PodMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["search"]}
+    assert only(manifests, "PodMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["search", "shop"]}
 
 
 @pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor", "PrometheusRule"])

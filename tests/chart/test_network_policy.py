@@ -91,11 +91,11 @@ def test_every_listed_namespace_gets_one(pods: dict[str, Any], helm: Helm) -> No
     assert namespaces == ["search", "shop"]
 
 
-def test_a_watched_namespace_gets_it_without_being_listed(helm: Helm) -> None:
-    manifests = helm.render({"networkPolicy": {"enabled": True}, "watchNamespace": "search"})
+def test_watched_namespaces_get_it_without_being_listed(helm: Helm) -> None:
+    manifests = helm.render({"networkPolicy": {"enabled": True}, "watchNamespaces": ["search", "shop"]})
 
     namespaces = {policy["metadata"]["namespace"] for policy in of_kind(manifests, "NetworkPolicy")}
-    assert namespaces == {NAMESPACE, "search"}  # the operator's own
+    assert namespaces == {NAMESPACE, "search", "shop"}  # the operator's own
 
 
 def test_prometheus_may_be_let_in_to_the_metrics_port_alone(helm: Helm) -> None:

@@ -85,14 +85,19 @@ def test_users_with_view_and_edit_get_finetunejobs(defaults: list[Manifest]) -> 
     }
 
 
-def test_one_watched_namespace_needs_a_role_there_and_no_cluster_role(helm: Helm, defaults: list[Manifest]) -> None:
-    manifests = helm.render({"watchNamespace": "search", "rbac": {"aggregateToUserRoles": False}})
+@pytest.mark.parametrize("namespaces", [["search"], ["search", "shop"]])
+def test_watched_namespaces_need_a_role_in_each_and_no_cluster_role(
+    helm: Helm, defaults: list[Manifest], namespaces: list[str]
+) -> None:
+    manifests = helm.render({"watchNamespaces": namespaces, "rbac": {"aggregateToUserRoles": False}})
 
-    role, binding = only(manifests, "Role"), only(manifests, "RoleBinding")
-    assert role["rules"] == of_kind(defaults, "ClusterRole")[0]["rules"]
-    assert role["metadata"]["namespace"] == "search"
-    assert binding["metadata"]["namespace"] == "search"
-    assert binding["roleRef"]["kind"] == "Role"
+    roles, bindings = of_kind(manifests, "Role"), of_kind(manifests, "RoleBinding")
+    (subjects,) = [one["subjects"] for one in of_kind(defaults, "ClusterRoleBinding")]
+    assert [one["rules"] for one in roles] == [of_kind(defaults, "ClusterRole")[0]["rules"]] * len(namespaces)
+    assert [one["metadata"]["namespace"] for one in roles] == namespaces
+    assert [one["metadata"]["namespace"] for one in bindings] == namespaces
+    assert [one["subjects"] for one in bindings] == [subjects] * len(namespaces)
+    assert {(one["roleRef"]["kind"], one["roleRef"]["name"]) for one in bindings} == {("Role", RELEASE)}
     assert of_kind(manifests, "ClusterRole") == of_kind(manifests, "ClusterRoleBinding") == []
 
 
@@ -114,7 +119,7 @@ def test_without_rbac_no_role_is_created(helm: Helm) -> None:
 
 def test_releases_for_two_namespaces_share_no_object(helm: Helm) -> None:
     def objects(namespace: str, *, is_first: bool) -> set[tuple[str, ...]]:
-        values = {"watchNamespace": namespace, "crds": {"install": is_first}, "replicas": 2}
+        values = {"watchNamespaces": [namespace], "crds": {"install": is_first}, "replicas": 2}
         rendered = helm.run("template", f"finetune-{namespace}", CHART, "--namespace", "platform", values=values)
         metadata = [(one["kind"], one["metadata"]) for one in yaml.safe_load_all(rendered) if one]
         return {(kind, one.get("namespace", ""), one["name"]) for kind, one in metadata}

@@ -16,7 +16,7 @@ from finetune_api.contract import Role
 from finetune_operator.shell.cache import Cache
 from finetune_operator.shell.cluster import Cluster, Page
 from finetune_operator.shell.freshness import Freshness
-from finetune_operator.shell.informer import Informer, RestoredError
+from finetune_operator.shell.informer import ALL, Informer, RestoredError
 from finetune_operator.shell.kinds import FINETUNE_JOB, JOB, POD, Kind
 from finetune_operator.shell.queue import KeyedQueue
 from finetune_operator.shell.telemetry import Telemetry
@@ -50,21 +50,26 @@ class Server:
     objects: dict[str, list[Object]] = field(default_factory=dict)
     watches: list[list[tuple[str, Object] | ApiError]] = field(default_factory=list)
     version: int = 50
+    forbidden: set[str] = field(default_factory=set)
+    """Namespaces that may not be listed."""
     asked: list[str] = field(default_factory=list)
 
     async def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Page]:
-        self.asked.append(f"list {kind.plural}")
+        self.asked.append(f"list {kind.plural}{namespace and f' in {namespace}'}")
         if self.version == 0:
             raise a_refusal(503)
+        if namespace in self.forbidden:
+            raise a_refusal(403)
         for found in self.objects.get(kind.name, []):
-            yield Page([found], self.version)
+            if found["metadata"]["namespace"] == namespace or not namespace:
+                yield Page([found], self.version)
         yield Page([], self.version)
 
     async def openapi(self, group: str, version: str) -> Object:
         raise a_refusal(404)
 
     async def watch(self, kind: Kind, namespace: str = "", *, version: int) -> AsyncIterator[tuple[str, Object]]:
-        self.asked.append(f"watch {kind.plural} from {version}")
+        self.asked.append(f"watch {kind.plural}{namespace and f' in {namespace}'} from {version}")
         if not self.watches:
             raise OutOfScriptError
         for event in self.watches.pop(0):
@@ -89,12 +94,14 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def an_informer() -> Informer:
+def an_informer(*namespaces: str) -> Informer:
+    """Return one for some namespaces, or for all of them."""
     loop = asyncio.get_running_loop()
     return Informer(
         cache=Cache(now=lambda: T0),
         queue=KeyedQueue(call_later=loop.call_later, jitter=lambda: 0.0, clock=lambda: 0.0),
-        freshness=Freshness(clock=lambda: 0.0),
+        freshness=Freshness(clock=lambda: 0.0, is_by_namespace=bool(namespaces)),
+        namespaces=namespaces or (ALL,),
         telemetry=Telemetry(CollectorRegistry(), version="0"),
         resync_seconds=600,
         clock=lambda: 0.0,
@@ -113,9 +120,9 @@ def a_family() -> dict[str, list[Object]]:
     }
 
 
-async def followed(informer: Informer, server: Server) -> None:
+async def followed(informer: Informer, server: Server, namespace: str = ALL) -> None:
     with pytest.raises(OutOfScriptError):
-        await informer.follow(server.cluster, POD)
+        await informer.follow(server.cluster, POD, namespace)
 
 
 async def test_a_pod_that_cannot_be_read_stops_neither_the_first_list_nor_a_later_one_nor_a_watch() -> None:
@@ -206,6 +213,85 @@ async def test_a_watch_that_is_refused_for_long_begins_with_a_list_now_and_then_
     assert [pod.uid for pod in informer.cache.observe(UID).pods] == [pod["metadata"]["uid"]]
     assert server.asked[3:].count("list pods") == 4
     assert max(naps) == 30.0
+
+
+def in_namespace(found: Object, namespace: str, *, uid: str) -> Object:
+    """Return the same object of another job in another namespace."""
+    return {**found, "metadata": {**found["metadata"], "namespace": namespace, "uid": uid}}
+
+
+def jobs_in(**uids: str) -> dict[str, list[Object]]:
+    """Return a FinetuneJob in each namespace."""
+    return {FINETUNE_JOB.name: [in_namespace(manifest(), namespace, uid=uid) for namespace, uid in uids.items()]}
+
+
+async def test_each_of_several_namespaces_is_listed_and_watched_and_no_other() -> None:
+    informer, bookmark = an_informer("search", "shop"), {"metadata": {"resourceVersion": "70"}}
+    server = Server(jobs_in(search="1", shop="2", other="3"), watches=[[("BOOKMARK", bookmark)]])
+
+    await informer.begin(server.cluster)
+    await followed(informer, server, "shop")
+
+    assert sorted(informer.cache.uids()) == ["1", "2"]
+    places = ("search", "shop")
+    lists = [f"list {kind} in {place}" for kind in ("finetunejobs", "jobs", "pods") for place in places]
+    assert server.asked == [*lists, *(f"watch pods in shop from {version}" for version in (50, 70))]
+    assert informer._versions["Pod in search"] == 50
+
+
+@pytest.mark.usefixtures("naps")
+async def test_what_the_list_of_one_namespace_lacks_is_gone_unless_that_of_another_has_it() -> None:
+    informer = an_informer("search", "shop")
+    server = Server(jobs_in(search="1", shop="2"), watches=[[a_refusal(410)]])
+    await informer.begin(server.cluster)
+    server.objects, server.version = jobs_in(shop="2"), 90
+
+    await informer.list_everything(server.cluster)
+    await followed(informer, server, "search")
+
+    assert list(informer.cache.uids()) == ["2"]
+    assert (informer._versions["Pod in search"], informer._versions["Pod in shop"]) == (90, 50)
+
+
+@pytest.mark.usefixtures("naps")
+async def test_a_namespace_that_may_not_be_listed_costs_the_others_nothing_and_comes_in_when_it_may() -> None:
+    informer = an_informer("search", "shop")
+    server = Server(jobs_in(search="1", shop="2"), forbidden={"shop"})
+    await informer.begin(server.cluster)
+    before = list(informer.cache.uids())
+
+    await followed(informer, server, "shop")
+    server.forbidden = set()
+    await informer.list_everything(server.cluster)
+    server.forbidden = {"search"}
+    await informer.list_everything(server.cluster)
+
+    assert before == ["1"]
+    assert "watch pods in shop from 0" in server.asked
+    assert sorted(informer.cache.uids()) == ["1", "2"]
+
+
+async def test_where_no_namespace_may_be_listed_the_start_waits(naps: list[float]) -> None:
+    informer = an_informer("search", "shop")
+    server = Server(jobs_in(search="1"), forbidden={"search", "shop"})
+
+    with pytest.raises(ApiError, match="403"):
+        await informer.list_everything(server.cluster)
+
+    assert not informer.is_filled
+
+
+async def test_a_watch_of_one_namespace_shows_nothing_of_another() -> None:
+    informer = an_informer("search", "shop")
+    lagging = informer.freshness.watch_of(POD.name, "search")
+
+    informer.freshness.expect(lagging, 60)
+    pod = in_namespace(raw_pod(Role.TRAIN, attempt=1), "shop", uid="other")
+    pod["metadata"]["resourceVersion"] = "70"
+    informer.on_event(POD, "ADDED", pod)
+    informer.freshness.clock = lambda: 90.0
+
+    assert informer.freshness.lagging() == ["Pod in search"]
 
 
 async def test_a_watch_that_lags_behind_is_opened_anew_with_a_list() -> None:

@@ -98,7 +98,8 @@ class Maker:
             return None
         if kind in (JOB, POD):
             self.cache.put(kind, made)
-            self.freshness.expect(kind.name, int(made["metadata"].get("resourceVersion") or 0))
+            watch = self.freshness.watch_of(kind.name, metadata["namespace"])
+            self.freshness.expect(watch, int(made["metadata"].get("resourceVersion") or 0))
         else:
             self.known.note(job.metadata.uid, manifest)
         return True

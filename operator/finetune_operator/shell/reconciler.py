@@ -137,7 +137,8 @@ class Reconciler:
             raise
         self.telemetry.status_writes.inc()
         self.cache.put(FINETUNE_JOB, written)
-        self.freshness.expect(FINETUNE_JOB.name, int(written["metadata"]["resourceVersion"]))
+        watch = self.freshness.watch_of(FINETUNE_JOB.name, job.metadata.namespace)
+        self.freshness.expect(watch, int(written["metadata"]["resourceVersion"]))
         if status.progress not in (None, job.status.progress):
             self.telemetry.progress_writes.inc()
         if is_finished(job.status) and not is_finished(status):

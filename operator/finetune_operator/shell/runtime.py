@@ -26,7 +26,7 @@ from finetune_operator.shell.clock import SteadyClock
 from finetune_operator.shell.cluster import Cluster, NameTakenError
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.health import build_app, serve
-from finetune_operator.shell.informer import Informer
+from finetune_operator.shell.informer import ALL, Informer
 from finetune_operator.shell.inquiry import Inquiry
 from finetune_operator.shell.job_metrics import JobCollector
 from finetune_operator.shell.kinds import FINETUNE_JOB, POD_GROUP, WATCHED
@@ -55,7 +55,7 @@ class Runtime:
         self.failure = ""
         self.clock = SteadyClock()
         self.cache = Cache(now=self.clock.now)
-        self.freshness = Freshness(clock=time.monotonic)
+        self.freshness = Freshness(clock=time.monotonic, is_by_namespace=bool(settings.watch_namespaces))
         self.rights = Rights()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -72,7 +72,7 @@ class Runtime:
             queue=self.queue,
             freshness=self.freshness,
             telemetry=self.telemetry,
-            namespace=settings.watch_namespace,
+            namespaces=settings.watch_namespaces or (ALL,),
             resync_seconds=settings.resync_seconds,
         )
         self._cluster: Cluster | None = None
@@ -104,7 +104,8 @@ class Runtime:
             self._spawn(self._work(reconciler), f"worker-{number}")
         self._spawn(poller.run(), "progress")
         for kind in WATCHED:
-            self._spawn(self.informer.follow(cluster, kind), f"watch-{kind.plural}")
+            for namespace in self.informer.namespaces:
+                self._spawn(self.informer.follow(cluster, kind, namespace), f"watch-{kind.plural}-{namespace or 'all'}")
         self._spawn(self.informer.resync(cluster), "resync")
         self._spawn(self.informer.guard(), "guard")
 
