@@ -253,6 +253,21 @@ async def test_what_the_list_of_one_namespace_lacks_is_gone_unless_that_of_anoth
     assert (informer._versions["Pod in search"], informer._versions["Pod in shop"]) == (90, 50)
 
 
+async def test_what_came_between_the_lists_of_two_namespaces_stays() -> None:
+    class Moving(Server):
+        async def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Page]:
+            yield Page([], 50 if namespace == "search" else 70)
+
+    informer = an_informer("search", "shop")
+    job = in_namespace(manifest(), "search", uid="1")
+    job["metadata"]["resourceVersion"] = "60"
+    informer.on_event(FINETUNE_JOB, "ADDED", job)
+
+    await informer.list_everything(Moving().cluster)
+
+    assert list(informer.cache.uids()) == ["1"]
+
+
 @pytest.mark.usefixtures("naps")
 async def test_a_namespace_that_may_not_be_listed_costs_the_others_nothing_and_comes_in_when_it_may() -> None:
     informer = an_informer("search", "shop")
