@@ -21,9 +21,8 @@ NOW = 1_800_000_000
 
 
 @pytest.fixture
-async def api(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[client.ApiClient]:
-    """A client of the cluster; replicas try again at once, and the test's Lease is gone before and after."""
-    monkeypatch.setattr("finetune_operator.shell.leader.RETRY_SECONDS", 0.05)
+async def api(kubectl: Kubectl) -> AsyncIterator[client.ApiClient]:
+    """A client of the cluster; the test's Lease is gone before and after."""
     configuration = client.Configuration()
     await config.load_kube_config(kubectl.kubeconfig, client_configuration=configuration)
     kubectl.delete("lease", LEASE, namespace=NAMESPACE)
@@ -37,6 +36,13 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, read: Callable[[], float]) -> Non
     monkeypatch.setattr(leaderelection, "time", SimpleNamespace(time=read))
 
 
+def a_replica(api: client.ApiClient, identity: str) -> Leadership:
+    """Return one that tries again at once."""
+    found = Leadership(api, namespace=NAMESPACE, lease=LEASE, identity=identity)
+    found._election.election_config.retry_period = 0.05
+    return found
+
+
 async def holder(kubectl: Kubectl) -> str:
     path = "jsonpath={.spec.holderIdentity}"
     return await asyncio.to_thread(kubectl.run, "get", "lease", LEASE, "-n", NAMESPACE, "-o", path)
@@ -47,7 +53,7 @@ async def test_one_of_two_works_and_the_other_does_when_it_is_gone(
 ) -> None:
     clock = [NOW]
     set_clock(monkeypatch, lambda: clock[0])
-    first, second = (Leadership(api, namespace=NAMESPACE, lease=LEASE, identity=name) for name in ("first", "second"))
+    first, second = a_replica(api, "first"), a_replica(api, "second")
 
     async def have_both_seen_it() -> None:
         """Return once the one has renewed the Lease by the clock of now, and the other knows."""
@@ -76,7 +82,7 @@ async def test_one_that_cannot_renew_the_lease_ends(
 ) -> None:
     seconds = itertools.count(NOW)  # a second goes by each time that somebody looks
     set_clock(monkeypatch, lambda: next(seconds))
-    leadership = Leadership(api, namespace=NAMESPACE, lease=LEASE, identity="cut off")
+    leadership = a_replica(api, "cut off")
     working = asyncio.create_task(leadership.run())
     await asyncio.wait_for(leadership.held.wait(), PATIENCE_SECONDS)
 
