@@ -17,7 +17,8 @@ NAMESPACE = "default"
 LEASE = "finetune-operator-test"
 #: How long a machine may take for anything.
 PATIENCE_SECONDS = 300
-NOW = 1_800_000_000
+#: The library reads no time back that has no parts of seconds.
+NOW = 1_800_000_000.5
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ async def test_one_of_two_works_and_the_other_does_when_it_is_gone(
 
     async def have_both_seen_it() -> None:
         """Return once the one has renewed the Lease by the clock of now, and the other knows."""
-        while {one._election.observed_time_milliseconds for one in (first, second)} != {clock[0] * 1000}:  # noqa: ASYNC110 - nobody is told
+        while {one._election.observed_time_milliseconds for one in (first, second)} != {int(clock[0] * 1000)}:  # noqa: ASYNC110 - nobody is told
             await asyncio.sleep(0.01)
 
     async with asyncio.timeout(PATIENCE_SECONDS):
