@@ -26,7 +26,7 @@ def measure_dimensions(setting: Setting) -> list[Finding]:
     off, on = seconds_of(
         lambda: [measure([one], encoder) for one in apart], lambda: measure([together], encoder), rounds=1
     )
-    note = "benchmarks.one_pass compares the scores with the library's"
+    note = "tests/trainer/test_evaluation.py compares the scores with the library's"
     return [Finding(f"one pass for {len(dimensions)} dimensions", "s", off, on, note)]
 
 
