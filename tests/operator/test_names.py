@@ -25,9 +25,9 @@ def test_names_are_readable() -> None:
         names.run_config(job),
         names.workspace(job),
         names.ranks_service(job),
-        names.prepare_job(job),
+        names.child_job(names.base(job.metadata), Role.PREPARE),
         names.train_job(job, 3),
-        names.publish_job(job),
+        names.child_job(names.base(job.metadata), Role.PUBLISH),
     ] == [f"{BASE}-{tail}" for tail in ("config-44e0ae4e", "workspace", "ranks", "prepare", "train-3", "publish")]
 
 

@@ -10,11 +10,10 @@ from PIL import Image
 from finetune_trainer.prepare.images.shards import ShardWriter
 from finetune_trainer.recipe.model.inputs import InputReader
 from finetune_trainer.recipe.model.tokens import media_tokens
-from tests.trainer.model_folders import EMBEDDER, TEXT, VIT, VLM, load, red_page
+from tests.trainer.model_folders import EMBEDDER, TEXT, VLM, load, red_page
 from tests.trainer.test_model_paths import ENCODERS, RERANKERS
 
 FLAT = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-ROUTED: dict[str, Any] = {"routes": {"text": {"source": TEXT}, "image": {"source": VIT}}}
 
 
 @pytest.fixture

@@ -81,19 +81,9 @@ def ranks_service(job: FinetuneJob) -> str:
     return f"{base(job.metadata)}-ranks"
 
 
-def prepare_job(job: FinetuneJob) -> str:
-    """Return the name of the Job that fetches and validates."""
-    return child_job(base(job.metadata), Role.PREPARE)
-
-
 def train_job(job: FinetuneJob, attempt: int) -> str:
     """Return the name of the Job of one gang."""
     return child_job(base(job.metadata), Role.TRAIN, attempt)
-
-
-def publish_job(job: FinetuneJob) -> str:
-    """Return the name of the Job that publishes."""
-    return child_job(base(job.metadata), Role.PUBLISH)
 
 
 def track_job(job: FinetuneJob) -> str:
