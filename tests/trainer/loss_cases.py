@@ -17,14 +17,13 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from finetune_api.contract import RunConfig, run_id
+from finetune_api.contract import RunConfig
 from finetune_api.losses import EMBEDDING_LOSSES, RERANKER_LOSSES, Kind, Label, Layout, LossRule
 from finetune_api.objective import Loss
-from finetune_api.status import ModelStatus
 from finetune_api.workspace import Workspace
 from finetune_trainer.recipe.losses.build import build_loss
-from finetune_trainer.workspace.manifest import Column, InputsManifest, PreparedTrain
-from tests.trainer.train_inputs import run_config
+from finetune_trainer.workspace.manifest import Column, PreparedTrain
+from tests.trainer.train_inputs import manifest_of, run_config
 
 DIMENSION = 32
 ROWS = 12
@@ -208,17 +207,8 @@ def prepare_case(
         for name, cell in rows[0].items()
         if name != "label"
     ]
-    InputsManifest(
-        spec_hash=config.spec_hash,
-        run=run_id(config.spec_hash, {}),
-        uid=config.job.uid,
-        sources={},
-        model=ModelStatus(revision="0" * 40),
-        train=[PreparedTrain(name="pages", columns=columns, label=case.label, rows=ROWS)],
-        evaluations=[],
-        datasets=[],
-        files=[],
-    ).write(workspace.manifest)
+    prepared = PreparedTrain(name="pages", columns=columns, label=case.label, rows=ROWS)
+    manifest_of(config, train=[prepared]).write(workspace.manifest)
     return config, root
 
 

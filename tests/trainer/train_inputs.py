@@ -106,16 +106,10 @@ def prepare_sets(root: Path, config: RunConfig, *, model: Path | None, sets: Seq
         shutil.copytree(model, workspace.base_model)
     for one in sets:
         write_train_table(workspace, one.cells, name=one.prepared.name)
-    InputsManifest(
-        spec_hash=config.spec_hash,
-        run=run_id(config.spec_hash, {}),
-        uid=config.job.uid,
-        sources={},
-        model=ModelStatus(revision="0" * 40),
+    manifest_of(
+        config,
         train=[one.prepared for one in sets],
-        evaluations=[],
         datasets=[DatasetStatus(name=one.prepared.name, rows=one.prepared.rows) for one in sets],
-        files=[],
     ).write(workspace.manifest)
     return workspace
 
@@ -167,14 +161,18 @@ def write_evaluation(workspace: Workspace, *, queries: list[str], documents: lis
     pq.write_table(pa.table({"query_id": ids, "corpus_id": ids}), folder / "relevant.parquet")
 
 
+def manifest_of(config: RunConfig, **parts: Any) -> InputsManifest:  # noqa: ANN401 - fields of the manifest
+    """Return what prepare says that it made for a config; it has made nothing but `parts`."""
+    nothing: dict[str, Any] = {"sources": {}, "train": [], "evaluations": [], "datasets": [], "files": []}
+    run, model = run_id(config.spec_hash, {}), ModelStatus(revision="0" * 40)
+    fields = {"spec_hash": config.spec_hash, "run": run, "uid": config.job.uid, "model": model}
+    return InputsManifest(**nothing | fields | parts)
+
+
 def write_manifest(workspace: Workspace, config: RunConfig, *, rows: int, documents: int, modality: Modality) -> None:
     """Write the manifest of a set with as many queries as documents."""
-    InputsManifest(
-        spec_hash=config.spec_hash,
-        run=run_id(config.spec_hash, {}),
-        uid=config.job.uid,
-        sources={},
-        model=ModelStatus(revision="0" * 40),
+    manifest_of(
+        config,
         train=[
             PreparedTrain(
                 name="pages",
@@ -190,5 +188,4 @@ def write_manifest(workspace: Workspace, config: RunConfig, *, rows: int, docume
         if documents
         else [],
         datasets=[DatasetStatus(name="pages", rows=rows)],
-        files=[],
     ).write(workspace.manifest)
