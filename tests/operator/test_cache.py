@@ -216,6 +216,18 @@ def test_of_a_job_that_has_ended_only_what_removes_its_children_is_kept() -> Non
     assert observed.progress is None
 
 
+def test_of_a_job_that_has_ended_what_its_track_pod_says_is_kept() -> None:
+    cache = Cache(now=Clock())
+    status = while_training().status.model_copy(update={"phase": Phase.SUCCEEDED})
+
+    cache.put(FINETUNE_JOB, versioned(manifest(status=status), 20))
+    cache.put(JOB, versioned(raw_job(Role.TRACK), 21))
+    cache.put(POD, versioned(raw_pod(Role.TRACK), 22, **WAITING))
+
+    (pod,) = cache.observe(UID).pods
+    assert (pod.role, [one.waiting_reason != "" for one in pod.containers]) == (Role.TRACK, [True])
+
+
 def test_a_manifest_is_kept_without_what_nobody_here_reads() -> None:
     cache = Cache(now=Clock())
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": "x"}

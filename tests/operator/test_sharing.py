@@ -110,6 +110,15 @@ def test_an_ended_job_has_left_its_folder_once_its_pods_have_ended(phase: Phase)
     assert (before, meanwhile) == ("", "a")
 
 
+def test_an_ended_job_keeps_its_folder_until_its_tracker_was_told() -> None:
+    ended = job_named("a", day=1, phase=Phase.SUCCEEDED)
+    untold, told = deepcopy(ended), deepcopy(ended)
+    untold["status"]["conditions"] = [{"type": "Tracked", "status": "Unknown"}]
+    told["status"]["conditions"] = [{"type": "Tracked", "status": "False"}]
+
+    assert (holder(untold), holder(told)) == ("a", "")
+
+
 @pytest.mark.parametrize(
     "storage", [{"existingClaim": "other", "subPath": "team/qwen"}, {"existingClaim": "models"}, {}]
 )

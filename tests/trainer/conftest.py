@@ -21,7 +21,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
-#: How files are called whose tests load models or train: minutes, all together.
+#: How files are called whose tests load models, train, or start a tracker of 80 packages: minutes, all together.
 TRAINING = (
     "test_arguments_taken",
     "test_defects",
@@ -36,6 +36,7 @@ TRAINING = (
     "test_published_model",
     "test_reduction",
     "test_supervisor",
+    "test_track",
     "test_train",
 )
 

@@ -108,6 +108,8 @@ def _experiment(client: "MlflowClient", tracking: MLflow) -> str:
             found = client.get_experiment_by_name(tracking.experiment)  # another job has just made it
             if found is None:
                 raise error from None
+    if not found.experiment_id:
+        raise not_as_written(FIELD, tracking.uri, "it answers as no MLflow does")
     if found.lifecycle_stage != "active":
         text = f"{FIELD}.experiment: '{tracking.experiment}' is wrong because it was deleted on {tracking.uri}"
         raise RunFailure(Reason.TRACKER_REFUSED, f"{text}; restore it there, or name another")

@@ -2,9 +2,11 @@
 
 import contextlib
 import hashlib
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,9 @@ ANSWER_SECONDS, SEND_SECONDS = 60, 180
 #: What was sent is shown a little later.
 SHOWN_SECONDS, LOOK_EVERY_SECONDS = 90, 3
 RETRIES = 3
+#: How the library words that a server was not reached, in an exception about the key, and what one has answered.
+_NOT_ASKED = "Failed to execute API request"
+_STATUS = re.compile(r"returned error ([45]\d\d)\b")
 
 
 def tell_wandb(
@@ -134,18 +139,14 @@ def _told_as_failures(address: str) -> Iterator[None]:
         yield
     except RunFailure:
         raise
-    except wandb.errors.AuthenticationError as error:
-        raise refused_or_away(FIELD, address, 401, error) from error
-    except Exception as error:  # of its many kinds none says whether the server was reached
-        raise refused_or_away(FIELD, address, _status_of(error), error) from error
+    except Exception as error:
+        status = _status_of(error)
+        if status is None and isinstance(error, wandb.errors.AuthenticationError) and _NOT_ASKED not in str(error):
+            status = HTTPStatus.UNAUTHORIZED
+        raise refused_or_away(FIELD, address, status, error) from error
 
 
 def _status_of(error: BaseException) -> int | None:
-    """Return the HTTP status of the answer behind an exception, if it has one."""
-    seen: BaseException | None = error
-    while seen is not None:
-        response = getattr(seen, "response", None)
-        if (status := getattr(response, "status_code", None)) is not None:
-            return int(status)
-        seen = getattr(seen, "exc", None) or seen.__cause__
-    return None
+    """Return the HTTP status of the answer behind an exception: its text alone has it. None if there was none."""
+    found = _STATUS.search(str(error))
+    return None if found is None else int(found[1])
