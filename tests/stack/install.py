@@ -83,14 +83,15 @@ def _is_claimed(target: Target) -> bool:
     return namespace is not None and LABEL_OURS in namespace["metadata"].get("labels", {})
 
 
-def install_chart(target: Target, *, replicas: int = 1) -> None:
-    """Have that many operators; returns when they are ready."""
+def install_chart(target: Target, *, replicas: int = 1, more: Manifest | None = None) -> None:
+    """Have that many operators, with more values of the chart or others; returns when they are ready."""
     values = {
         "replicas": replicas,
         "image": _image(target.images["operator"]),
         "trainerImage": _image(target.images["trainer"]),
         "hub": {"endpoint": f"http://hub.{HUB_NAMESPACE}.svc"},
         "simulatedAccelerator": target.is_ours,
+        **(more or {}),
     }
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump(values, file)
