@@ -86,11 +86,6 @@ def train_job(job: FinetuneJob, attempt: int) -> str:
     return child_job(base(job.metadata), Role.TRAIN, attempt)
 
 
-def track_job(job: FinetuneJob) -> str:
-    """Return the name of the Job that tells the tracker."""
-    return child_job(base(job.metadata), Role.TRACK)
-
-
 def child_job(start: str, role: Role, attempt: int = 0) -> str:
     """Return the name of a Job, by what the names of all children begin with."""
     return f"{start}-{role.value}-{attempt}" if role == Role.TRAIN else f"{start}-{role.value}"

@@ -16,6 +16,9 @@ import (
 
 const connectionTimeout = 10 * time.Second
 
+// Of each request about images: to remove one of 6 GB takes longer than 10 seconds on a busy disk.
+const imagesTimeout = 10 * time.Minute
+
 // askRuntime talks to a node's runtime as a kubelet does, so that both know the same of it:
 //
 //	cri ready ENDPOINT                 fails until containers can be run
@@ -123,5 +126,5 @@ func hasTag(tag string) func(*runtime.Image) bool {
 }
 
 func connectToImages(ctx context.Context, endpoint string) (internalapi.ImageManagerService, error) {
-	return cri.NewRemoteImageService(ctx, endpoint, connectionTimeout, noop.NewTracerProvider(), false)
+	return cri.NewRemoteImageService(ctx, endpoint, imagesTimeout, noop.NewTracerProvider(), false)
 }
