@@ -24,6 +24,7 @@ from tests.operator.given import (
     a_pod,
     a_result,
     at,
+    beside_a_sidecar,
     condition,
     conditions,
     ended,
@@ -142,6 +143,19 @@ def test_what_the_tracker_has_goes_into_the_status_and_is_told_once() -> None:
     assert conditions(first.status)["Tracked"] == ("True", "Tracked")
     assert [(event.kind, event.reason, event.note) for event in first.events] == [("Normal", "Tracked", "40 values")]
     assert (again.status, again.events, again.apply) == (first.status, (), ())
+
+
+def test_a_job_whose_pod_has_told_the_tracker_ends_by_itself_so_that_its_log_stays() -> None:
+    job, observed = published()
+    words = a_result(Role.TRACK, Reason.TRACKED, tracking=TOLD)
+    pod = a_pod(Role.TRACK, phase="Succeeded", containers=ended(0, words))
+
+    before = look(job, with_track(observed, pod), now=at(5))
+    held = look(job, with_track(observed, beside_a_sidecar(pod)), now=at(5))
+
+    assert (conditions(before.status)["Tracked"], before.delete) == (("Unknown", "Tracking"), ())
+    assert conditions(held.status)["Tracked"] == ("True", "Tracked")
+    assert [item.name for item in held.delete] == [f"{BASE}-track"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ def _end(
     status: FinetuneJobStatus, situation: Situation, job: JobView, pods: tuple[PodView, ...]
 ) -> FinetuneJobStatus | None:
     """Return the status once the tracker was told, or will not be; None until then."""
-    if job.is_complete or any(pod.phase == "Succeeded" for pod in pods):
+    # Its Job ends a moment after the pod, and is not cut off before; unless a container beside ours keeps it.
+    if job.is_complete or any(pod.phase == "Succeeded" and pod.is_held for pod in pods):
         return _tracked(status, situation, pods)
     failure = _failure(status, job, pods)
     return None if failure is None else _settled(status, situation, failure)
