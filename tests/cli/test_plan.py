@@ -218,7 +218,7 @@ def test_the_last_words_of_a_role_that_cannot_begin_are_in_the_log(
     assert given.log(Role.TRAIN, attempt=1).read_text() == "no module named torch\n"
 
 
-def test_the_token_is_a_file_for_each_role_but_train(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_a_file_for_each_role_that_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
 
     given = {}
@@ -231,6 +231,7 @@ def test_the_token_is_a_file_for_each_role_but_train(monkeypatch: pytest.MonkeyP
         Role.PREPARE: {"FINETUNE_READ_TOKEN_FILE": "hf_mine"},
         Role.TRAIN: {},
         Role.PUBLISH: {"FINETUNE_WRITE_TOKEN_FILE": "hf_mine"},
+        Role.TRACK: {},
     }
 
 
