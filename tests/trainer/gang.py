@@ -25,7 +25,7 @@ from tests.listening import free_port
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["finetune_trainer.train.rank", "tests.trainer.train_inputs"])
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 1200
 
 
 @dataclass(frozen=True)
