@@ -97,7 +97,7 @@ def test_an_operator_killed_while_the_gang_restarts_without_rank_0_starts_one_ne
     assert min(held["useful"], held["waiting"]) > 0, held  # how much was lost depends on when rank 0 was last asked
 
 
-def test_a_deleted_job_frees_its_accelerators_within_60_seconds(kube: Kubectl, submit: Submit) -> None:
+def test_a_deleted_job_frees_its_accelerators_with_less_than_60_seconds_of_grace(kube: Kubectl, submit: Submit) -> None:
     job = submit(long_job("deleted"))
     jobs.wait_until(kube, job, has_checkpoint, seconds=1800)
 
@@ -134,7 +134,7 @@ def test_a_job_that_is_deleted_while_no_operator_runs_frees_its_accelerators_all
     assert [children(kube, kind, job) for kind in ("jobs", "pods")] == [[], []]
 
 
-def test_a_job_that_fails_while_it_trains_says_so_once_and_frees_its_accelerators_within_60_seconds(
+def test_a_job_that_fails_while_it_trains_says_so_once_and_frees_its_accelerators_with_less_than_60_seconds_of_grace(
     kube: Kubectl, submit: Submit
 ) -> None:
     job = submit(long_job("deadline"))

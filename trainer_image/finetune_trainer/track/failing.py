@@ -1,7 +1,8 @@
 """What a tracker's own library raises, told in the project's words; and what every tracker's library is told."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 
 from finetune_api.reasons import GUIDANCE, Reason
@@ -13,8 +14,21 @@ _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _WORDS = 400
 
 
-def refused_or_away(field: str, address: str, status: int | None, error: BaseException) -> RunFailure:
-    """Return the failure that an answer of this HTTP status stands for; None: there was none."""
+@contextlib.contextmanager
+def told_as_failures(field: str, address: str, status_of: Callable[[Exception], int | None]) -> Iterator[None]:
+    """Raise as RunFailure whatever a library makes of an answer, or of none.
+
+    `status_of` returns the HTTP status of the answer behind an exception, None if there was none.
+    """
+    try:
+        yield
+    except RunFailure:
+        raise
+    except Exception as error:
+        raise _refused_or_away(field, address, status_of(error), error) from error
+
+
+def _refused_or_away(field: str, address: str, status: int | None, error: Exception) -> RunFailure:
     words = one_line(error)[:_WORDS]
     if status == HTTPStatus.UNAUTHORIZED:
         return _failure(Reason.TOKEN_REFUSED, f"{field}: {address} does not take what the Secret has: {words}")

@@ -4,7 +4,6 @@ A batch that is sent twice is kept twice there. So a run of ours that is there i
 one that has anything else under our names, as after an answer that was lost, is deleted and written anew.
 """
 
-import contextlib
 import logging
 import re
 from collections import Counter
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from finetune_api.reasons import Reason
 from finetune_api.status import TrackingStatus
 from finetune_api.tracking import MLflow
-from finetune_trainer.track.failing import missing_key, not_as_written, refused_or_away, set_environment
+from finetune_trainer.track.failing import missing_key, not_as_written, set_environment, told_as_failures
 from finetune_trainer.track.record import TAG_RUN, TAG_UID, Record
 from finetune_trainer.workspace.causes import one_line
 from finetune_trainer.workspace.failures import RunFailure
@@ -54,7 +53,7 @@ def tell_mlflow(tracking: MLflow, record: Record, secret: Mapping[str, str]) -> 
     if tracking.secret_name is not None and not (secret.get(TOKEN) or (secret.get(USERNAME) and secret.get(PASSWORD))):
         raise missing_key(FIELD, tracking.secret_name, f"{USERNAME} and {PASSWORD}, or {TOKEN}")
     set_environment(secret, (USERNAME, PASSWORD, TOKEN), **PATIENCE, **QUIET)
-    with _told_as_failures(tracking.uri):
+    with told_as_failures(f"{FIELD}.uri", tracking.uri, _status_of):
         return _tell(tracking, _Wanted(record))
 
 
@@ -205,16 +204,9 @@ def _batches(items: Iterable[_Item], most: int) -> Iterator[list[_Item]]:
         yield batch
 
 
-@contextlib.contextmanager
-def _told_as_failures(address: str) -> Iterator[None]:
+def _status_of(error: Exception) -> int | None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-    try:
-        yield
-    except RunFailure:
-        raise
-    except MlflowException as error:
-        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
-        raise refused_or_away(f"{FIELD}.uri", address, status, error) from error
-    except Exception as error:  # whatever the client makes of an answer that is none
-        raise refused_or_away(f"{FIELD}.uri", address, None, error) from error
+    if not isinstance(error, MlflowException):
+        return None
+    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]

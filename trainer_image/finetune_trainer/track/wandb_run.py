@@ -1,20 +1,18 @@
 """One run of Weights & Biases, by its own library. Its id is that of the job and of what was trained."""
 
-import contextlib
 import hashlib
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from finetune_api.status import TrackingStatus
 from finetune_api.tracking import WeightsAndBiases
-from finetune_trainer.track.failing import missing_key, not_as_written, refused_or_away, set_environment
+from finetune_trainer.track.failing import missing_key, not_as_written, set_environment, told_as_failures
 from finetune_trainer.track.record import Point, Record
-from finetune_trainer.workspace.failures import RunFailure
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -46,7 +44,7 @@ def tell_wandb(
         raise missing_key(FIELD, tracking.secret_name, API_KEY)
     address = tracking.base_url or HOSTED
     set_environment(secret, (API_KEY,), **QUIET)
-    with _told_as_failures(address), tempfile.TemporaryDirectory() as folder:
+    with told_as_failures(FIELD, address, _status_of), tempfile.TemporaryDirectory() as folder:
         run = begin(tracking, record, folder=folder)
         path, url = f"{run.entity}/{run.project}/{run.id}", run.url or address
         write(run, record)
@@ -131,22 +129,11 @@ def _read_back(tracking: WeightsAndBiases, path: str, record: Record) -> int:
         time.sleep(LOOK_EVERY_SECONDS)
 
 
-@contextlib.contextmanager
-def _told_as_failures(address: str) -> Iterator[None]:
+def _status_of(error: Exception) -> int | None:
+    """Return the HTTP status of the answer behind an exception: its text alone has it. None if there was none."""
     import wandb  # noqa: PLC0415
 
-    try:
-        yield
-    except RunFailure:
-        raise
-    except Exception as error:
-        status = _status_of(error)
-        if status is None and isinstance(error, wandb.errors.AuthenticationError) and _NOT_ASKED not in str(error):
-            status = HTTPStatus.UNAUTHORIZED
-        raise refused_or_away(FIELD, address, status, error) from error
-
-
-def _status_of(error: BaseException) -> int | None:
-    """Return the HTTP status of the answer behind an exception: its text alone has it. None if there was none."""
-    found = _STATUS.search(str(error))
-    return None if found is None else int(found[1])
+    if found := _STATUS.search(str(error)):
+        return int(found[1])
+    is_refused_key = isinstance(error, wandb.errors.AuthenticationError) and _NOT_ASKED not in str(error)
+    return HTTPStatus.UNAUTHORIZED if is_refused_key else None
