@@ -82,7 +82,7 @@ TASKS: Mapping[str, Task] = {
     "text-embedding": Task(
         title="an embedding model that finds the text that answers a question",
         model={"source": "hf://sentence-transformers/all-MiniLM-L6-v2", "maxSeqLength": 64},
-        train={**_REPORTS, "split": "train[:1200]"},
+        train={**_REPORTS, "split": "train[:640]"},
         evaluation={**_REPORTS, "split": "train[-300:]"},
         columns=Columns("question", "context"),
         own_columns=Columns("query", "positive"),
