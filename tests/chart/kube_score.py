@@ -1,17 +1,13 @@
 """kube-score, built from its Go module: rules of the field for what runs on Kubernetes."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import yaml
 
 from tests.chart.helm import Manifest
-from tests.cluster import disk, go_modules
-from tests.cluster.content import key_of, prune
-from tests.cluster.paths import BINARIES, exclusive
-from tests.cluster.progress import say
+from tests.cluster import go_modules
 
 MODULE, VERSION = "github.com/zegl/kube-score", "v1.20.0"
 MISSING = "kube-score is missing: it is built from a Go module, and there is no Go"
@@ -22,17 +18,7 @@ ALL_OK = 10
 
 def find() -> Path | None:
     """Return the program, building it if it was never built here; None where that takes Go."""
-    built = BINARIES / f"kube-score-{key_of(MODULE, VERSION)}"
-    if shutil.which("go") is None and not built.exists():
-        return None
-    with exclusive("kube-score"):
-        if not built.exists():
-            disk.check(disk.HELM_GIB, what="building kube-score")
-            say("Building kube-score from its Go module (about 2 minutes on 2 cores, once)")
-            with go_modules.built(MODULE, VERSION, "./cmd/kube-score") as (program, _):
-                program.rename(built)
-        prune(BINARIES, keep=built.name)
-    return built
+    return go_modules.find(MODULE, VERSION, "./cmd/kube-score", minutes=2)
 
 
 def findings(program: Path, manifests: list[Manifest], *, kubernetes: str) -> set[tuple[str, str]]:
