@@ -7,8 +7,8 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,8 +43,32 @@ class ControlPlane:
     programs: Path
     chart: list[Manifest]
     """What the chart with its default values consists of."""
-    pids: dict[str, int] = field(default_factory=dict)
-    """Its processes, by name."""
+    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    """By the names of their programs."""
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Return the processes by name."""
+        return {name: process.pid for name, process in self.processes.items()}
+
+    @property
+    def data(self) -> Path:
+        """Return the folder in which etcd keeps everything."""
+        return self.folder / "etcd"
+
+    def start(self, name: str) -> None:
+        """Start a program, again or for the first time; the API server is waited for."""
+        with (self.folder / f"{name}.log").open("a") as log:
+            command = [str(self.programs / name), *_ARGUMENTS[name](self)]
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
+        if name == "kube-apiserver":
+            _wait_until_ready(self)
+
+    def kill(self, name: str) -> None:
+        """End a program at once: an API server that is asked to end waits for its watches."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
 
     def kubeconfig(self, user: str) -> Path:
         """Return the path of a kubeconfig of one of the users."""
@@ -59,20 +83,23 @@ class ControlPlane:
 @contextmanager
 def running() -> Iterator[ControlPlane]:
     """Start it with the chart's CRD and roles; end it afterwards."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="finetune-benchmark-")))
+    with tempfile.TemporaryDirectory(prefix="finetune-benchmark-") as name:
+        folder = Path(name)
         plane = ControlPlane(folder, binaries.ensure(), _render(folder))
         _write_files(plane)
-        for name, arguments in (("etcd", _etcd(folder)), ("kube-apiserver", _api_server(folder))):
-            stack.enter_context(_process(plane, name, arguments))
-        _wait_until_ready(plane)
-        for name in (ADMINISTRATOR, OPERATOR, CONTROLLERS):
-            _write_kubeconfig(plane, name)
-        stack.enter_context(_process(plane, "kube-controller-manager", _controller_manager(plane)))
-        installed = [one for one in plane.chart if one["kind"] in INSTALLED]
-        plane.kubectl("apply", "--server-side", "-f", "-", text=yaml.safe_dump_all(installed))
-        plane.kubectl("wait", "--for=condition=Established", "crd/finetunejobs.finetune.dev", "--timeout=60s")
-        yield plane
+        try:
+            plane.start("etcd")
+            plane.start("kube-apiserver")
+            for user in (ADMINISTRATOR, OPERATOR, CONTROLLERS):
+                _write_kubeconfig(plane, user)
+            plane.start("kube-controller-manager")
+            installed = [one for one in plane.chart if one["kind"] in INSTALLED]
+            plane.kubectl("apply", "--server-side", "-f", "-", text=yaml.safe_dump_all(installed))
+            plane.kubectl("wait", "--for=condition=Established", "crd/finetunejobs.finetune.dev", "--timeout=60s")
+            yield plane
+        finally:
+            for program in list(plane.processes):
+                plane.kill(program)
 
 
 def _render(folder: Path) -> list[Manifest]:
@@ -91,9 +118,9 @@ def _write_files(plane: ControlPlane) -> None:
     (plane.folder / "service-account.key").write_bytes(encoded)
 
 
-def _etcd(folder: Path) -> list[str]:
+def _etcd(plane: ControlPlane) -> list[str]:
     return [
-        f"--data-dir={folder / 'etcd'}",
+        f"--data-dir={plane.data}",
         "--unsafe-no-fsync",
         f"--listen-client-urls={ETCD}",
         f"--advertise-client-urls={ETCD}",
@@ -105,7 +132,8 @@ def _etcd(folder: Path) -> list[str]:
     ]
 
 
-def _api_server(folder: Path) -> list[str]:
+def _api_server(plane: ControlPlane) -> list[str]:
+    folder = plane.folder
     key = folder / "service-account.key"
     return [
         f"--etcd-servers={ETCD}",
@@ -133,16 +161,12 @@ def _controller_manager(plane: ControlPlane) -> list[str]:
     ]
 
 
-@contextmanager
-def _process(plane: ControlPlane, name: str, arguments: Sequence[str]) -> Iterator[None]:
-    with (plane.folder / f"{name}.log").open("w") as log:
-        process = subprocess.Popen([plane.programs / name, *arguments], stdout=log, stderr=log)
-    plane.pids[name] = process.pid
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
+#: Of each program, in the order in which they are started.
+_ARGUMENTS: dict[str, Callable[[ControlPlane], list[str]]] = {
+    "etcd": _etcd,
+    "kube-apiserver": _api_server,
+    "kube-controller-manager": _controller_manager,
+}
 
 
 def _wait_until_ready(plane: ControlPlane) -> None:

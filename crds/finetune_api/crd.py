@@ -36,7 +36,7 @@ COLUMNS = [
 def build_crd() -> dict[str, Any]:
     """Return the CustomResourceDefinition; equal types give equal manifests."""
     # The operator writes whole statuses; the one default is there for tools that look before it has.
-    status = _without_defaults(structural(FinetuneJobStatus.model_json_schema(by_alias=True)))
+    status = _in_parts(_without_defaults(structural(FinetuneJobStatus.model_json_schema(by_alias=True))))
     status["default"] = {"observedGeneration": -1}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -92,6 +92,18 @@ def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
     if "items" in parts:
         parts["items"] = _without_defaults(parts["items"])
     return parts
+
+
+def _in_parts(status: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a status each of whose objects has one owner, as the operator writes it whole.
+
+    The API server reads, merges and writes the owner of each field with every write: of fewer it takes less time.
+    """
+    parts = {
+        name: {**item, "x-kubernetes-map-type": "atomic"} if item["type"] == "object" else item
+        for name, item in status["properties"].items()
+    }
+    return {**status, "properties": parts}
 
 
 def render() -> str:

@@ -78,11 +78,19 @@ def test_no_part_of_the_schema_is_unknown_to_kubernetes() -> None:
         "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems",
         "minProperties", "maxProperties", "x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields",
         "x-kubernetes-int-or-string",
-        "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+        "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type",
     }  # fmt: skip
     found = {key for _, node in nodes(version()["schema"]["openAPIV3Schema"]) for key in node}
 
     assert found - known == set()
+
+
+def test_the_api_server_keeps_one_owner_for_each_object_of_a_status() -> None:
+    parts = version()["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    objects = [part for part in parts.values() if part["type"] == "object"]
+
+    assert objects
+    assert all(part["x-kubernetes-map-type"] == "atomic" for part in objects)
 
 
 def test_the_status_of_a_new_object_is_not_mistaken_for_a_healthy_one() -> None:

@@ -28,14 +28,14 @@ def job(minimal: Manifest, namespace: str) -> Manifest:
     return minimal
 
 
-def submit(kubectl: Kubectl, manifest: Manifest) -> Manifest:
+def submit(kubectl: Kubectl, manifest: Manifest, *options: str) -> Manifest:
     """Return the object as the API server would store it, with its defaults."""
     import json
 
     import yaml
 
     stored: Manifest = json.loads(
-        kubectl.run("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=yaml.safe_dump(manifest))
+        kubectl.run("create", "--dry-run=server", *options, "-o", "json", "-f", "-", stdin=yaml.safe_dump(manifest))
     )
     return stored
 
@@ -664,6 +664,14 @@ ACCEPTED_CHANGES: dict[str, dict[str, Any]] = {
     "another tracker": {"tracking": {"wandb": {"project": "p", "secretName": "wandb"}}},
     "another run": {"suspend": False, "rerun": "again", "ttlSecondsAfterFinished": 5},
 }
+
+
+def test_a_misspelt_field_gets_lost_where_a_client_asks_for_no_validation(kubectl: Kubectl, job: Manifest) -> None:
+    misspelt = change(copy.deepcopy(job), training__epochs=3)
+
+    stored = submit(kubectl, misspelt, "--validate=ignore")
+
+    assert stored["spec"] == submit(kubectl, job)["spec"]
 
 
 @pytest.mark.parametrize(("field", "changes"), REFUSED_CHANGES)

@@ -1,6 +1,5 @@
 """`python -m tests.demo up|down [kind]`: the demo from an empty machine to the closing table."""
 
-import argparse
 import json
 import sys
 import time
@@ -10,8 +9,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from finetune_cli.cluster.reporting import report
-from finetune_cli.cluster.stored import StoredJob, read_stored
+from finetune_cli.cluster.stored import read_stored
 from finetune_cli.cluster.watching import follow
 from tests.demo import kind
 from tests.demo.reloading import evaluate_published
@@ -26,24 +24,18 @@ from tests.stack.target import Target, find_given_cluster, find_target
 NAMESPACE = "finetune-demo"
 LIMIT_SECONDS = 1800
 SUMMARY = ROOT / "build" / "demo" / "summary.json"
-REPORT = SUMMARY.with_name("report.html")
-DASHBOARDS = ROOT / "charts" / "finetune-operator" / "files" / "dashboards"
 
 
 def main() -> int:
     """Run the demo or remove it; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.demo", description="The demo.")
-    parser.add_argument("command", choices=["up", "down"], help="run it, or remove it")
-    parser.add_argument("on", nargs="?", choices=["kind"], help="on a cluster that kind makes for it")
-    given = parser.parse_args()
     console = Console(highlight=False)
-    match given.command, given.on:
-        case "down", "kind":
+    match sys.argv[1:]:
+        case ["down", "kind"]:
             kind.down()
             return 0
-        case "down", _:
+        case ["down"]:
             return _down(console)
-        case _, "kind":
+        case ["up", "kind"]:
             with _step("A cluster of one node, and its images", console):
                 kind.up()
             return _up(console, remove="make demo-kind-down")
@@ -60,10 +52,7 @@ def _up(console: Console, *, remove: str) -> int:
         push_inputs(target.kubectl, "pages")
     manifest = _manifest(target, console)
     forget_model(target.kubectl, manifest["spec"]["publish"]["repository"])
-    ended = _run(target, manifest, console)
-    job = ended.manifest
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(report(ended, datetime.now(UTC)), encoding="utf-8")
+    job = _run(target, manifest, console)
     if job["status"]["phase"] != "Succeeded":
         told = asking(f"describe finetunejob -n {NAMESPACE}", target.kubectl.kubeconfig)
         console.print(
@@ -75,21 +64,13 @@ def _up(console: Console, *, remove: str) -> int:
         repository = job["status"]["published"]["repository"]
         reloaded = evaluate_published(target.kubectl, repository, dataset, layout="ROWS")
     summary = summarise(job, reloaded=reloaded, wall_seconds=time.monotonic() - started)
+    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
     show(summary, console)
     told = asking(f"get finetunejobs -n {NAMESPACE}", target.kubectl.kubeconfig)
-    console.print(f"`{remove}` removes all of it; until then:\n{told}", soft_wrap=True)
-    console.print(closing(), soft_wrap=True)
+    written = SUMMARY.relative_to(ROOT)
+    console.print(f"Written to {written}. `{remove}` removes all of it; until then:\n{told}", soft_wrap=True)
     return 0 if is_the_same(summary) else 1
-
-
-def closing() -> str:
-    """Return the last lines: which files tell more."""
-    return (
-        f"Summary     {SUMMARY.relative_to(ROOT)}\n"
-        f"Report      {REPORT.relative_to(ROOT)}\n"
-        f"Dashboards  {DASHBOARDS.relative_to(ROOT)}, for Grafana to import, or to load with dashboards.enabled"
-    )
 
 
 def _manifest(target: Target, console: Console) -> Manifest:
@@ -110,7 +91,7 @@ def on_one_node(manifest: Manifest) -> Manifest:
     return jobs.change(manifest, resources__nodes=1, storage__accessMode="ReadWriteOnce")
 
 
-def _run(target: Target, manifest: Manifest, console: Console) -> StoredJob:
+def _run(target: Target, manifest: Manifest, console: Console) -> Manifest:
     name = manifest["metadata"]["name"]
     console.print(
         f"kubectl apply -f examples/demo.yaml    (finetunejob/{name} in namespace {NAMESPACE})",
@@ -120,7 +101,7 @@ def _run(target: Target, manifest: Manifest, console: Console) -> StoredJob:
     target.kubectl.delete(jobs.KIND, name, namespace=NAMESPACE)
     target.kubectl.apply(manifest)
     states = map(read_stored, jobs.watch(target.kubectl, manifest, seconds=LIMIT_SECONDS))
-    return follow(states, console, lambda: datetime.now(UTC))
+    return follow(states, console, lambda: datetime.now(UTC)).manifest
 
 
 def _down(console: Console) -> int:

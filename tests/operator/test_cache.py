@@ -1,5 +1,8 @@
 """The cache: newest wins, deleted stays deleted, what this process alone knows is kept."""
 
+import gc
+import json
+import tracemalloc
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -51,6 +54,17 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
     cache.put(POD, versioned(raw_pod(Role.TRAIN), 10, phase="Pending"))
 
     assert phases(cache) == ["Running"]
+
+
+def test_that_a_gang_was_made_is_remembered_when_its_job_is_gone() -> None:
+    cache = Cache(now=Clock())
+    gang = raw_job(Role.TRAIN, attempt=2)
+    cache.put(FINETUNE_JOB, manifest())
+    cache.put(JOB, gang)
+
+    cache.drop(JOB, gang["metadata"]["uid"])
+
+    assert cache.observe(UID) == Observed(newest_attempt=2)
 
 
 def test_a_late_list_does_not_bring_back_what_the_watch_saw_deleted() -> None:
@@ -214,6 +228,34 @@ def test_of_a_job_that_has_ended_only_what_removes_its_children_is_kept() -> Non
     assert (len(observed.jobs), [pod.uid[-1] for pod in observed.pods]) == (1, ["0", "1", "2"])
     assert [(pod.phase, pod.address, pod.containers) for pod in observed.pods] == [("Running", "", ())] * 3
     assert observed.progress is None
+
+
+def a_whole_run() -> list[tuple[Kind, str]]:
+    """Return a job on two nodes that has ended, its Jobs and its pods, as JSON."""
+    status = while_training().status.model_copy(update={"phase": Phase.SUCCEEDED})
+    found = [(FINETUNE_JOB, manifest(status=status))]
+    for role, attempt, num_pods in ((Role.PREPARE, 0, 1), (Role.TRAIN, 1, 2), (Role.PUBLISH, 0, 1)):
+        found.append((JOB, raw_job(role, attempt=attempt)))
+        found += [(POD, raw_pod(role, attempt=attempt, index=index)) for index in range(num_pods)]
+    return [(kind, json.dumps(one)) for kind, one in found]
+
+
+def test_a_thousand_jobs_that_have_ended_take_less_than_16_mb() -> None:
+    cache, run = Cache(now=Clock()), a_whole_run()
+    uids = [f"{number:08}{UID[8:]}" for number in range(1000)]
+    tracemalloc.start()
+
+    for number, uid in enumerate(uids):
+        for kind, text in run:
+            own = text.replace(UID, uid).replace('"uid": "uid-', f'"uid": "uid-{number}-')
+            cache.put(kind, json.loads(own.replace('"uid": "pod-', f'"uid": "pod-{number}-')))
+    gc.collect()
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert cache.uids() == uids
+    assert {(len(found.jobs), len(found.pods)) for found in map(cache.observe, uids)} == {(3, 4)}
+    assert taken_bytes < 16e6
 
 
 def test_of_a_job_that_has_ended_what_its_track_pod_says_is_kept() -> None:

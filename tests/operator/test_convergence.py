@@ -4,13 +4,17 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finetune_api import keys
+from finetune_api.contract import Role
 from finetune_api.status import Phase
-from finetune_operator.shell.kinds import JOB, POD_GROUP, WATCHED
+from finetune_operator.core.decision import Manifest
+from finetune_operator.shell.kinds import JOB, POD, POD_GROUP, WATCHED
 from finetune_operator.shell.wire import ApiError
 from tests.operator.given import BASE, PLATFORM
 from tests.operator.world import Operator, World, run_to_the_end
@@ -43,8 +47,9 @@ GANG_SCHEDULED = replace(PLATFORM, gang_scheduling="Auto")
 class Play:
     """A world with an operator that can be disturbed; checks after each action what must always hold."""
 
-    def __init__(self, script: list[str]) -> None:
-        self.world = World(script=(*script, "ok"), spec={"retry": {"userErrors": 1, "infrastructure": 2}})
+    def __init__(self, script: list[str], **spec: Any) -> None:  # noqa: ANN401 - fields of the spec
+        retry = {"userErrors": 1, "infrastructure": 2}
+        self.world = World(script=(*script, "ok"), spec={"retry": retry, **spec})
         self.operator = Operator(self.world, platform=GANG_SCHEDULED)
         self.highest = 0
         self.end: Phase | None = None
@@ -198,6 +203,31 @@ def test_a_crash_before_any_write_of_another_run_leads_to_the_same_end() -> None
         play.finish()
 
         assert play.outcome() == calm.outcome(), f"killed before write {point}"
+
+
+def is_rank(pod: Manifest) -> bool:
+    return bool(pod["metadata"]["labels"][keys.LABEL_ROLE] == Role.TRAIN)
+
+
+def test_an_operator_killed_between_two_pods_of_a_gang_changes_nothing() -> None:
+    nodes = 4
+    calm, play = Play(["ok"], resources={"nodes": nodes}), Play(["ok"], resources={"nodes": nodes})
+    calm.finish()
+    play.world.makes_one_pod, play.world.holds_pods = True, is_rank
+
+    killed_at: list[int] = []
+    while nodes not in killed_at:
+        play.act(("look", 0))
+        play.go_on()
+        num_ranks = sum(map(is_rank, play.world.all(POD)))
+        if num_ranks and num_ranks not in killed_at:
+            play.act(("restart", 0))
+            killed_at.append(num_ranks)
+    play.world.holds_pods = lambda _: False
+    play.finish()
+
+    assert killed_at == [1, 2, 3, 4]
+    assert play.outcome() == calm.outcome()
 
 
 @pytest.mark.parametrize("phase", [None, Phase.PREPARING, Phase.TRAINING, Phase.PUBLISHING])

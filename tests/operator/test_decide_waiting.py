@@ -90,20 +90,30 @@ def test_pods_that_go_while_a_queue_has_admitted_the_job_anew_are_waited_for(
 
 
 def test_pods_of_a_gang_that_start_one_after_another_are_not_told_of_one_by_one() -> None:
-    made = with_status(a_job(), look(a_job(), PREPARED).status)
+    job = queued_job()
     none = replace(PREPARED, jobs=(*PREPARED.jobs, GANG), seconds_to_progress=7.0)
     one = replace(none, pods=(*PREPARED.pods, *ranks(num=1)))
     without_node = a_pod(Role.TRAIN, index=1, attempt=1, unscheduled="0/3 fit")
 
-    first = look(made, none)  # with it the status tells that the gang was made
-    job = with_status(made, first.status)
-    soon, later = look(job, one), look(job, replace(one, seconds_to_progress=0.0))
+    made, soon, later = look(job, none), look(job, one), look(job, replace(one, seconds_to_progress=0.0))
+    again = look(with_status(job, later.status), none)
     stuck = look(job, replace(one, pods=(*one.pods, without_node)))
+    mended = look(with_status(job, stuck.status), one)
 
-    assert summary(first.status) == "0 of 2 pods run"
-    assert (soon.status, soon.requeue_after) == (job.status, 7.0)
+    for unchanged in (made, soon):
+        assert (unchanged.status, unchanged.requeue_after) == (job.status, 7.0)
     assert summary(later.status) == "1 of 2 pods run"
+    assert (again.status, again.requeue_after) == (later.status, 7.0)
     assert summary(stuck.status) == "1 of 2 pods have no node yet: 0/3 fit"
+    assert summary(mended.status) == "1 of 2 pods run"
+
+
+def test_a_gang_that_was_deleted_before_the_status_told_of_it_gets_another_number() -> None:
+    job = queued_job()
+
+    decision = look(job, replace(PREPARED, newest_attempt=1))
+
+    assert (decision.status.phase, decision.status.attempt) == (Phase.RESTARTING, 2)
 
 
 def test_a_gang_whose_job_failed_by_pods_of_an_earlier_admission_is_made_again_for_free() -> None:

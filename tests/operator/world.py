@@ -69,6 +69,8 @@ class World:
     """Number of the write before which the operator is killed, once."""
     holds_pods: Callable[[Object], bool] = lambda _: False
     """Tells which pods no node takes."""
+    makes_one_pod: bool = False
+    """Whether the Job controller makes one pod of each Job at a time."""
 
     def __post_init__(self) -> None:
         self._store(FINETUNE_JOB, "ADDED", manifest(**self.spec))
@@ -225,9 +227,9 @@ class World:
             self._finish_job(job, "Complete")
         else:
             present = {pod["metadata"]["labels"][keys.LABEL_COMPLETION_INDEX] for pod in pods}
-            for index in range(job["spec"]["completions"]):
-                if str(index) not in present:
-                    self._make_pod(job, index)
+            missing = [index for index in range(job["spec"]["completions"]) if str(index) not in present]
+            for index in missing[:1] if self.makes_one_pod else missing:
+                self._make_pod(job, index)
 
     def _finish_job(self, job: Object, kind: str) -> None:
         job["status"] = {"conditions": [{"type": kind, "status": "True", "lastTransitionTime": format_time(self.now)}]}

@@ -1,6 +1,11 @@
 """Whichever request of publish is cut, before or after the Hub has done it: one commit, tagged, and known."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +68,31 @@ def test_a_request_that_is_cut_makes_neither_two_commits_nor_none(
         assert [each["title"] for each in there["commits"]] == TITLES, where
         assert (there["branches"]["main"], set(there["tags"].values())) == (commit, {commit}), where
     assert len(requests) > len(TITLES)
+
+
+def names_in(commit: dict[str, Any]) -> set[str]:
+    """Return the names of a commit's files; that of the curves ends with the time."""
+    return {name.partition(".tfevents")[0] for name in commit["files"]}
+
+
+@pytest.mark.parametrize("at", ["/commit/", "/tag/"])
+def test_a_job_that_is_deleted_while_it_publishes_leaves_a_whole_commit_or_none(
+    tmp_path: Path, small_model: Path, hub: RunningHub, at: str
+) -> None:
+    calm = a_run(tmp_path / "calm", small_model, hub, repository="demo/calm")
+    publish(calm.config, calm.settings)
+    num_before = next(number for number, request in enumerate(hub.requests()) if at in request["path"])
+    run = a_run(tmp_path / "deleted", small_model, hub, repository="demo/deleted")
+    hub.clear()
+    hub.fail({"delay": 0.5}, path=at)
+    command = [sys.executable, "-m", "finetune_trainer", "publish"]
+
+    with subprocess.Popen(command, env=os.environ | run.environment(), stderr=subprocess.DEVNULL) as pod:
+        while len(hub.requests()) < num_before:
+            assert pod.poll() is None
+            os.sched_yield()
+        pod.send_signal(signal.SIGTERM)
+
+    made, there = hub.commits("demo/calm")["commits"], hub.commits("demo/deleted")["commits"]
+    assert [each["title"] for each in there] in (TITLES, TITLES[1:])
+    assert [names_in(each) for each in there] == [names_in(each) for each in made[-len(there) :]]

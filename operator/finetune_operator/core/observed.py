@@ -218,6 +218,8 @@ class Observed:
 
     jobs: tuple[JobView, ...] = ()
     pods: tuple[PodView, ...] = ()
+    newest_attempt: int = 0
+    """Of all gangs whose Jobs this process has made or seen, be they gone by now; 0: of none."""
     progress: ProgressReport | None = None
     troubles: tuple[Trouble, ...] = ()
     refusals: tuple[Refusal, ...] = ()

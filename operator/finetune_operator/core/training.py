@@ -114,7 +114,8 @@ def _had_gang(status: FinetuneJobStatus, situation: Situation) -> bool:
     """Tell whether the Job of `status.attempt`, which is not there, has been: a number is never given twice."""
     scheduled = find_condition(status, ConditionType.SCHEDULED)
     has_waited = scheduled is not None and scheduled.status != "Unknown" and scheduled.reason not in NOT_MADE
-    is_seen = has_waited and status.phase in (Phase.QUEUED, Phase.TRAINING)
+    is_made = has_waited or 0 < status.attempt <= situation.observed.newest_attempt
+    is_seen = is_made and status.phase in (Phase.QUEUED, Phase.TRAINING)
     return is_seen or bool(status.attempt and situation.observed.pods_of(Role.TRAIN, attempt=status.attempt))
 
 

@@ -80,8 +80,8 @@ def show_waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) ->
         status = queued(status, situation, Reason.QUEUED, describe_queue(observed, gang.job))
     elif complaint := find_complaint(observed, gang.job, gang.pods, now):
         status = queued(status, situation, complaint.reason, complaint.message)
-    elif _is_counted(status) and not observed.is_progress_due:
-        wait = observed.seconds_to_progress  # pods that start one after another are not told of one by one
+    elif _is_waited_for(status) and not observed.is_progress_due:
+        wait = observed.seconds_to_progress  # most gangs run by then; pods are not told of one by one
     else:
         text = f"{gang.num_running} of {gang.num_nodes} pods run"
         status = queued(status, situation, Reason.WAITING_FOR_GANG, text)
@@ -89,10 +89,10 @@ def show_waiting(status: FinetuneJobStatus, situation: Situation, gang: Gang) ->
     return Decision(status=status, requeue_after=soonest(look_again, wait, seconds_to_return(gang, status, situation)))
 
 
-def _is_counted(status: FinetuneJobStatus) -> bool:
-    """Tell whether the status has told how many pods run, and with it that the gang was made."""
+def _is_waited_for(status: FinetuneJobStatus) -> bool:
+    """Tell whether the status says that pods are being made or start, and of nothing that keeps them from it."""
     scheduled = find_condition(status, ConditionType.SCHEDULED)
-    return scheduled is not None and (scheduled.status, scheduled.reason) == ("False", Reason.WAITING_FOR_GANG)
+    return scheduled is not None and scheduled.reason == Reason.WAITING_FOR_GANG
 
 
 def waiting_its_turn(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobStatus:

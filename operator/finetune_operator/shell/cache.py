@@ -206,6 +206,7 @@ class Cache:
         return Observed(
             jobs=tuple(view for view in children if isinstance(view, JobView)),
             pods=tuple(view for view in children if isinstance(view, PodView)),
+            newest_attempt=family.newest_attempt,
             progress=family.progress,
             troubles=tuple(family.troubles.values()),
             refusals=tuple(family.refusals.values()),

@@ -21,6 +21,7 @@ class Family:
 
     job: Record | None = None
     children: dict[str, Child] = field(default_factory=dict)
+    newest_attempt: int = 0
     troubles: dict[str, Trouble] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     progress: ProgressReport | None = None
@@ -52,6 +53,8 @@ class Family:
         """
         is_done = self.job is not None and self.job.is_finished and view.role is not Role.TRACK
         self.children[view.uid] = reduce_view(view) if is_done else view
+        if isinstance(view, JobView) and self.is_own(view):
+            self.newest_attempt = max(self.newest_attempt, view.attempt)
 
     def forget_details(self) -> None:
         """Cost next to nothing from now on: the FinetuneJob has ended."""
