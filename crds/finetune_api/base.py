@@ -1,7 +1,12 @@
 """The one base model of the contract: camelCase outside, snake_case inside, frozen, no unknown fields."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
+
+from finetune_api import docstrings
 
 
 class Contract(BaseModel):
@@ -13,6 +18,19 @@ class Contract(BaseModel):
         populate_by_name=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe fields by the texts under them.
+
+        pydantic's `use_attribute_docstrings` does so whenever a class is made, which made every start longer.
+        """
+        schema = handler(core_schema)
+        texts = docstrings.of_attributes(cls)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, field in cls.model_fields.items():
+            if name in texts:
+                properties[field.serialization_alias or field.alias or name].setdefault("description", texts[name])
+        return schema

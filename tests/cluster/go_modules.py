@@ -9,9 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.paths import BINARIES
+from tests.cluster import disk
+from tests.cluster.content import key_of, prune
+from tests.cluster.paths import BINARIES, exclusive
+from tests.cluster.progress import say
 
 _ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+
+
+def find(module: str, version: str, package: str, *, minutes: int) -> Path | None:
+    """Return the program of a package, building it if it never was here; None where that takes Go."""
+    name = package.rsplit("/", 1)[-1]
+    program = BINARIES / f"{name}-{key_of(module, version)}"
+    if shutil.which("go") is None and not program.exists():
+        return None
+    with exclusive(name):
+        if not program.exists():
+            disk.check(disk.HELM_GIB, what=f"building {name}")
+            say(f"Building {name} from its Go module (about {minutes} minutes on 2 cores, once)")
+            with built(module, version, package) as (made, _):
+                made.rename(program)
+        prune(BINARIES, keep=program.name)
+    return program
 
 
 @contextmanager

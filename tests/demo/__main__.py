@@ -1,5 +1,6 @@
 """`python -m tests.demo up|down [kind]`: the demo from an empty machine to the closing table."""
 
+import argparse
 import json
 import sys
 import time
@@ -9,7 +10,8 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from finetune_cli.cluster.stored import read_stored
+from finetune_cli.cluster.reporting import report
+from finetune_cli.cluster.stored import StoredJob, read_stored
 from finetune_cli.cluster.watching import follow
 from tests.demo import kind
 from tests.demo.reloading import evaluate_published
@@ -24,18 +26,24 @@ from tests.stack.target import Target, find_given_cluster, find_target
 NAMESPACE = "finetune-demo"
 LIMIT_SECONDS = 1800
 SUMMARY = ROOT / "build" / "demo" / "summary.json"
+REPORT = SUMMARY.with_name("report.html")
+DASHBOARDS = ROOT / "charts" / "finetune-operator" / "files" / "dashboards"
 
 
 def main() -> int:
     """Run the demo or remove it; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.demo", description="The demo.")
+    parser.add_argument("command", choices=["up", "down"], help="run it, or remove it")
+    parser.add_argument("on", nargs="?", choices=["kind"], help="on a cluster that kind makes for it")
+    given = parser.parse_args()
     console = Console(highlight=False)
-    match sys.argv[1:]:
-        case ["down", "kind"]:
+    match given.command, given.on:
+        case "down", "kind":
             kind.down()
             return 0
-        case ["down"]:
+        case "down", _:
             return _down(console)
-        case ["up", "kind"]:
+        case _, "kind":
             with _step("A cluster of one node, and its images", console):
                 kind.up()
             return _up(console, remove="make demo-kind-down")
@@ -52,7 +60,10 @@ def _up(console: Console, *, remove: str) -> int:
         push_inputs(target.kubectl, "pages")
     manifest = _manifest(target, console)
     forget_model(target.kubectl, manifest["spec"]["publish"]["repository"])
-    job = _run(target, manifest, console)
+    ended = _run(target, manifest, console)
+    job = ended.manifest
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(report(ended, datetime.now(UTC)), encoding="utf-8")
     if job["status"]["phase"] != "Succeeded":
         told = asking(f"describe finetunejob -n {NAMESPACE}", target.kubectl.kubeconfig)
         console.print(
@@ -64,13 +75,21 @@ def _up(console: Console, *, remove: str) -> int:
         repository = job["status"]["published"]["repository"]
         reloaded = evaluate_published(target.kubectl, repository, dataset, layout="ROWS")
     summary = summarise(job, reloaded=reloaded, wall_seconds=time.monotonic() - started)
-    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
     show(summary, console)
     told = asking(f"get finetunejobs -n {NAMESPACE}", target.kubectl.kubeconfig)
-    written = SUMMARY.relative_to(ROOT)
-    console.print(f"Written to {written}. `{remove}` removes all of it; until then:\n{told}", soft_wrap=True)
+    console.print(f"`{remove}` removes all of it; until then:\n{told}", soft_wrap=True)
+    console.print(closing(), soft_wrap=True)
     return 0 if is_the_same(summary) else 1
+
+
+def closing() -> str:
+    """Return the last lines: which files tell more."""
+    return (
+        f"Summary     {SUMMARY.relative_to(ROOT)}\n"
+        f"Report      {REPORT.relative_to(ROOT)}\n"
+        f"Dashboards  {DASHBOARDS.relative_to(ROOT)}, for Grafana to import, or to load with dashboards.enabled"
+    )
 
 
 def _manifest(target: Target, console: Console) -> Manifest:
@@ -91,7 +110,7 @@ def on_one_node(manifest: Manifest) -> Manifest:
     return jobs.change(manifest, resources__nodes=1, storage__accessMode="ReadWriteOnce")
 
 
-def _run(target: Target, manifest: Manifest, console: Console) -> Manifest:
+def _run(target: Target, manifest: Manifest, console: Console) -> StoredJob:
     name = manifest["metadata"]["name"]
     console.print(
         f"kubectl apply -f examples/demo.yaml    (finetunejob/{name} in namespace {NAMESPACE})",
@@ -101,7 +120,7 @@ def _run(target: Target, manifest: Manifest, console: Console) -> Manifest:
     target.kubectl.delete(jobs.KIND, name, namespace=NAMESPACE)
     target.kubectl.apply(manifest)
     states = map(read_stored, jobs.watch(target.kubectl, manifest, seconds=LIMIT_SECONDS))
-    return follow(states, console, lambda: datetime.now(UTC)).manifest
+    return follow(states, console, lambda: datetime.now(UTC))
 
 
 def _down(console: Console) -> int:

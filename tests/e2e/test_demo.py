@@ -13,7 +13,7 @@ import pytest
 from tests.chart.dashboards import JOB, JOBS
 from tests.cluster.api import wait_until
 from tests.cluster.paths import exclusive
-from tests.demo.__main__ import NAMESPACE, SUMMARY
+from tests.demo.__main__ import NAMESPACE, REPORT, SUMMARY, closing
 from tests.e2e.gang import children, rank_pod
 from tests.e2e.prometheus import scraping
 from tests.e2e.states import seconds_held
@@ -278,9 +278,11 @@ def test_the_stored_job_has_neither_finalizers_nor_annotations_but_those_of_kube
     }
 
 
-def test_the_terminal_shows_before_and_after(run: Run) -> None:
+def test_the_terminal_shows_before_and_after_and_ends_with_where_the_report_and_the_dashboards_are(run: Run) -> None:
     for words in ("Held-out queries", "NDCG@10 by embedding size", run.summary["commit"], "Loaded back from the Hub"):
         assert words in run.printed
+    assert run.printed.endswith(closing() + "\n")
+    assert REPORT.read_text().count("<polyline") == 2  # loss and score
 
 
 def test_an_operator_that_is_not_of_the_demo_is_left_alone_on_a_cluster_that_is_given(kube: Kubectl) -> None:

@@ -1,11 +1,15 @@
-"""Real weights on real text: examples/manuals.yaml."""
+"""Real weights on real text: examples/manuals.yaml, from its start to the manifest that serves the model."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.demo.reloading import evaluate_published
 from tests.e2e.conftest import NAMESPACE
+from tests.hub import RunningHub
 from tests.stack import jobs
 from tests.stack.inputs import forget_model
 from tests.stack.kubectl import Kubectl, Manifest
@@ -13,8 +17,8 @@ from tests.stack.kubectl import Kubectl, Manifest
 pytestmark = pytest.mark.e2e
 
 
-def test_minilm_gets_better_at_finding_sections_of_debians_manuals(
-    kube: Kubectl, submit: Callable[[Manifest], Manifest]
+def test_minilm_gets_better_at_finding_sections_of_debians_manuals_and_may_be_served(
+    kube: Kubectl, submit: Callable[[Manifest], Manifest], hub: RunningHub, tmp_path: Path
 ) -> None:
     manifest = jobs.load_example("manuals", namespace=NAMESPACE)
     forget_model(kube, manifest["spec"]["publish"]["repository"])
@@ -28,3 +32,17 @@ def test_minilm_gets_better_at_finding_sections_of_debians_manuals(
     dataset = job["spec"]["data"]["evaluation"][0]["source"].removeprefix("hf://")
     reloaded = evaluate_published(kube, status["published"]["repository"], dataset, layout="TABLES")
     assert round(reloaded["ndcg@10"], 4) == round(ndcg["final"], 4)
+    told = serve(kube, hub, job)
+    (tmp_path / "serve.yaml").write_text(told)
+    made = kube.run("apply", "--dry-run=server", "-o", "name", "-f", str(tmp_path / "serve.yaml"))
+    assert f"--revision={status['published']['commit']}" in told
+    assert made.split() == ["deployment.apps/manuals", "service/manuals"]
+
+
+def serve(kube: Kubectl, hub: RunningHub, job: Manifest) -> str:
+    """Return what `finetune serve` prints of a job that is published."""
+    command = [sys.executable, "-m", "finetune_cli", "serve", job["metadata"]["name"], "-n", NAMESPACE]
+    environment = kube.environment | {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.read_token}
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done
+    return done.stdout

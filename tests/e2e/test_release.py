@@ -1,5 +1,6 @@
 """A release as its users meet it: pushed to a registry, installed from there, and a first job on the image for CPUs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 
 import finetune_api
+from finetune_api import keys
 from tests.cluster import addresses, image_pruning
 from tests.e2e.conftest import NAMESPACE
+from tests.e2e.one_node import one_node
 from tests.stack import jobs
 from tests.stack.install import HUB_NAMESPACE, RELEASE, ROOT, SYSTEM_NAMESPACE, install_chart, run_helm
 from tests.stack.kubectl import Kubectl
@@ -35,7 +38,17 @@ def released() -> Path:
 
 
 @pytest.fixture
-def installed(released: Path, kube: Kubectl, target: Target) -> Iterator[None]:
+def newcomers(kube: Kubectl) -> Iterator[None]:
+    """The cluster with one node, without GPUs, and with volumes that one node may use; without the quickstart."""
+    kube.delete(jobs.KIND, "quickstart", namespace=NAMESPACE)
+    with one_node(kube):
+        yield
+        kube.delete(jobs.KIND, "quickstart", namespace=NAMESPACE)
+        kube.run("delete", "persistentvolumeclaims", "-n", NAMESPACE, "-l", f"{keys.LABEL_JOB}=quickstart")
+
+
+@pytest.fixture
+def installed(released: Path, newcomers: None, kube: Kubectl, target: Target) -> Iterator[None]:
     """The operator of the release in the place of the checkout's."""
     run_helm(target, "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--wait")
     given = [argument for name, value in VALUES.items() for argument in ("--set-string", f"{name}={value}")]
@@ -65,17 +78,35 @@ def test_the_files_of_a_release_are_those_of_its_checksums(released: Path) -> No
     }
 
 
-def test_a_release_is_installed_from_its_registry_and_runs_the_quickstart_on_the_image_for_cpus(
-    installed: None, kube: Kubectl
+def test_a_release_is_installed_from_its_registry_and_runs_the_quickstart_on_one_node_without_gpus_and_shared_volumes(
+    installed: None, kube: Kubectl, tmp_path: Path
 ) -> None:
-    job = jobs.load_example("quickstart", namespace=NAMESPACE)
     operator = ["get", "deployment", RELEASE, "-n", SYSTEM_NAMESPACE]
     image = kube.run(*operator, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 
-    kube.delete(jobs.KIND, "quickstart", namespace=NAMESPACE)
-    kube.apply(job)
+    kube.run("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples" / "quickstart.yaml"))
+    job = jobs.load_example("quickstart", namespace=NAMESPACE)
     status = jobs.wait_until_finished(kube, job, seconds=1200)["status"]
-    kube.delete(jobs.KIND, "quickstart", namespace=NAMESPACE)
+    screen = plugin(kube, "status", "quickstart")
+    told = plugin(kube, "report", "quickstart", "--file", str(tmp_path / "report.html"))
 
     assert status["phase"] == "Succeeded", status
+    assert (status["attempt"], status["restarts"]["total"], status["worldSize"]) == (1, 0, 1)
+    (score,) = [entry for entry in status["evaluations"] if entry["metric"] == "ndcg@10"]
+    assert score["final"] - score["baseline"] >= 0.005
+    assert "published" not in status
     assert image.startswith(f"{addresses.REGISTRY}/finetune-operator@sha256:")
+    assert screen.startswith(f"FinetuneJob {NAMESPACE}/quickstart   Succeeded   attempt 1\n")
+    assert told == f"{NAMESPACE}/quickstart: report written to {tmp_path / 'report.html'}\n"
+    assert (tmp_path / "report.html").read_text().count("<polyline") == 2  # loss and score
+
+
+def plugin(kube: Kubectl, *arguments: str) -> str:
+    """Return what `kubectl finetune` prints, which kubectl finds on PATH."""
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [kube.program, "finetune", *arguments, "-n", NAMESPACE]
+    done = subprocess.run(
+        command, env={**kube.environment, "PATH": folders}, check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout

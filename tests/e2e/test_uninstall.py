@@ -1,5 +1,6 @@
 """A given cluster is taken and given back. Last by its name: it removes the operator and Hub of the other tests."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.__main__ import NAMESPACE
+from tests.demo.__main__ import NAMESPACE, SUMMARY
+from tests.e2e.one_node import one_node
 from tests.stack import jobs
 from tests.stack.install import LABEL_OURS, ROOT, SYSTEM_NAMESPACE, install, uninstall
 from tests.stack.kubectl import Kubectl
@@ -50,3 +52,21 @@ def test_a_given_cluster_answers_jobs_once_it_is_taken_and_is_given_back_as_it_w
 
     assert answered["status"]["phase"] == "Suspended"
     assert shared_objects(kube) == before
+
+
+@pytest.mark.longer
+def test_the_demo_finds_one_node_without_gpus_and_shared_volumes_on_a_given_cluster_and_trains_there(
+    given: Target,
+) -> None:
+    with one_node(given.kubectl):
+        up = subprocess.run(
+            [sys.executable, "-m", "tests.demo", "up"], cwd=ROOT, check=False, capture_output=True, text=True
+        )
+        subprocess.run([sys.executable, "-m", "tests.demo", "down"], cwd=ROOT, check=True)
+
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert "No node offers nvidia.com/gpu: the job trains on CPU" in up.stdout
+    assert "The default StorageClass gives no ReadWriteMany volume: the job has one node." in up.stdout
+    summary = json.loads(SUMMARY.read_text())
+    assert (summary["phase"], summary["worldSize"]) == ("Succeeded", 1)
+    assert summary["ndcg10"] > 0.7

@@ -274,7 +274,7 @@ class Cluster:
             raise self._refusal(error, wish) from error
         except (HTTPError, ApiException, OSError) as error:
             host = self._api.configuration.host
-            text = f"cannot {wish}: {host} does not answer ({_words(error)}); look whether it is up, or {_NO_CLUSTER}"
+            text = f"cannot {wish}: {host} does not answer ({_cause(error)}); look whether it is up, or {_NO_CLUSTER}"
             raise RefusalError(text, ExitCode.CLUSTER_UNAVAILABLE) from error
         except _STRANGE as error:
             host = self._api.configuration.host
@@ -321,14 +321,22 @@ def connect(*, context: str | None, namespace: str | None) -> Cluster:
     configuration = Configuration()
     configuration.retries = False
     file = os.environ.get("KUBECONFIG") or "~/.kube/config"
+    is_there = _exists(file)
+    if not is_there and (context is not None or not _OWN_NAMESPACE.exists()):
+        text = f"there is no kubeconfig {file}; name one that is there in KUBECONFIG"
+        raise RefusalError(text, ExitCode.CLUSTER_UNAVAILABLE)
     try:
-        if context is None and not _exists(file) and _OWN_NAMESPACE.exists():
+        if not is_there:
             config.load_incluster_config(client_configuration=configuration)
             own = _OWN_NAMESPACE.read_text().strip()
         else:
-            config.load_kube_config(file, context=context, client_configuration=configuration)
             contexts, active = config.list_kube_config_contexts(file)
-            chosen = active if context is None else next(one for one in contexts if one["name"] == context)
+            names = [one["name"] for one in contexts]
+            if context is not None and context not in names:
+                text = f"kubeconfig {file} has no context {context}; it has {', '.join(names)}"
+                raise RefusalError(text, ExitCode.CLUSTER_UNAVAILABLE)
+            config.load_kube_config(file, context=context, client_configuration=configuration)
+            chosen = active if context is None else contexts[names.index(context)]
             own = chosen["context"].get("namespace") or DEFAULT_NAMESPACE
     except (config.ConfigException, yaml.YAMLError, OSError) as error:
         text = f"kubeconfig {file}: {_words(error)}; {_NO_CLUSTER}"
@@ -346,6 +354,16 @@ def _message(response: BaseHTTPResponse) -> str:
     with contextlib.suppress(*_STRANGE):
         text = json.loads(text)["message"]
     return _words(text) or f"HTTP status {response.status}"
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the system says of a connection that failed, without the names of the library's classes."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, OSError) and at.strerror:
+            return _words(at.strerror)
+        at = at.__cause__ or at.__context__
+    return _words(error)
 
 
 def _words(error: object) -> str:

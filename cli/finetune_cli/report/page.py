@@ -18,7 +18,7 @@ from finetune_cli.report.chart import chart
 _STYLE = """\
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse}
-th,td{text-align:left;padding:.2rem 1.2rem .2rem 0;vertical-align:top}
+th,td{text-align:left;padding:.2rem 1.2rem .2rem 0;vertical-align:top}th{white-space:nowrap}td{overflow-wrap:anywhere}
 td.n{text-align:right;font-variant-numeric:tabular-nums}
 svg{width:100%;height:auto;margin:.5rem 0}svg text{font-size:11px;fill:currentColor}svg .title{font-size:13px}
 polyline{fill:none;stroke:#2563eb;stroke-width:2}circle{fill:#2563eb}.axis{fill:none;stroke:currentColor;opacity:.5}
