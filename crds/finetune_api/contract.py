@@ -203,7 +203,7 @@ class TrackingTask(Contract):
     usage: UsageStatus | None = None
     """What its gangs have held."""
     published: PublishedStatus | None = None
-    """What is on the Hub, or in a bucket."""
+    """What is on the Hub, in a bucket or in a registry."""
 
 
 #: What is trained. All other fields decide how it is run, and may change while a job runs.

@@ -149,8 +149,8 @@ GUIDANCE: dict[Reason, Guidance] = {
         "are lost in bfloat16."
     ),
     Reason.PUBLISH_SKIPPED: _nobody(
-        "The model stays on the volume; set publish.ifExists to Update, or choose another publish.repository or "
-        "publish.bucket, and set spec.rerun to a new text to publish it: nothing is trained again."
+        "The model stays on the volume; set publish.ifExists to Update, or choose another target in "
+        "spec.publish, and set spec.rerun to a new text to publish it: nothing is trained again."
     ),
     Reason.INVALID_SPEC: _user(
         "Correct the named fields; if the job has failed, set spec.rerun to a new text. What is trained can only be "
@@ -172,12 +172,11 @@ GUIDANCE: dict[Reason, Guidance] = {
     Reason.INVALID_ARGUMENT: _user("Correct the named argument in a new FinetuneJob."),
     Reason.TOKEN_REFUSED: _user("Put a valid token, or valid keys, into the Secret and set spec.rerun to a new text."),
     Reason.WRITE_FORBIDDEN: _user(
-        "Give token or keys write access to publish.repository or publish.bucket and set spec.rerun to a new text, "
+        "Give token or keys write access to the target of spec.publish and set spec.rerun to a new text, "
         "or name a repository of your own first."
     ),
     Reason.REPOSITORY_EXISTS: _user(
-        "Choose another publish.repository or publish.bucket, or publish.ifExists: Update, and set spec.rerun to a new "
-        "text."
+        "Choose another target in spec.publish, or publish.ifExists: Update, and set spec.rerun to a new text."
     ),
     Reason.SECRET_NOT_FOUND: _user(
         "Create the named Secret in the job's namespace; if the job has failed, set spec.rerun to a new text."
@@ -219,8 +218,8 @@ GUIDANCE: dict[Reason, Guidance] = {
         "and set spec.rerun to a new text: nothing is trained again."
     ),
     Reason.HUB_UNAVAILABLE: _infrastructure(
-        "Wait, or check that the cluster reaches the Hub or the bucket; if the job has failed, set spec.rerun to a new "
-        "text."
+        "Wait, or check that the cluster reaches Hub, bucket or registry; if the job has failed, set spec.rerun to a "
+        "new text."
     ),
     Reason.PUBLISH_CONFLICT: _infrastructure("Wait: another commit went in at the same time; it is tried again."),
     Reason.TRACKER_UNAVAILABLE: _infrastructure(

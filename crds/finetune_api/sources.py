@@ -14,6 +14,9 @@ FITS_THE_HUB = f"!self.endsWith('.git') && self.split('/').all(part, size(part) 
 CLAIM_SOURCE = "pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*)*"
 # As in a claim, no part is "." or "..": clients and browsers would take it for another folder.
 BUCKET_SOURCE = "(s3|gs|az)://[a-z0-9][a-z0-9._-]*(/[.]?[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*/?"
+# As the distribution specification has it; a host comes first, which no registry is assumed for.
+_PATH = "[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*"
+ARTIFACT = f"oci://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{{1,5}})?(/{_PATH})+:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}"
 SOURCE_FIX = (
     "write hf://OWNER/NAME for a Hub repository, pvc://CLAIM/PATH for a folder on a volume claim, or s3://BUCKET/PATH, "
     "gs://BUCKET/PATH or az://CONTAINER/PATH for one in a bucket"

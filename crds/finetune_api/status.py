@@ -348,21 +348,31 @@ class ImageStatus(Told):
 
 
 class PublishedStatus(Told):
-    """What is on the Hub, or in a bucket."""
+    """What is on the Hub, in a bucket or in a registry."""
 
     repository: str
-    """OWNER/NAME, or s3://BUCKET/PATH."""
+    """OWNER/NAME, s3://BUCKET/PATH or oci://HOST/PATH:TAG."""
     commit: str | None = None
-    """Commit that holds the model; in a bucket the SHA-256 of what it holds."""
+    """Commit that holds the model; in a bucket the SHA-256 of what it holds; in a registry its manifest's digest."""
     tag: str | None = None
     """Tag that names this run; publishing again finds it."""
     url: str | None = None
-    """Address of the commit, or of the model's folder in a bucket."""
+    """Address of the commit, of the model's folder in a bucket, or of the artifact by its digest."""
 
     @property
     def is_on_hub(self) -> bool:
-        """Return whether a commit of the Hub is named, and no bucket."""
+        """Return whether a commit of the Hub is named, and neither a bucket nor a registry."""
         return self.commit is not None and "://" not in self.repository
+
+    @property
+    def is_artifact(self) -> bool:
+        """Return whether an OCI artifact is named."""
+        return self.repository.startswith("oci://")
+
+    @property
+    def short_commit(self) -> str:
+        """Return the commit or digest as people tell it from others; nothing if there is none."""
+        return (self.commit or "").removeprefix("sha256:")[:12]
 
 
 class TrackingStatus(Told):
@@ -437,7 +447,7 @@ class FinetuneJobStatus(Told):
     checkpoint: CheckpointStatus | None = None
     """The newest verified checkpoint."""
     published: PublishedStatus | None = None
-    """What is on the Hub, or in a bucket."""
+    """What is on the Hub, in a bucket or in a registry."""
     tracking: TrackingStatus | None = None
     """What the tracker has, see spec.tracking."""
     warnings: Annotated[list[str], Field(max_length=20)] = Field(default_factory=list)

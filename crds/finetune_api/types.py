@@ -27,7 +27,7 @@ from finetune_api.fields import (
 from finetune_api.model import Model
 from finetune_api.objective import Loss
 from finetune_api.pod_template import PodTemplates, accelerator_rule
-from finetune_api.sources import BUCKET_SOURCE, FITS_THE_HUB, REPOSITORY
+from finetune_api.sources import ARTIFACT, BUCKET_SOURCE, FITS_THE_HUB, REPOSITORY
 from finetune_api.status import FinetuneJobStatus
 from finetune_api.tracking import Tracking
 
@@ -300,18 +300,18 @@ class Publish(Contract):
                 field=".always",
             ),
             rule(
-                "has(self.repository) != has(self.bucket)",
-                "give either repository, on the Hub, or bucket",
+                "[has(self.repository), has(self.bucket), has(self.registry)].exists_one(one, one)",
+                "give one of repository, on the Hub, bucket and registry",
                 field=".repository",
             ),
             rule(
                 "has(self.repository) == has(self.tokenSecret)",
-                "repository needs tokenSecret, a write token of the Hub; keys of a bucket are in secretName",
+                "repository needs tokenSecret, a write token of the Hub; all else has its keys in secretName",
                 field=".tokenSecret",
             ),
             rule(
-                "has(self.bucket) || !has(self.secretName)",
-                "secretName has keys of a bucket, and goes with bucket; the Hub's token is in tokenSecret",
+                "!has(self.repository) || !has(self.secretName)",
+                "secretName goes with bucket and registry, whose keys it has; the Hub's token is in tokenSecret",
                 field=".secretName",
             ),
         )
@@ -351,19 +351,37 @@ class Publish(Contract):
     ) = None
     """Instead of a repository: s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH, where each model has a folder
     of its own, and finetunejobs.json names those that are whole, the newest first (docs/buckets.md)."""
+    registry: (
+        Annotated[
+            str,
+            StringConstraints(max_length=400),
+            Field(
+                json_schema_extra=rules(
+                    rule(
+                        f"self.matches('^{ARTIFACT}$')",
+                        "write oci://HOST/PATH:TAG, the path in small letters, for example "
+                        "oci://registry.example/team/model:v1",
+                    )
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """Instead of a repository: oci://HOST/PATH:TAG, an OCI artifact with a layer for each file, which is tagged once it
+    is whole. A tag of another job's model is moved, and the model before keeps one of its own (docs/registries.md)."""
     private: bool = True
     """Visibility of a repository that is created."""
     branch: ShortText = "main"
     """Branch that gets the commit."""
     if_exists: Literal["Fail", "Update", "Skip"] = "Update"
     """What to do when the repository has commits already: fail before training; add one that replaces the model, and
-    with it every file that loading a model reads, while all others stay; or leave it alone. In a bucket every model
-    stays: this is about becoming the newest."""
+    with it every file that loading a model reads, while all others stay; or leave it alone. In a bucket and in a
+    registry every model stays: this is about becoming the newest, or having the tag."""
     token_secret: SecretKey | None = None
     """Write token of the Hub. Mounted as a file into the publishing containers alone."""
     secret_name: BucketSecret | None = None
-    """Secret with what clients of the bucket need, as in spec.buckets. Its keys are mounted as files into the
-    publishing containers alone."""
+    """Secret with what clients of the bucket need, as in spec.buckets; or with a login for the registry, of type
+    kubernetes.io/dockerconfigjson. Its keys are mounted as files into the publishing containers alone."""
     gate: Gate | None = None
     """Improvement that is required. Absent: the model must be strictly better than the base model, wherever both are
     measured; without an evaluation set, or with evaluation.baseline false, nothing can be compared."""
@@ -372,12 +390,19 @@ class Publish(Contract):
 
     @property
     def place(self) -> str:
-        """Return the repository or the bucket, as messages name it."""
-        return self.repository or self.bucket or ""
+        """Return the repository, the bucket or the artifact, as messages name it."""
+        return self.repository or self.bucket or self.registry or ""
+
+    @property
+    def model_name(self) -> str:
+        """Return the last part of the place, without a tag: what the model may be called."""
+        return self.place.rstrip("/").rpartition("/")[2].partition(":")[0]
 
     @property
     def field(self) -> str:
         """Return which field names the place."""
+        if self.registry:
+            return "publish.registry"
         return "publish.repository" if self.repository else "publish.bucket"
 
 

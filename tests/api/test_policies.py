@@ -17,7 +17,11 @@ pytestmark = pytest.mark.api_server
 NAMESPACE = "finetune-policies"
 #: The only namespaces that the examples are bound to.
 LABELS = {"finetune.example/policies": "true"}
-PLACES = {"finetune.example/owners": "acme,acme-research", "finetune.example/buckets": "s3://acme-models/search"}
+PLACES = {
+    "finetune.example/owners": "acme,acme-research",
+    "finetune.example/buckets": "s3://acme-models/search",
+    "finetune.example/registries": "oci://registry.example/search",
+}
 POLICIES = sorted((ROOT / "examples" / "policies").glob("*.yaml"))
 PUBLISH = {"repository": "acme/better", "tokenSecret": {"name": "hub-token"}}
 IN_A_BUCKET = {"bucket": "s3://acme-models/search/pages", "secretName": "keys"}
@@ -84,6 +88,11 @@ def put_back(policed: Kubectl) -> None:
             'spec.publish.bucket: "s3://acme-models/searching": this namespace publishes into s3://acme-models/search',
         ),
         (
+            {"publish": {"registry": "oci://registry.example/searching/a:v1"}},
+            'spec.publish.registry: "oci://registry.example/searching/a:v1": this namespace publishes below '
+            "oci://registry.example/search",
+        ),
+        (
             {"image": "elsewhere.example/a@sha256:0"},
             'spec.image: "elsewhere.example/a@sha256:0" is not of registry.example',
         ),
@@ -116,6 +125,7 @@ def test_a_policy_refuses_in_words_that_begin_with_the_field(
         {"publish": None},
         {"publish": PUBLISH | {"repository": "acme-research/better"}},
         {"publish": IN_A_BUCKET},
+        {"publish": {"registry": "oci://registry.example/search/pages:v1"}},
         {"image": None},
         {"schedule": None, "resources": {"accelerator": {"perNode": 0}}},
     ],

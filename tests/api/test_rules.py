@@ -60,6 +60,10 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "a gate with an evaluation set": {"data__evaluation": EVALUATION, "publish": PUBLISH | {"gate": {}}},
     "publish without a gate": {"publish": PUBLISH},
     "publish into a bucket": {"publish": {"bucket": "s3://company/models/", "secretName": "company-s3"}},
+    "publish into a registry": {"publish": {"registry": "oci://registry.example:5000/team/a_b/pages:v1.0-x"}},
+    "publish into a registry with a login": {
+        "publish": {"registry": "oci://registry.example/pages:v1", "secretName": "company-registry"}
+    },
     "publish with the pod's identity": {"publish": {"bucket": "az://company"}},
     "a run of MLflow": {
         "tracking": {"mlflow": {"uri": "https://mlflow.example:8443/team-a/", "experiment": "search", "runName": "1"}}
@@ -436,13 +440,25 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"publish": {"bucket": "company/models"}},
         'spec.publish.bucket: Invalid value: "company/models": write s3://BUCKET/PATH',
     ),
+    "an artifact without a tag": (
+        {"publish": {"registry": "oci://registry.example/team/model"}},
+        'spec.publish.registry: Invalid value: "oci://registry.example/team/model": write oci://HOST/PATH:TAG',
+    ),
+    "an artifact without a host": (
+        {"publish": {"registry": "oci://model:v1"}},
+        'spec.publish.registry: Invalid value: "oci://model:v1": write oci://HOST/PATH:TAG',
+    ),
+    "a bucket and a registry": (
+        {"publish": {"bucket": "s3://company/models", "registry": "oci://registry.example/model:v1"}},
+        "spec.publish.repository: Invalid value: give one of repository, on the Hub, bucket and registry",
+    ),
     "two targets": (
         {"publish": PUBLISH | {"bucket": "s3://company/models"}},
-        "spec.publish.repository: Invalid value: give either repository, on the Hub, or bucket",
+        "spec.publish.repository: Invalid value: give one of repository, on the Hub, bucket and registry",
     ),
     "no target": (
         {"publish": {"private": True}},
-        "spec.publish.repository: Invalid value: give either repository, on the Hub, or bucket",
+        "spec.publish.repository: Invalid value: give one of repository, on the Hub, bucket and registry",
     ),
     "a repository without a token": (
         {"publish": {"repository": "acme/model"}},
@@ -454,7 +470,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "keys of a bucket for a repository": (
         {"publish": PUBLISH | {"secretName": "company-s3"}},
-        "spec.publish.secretName: Invalid value: secretName has keys of a bucket, and goes with bucket",
+        "spec.publish.secretName: Invalid value: secretName goes with bucket and registry, whose keys it has",
     ),
     "a repository of two dashes": (
         {"publish": PUBLISH | {"repository": "acme/a--b"}},

@@ -26,6 +26,9 @@ FILES = {"modules.json": b"[]", "model.safetensors": LARGE, "1_Pooling/config.js
 UNPUBLISHED: Manifest = {**SUCCEEDED, "status": {**SUCCEEDED["status"], "published": None}}
 STORED = {"repository": "s3://company/models", "commit": "0" * 64, "url": "s3://company/models/a-1"}
 IN_BUCKET: Manifest = {**SUCCEEDED, "status": {**SUCCEEDED["status"], "published": STORED}}
+ARTIFACT = "oci://registry.example/team/pages"
+TAGGED = {"repository": f"{ARTIFACT}:v1", "commit": f"sha256:{'0' * 64}", "url": f"{ARTIFACT}@sha256:{'0' * 64}"}
+IN_REGISTRY: Manifest = {**SUCCEEDED, "status": {**SUCCEEDED["status"], "published": TAGGED}}
 RUNNING = {"phase": "Running"}
 IMAGE = {"image": {"name": "registry.example/trainer@sha256:1"}}
 
@@ -207,6 +210,7 @@ def test_a_pod_that_does_not_run_is_told_and_goes(
     [
         (TRAINING, [], (31, "search/pages is Training and has no model yet; `finetune watch pages`")),
         (UNPUBLISHED, ["--from", "hub"], (31, "it was not published; leave out --from hub")),
+        (IN_REGISTRY, ["--from", "hub"], (31, f"it was published as {TAGGED['url']}; leave out --from hub")),
         (IN_BUCKET, ["--from", "hub"], (31, "it was published as s3://company/models/a-1; leave out --from hub")),
         (UNPUBLISHED, ["volume"], (2, "volume is there already; name a folder that is not")),
         (UNPUBLISHED, ["volume/empty"], (2, "volume/empty is there already; name a folder that is not")),

@@ -15,7 +15,7 @@ from finetune_cli.models.manifests import container, deployment, inference_servi
 from finetune_cli.models.servers import choose, notes, refusal
 from tests.cli.api_stub import JOBS, serving, write_kubeconfig
 from tests.cli.stored_jobs import SUCCEEDED, TRAINING
-from tests.cli.test_download import IN_BUCKET, publish, published_at
+from tests.cli.test_download import IN_BUCKET, IN_REGISTRY, publish, published_at
 from tests.hub import RunningHub
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -227,6 +227,16 @@ def test_a_model_in_a_bucket_is_not_served_from_here(
     assert capsys.readouterr().err == (
         "search/pages: its model is in a bucket, s3://company/models/a-1, and what is served here is a commit of the "
         "Hub; name that folder as storageUri of a KServe InferenceService\n"
+    )
+
+
+def test_a_model_in_a_registry_is_pulled_for_whoever_serves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(tmp_path, monkeypatch, IN_REGISTRY) == 2
+    assert capsys.readouterr().err == (
+        "search/pages: its model is an OCI artifact, and what is served here is a commit of the Hub; "
+        f"`oras pull registry.example/team/pages@sha256:{'0' * 64}` writes its folder, which servers load\n"
     )
 
 

@@ -50,18 +50,35 @@ def ensure() -> Path:
 
 def helm() -> Path:
     """Return the path of Helm, built or not: with the rest, else in a folder of its own."""
-    with_the_rest = folder() / "helm"
-    return with_the_rest if with_the_rest.exists() else BINARIES / f"helm-{folder().name}" / "helm"
+    return _one("helm")
+
+
+def registry() -> Path:
+    """Return the path of the registry, built or not, likewise."""
+    return _one("registry")
 
 
 def ensure_helm() -> Path:
     """Return the path of Helm; it is built alone where nothing of this content was built here."""
-    with exclusive("helm"):
-        target = helm()
+    return _ensure_one(helm(), HELM, what="Helm")
+
+
+def ensure_registry() -> Path:
+    """Return the path of the registry, likewise."""
+    return _ensure_one(registry(), "./registry", what="the registry")
+
+
+def _one(name: str) -> Path:
+    with_the_rest = folder() / name
+    return with_the_rest if with_the_rest.exists() else BINARIES / f"{name}-{folder().name}" / name
+
+
+def _ensure_one(target: Path, package: str, *, what: str) -> Path:
+    with exclusive(target.name):
         if not target.exists():
-            _check("Helm", disk.HELM_GIB)
-            say("Building Helm from Go modules (about 3 minutes on 2 cores, once):")
-            _build(target.parent, (HELM,))
+            _check(what, disk.HELM_GIB)
+            say(f"Building {what} from Go modules (about 3 minutes on 2 cores, once):")
+            _build(target.parent, (package,))
         prune(BINARIES, keep=target.parent.name)
         return target
 

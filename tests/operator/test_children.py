@@ -60,6 +60,7 @@ IN_BUCKETS = a_job(
     buckets={"secretName": "reader"},
     publish={"bucket": "s3://company/models/better", "secretName": "writer"},
 )
+IN_REGISTRY = a_job(publish={"registry": "oci://registry.example/team/better:v1", "secretName": "login"})
 GANG = a_job(schedule={"priorityClassName": "low"})
 GANG_SCHEDULED = Platform(trainer_image="registry.example/trainer:1", gang_scheduling="Auto")
 ADMINISTERED = Platform(
@@ -265,7 +266,18 @@ def test_keys_of_buckets_are_files_of_the_containers_that_need_them_alone() -> N
     }
 
 
-@pytest.mark.parametrize("job", [PLAIN, FULL, IN_BUCKETS])
+def test_the_login_for_a_registry_is_a_file_of_the_containers_that_publish_alone() -> None:
+    pods = [child["spec"]["template"]["spec"] for child in children(IN_REGISTRY, PLATFORM) if child["kind"] == "Job"]
+    containers = [one for pod in pods for one in (*pod.get("initContainers", ()), *pod["containers"])]
+
+    seen = {one["name"] for one in containers if any(mount["name"] == "write-bucket" for mount in one["volumeMounts"])}
+    secrets = {volume["name"]: volume["secret"] for pod in pods for volume in pod["volumes"] if "secret" in volume}
+
+    assert seen == {"preflight", "publish"}
+    assert secrets == {"write-bucket": {"secretName": "login", "defaultMode": 0o440}}
+
+
+@pytest.mark.parametrize("job", [PLAIN, FULL, IN_BUCKETS, IN_REGISTRY])
 def test_no_token_is_in_any_environment_and_none_is_near_the_training_pods(job: FinetuneJob) -> None:
     for child in children(job, ADMINISTERED):
         if child["kind"] == "Job":

@@ -14,6 +14,7 @@ from finetune_api import keys, workspace
 from finetune_api.contract import MESSAGE_LIMIT, Role, RunConfig, RunResult, exit_code_of
 from finetune_api.reasons import Reason
 from finetune_trainer.buckets.secrets import secret_values
+from finetune_trainer.publish.registry.login import login_secrets
 from finetune_trainer.workspace import logs
 from finetune_trainer.workspace.causes import is_storage_broken, is_storage_full, one_line
 from finetune_trainer.workspace.failures import RunFailure
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     settings = Settings.from_environment(environment)
     tokens = [read_token(settings.read_token_file), read_token(settings.write_token_file)]
     folders = (settings.read_bucket, settings.write_bucket, settings.tracking_secret)
-    redact = logs.redaction([*tokens, *(value for folder in folders for value in secret_values(folder))])
+    secrets = (value for folder in folders for value in secret_values(folder))
+    redact = logs.redaction([*tokens, *secrets, *login_secrets(settings.write_bucket)])
     logs.configure(role, redact)
     result = run(role, settings)
     result = result.model_copy(

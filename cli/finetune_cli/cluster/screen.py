@@ -113,7 +113,7 @@ def _facts(job: StoredJob, now: datetime) -> Iterator[Row]:
     for number, line in enumerate(columns([_evaluation(score) for score in status.evaluations])):
         yield "" if number else "scores", Text(line)
     if status.published is not None:
-        commit = f" at {status.published.commit[:12]}" if status.published.commit else ""
+        commit = f" at {status.published.short_commit}" if status.published.commit else ""
         yield "published", Text(f"{status.published.repository}{commit}")
     if status.tracking is not None:
         yield "tracked", Text(status.tracking.url)

@@ -24,6 +24,10 @@ def serve(given: Namespace) -> ExitCode:
     if published is None or published.commit is None:
         text = f"{job.title} has published no model (it is {job.phase}); `finetune download` gets it off its volume"
         raise RefusalError(text, ExitCode.NOT_FOUND)
+    if published.is_artifact:
+        reference = (published.url or "").removeprefix("oci://")
+        text = f"{job.title}: its model is an OCI artifact, and what is served here is a commit of the Hub"
+        raise RefusalError(f"{text}; `oras pull {reference}` writes its folder, which servers load", ExitCode.USAGE)
     if not published.is_on_hub:
         text = f"{job.title}: its model is in a bucket, {published.url}, and what is served here is a commit of the Hub"
         raise RefusalError(f"{text}; name that folder as storageUri of a KServe InferenceService", ExitCode.USAGE)

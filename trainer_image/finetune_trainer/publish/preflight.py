@@ -11,7 +11,7 @@ from finetune_api.types import Publish
 from finetune_trainer.hub.client import Api, connect
 from finetune_trainer.hub.errors import told_as_failures
 from finetune_trainer.hub.published import PublishedRuns
-from finetune_trainer.hub.standing import spare
+from finetune_trainer.hub.standing import Standing, spare
 from finetune_trainer.publish.access import Access, check_repository, check_token
 from finetune_trainer.publish.branch import Target
 from finetune_trainer.publish.bucket import looking
@@ -34,6 +34,8 @@ def preflight(config: RunConfig, settings: Settings) -> RunResult:
     publish = config.spec.publish
     if publish is None:
         return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message="Nothing is to be published.")
+    if publish.registry is not None:
+        return _of_registry(config, publish, settings)
     if publish.repository is None:
         return _of_bucket(config, publish, settings)
     api = connect(settings.hub_endpoint, token=require_write_token(settings))
@@ -60,11 +62,30 @@ def _of_bucket(config: RunConfig, publish: Publish, settings: Settings) -> RunRe
         index = looking.check_writing(bucket)
         if not config.trains_anyway:
             found = looking.find_published(bucket, index, config.spec_hash)
+    return _found(config, publish, settings, found, looking.standing_of(index))
+
+
+def _of_registry(config: RunConfig, publish: Publish, settings: Settings) -> RunResult:
+    from finetune_trainer.publish.registry import looking, publishing  # noqa: PLC0415 - its client takes a second
+
+    client, found = publishing.connect(publish, settings), PublishedRuns()
+    standing = publishing.find(client, client.artifact.tag)
+    client.check_writing()
+    if standing is not None and not config.trains_anyway:
+        found = looking.find_published(client, config.spec_hash)
+    return _found(config, publish, settings, found, looking.standing_of(standing))
+
+
+def _found(
+    config: RunConfig, publish: Publish, settings: Settings, found: PublishedRuns, standing: Standing | None
+) -> RunResult:
+    """Hand over what is there, and return that the target may be written."""
     if publish.if_exists != "Update":
-        found = found.model_copy(update={"standing": looking.standing_of(index)})
+        found = found.model_copy(update={"standing": standing})
     warnings = [] if found.runs else spare(publish, found.standing, run=config.spec_hash)
     found.write(settings.published_runs)
-    message = f"The keys may write to {publish.bucket}."
+    whose = "login" if publish.registry else "keys"
+    message = f"The {whose} may write to {publish.place}."
     return RunResult(role=Role.PREFLIGHT, reason=Reason.VALIDATED, message=message, warnings=warnings)
 
 

@@ -1,4 +1,4 @@
-"""Puts the trained model on the Hub or into a bucket, if it got better: gate, card, one commit. Safe to run again.
+"""Puts the trained model on the Hub, into a bucket or a registry, if it got better. Safe to run again.
 
 A run is known by its id: the tag says that it is done, the commit's trailer that only the tag is missing.
 """
@@ -111,6 +111,12 @@ def decide_and_publish(config: RunConfig, settings: Settings, report: Report, in
     from finetune_trainer.publish.written import write_beside  # noqa: PLC0415 - draws; a role starts without
 
     files = {**model.files, **write_beside(model.files, config, settings.workspace, report, inputs, base_cards=cards)}
+    if wanted.registry is not None:
+        from finetune_trainer.publish.registry import publishing as registry  # noqa: PLC0415 - its client takes a second
+
+        stored = describe_model(files, run=report.run, job=config.job)
+        client, score = registry.connect(wanted, settings), _score(config, report)
+        return registry.to_registry(wanted, client, stored, files, score=score, left_out=_left_out(model))
     if wanted.repository is None:
         stored = describe_model(files, run=report.run, job=config.job)
         with connected(wanted, settings, silence=SILENCE_OF_SENDING) as bucket:
@@ -213,6 +219,12 @@ def _refused(wanted: Publish, error: HfHubHTTPError) -> RunFailure:
         return RunFailure(Reason.WRITE_FORBIDDEN, message)
     message = f"publish.repository: the Hub does not find what {wanted.repository} has to have ({hub_words(error)})"
     return RunFailure(Reason.HUB_UNAVAILABLE, f"{message}; look at what the Hub's logs say about it")
+
+
+def _score(config: RunConfig, report: Report) -> str | None:
+    """Return what decided about the model, in a few words."""
+    score = main_score(report.evaluations, config.spec)
+    return None if score is None or score.final is None else f"{score.metric}={score.final:.4f}"
 
 
 def _left_out(model: ModelFiles) -> tuple[str, ...]:

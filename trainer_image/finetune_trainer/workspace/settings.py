@@ -28,7 +28,7 @@ class Settings:
     read_bucket: Path = Path(READ_BUCKET)
     """The Secret for sources in buckets, a file for each key."""
     write_bucket: Path = Path(WRITE_BUCKET)
-    """The same for publish.bucket."""
+    """The same for publish.bucket or publish.registry."""
     tracking_task: str = ""
     """What track is told, a TrackingTask as JSON."""
     tracking_secret: Path = Path(TRACKING_SECRET)

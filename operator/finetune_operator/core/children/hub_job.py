@@ -83,7 +83,7 @@ def _resources(platform: Platform) -> dict[str, Any]:
 
 
 def writing_container(job: FinetuneJob, role: Role, *, platform: Platform, env: dict[str, str]) -> dict[str, Any]:
-    """Return a container that sees the write token, or the keys of the bucket."""
+    """Return a container that sees the write token, or the keys of bucket or registry."""
     publish, mounts = job.spec.publish, []
     if publish is not None and publish.token_secret is not None:
         env = {keys.ENV_WRITE_TOKEN_FILE: workspace.WRITE_TOKEN, **env}

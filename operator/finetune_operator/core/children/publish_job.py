@@ -1,4 +1,4 @@
-"""The Job that publishes the model. It alone holds the write token, or the bucket's keys, besides preflight."""
+"""The Job that publishes the model. Besides preflight it alone has the write token, or keys."""
 
 from typing import Any
 

@@ -38,7 +38,7 @@ def card_metadata(
     if datasets := list(dict.fromkeys(repository for repository in found if repository is not None)):
         metadata["datasets"] = datasets
     if results := list(_results(config, report)):
-        name = config.spec.publish.place.rstrip("/").rpartition("/")[2] if config.spec.publish else config.job.name
+        name = config.spec.publish.model_name if config.spec.publish else config.job.name
         metadata["model-index"] = [{"name": name, "results": results}]
     return metadata
 

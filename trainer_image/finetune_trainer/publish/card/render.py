@@ -39,7 +39,7 @@ def render_card(
 
 
 def _title(config: RunConfig) -> str:
-    return config.spec.publish.place.rstrip("/").rpartition("/")[2] if config.spec.publish else config.job.name
+    return config.spec.publish.model_name if config.spec.publish else config.job.name
 
 
 def _summary(config: RunConfig, report: Report, manifest: InputsManifest) -> str:
