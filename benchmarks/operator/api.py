@@ -10,6 +10,7 @@ from typing import Any
 from kubernetes.aio import client, config
 
 from finetune_operator.shell.cluster import Cluster
+from finetune_operator.shell.informer import EXPIRED
 from finetune_operator.shell.kinds import Kind
 from finetune_operator.shell.wire import UNREACHABLE, ApiError, Wire
 
@@ -43,7 +44,10 @@ class Api:
         return answer
 
     async def follow(self, kind: Kind, namespace: str) -> AsyncIterator[tuple[str, Object]]:
-        """Yield (change, object) for ever, from now on."""
+        """Yield (change, object) for ever, from now on; every object, if the API server has forgotten what changed.
+
+        It has for a moment after a CRD was installed, and keeps its objects anew.
+        """
         cluster = Cluster(Wire(self._api))
         async for page in cluster.pages(kind, namespace):
             version = page.version
@@ -54,7 +58,12 @@ class Api:
                     if change != "BOOKMARK":
                         yield change, found
             except ApiError as error:
-                if error.status != UNREACHABLE:  # a watch that says nothing for long is opened again
+                if error.status == EXPIRED:
+                    async for page in cluster.pages(kind, namespace):
+                        version = page.version
+                        for found in page.items:
+                            yield "MODIFIED", found
+                elif error.status != UNREACHABLE:  # a watch that says nothing for long is opened again
                     raise
 
 
