@@ -185,15 +185,34 @@ class RunConfig(Contract):
         return self.processes_per_node * self.spec.resources.nodes
 
 
+class Training(Contract):
+    """A gang that trains, of which the tracker is told meanwhile."""
+
+    attempt: Count
+    """Its number."""
+    run: ShortText
+    """What it trains, as prepare has found it."""
+    address: ShortText
+    """Host name of rank 0, which is asked at `keys.TELEMETRY_PORT`."""
+
+
 class TrackingTask(Contract):
     """What the track pod is told besides RunConfig: the tracker, and how the job has ended. Holds no secret."""
 
     tracking: Tracking
     """As in the spec."""
     phase: Phase
-    """Succeeded or Failed."""
+    """Succeeded or Failed; Training where `training` says of which gang."""
     reason: ShortText
     """Why, as in docs/reasons.md."""
+    message: Annotated[str, Field(max_length=MESSAGE_LIMIT)] = ""
+    """The same for people."""
+    training: Training | None = None
+    """The gang that trains; absent once the job has ended, which the volume tells of then."""
+    step: Count | None = None
+    """The last step that is known of, with `metrics`: a training that has failed may have kept nothing."""
+    metrics: MetricsStatus | None = None
+    """The last numbers that are known of."""
     attempts: Count = 0
     """Gangs that were made."""
     start_time: Time | None = None

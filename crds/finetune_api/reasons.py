@@ -135,7 +135,7 @@ GUIDANCE: dict[Reason, Guidance] = {
     ),
     Reason.PUBLISHING: _nobody(),
     Reason.SUSPENDED: _nobody("Set spec.suspend to false to resume from the newest checkpoint."),
-    Reason.TRACKING: _nobody("Wait: the tracker is told; the job has ended whatever comes of that."),
+    Reason.TRACKING: _nobody("Wait: the tracker is told; whatever comes of that changes nothing of the job."),
     Reason.TRACKED: _nobody(),
     Reason.PUBLISHED: _nobody(),
     Reason.ALREADY_PUBLISHED: _nobody("A new text in spec.rerun trains it all the same."),

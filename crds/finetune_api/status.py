@@ -44,7 +44,7 @@ class ConditionType(StrEnum):
     """Conditions of a FinetuneJob. `Succeeded` is the summary; `Finished` is True in both outcomes.
 
     `ProgressKnown` is there while a gang trains: False when the operator cannot ask rank 0, which ends nothing.
-    `Tracked` is there once a job that trained has ended, where spec.tracking names a tracker.
+    `Tracked` is there once a job has trained or does, where spec.tracking names a tracker.
     """
 
     VALIDATED = "Validated"

@@ -1,4 +1,4 @@
-"""Where curves and scores of a job are kept besides: one experiment tracker, told once the job has ended."""
+"""Where curves and scores of a job are kept besides: one experiment tracker, told while it trains and at its end."""
 
 from typing import Annotated
 

@@ -492,8 +492,7 @@ class FinetuneJobSpec(Contract):
     publish: Publish | None = None
     """Where the result goes; without it the model stays on the volume."""
     tracking: Tracking | None = None
-    """The experiment tracker that is told of the job once it has ended, see docs/tracking.md. It never fails the job,
-    nor delays its end."""
+    """The experiment tracker that is told of the job, see docs/tracking.md. It never fails the job, nor delays it."""
     schedule: Schedule = Field(default_factory=Schedule)
     """Where the job's pods may run."""
     pod_template: PodTemplates | None = None

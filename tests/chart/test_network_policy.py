@@ -30,7 +30,9 @@ def test_there_is_none_by_default(defaults: list[Manifest]) -> None:
     assert of_kind(defaults, "NetworkPolicy") == []
 
 
-def test_training_pods_reach_each_other_and_dns_and_only_the_operator_reaches_them(everything: list[Manifest]) -> None:
+def test_training_pods_reach_each_other_and_dns_and_only_operator_and_track_pods_reach_them(
+    everything: list[Manifest],
+) -> None:
     (policy,) = policies(everything)
 
     assert policy["spec"] == {
@@ -38,7 +40,7 @@ def test_training_pods_reach_each_other_and_dns_and_only_the_operator_reaches_th
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {"from": [TRAINING]},
-            {"from": [operator(everything)], "ports": [{"protocol": "TCP", "port": TELEMETRY_PORT}]},
+            {"from": [TRACK, operator(everything)], "ports": [{"protocol": "TCP", "port": TELEMETRY_PORT}]},
         ],
         "egress": [
             {"to": [TRAINING]},

@@ -60,7 +60,7 @@ def a_job(name: str = NAME, *, status: FinetuneJobStatus | None = None, **spec: 
 
 
 def a_child(role: Role, *, attempt: int = 0, **fields: Any) -> JobView:
-    name = f"{BASE}-{role.value}" + (f"-{attempt}" if role == Role.TRAIN else "")
+    name = f"{BASE}-{role.value}" + (f"-{attempt}" if attempt else "")
     num_pods = 2 if role == Role.TRAIN else 1
     return JobView(name=name, uid=f"uid-{name}", role=role, attempt=attempt, num_pods=num_pods, **fields)
 

@@ -19,7 +19,7 @@ from finetune_operator.core.children.pod_group import build_pod_group, is_gang_s
 from finetune_operator.core.children.prepare_job import build_prepare_job
 from finetune_operator.core.children.publish_job import build_publish_job
 from finetune_operator.core.children.service import build_service
-from finetune_operator.core.children.track_job import build_track_job
+from finetune_operator.core.children.track_job import build_live_track_job, build_track_job
 from finetune_operator.core.children.train_job import build_train_job
 from finetune_operator.core.children.volume_claim import build_volume_claim
 from finetune_operator.core.platform import Platform
@@ -134,7 +134,11 @@ def children(job: FinetuneJob, platform: Platform) -> list[dict[str, Any]]:
         built.append(build_publish_job(job, job.spec.publish, platform=platform))
     if job.spec.tracking is not None:
         status = FinetuneJobStatus(phase=Phase.SUCCEEDED, attempt=2, completion_time="2026-11-23T10:00:00Z")
-        built.append(build_track_job(job, job.spec.tracking, status, platform=platform))
+        training = FinetuneJobStatus(phase=Phase.TRAINING, attempt=2, start_time="2026-11-23T09:00:00Z")
+        built += [
+            build_live_track_job(job, job.spec.tracking, training, run="5eed-c0de", platform=platform),
+            build_track_job(job, job.spec.tracking, status, platform=platform),
+        ]
     return built
 
 

@@ -40,6 +40,7 @@ MEDDLING = st.lists(
 ENDS = st.lists(st.sampled_from(["ok", "user", "killed", "nan", "preempted"]), min_size=1, max_size=4)
 
 
+MLFLOW = {"mlflow": {"uri": "https://mlflow.example", "experiment": "search"}}
 #: With PodGroups, which are made and removed with their gangs.
 GANG_SCHEDULED = replace(PLATFORM, gang_scheduling="Auto")
 
@@ -93,6 +94,7 @@ class Play:
         gangs = [name for name in self.world.made if name.startswith("Job/") and "-train-" in name]
         assert len(self.world.living_attempts()) <= 1, "two gangs are alive"
         assert len(gangs) == len(set(gangs)), "a gang was made twice"
+        assert len(self.world.living(Role.TRACK)) <= 1, "two pods write to the tracker"
         assert status.attempt >= self.highest, "an attempt came back"
         assert status.restarts.user_errors <= retry.user_errors
         assert status.restarts.infrastructure <= retry.infrastructure
@@ -120,6 +122,11 @@ class Play:
         self._restart()
         run_to_the_end(self.world, self.operator)
         self.check()
+
+    def end_of_job(self) -> tuple[object, ...]:
+        status = self.world.status
+        reasons = {one.type: (one.status, one.reason) for one in status.conditions if one.type != "Tracked"}
+        return (status.phase, status.attempt, reasons, [one for one in self.world.made if "-track" not in one])
 
     def outcome(self) -> tuple[object, ...]:
         status = self.world.status
@@ -228,6 +235,25 @@ def test_an_operator_killed_between_two_pods_of_a_gang_changes_nothing() -> None
 
     assert killed_at == [1, 2, 3, 4]
     assert play.outcome() == calm.outcome()
+
+
+@settings(max_examples=25, deadline=None)
+@given(ENDS, MEDDLING)
+def test_a_tracker_is_told_by_one_pod_at_a_time_and_changes_no_end(script: list[str], meddling: list[Action]) -> None:
+    untold, told = Play(script), Play(script, tracking=MLFLOW)
+
+    for action in meddling:
+        told.act(action)
+    told.world.suspend(value=False)
+    told.finish()
+    calm = Play(script, tracking=MLFLOW)
+    calm.finish()
+    untold.finish()
+
+    assert calm.end_of_job() == untold.end_of_job()
+    assert told.world.living(Role.TRACK) == []
+    tracked = [one.status for one in told.world.status.conditions if one.type == "Tracked"]
+    assert tracked in ([], ["True"], ["False"])
 
 
 @pytest.mark.parametrize("phase", [None, Phase.PREPARING, Phase.TRAINING, Phase.PUBLISHING])

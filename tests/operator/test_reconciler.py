@@ -79,6 +79,15 @@ class Full(World):
         return await super().create(wanted, is_rehearsal=is_rehearsal)
 
 
+class Untelling(World):
+    """A world with a policy that refuses every Job that tells a tracker."""
+
+    async def create(self, wanted: Manifest, *, is_rehearsal: bool = False) -> Manifest:
+        if "-track" in wanted["metadata"]["name"] and not is_rehearsal:
+            raise ApiError(Call(method="POST", path="jobs"), 422, "admission webhook denied the request")
+        return await super().create(wanted, is_rehearsal=is_rehearsal)
+
+
 class Governed(World):
     """A world with a policy that refuses every Job from some time on, with the status that it likes best."""
 
@@ -434,6 +443,23 @@ def test_a_quota_that_refuses_the_job_itself_is_told_and_passes(kind: str, name:
     )
     assert events == ["Blocked"]
     assert condition(world.status, ConditionType.SUCCEEDED).reason == "Preparing"
+
+
+def test_a_pod_beside_the_gang_that_cannot_be_made_is_not_heard_of_in_the_job() -> None:
+    tracking = {"mlflow": {"uri": "https://mlflow.example", "experiment": "search"}}
+    world = Untelling(script=("ok",), spec={"tracking": tracking})
+    operator = Operator(world)
+
+    while world.status.phase != Phase.PUBLISHING:
+        for kind in WATCHED:
+            operator.resync(kind)
+        operator.look()
+        world.control_jobs()
+        world.run_pods()
+
+    assert world.events == []
+    assert conditions(world.status)["Training"] == ("False", "Trained")
+    assert f"Job/{BASE}-publish" in world.made
 
 
 def test_a_quota_of_services_makes_the_gang_wait_and_passes() -> None:

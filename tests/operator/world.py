@@ -91,10 +91,12 @@ class World:
     def all(self, kind: Kind) -> list[Object]:
         return [found for (name, _), found in self.objects.items() if name == kind.name]
 
+    def living(self, role: Role) -> list[Object]:
+        pods = [pod for pod in self.all(POD) if pod["metadata"]["labels"][keys.LABEL_ROLE] == role]
+        return [pod for pod in pods if pod["status"]["phase"] not in ("Succeeded", "Failed")]
+
     def living_attempts(self) -> set[str]:
-        train = [pod for pod in self.all(POD) if pod["metadata"]["labels"][keys.LABEL_ROLE] == Role.TRAIN]
-        living = [pod for pod in train if pod["status"]["phase"] not in ("Succeeded", "Failed")]
-        return {pod["metadata"]["labels"][keys.LABEL_ATTEMPT] for pod in living}
+        return {pod["metadata"]["labels"][keys.LABEL_ATTEMPT] for pod in self.living(Role.TRAIN)}
 
     # The API server
 
@@ -272,9 +274,12 @@ class World:
         labels = pod["metadata"]["labels"]
         role, index = Role(labels[keys.LABEL_ROLE]), labels[keys.LABEL_COMPLETION_INDEX]
         if role == Role.PREPARE:
-            self._end(pod, 0, RunResult(role=role, reason=Reason.VALIDATED))
+            self._end(pod, 0, RunResult(role=role, reason=Reason.VALIDATED, run="5eed-c0de"))
         elif role == Role.PUBLISH:
             self._end(pod, 0, RunResult(role=role, reason=Reason.PUBLISHED))
+        elif role == Role.TRACK:
+            if keys.LABEL_ATTEMPT not in labels:  # that beside a gang goes on until somebody removes it
+                self._end(pod, 0, RunResult(role=role, reason=Reason.TRACKED))
         elif any(kind == "Service" for kind, _ in self.objects):  # without one ranks do not find each other
             self._train(pod, index=index, attempt=int(labels[keys.LABEL_ATTEMPT]))
 

@@ -18,7 +18,7 @@ from finetune_trainer.train.report.history import History, Made
 from finetune_trainer.train.report.metrics import peak_resident_bytes
 from finetune_trainer.train.report.telemetry import serve_telemetry
 from finetune_trainer.train.report.tracker import Step, Tracker
-from finetune_trainer.workspace.report import CurvePoint
+from finetune_trainer.workspace.report import CurvePoint, KeptCurve
 
 SCORES = [
     Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": 0.123456789, "mrr@10": 0.5}, dimensions={16: 0.25}),
@@ -105,6 +105,34 @@ def test_progress_and_metrics_tell_of_steps_scores_and_checkpoints() -> None:
     }
     assert {name: float(series[name]) for name in expected} == expected
     assert float(series['finetune_train_memory_bytes{kind="resident"}']) > 1e6
+
+
+def test_the_curve_that_is_told_while_training_is_that_of_the_newest_checkpoint() -> None:
+    def ask() -> KeptCurve:
+        return KeptCurve.model_validate_json(get(port, "/curve"))
+
+    tracker = Tracker(attempt=2, job_uid="uid")
+    earlier = History(curve=[CurvePoint(step=1, loss=3.0), CurvePoint(step=2, loss=2.0)])
+
+    with serve_telemetry(tracker, port=0) as port:
+        tracker.measured_baseline(SCORES)
+        loading = ask()
+        tracker.resume(earlier, CheckpointStatus(step=2))
+        tracker.begin(step=2, total_steps=8)
+        tracker.made(step(3), in_curve=True)
+        resumed = ask()
+        tracker.saved(CheckpointStatus(step=3), tracker.history)
+        tracker.measured(SCORES, step=3)
+        saved = ask()
+
+    assert (loading.is_known, loading.curve) == (False, [])
+    assert (resumed.attempt, resumed.job_uid, resumed.baseline_score) == (2, "uid", 0.123457)
+    assert (resumed.is_known, [point.loss for point in resumed.curve]) == (True, [3.0, 2.0])
+    assert [(point.step, point.loss, point.score) for point in saved.curve] == [
+        (1, 3.0, None),
+        (2, 2.0, None),
+        (3, 1.5, None),
+    ]
 
 
 def test_a_score_that_is_no_ndcg_is_no_series_of_that_name() -> None:

@@ -98,7 +98,7 @@ def _unfinished(status: FinetuneJobStatus, situation: Situation, *, age: float) 
     observed = situation.observed
     jobs = [job for job in observed.jobs if not job.is_finished and not job.is_deleting]
     if is_tracking(status):
-        jobs = [job for job in jobs if job.role is not Role.TRACK]
+        jobs = [job for job in jobs if job.role is not Role.TRACK or job.attempt]
     failing = [
         job
         for job in jobs

@@ -17,6 +17,7 @@ from finetune_operator.core.conditions import is_true
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.ending import fail
 from finetune_operator.core.failures import Failure
+from finetune_operator.core.live import with_live_telling
 from finetune_operator.core.observed import Observed
 from finetune_operator.core.phases import begin, is_finished
 from finetune_operator.core.platform import Platform
@@ -33,7 +34,7 @@ from finetune_operator.core.usage import with_usage
 def decide(job: FinetuneJob, observed: Observed, now: datetime, *, platform: Platform) -> Decision:
     """Return what to do now. Equal arguments give equal decisions; acting on one twice does no harm."""
     situation = Situation(job=job, observed=observed, now=now, platform=platform)
-    decision = keep_claim(_decide(situation), situation)
+    decision = keep_claim(with_live_telling(_decide(situation), situation), situation)
     if decision.status != job.status:
         decision = replace(decision, status=with_usage(decision.status, situation))
     delete = tuple(dict.fromkeys((*decision.delete, *release(observed))))

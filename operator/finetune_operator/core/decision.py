@@ -57,7 +57,7 @@ class ClaimChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What to do now, in this order: write the status, post events, change, delete, rehearse, apply.
+    """What to do now, in this order: write the status, post events, change, delete, rehearse, apply, try the optional.
 
     The status comes first because it carries the intent (number of the attempt, budgets): whoever is killed after
     writing it finds it again and goes on; whoever is killed before has done nothing. Events come next, because what
@@ -71,6 +71,8 @@ class Decision:
     rehearse: tuple[Manifest, ...] = ()
     """Children of later, shown to the API server now so that it can refuse them before anything is spent on them."""
     apply: tuple[Manifest, ...] = ()
+    optional: tuple[Manifest, ...] = ()
+    """Children that nothing waits for: one that cannot be made just now changes nothing else."""
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     """Seconds until something is due that no event announces."""

@@ -55,7 +55,6 @@ def _completed(status: FinetuneJobStatus, situation: Situation) -> FinetuneJobSt
 
 
 def _has_trained(status: FinetuneJobStatus) -> bool:
-    """Tell whether there is anything to tell a tracker: a model that is trained, or a step that was made."""
-    steps = [status.progress.step] if status.progress is not None else []
-    steps += [status.last_failure.step] if status.last_failure is not None else []
-    return any(steps) or reason_for(status, ConditionType.TRAINING) == Reason.TRAINED
+    """Tell whether there is anything to tell a tracker: a model that is trained, or a gang that ran or was lost."""
+    has_run = Phase.TRAINING in status.phase_times or status.last_failure is not None
+    return has_run or reason_for(status, ConditionType.TRAINING) == Reason.TRAINED

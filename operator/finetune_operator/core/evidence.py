@@ -27,7 +27,7 @@ def lacks_evidence(observed: Observed, status: FinetuneJobStatus) -> bool:
 def _is_told(job: JobView, status: FinetuneJobStatus) -> bool:
     if job.role == Role.PREPARE:
         return is_true(status, ConditionType.VALIDATED)
-    return job.role == Role.TRAIN and job.attempt < status.attempt
+    return job.role == Role.TRACK or (job.role == Role.TRAIN and job.attempt < status.attempt)
 
 
 def is_waiting_for_evidence(job: JobView, pods: tuple[PodView, ...], now: datetime) -> bool:

@@ -86,9 +86,14 @@ def train_job(job: FinetuneJob, attempt: int) -> str:
     return child_job(base(job.metadata), Role.TRAIN, attempt)
 
 
+def first_rank(job: FinetuneJob, attempt: int) -> str:
+    """Return the host name of rank 0 of a gang, which is known before any pod exists."""
+    return f"{train_job(job, attempt)}-0.{ranks_service(job)}"
+
+
 def child_job(start: str, role: Role, attempt: int = 0) -> str:
     """Return the name of a Job, by what the names of all children begin with."""
-    return f"{start}-{role.value}-{attempt}" if role == Role.TRAIN else f"{start}-{role.value}"
+    return f"{start}-{role.value}-{attempt}" if role == Role.TRAIN or attempt else f"{start}-{role.value}"
 
 
 def is_pod_name(name: str, job: str, *, index: int | None) -> bool:

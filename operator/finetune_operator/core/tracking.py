@@ -1,4 +1,4 @@
-"""From the end of a job to a tracker that knows of it: one more Job, which changes nothing of that end.
+"""From the end of a job to a tracker that knows all of it: one more Job, which changes nothing of that end.
 
 It is made only then, as only then all is known: how it ended, what was published, what it has cost. The condition
 Tracked is Unknown until it is settled; so long the volume stays.
@@ -14,17 +14,16 @@ from finetune_operator.core.children.config_map import build_config_map
 from finetune_operator.core.children.hub_job import TRACK_SECONDS
 from finetune_operator.core.children.track_job import build_track_job
 from finetune_operator.core.cleaning import clean_up, is_tracking
-from finetune_operator.core.conditions import ConditionValue, Finding, find_condition
+from finetune_operator.core.conditions import find_condition
 from finetune_operator.core.decision import Decision, Situation
 from finetune_operator.core.evidence import is_waiting_for_evidence, last_failure, results
 from finetune_operator.core.failures import Failure
 from finetune_operator.core.hub_jobs import GOING_AWAY_SECONDS, is_last_try
+from finetune_operator.core.live import is_told_meanwhile
 from finetune_operator.core.observed import JobView, PodView
-from finetune_operator.core.phases import update_conditions
 from finetune_operator.core.results import with_result
-from finetune_operator.core.shortage import describe_queue
+from finetune_operator.core.telling import told, with_complaint
 from finetune_operator.core.times import parse_time, seconds_since, soonest
-from finetune_operator.core.waiting import StartProblem, start_problem
 
 #: A queue, a quota or a node may keep the Job from being made, or from running; the volume does not wait for ever.
 GIVE_UP_SECONDS = 3.0 * TRACK_SECONDS
@@ -53,11 +52,11 @@ def _step(status: FinetuneJobStatus, situation: Situation, tracking: Tracking) -
         return Decision(status=end)
     if remaining <= 0:
         return Decision(status=_settled(status, situation, _too_long(status, GIVE_UP_SECONDS)))
-    if job is None:
+    if job is None and not is_told_meanwhile(observed):  # two that write at once would write twice
         return _start(status, situation, tracking, remaining)
-    if job.is_deleting:
+    if job is None or job.is_deleting:
         return Decision(status=status, requeue_after=GOING_AWAY_SECONDS)
-    return Decision(status=_with_complaint(status, situation, job, pods), requeue_after=remaining)
+    return Decision(status=with_complaint(status, situation, job, pods), requeue_after=remaining)
 
 
 def _end(
@@ -74,7 +73,7 @@ def _end(
 def _start(status: FinetuneJobStatus, situation: Situation, tracking: Tracking, remaining: float) -> Decision:
     job, platform = situation.job, situation.platform
     if obstacle := situation.observed.obstacle:
-        status = _told(status, situation, "Unknown", Reason.BLOCKED, obstacle)
+        status = told(status, situation, "Unknown", Reason.BLOCKED, obstacle)
     children = (
         build_config_map(job, platform=platform),
         build_track_job(job, tracking, status, platform=platform),
@@ -87,7 +86,7 @@ def _tracked(status: FinetuneJobStatus, situation: Situation, pods: tuple[PodVie
     message = "the tracker was told; what the pod said of it was lost"
     for result in found:
         status, message = with_result(status, result), result.message
-    return _told(status, situation, "True", Reason.TRACKED, message)
+    return told(status, situation, "True", Reason.TRACKED, message)
 
 
 def _failure(status: FinetuneJobStatus, job: JobView, pods: tuple[PodView, ...]) -> Failure | None:
@@ -99,39 +98,14 @@ def _failure(status: FinetuneJobStatus, job: JobView, pods: tuple[PodView, ...])
 
 def _too_long(status: FinetuneJobStatus, seconds: float) -> Failure:
     """Return the failure of a Job whose time is over, for the reason that was told last."""
-    told = find_condition(status, ConditionType.TRACKED)
-    is_known = told is not None and told.reason != Reason.TRACKING
-    reason = Reason(told.reason) if told is not None and is_known else Reason.TRACKER_UNAVAILABLE
-    words = f"; at last: {told.message}" if told is not None and is_known else ""
+    last = find_condition(status, ConditionType.TRACKED)
+    is_known = last is not None and last.reason != Reason.TRACKING
+    reason = Reason(last.reason) if last is not None and is_known else Reason.TRACKER_UNAVAILABLE
+    words = f"; at last: {last.message}" if last is not None and is_known else ""
     return Failure(reason=reason, message=f"the tracker was not told within {seconds:.0f} s{words}")
 
 
 def _settled(status: FinetuneJobStatus, situation: Situation, failure: Failure) -> FinetuneJobStatus:
     advice = GUIDANCE[failure.reason].next_step
     message = failure.message.removesuffix(advice).rstrip(". ")
-    return _told(status, situation, "False", failure.reason, f"{message}. {advice}")
-
-
-def _with_complaint(
-    status: FinetuneJobStatus, situation: Situation, job: JobView, pods: tuple[PodView, ...]
-) -> FinetuneJobStatus:
-    """Return the status with what keeps the pod from starting, or why it is tried again, if anything is."""
-    problem = next(filter(None, map(start_problem, pods)), None) or _unscheduled(pods)
-    if job.is_held:
-        problem = StartProblem(Reason.QUEUED, describe_queue(situation.observed, job))
-    if problem is not None:
-        return _told(status, situation, "Unknown", problem.reason, problem.message)
-    if (last := last_failure(job, pods)) is not None and not any(pod.gone_at for pod in pods):
-        return _told(status, situation, "Unknown", last.reason, f"it is tried again, because {last.message}")
-    return status
-
-
-def _unscheduled(pods: tuple[PodView, ...]) -> StartProblem | None:
-    words = next((pod.unscheduled for pod in pods if pod.unscheduled), "")
-    return StartProblem(Reason.UNSCHEDULABLE, f"the track pod has no node yet: {words}") if words else None
-
-
-def _told(
-    status: FinetuneJobStatus, situation: Situation, value: ConditionValue, reason: Reason, message: str
-) -> FinetuneJobStatus:
-    return update_conditions(status, situation, Finding(ConditionType.TRACKED, value, reason, message))
+    return told(status, situation, "False", failure.reason, f"{message}. {advice}")

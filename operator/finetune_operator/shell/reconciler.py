@@ -19,7 +19,7 @@ from finetune_operator.core.platform import Platform
 from finetune_operator.core.refusing import refuse, without_spec
 from finetune_operator.core.times import parse_time, seconds_since
 from finetune_operator.shell.cache import Cache
-from finetune_operator.shell.cluster import Cluster
+from finetune_operator.shell.cluster import Cluster, NameTakenError
 from finetune_operator.shell.freshness import Freshness
 from finetune_operator.shell.inquiry import Inquiry
 from finetune_operator.shell.kinds import CLAIM, FINETUNE_JOB
@@ -111,6 +111,7 @@ class Reconciler:
         if not await self.maker.rehearse(job, decision.rehearse):
             return 0.0
         made = [await self.maker.make(job, manifest) for manifest in decision.apply]
+        await self._try(job, decision.optional)
         self.cache.note_obstacle(job.metadata.uid, "")
         is_changed = has_new_status or has_removed or any(made)
         self.telemetry.reconciles.labels("changed" if is_changed else "unchanged").inc()
@@ -120,6 +121,14 @@ class Reconciler:
             return BUSY_NAME_SECONDS
         # Nothing else may tell of what was done just now, and the next step may wait for nothing else.
         return 0.0 if has_new_status or any(made) else decision.requeue_after
+
+    async def _try(self, job: FinetuneJob, manifests: tuple[Manifest, ...]) -> None:
+        """Make what nothing waits for; the next look tries again."""
+        try:
+            for manifest in manifests:
+                await self.maker.make(job, manifest)
+        except (ApiError, NameTakenError) as error:
+            logger.warning("a child that nothing waits for was not made", extra={**_fields(job), "error": str(error)})
 
     async def _write_status(self, job: FinetuneJob, status: FinetuneJobStatus) -> bool:
         """Write the status; False if the job is gone."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from finetune_api.contract import Progress, Stage, round_significant
 from finetune_api.status import ProgressStatus
 from finetune_trainer.workspace.clock import now
-from finetune_trainer.workspace.telemetry import PROGRESS, progress_page, serve_pages
+from finetune_trainer.workspace.telemetry import PROGRESS, json_page, serve_pages
 
 Clock = Callable[[], float]
 
@@ -99,7 +99,7 @@ def answering(tracker: Tracker, port: int | None) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             if port is not None:
-                stack.enter_context(serve_pages({PROGRESS: progress_page(tracker.read)}, port=port))
+                stack.enter_context(serve_pages({PROGRESS: json_page(tracker.read)}, port=port))
         except OSError as error:
             _log.warning("progress is not told", extra={"port": port, "error": str(error)})
         yield

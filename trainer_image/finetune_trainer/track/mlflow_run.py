@@ -46,6 +46,8 @@ _log = logging.getLogger(__name__)
 def tell_mlflow(tracking: MLflow, record: Record, secret: Mapping[str, str]) -> tuple[TrackingStatus, list[str]]:
     """Write the run, read it back, and return what the server has with what is to be said of it.
 
+    A run of a training that goes on is told again and again, each time of what it lacks.
+
     Raises:
         RunFailure: TokenRefused, TrackerRefused or TrackerUnavailable.
 
@@ -88,8 +90,12 @@ def _tell(tracking: MLflow, wanted: _Wanted) -> tuple[TrackingStatus, list[str]]
         name = tracking.run_name or record.name
         run_id = client.create_run(experiment, start_time=record.started, tags=own, run_name=name).info.run_id
     _write(client, run_id, wanted)
-    warnings = _add_files(client, run_id, record)
-    client.set_terminated(run_id, "FINISHED" if record.has_succeeded else "FAILED", end_time=record.ended)
+    warnings = []
+    if record.ended is None:
+        client.update_run(run_id, "RUNNING")
+    else:
+        warnings = _add_files(client, run_id, record)
+        client.set_terminated(run_id, "FINISHED" if record.has_succeeded else "FAILED", end_time=record.ended)
     if what := _difference(client, run_id, wanted):
         raise not_as_written(FIELD, tracking.uri, what)
     url = f"{tracking.uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
@@ -150,7 +156,7 @@ def _write(client: "MlflowClient", run_id: str, wanted: _Wanted) -> None:
         Metric(name, value, time, step) for name, step, value, time in wanted.points if lacking[name, step, value] > 0
     ]
     metrics += [
-        Metric(name, value, record.ended, wanted.last_step)
+        Metric(name, value, record.ended or record.started, wanted.last_step)
         for name, value in wanted.summary.items()
         if run.data.metrics.get(name) != value
     ]

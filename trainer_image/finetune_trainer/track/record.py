@@ -1,20 +1,24 @@
-"""What a tracker is told of a job, in nobody's form: parameters, values over steps and of the whole, tags, files."""
+"""What a tracker is told of a job, in nobody's form: parameters, values over steps and of the whole, tags, files.
+
+Trackers only add. So while a gang trains, its tracker has what the newest checkpoint keeps, and nothing that the next
+attempt would make again with other values.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from finetune_api.contract import TRAINED_FIELDS, RunConfig, TrackingTask
+from finetune_api.contract import TRAINED_FIELDS, RunConfig, TrackingTask, Training
 from finetune_api.status import MetricsStatus, Phase
 from finetune_api.types import GROUP
 from finetune_api.workspace import Workspace
 from finetune_trainer.workspace.manifest import InputsManifest
-from finetune_trainer.workspace.report import HISTORY, CurvePoint, Report
+from finetune_trainer.workspace.report import HISTORY, CurvePoint, KeptCurve, Report
 from finetune_trainer.workspace.verify import read_manifest
 
 #: By these two a repeated pod finds its own run.
@@ -30,7 +34,7 @@ class Point:
     """`train/loss`, `train/learning_rate`, `eval/score`, or `eval/SET/METRIC`."""
     value: float
     milliseconds: int
-    """When it was measured, since 1970; where nobody knows, when the job ended."""
+    """When it was measured, since 1970; where nobody knows, when the job ended, or began if it has not."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,16 @@ class Record:
     has_succeeded: bool
     started: int
     """Milliseconds since 1970, as all times here."""
-    ended: int
+    ended: int | None
+    """None while it trains."""
     parameters: dict[str, str]
     """The recipe, flat: `training.learning_rate`, `data.train.0.source`."""
     points: list[Point]
     """By step."""
-    summary: dict[str, float]
-    """Values of the whole: before, best, at the end, what it has cost."""
     tags: dict[str, str]
-    files: list[Path]
+    summary: dict[str, float] = field(default_factory=dict)
+    """Values of the whole: before, best, at the end, what it has cost."""
+    files: list[Path] = field(default_factory=list)
     """The report, and the pictures that publish has drawn."""
 
 
@@ -66,6 +71,7 @@ def make_record(config: RunConfig, task: TrackingTask, workspace: Workspace, inp
     report = _own_report(workspace, inputs.run)
     ended = _milliseconds(task.completion_time) or 0
     curve = report.curve if report is not None else _saved_curve(workspace, inputs.run)
+    score = _numbers(report, task).baseline_score
     return Record(
         name=f"{config.job.namespace}/{config.job.name}",
         uid=config.job.uid,
@@ -73,12 +79,32 @@ def make_record(config: RunConfig, task: TrackingTask, workspace: Workspace, inp
         has_succeeded=task.phase is Phase.SUCCEEDED,
         started=_milliseconds(task.start_time) or ended,
         ended=ended,
-        parameters=dict(_flat(config.spec.model_dump(mode="json", include=set(TRAINED_FIELDS), exclude_none=True))),
-        points=sorted(_points(report, curve, otherwise=ended)),
+        parameters=_parameters(config),
+        points=sorted([*_baseline(report, otherwise=ended), *_points(score, curve, otherwise=ended)]),
         summary=dict(_summary(report, task)),
-        tags=dict(_tags(config, task, inputs, report)),
+        tags=dict(_tags(config, task, inputs.run, inputs.sources, report)),
         files=[] if report is None else [workspace.report, *_pictures(workspace, inputs.run)],
     )
+
+
+def make_record_of_training(config: RunConfig, task: TrackingTask, training: Training, kept: KeptCurve) -> Record:
+    """Return what a tracker is told while a gang trains, from what its rank 0 answers."""
+    started = _milliseconds(task.start_time) or 0
+    return Record(
+        name=f"{config.job.namespace}/{config.job.name}",
+        uid=config.job.uid,
+        run=training.run,
+        has_succeeded=False,
+        started=started,
+        ended=None,
+        parameters=_parameters(config),
+        points=sorted(_points(kept.baseline_score, kept.curve, otherwise=started)),
+        tags=dict(_tags(config, task, training.run, {}, None)),
+    )
+
+
+def _parameters(config: RunConfig) -> dict[str, str]:
+    return dict(_flat(config.spec.model_dump(mode="json", include=set(TRAINED_FIELDS), exclude_none=True)))
 
 
 def _own_report(workspace: Workspace, run: str) -> Report | None:
@@ -106,12 +132,19 @@ def _manifests(workspace: Workspace) -> Iterator[tuple[Path, Any]]:
             yield path, manifest
 
 
-def _points(report: Report | None, curve: Iterable[CurvePoint], *, otherwise: int) -> Iterator[Point]:
+def _numbers(report: Report | None, task: TrackingTask) -> MetricsStatus:
+    return report.metrics if report is not None else task.metrics or MetricsStatus()
+
+
+def _baseline(report: Report | None, *, otherwise: int) -> Iterator[Point]:
     for one in report.evaluations if report is not None else ():
         if one.baseline is not None:
             yield Point(0, f"eval/{one.name}/{one.metric}", one.baseline, otherwise)
-    if report is not None and report.metrics.baseline_score is not None:
-        yield Point(0, "eval/score", report.metrics.baseline_score, otherwise)
+
+
+def _points(baseline_score: float | None, curve: Iterable[CurvePoint], *, otherwise: int) -> Iterator[Point]:
+    if baseline_score is not None:
+        yield Point(0, "eval/score", baseline_score, otherwise)
     for point in curve:
         time = _milliseconds(point.time) or otherwise
         values = {"train/loss": point.loss, "train/learning_rate": point.learning_rate, "eval/score": point.score}
@@ -120,8 +153,10 @@ def _points(report: Report | None, curve: Iterable[CurvePoint], *, otherwise: in
 
 
 def _summary(report: Report | None, task: TrackingTask) -> Iterator[tuple[str, float]]:
-    metrics = report.metrics if report is not None else MetricsStatus()
+    metrics = _numbers(report, task)
     told: dict[str, float | int | None] = {
+        "last_step": report.steps if report is not None else task.step,
+        "last_loss": metrics.train_loss,
         "baseline_score": metrics.baseline_score,
         "best_score": metrics.best_score,
         "best_step": metrics.best_step,
@@ -138,16 +173,17 @@ def _summary(report: Report | None, task: TrackingTask) -> Iterator[tuple[str, f
 
 
 def _tags(
-    config: RunConfig, task: TrackingTask, inputs: InputsManifest, report: Report | None
+    config: RunConfig, task: TrackingTask, run: str, sources: Mapping[str, str], report: Report | None
 ) -> Iterator[tuple[str, str]]:
     published, model = task.published, config.spec.model
     told = {
         TAG_UID: config.job.uid,
-        TAG_RUN: inputs.run,
+        TAG_RUN: run,
         f"{GROUP}/job": config.job.name,
         f"{GROUP}/namespace": config.job.namespace,
         f"{GROUP}/phase": task.phase.value,
         f"{GROUP}/reason": task.reason,
+        f"{GROUP}/message": task.message,
         f"{GROUP}/attempts": str(task.attempts),
         f"{GROUP}/metric": config.spec.evaluation.metric,
         f"{GROUP}/model": model.source,
@@ -159,7 +195,7 @@ def _tags(
     # `spec.data.train[0]` would be refused by MLflow.
     told |= {
         f"{GROUP}/revision.{field.removeprefix('spec.').replace('[', '.').replace(']', '')}": revision
-        for field, revision in inputs.sources.items()
+        for field, revision in sources.items()
     }
     versions = report.versions if report is not None else {}
     told |= {f"{GROUP}/version.{package}": version for package, version in versions.items()}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from finetune_api.base import Contract
 from finetune_api.status import DatasetStatus, EvaluationScore, MetricsStatus, ModelStatus, Time
@@ -25,6 +25,23 @@ class CurvePoint(Contract):
     """Every reported metric by SET/METRIC, where the model was evaluated; absent in earlier versions."""
     time: Time | None = None
     """When that was, RFC 3339; absent in earlier versions."""
+
+
+class KeptCurve(Contract):
+    """What rank 0 answers at `/curve` while it trains: of the curve what no later attempt makes again."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    attempt: int
+    """Gang that answers."""
+    job_uid: str = ""
+    """Job that it works for."""
+    is_known: bool = False
+    """Whether training has begun; before that, rank 0 does not know what earlier attempts have left."""
+    baseline_score: float | None = None
+    """`spec.evaluation.metric` of the base model on the judging set."""
+    curve: list[CurvePoint] = Field(default_factory=list)
+    """That in the newest checkpoint, from which the next attempt goes on."""
 
 
 class Report(Contract):

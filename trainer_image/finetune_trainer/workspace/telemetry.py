@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from finetune_api.contract import Progress
+from finetune_api.base import Contract
 
 logger = logging.getLogger(__name__)
 ALL_ADDRESSES = ""
-PROGRESS = "/progress"
+PROGRESS, CURVE = "/progress", "/curve"
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Page:
     content_type: str
 
 
-def progress_page(read: Callable[[], Progress]) -> Page:
-    """Return what is answered at PROGRESS."""
+def json_page(read: Callable[[], Contract]) -> Page:
+    """Return the page that answers with what is read at that moment."""
     return Page(lambda: read().model_dump_json(by_alias=True).encode(), "application/json")
 
 

@@ -17,9 +17,15 @@ BACKOFF_LIMIT = 24
 TRACK_SECONDS = 600
 
 
-def build_hub_job(job: FinetuneJob, role: Role, *, platform: Platform, template: dict[str, Any]) -> dict[str, Any]:
-    """Return a Job that repeats failures of the moment, and gives up at once on those that repeating cannot mend."""
-    metadata = names.metadata(job, names.child_job(names.base(job.metadata), role), role=role)
+def build_hub_job(
+    job: FinetuneJob, role: Role, *, attempt: int | None = None, platform: Platform, template: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a Job that repeats failures of the moment, and gives up at once on those that repeating cannot mend.
+
+    One that goes with a gang, the `attempt`, has no time limit of its own.
+    """
+    name = names.child_job(names.base(job.metadata), role, attempt or 0)
+    metadata = names.metadata(job, name, role=role, attempt=attempt)
     metadata["labels"] |= queue_labels(job, role, platform=platform)
     containers = [*template.get("initContainers", ()), *template["containers"]]
     child = {
@@ -28,7 +34,7 @@ def build_hub_job(job: FinetuneJob, role: Role, *, platform: Platform, template:
         "metadata": metadata,
         "spec": {
             "backoffLimit": BACKOFF_LIMIT,
-            "activeDeadlineSeconds": _timeout_seconds(job, role),
+            **({"activeDeadlineSeconds": _timeout_seconds(job, role)} if attempt is None else {}),
             "completions": 1,
             "parallelism": 1,
             "podFailurePolicy": {
@@ -37,7 +43,7 @@ def build_hub_job(job: FinetuneJob, role: Role, *, platform: Platform, template:
                     *[_give_up(item["name"]) for item in containers],
                 ]
             },
-            "template": {"metadata": {"labels": names.labels(job, role=role)}, "spec": template},
+            "template": {"metadata": {"labels": names.labels(job, role=role, attempt=attempt)}, "spec": template},
         },
     }
     return customise(child, job, role, platform=platform)

@@ -135,10 +135,10 @@ def _environment(config: RunConfig, *, attempt: int) -> dict[str, str]:
 
 
 def _rendezvous(job: FinetuneJob, *, config: RunConfig, attempt: int) -> dict[str, str]:
-    """Return torchrun's options as environment; rank 0's address is known before any pod exists."""
+    """Return torchrun's options as environment."""
     return {
         "PET_NPROC_PER_NODE": str(config.processes_per_node),
-        "PET_MASTER_ADDR": f"{names.train_job(job, attempt)}-0.{names.ranks_service(job)}",
+        "PET_MASTER_ADDR": names.first_rank(job, attempt),
         "PET_MASTER_PORT": str(keys.RENDEZVOUS_PORT),
         "PET_RDZV_CONF": f"timeout={RENDEZVOUS_SECONDS}",
     }

@@ -14,7 +14,7 @@ from finetune_trainer.train.report.history import History, Made
 from finetune_trainer.train.report.metrics import TrainMetrics
 from finetune_trainer.train.report.outline import outline
 from finetune_trainer.workspace.clock import now
-from finetune_trainer.workspace.report import CurvePoint
+from finetune_trainer.workspace.report import CurvePoint, KeptCurve
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Tracker:
     _started: float | None = None
     _kept: Made = field(default_factory=Made)
     _resumed: Made | None = None
+    _kept_curve: list[CurvePoint] = field(default_factory=list)
 
     @property
     def metrics(self) -> MetricsStatus:
@@ -79,6 +80,17 @@ class Tracker:
                 warnings=[warning[:MESSAGE_LIMIT] for warning in self.history.warnings[-MAX_WARNINGS:]],
             )
 
+    def kept_curve(self) -> KeptCurve:
+        """Return what `/curve` answers now."""
+        with self._lock:
+            return KeptCurve(
+                attempt=self.attempt,
+                job_uid=self.job_uid,
+                is_known=self._started is not None,
+                baseline_score=self._metrics.baseline_score,
+                curve=self._kept_curve,
+            )
+
     def resume(self, history: History, checkpoint: CheckpointStatus) -> None:
         """Go on from an earlier attempt; what this one has spent and warned of so far is added."""
         with self._lock:
@@ -90,7 +102,7 @@ class Tracker:
             history.made = Made(
                 useful=self._kept.useful + own.useful, evaluating=self._kept.evaluating + own.evaluating
             )
-            self.history, self._checkpoint = history, checkpoint
+            self.history, self._checkpoint, self._kept_curve = history, checkpoint, list(history.curve)
             self._metrics = self._metrics.model_copy(update=newest_numbers(history))
             self.series.checkpoint_step.set(checkpoint.step)
             if history.latest:
@@ -185,7 +197,7 @@ class Tracker:
     def saved(self, checkpoint: CheckpointStatus, history: History) -> None:
         """Record the newest verified checkpoint, and the history in it. It says nothing of the thread that trains."""
         with self._lock:
-            self._checkpoint, self._kept = checkpoint, history.made
+            self._checkpoint, self._kept, self._kept_curve = checkpoint, history.made, list(history.curve)
             self.series.checkpoint_step.set(checkpoint.step)
 
     def _set_progress(self, *, step: int, total_steps: int, epoch: float | None = None) -> None:
