@@ -17,7 +17,7 @@ from finetune_trainer.train.report.history import History
 from finetune_trainer.train.report.telemetry import serve_telemetry
 from finetune_trainer.train.report.tracker import Step, Tracker
 from finetune_trainer.workspace.failures import RunFailure
-from finetune_trainer.workspace.report import CurvePoint
+from finetune_trainer.workspace.report import CurvePoint, Report
 from tests.tracker import RunningMlflow
 from tests.trainer.conftest import Run
 from tests.trainer.test_track import (
@@ -91,14 +91,17 @@ def save(tracker: Tracker, *steps: int) -> None:
 def test_what_a_checkpoint_keeps_is_told_while_training_goes_on_and_the_end_adds_the_rest(
     run: Run, server: RunningMlflow, tracker: Tracker, port: int
 ) -> None:
-    live(run, port, telling(server), lambda: save(tracker, 1, 2))
+    kept = Report.read(run.workspace.report).curve[:2]
+    live(run, port, telling(server), lambda: tracker.saved(CheckpointStatus(step=2), History(curve=kept)))
     (begun,) = runs_of(server, run)
     seen = points_of(server, "train/loss", begun.info.run_id)
-    ended = told(run, mlflow(server.uri), ACCOUNT.settings(), phase="Failed", reason="NonFiniteLoss")
+    told(run, mlflow(server.uri), ACCOUNT.settings())
 
-    assert begun.info.status == "RUNNING"
-    assert seen == [(1, 1.0, WHEN), (2, 1.0, WHEN)]
-    assert ended.reason == Reason.TRACKED
+    (ended,) = runs_of(server, run)
+    assert (begun.info.status, seen) == ("RUNNING", [(1, 2.0, WHEN), (2, 1.0, WHEN)])
+    assert (ended.info.status, ended.info.run_id) == ("FINISHED", begun.info.run_id)
+    whole = [(step, 2.0 / step, WHEN) for step in range(1, 21)]
+    assert points_of(server, "train/loss", begun.info.run_id) == whole
 
 
 def test_steps_that_the_next_gang_makes_again_are_told_once_and_in_the_same_run(
