@@ -19,7 +19,7 @@ _ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off
 
 def find(module: str, version: str, package: str, *, minutes: int) -> Path | None:
     """Return the program of a package, building it if it never was here; None where that takes Go."""
-    name = package.rsplit("/", 1)[-1]
+    name = (module if package == "." else package).rsplit("/", 1)[-1]
     program = BINARIES / f"{name}-{key_of(module, version)}"
     if shutil.which("go") is None and not program.exists():
         return None
