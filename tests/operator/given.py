@@ -161,7 +161,7 @@ def raw_pod(role: Role, *, attempt: int = 0, index: int = 0, **status: Any) -> d
         keys.LABEL_ATTEMPT: str(attempt),
         keys.LABEL_COMPLETION_INDEX: str(index),
     }
-    job = f"{BASE}-{role.value}" + (f"-{attempt}" if role == Role.TRAIN else "")
+    job = f"{BASE}-{role.value}" + (f"-{attempt}" if role == Role.TRAIN or attempt else "")
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": f"uid-{job}", "controller": True}
     return {
         "kind": "Pod",
