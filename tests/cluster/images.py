@@ -64,9 +64,7 @@ def ensure() -> dict[str, str]:
 def _ensure(builder: engine.Engine) -> dict[str, str]:
     base = os.environ.get("BASE_IMAGE") or base_image.ensure(builder)
     references: dict[str, str] = {}
-    for image in (OPERATOR, TRAINER, HUB):
-        if not (REPOSITORY / image.dockerfile).exists():
-            continue
+    for image in (OPERATOR, TRAINER_CPU, HUB):
         start = references[image.base] if image.base else base
         references[image.name] = _ensure_pushed(builder, image, base=start)
     for worker in filter(node.is_running, node.NODES):
@@ -82,7 +80,7 @@ def _ensure_pushed(builder: engine.Engine, image: Image, *, base: str) -> str:
     if not registry.has(reference):
         if not builder.has(reference):
             say(f"Building the {image.name} image")
-            builder.build(image.dockerfile, image=reference, base=base)
+            builder.build(image.dockerfile, image=reference, base=base, arguments=image.arguments)
         say(f"Pushing the {image.name} image")
         builder.push(reference)
     return reference

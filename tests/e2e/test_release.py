@@ -78,6 +78,18 @@ def test_the_files_of_a_release_are_those_of_its_checksums(released: Path) -> No
     }
 
 
+def test_the_image_for_gpus_loads_its_libraries_on_a_node_without_one(released: Path, kube: Kubectl) -> None:
+    image = f"--image={addresses.REGISTRY}/finetune-trainer:{VERSION}"
+    program = "import torch, sentence_transformers; print(bool(torch.version.cuda), torch.cuda.is_available())"
+
+    told = kube.run(
+        *("run", "gpu-image", "-n", "default", image, "--restart=Never", "--rm", "--attach", "--quiet"),
+        *("--pod-running-timeout=10m", "--command", "--", "python", "-c", program),
+    )
+
+    assert told == "True False\n"
+
+
 def test_a_release_is_installed_from_its_registry_and_runs_the_quickstart_on_one_node_without_gpus_and_shared_volumes(
     installed: None, kube: Kubectl, tmp_path: Path
 ) -> None:
