@@ -2,6 +2,9 @@ import json
 import math
 import platform
 import resource
+import socket
+import struct
+import threading
 import time
 import urllib.request
 from http import HTTPStatus
@@ -19,6 +22,7 @@ from finetune_trainer.train.report.metrics import peak_resident_bytes
 from finetune_trainer.train.report.telemetry import serve_telemetry
 from finetune_trainer.train.report.tracker import Step, Tracker
 from finetune_trainer.workspace.report import CurvePoint, KeptCurve
+from finetune_trainer.workspace.telemetry import Page, serve_pages
 
 SCORES = [
     Scores(name="held-out", metric="ndcg@10", values={"ndcg@10": 0.123456789, "mrr@10": 0.5}, dimensions={16: 0.25}),
@@ -133,6 +137,27 @@ def test_the_curve_that_is_told_while_training_is_that_of_the_newest_checkpoint(
         (2, 2.0, None),
         (3, 1.5, None),
     ]
+
+
+def test_whoever_hangs_up_before_the_answer_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    asked, gone = threading.Event(), threading.Event()
+
+    def read() -> bytes:
+        asked.set()
+        assert gone.wait(60)
+        return bytes(10_000_000)
+
+    with serve_pages({"/progress": Page(read, "text/plain")}, port=0) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /progress HTTP/1.0\r\n\r\n")
+            assert asked.wait(60)
+            (answering,) = (one for one in threading.enumerate() if "process_request" in one.name)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed with a reset
+        gone.set()
+        answering.join(60)
+
+    assert not answering.is_alive()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_score_that_is_no_ndcg_is_no_series_of_that_name() -> None:

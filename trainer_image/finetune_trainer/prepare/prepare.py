@@ -141,6 +141,7 @@ def fill_inputs(
     inputs = open_inputs(spec, located, cache=cache)
     tracker.enter(Stage.CHECKING)
     # Imported late: torch takes seconds, and whatever failed before did not need it.
+    _log.info("loading libraries")
     with loading_libraries():
         from finetune_trainer.prepare.checks.precision import precision_warnings  # noqa: PLC0415
         from finetune_trainer.prepare.checks.written import check_written  # noqa: PLC0415

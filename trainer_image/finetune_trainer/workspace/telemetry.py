@@ -45,6 +45,10 @@ def handler_for(pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:
     """Return the request handler that answers with `pages`, by path."""
 
     class Handler(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionError):  # whoever asked has not waited for the answer, and asks again
+                super().handle()
+
         def do_GET(self) -> None:
             if (page := pages.get(self.path)) is None:
                 self.send_error(HTTPStatus.NOT_FOUND, f"ask for {' or '.join(pages)}")
