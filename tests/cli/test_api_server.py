@@ -105,7 +105,10 @@ def test_submit_tells_that_a_job_of_that_name_is_there(shell: Shell) -> None:
     code, out, err = shell.finetune("submit", shell.write("one"))
 
     assert (code, out) == (10, "")
-    assert err == f'cannot create {NAMESPACE}/one: finetunejobs.finetune.dev "one" already exists\n'
+    assert err == (
+        f'cannot create {NAMESPACE}/one: finetunejobs.finetune.dev "one" already exists; write another metadata.name, '
+        "or delete that one first\n"
+    )
 
 
 def test_list_status_and_explain_read_what_is_stored(shell: Shell) -> None:
@@ -133,7 +136,11 @@ def test_lists_and_states_are_the_objects_in_json(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["status", "explain", "logs", "report", "bundle", "watch", "suspend", "resume", "rerun"]
+    "verb",
+    [
+        *("status", "explain", "logs", "report", "bundle", "watch"),
+        *("suspend", "resume", "rerun", "download", "serve"),
+    ],
 )
 def test_a_job_that_is_not_there_is_told(shell: Shell, verb: str) -> None:
     code, out, err = shell.finetune(verb, "none")
@@ -186,7 +193,10 @@ def test_submit_into_a_namespace_that_is_not_there_is_told(shell: Shell) -> None
     code = main(["submit", shell.write("one"), "-n", "finetune-nowhere"])
 
     assert code == 31
-    assert shell.printed_error() == 'cannot create finetune-nowhere/one: namespaces "finetune-nowhere" not found\n'
+    assert shell.printed_error() == (
+        'cannot create finetune-nowhere/one: namespaces "finetune-nowhere" not found; name one that is there with -n, '
+        "or create it\n"
+    )
 
 
 def test_prepare_has_neither_ranks_nor_attempts(shell: Shell) -> None:

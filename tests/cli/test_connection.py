@@ -275,6 +275,31 @@ def write_jobs(folder: Path, *namespaces: str) -> str:
     return str(folder / "jobs.yaml")
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "code", "hint"),
+    [
+        (409, 'finetunejobs "job-search" already exists', 10, "write another metadata.name, or delete that one first"),
+        (404, 'namespaces "search" not found', 31, "name one that is there with -n, or create it"),
+    ],
+)
+def test_what_is_in_the_way_of_a_new_job_is_told_with_what_to_do(  # noqa: PLR0913, PLR0917 - fixtures
+    kubeconfig: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    message: str,
+    code: int,
+    hint: str,
+) -> None:
+    with serving({JOBS: (status, {"message": message}), GROUP: versions("v1alpha1")}) as address:
+        write_kubeconfig(kubeconfig, address)
+
+        found = run(capsys, "submit", write_jobs(tmp_path, "search"), "-o", "json")
+
+    assert (found[0], found[1]) == (code, "")
+    assert found[2].splitlines()[-1] == f"cannot create search/job-search: {message}; {hint}"
+
+
 def test_nothing_is_created_where_one_of_the_namespaces_contradicts(
     kubeconfig: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

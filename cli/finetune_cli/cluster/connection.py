@@ -44,7 +44,14 @@ _NOT_BEGUN = "waiting to start"
 _STRANGE = (ValueError, LookupError, TypeError)
 #: How the client tells with which status an exec was refused.
 _HANDSHAKE = re.compile(r"Handshake status (\d+) (.*?) -\+-\+-")
+#: How a name is refused that another object has.
+_TAKEN = "already exists"
 _NO_CLUSTER = "name a cluster in KUBECONFIG or with --context"
+#: By the kind of what is not there, which is the API server's first word.
+_WHERE_TO_LOOK = {
+    PLURAL: "; `finetune list -A` shows which are there",
+    "namespaces": "; name one that is there with -n, or create it",
+}
 _INSTALL = "install the operator there, or name another cluster with --context"
 
 
@@ -294,13 +301,14 @@ class Cluster:
             return RefusalError(f"cannot {wish}: {error}; try again once it has begun", ExitCode.NOT_FOUND)
         if error.code in (_GONE, _TOO_MANY) or error.code >= _SERVER_ERROR:
             return RefusalError(f"cannot {wish}: {error}; try again", ExitCode.CLUSTER_UNAVAILABLE)
-        return RefusalError(f"cannot {wish}: {error}", ExitCode.BAD_SPEC)
+        hint = "; write another metadata.name, or delete that one first" if str(error).endswith(_TAKEN) else ""
+        return RefusalError(f"cannot {wish}: {error}{hint}", ExitCode.BAD_SPEC)
 
     def _missing(self, error: StatusError, wish: str) -> RefusalError:
         """Return what is told where something is not there: the object, its kind, or this version of it."""
         served = self._served_versions()
         if VERSION in served:
-            hint = "; `finetune list -A` shows which are there" if PLURAL in str(error) else ""
+            hint = _WHERE_TO_LOOK.get(str(error).partition(" ")[0].partition(".")[0], "")
             return RefusalError(f"cannot {wish}: {error}{hint}", ExitCode.NOT_FOUND)
         if served:
             text = f"it serves {GROUP}/{', '.join(served)}, not {VERSION}; install the finetune of its release"
