@@ -1,12 +1,14 @@
 """The command line itself: every command has help with examples, and every example is one."""
 
 import argparse
+import importlib.util
 import shlex
 from collections.abc import Iterator
 
 import pytest
 
-from finetune_cli.main import build_parser
+from finetune_cli.main import build_parser, main
+from tests.contract.test_examples import ROOT
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -33,6 +35,24 @@ def test_an_example_is_understood(name: str, example: str) -> None:
     build_parser().parse_args(arguments)
 
     assert arguments[0] == name
+
+
+@pytest.mark.parametrize("name", ["estimate", "run"])
+def test_what_needs_the_trainer_says_so_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    installed = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda module: None if module == "sentence_transformers" else installed(module)
+    )
+
+    code = main([name, str(ROOT / "examples" / "quickstart.yaml")])
+
+    assert (code, *capsys.readouterr()) == (
+        2,
+        "",
+        "sentence_transformers: not installed; install finetune-operator with the extras cli,trainer\n",
+    )
 
 
 def test_as_a_command_of_kubectl_it_is_called_so() -> None:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from finetune_cli.command import Commands, add_command
 
+#: One of each extra is enough to tell that it is not installed.
+_MODULES = ("cel_expr_python", "rich", "sentence_transformers")
+
 
 def add_commands(commands: Commands) -> None:
     """Add them to the command line."""
@@ -31,9 +34,7 @@ def _add_estimate(commands: Commands) -> None:
     )
     estimate.add_argument("--device-memory", type=_quantity, metavar="SIZE", help="of one accelerator, such as 80G")
     estimate.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to print (text)")
-    estimate.set_defaults(
-        command=_estimate, modules=["cel_expr_python", "rich", "huggingface_hub"], extras="cli,trainer"
-    )
+    estimate.set_defaults(command=_estimate, modules=_MODULES, extras="cli,trainer")
 
 
 def _add_run(commands: Commands) -> None:
@@ -66,7 +67,7 @@ def _add_run(commands: Commands) -> None:
     )
     run.add_argument("--fresh", action="store_true", help="give up what an earlier run has trained in the workspace")
     run.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to print the end (text)")
-    run.set_defaults(command=_run, modules=["cel_expr_python", "rich", "sentence_transformers"], extras="cli,trainer")
+    run.set_defaults(command=_run, modules=_MODULES, extras="cli,trainer")
 
 
 def _claim(text: str) -> tuple[str, Path]:
