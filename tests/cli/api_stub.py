@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-#: Status and body by path; what is not there is answered as an API server does.
+#: Status and body by path, with the query or without, or by method and path; what is not there is answered as an API
+#: server does.
 Answers = dict[str, tuple[int, Any]]
 GROUP = "/apis/finetune.dev"
 JOBS = f"{GROUP}/v1alpha1/namespaces/search/finetunejobs"
@@ -27,7 +28,9 @@ def serving(answers: Answers) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, body = answers.get(self.path.partition("?")[0], (404, {"message": f"{self.path} not found"}))
+            path = self.path.partition("?")[0]
+            known = (name for name in (f"{self.command} {path}", self.path, path) if name in answers)
+            status, body = answers.get(next(known, ""), (404, {"message": f"{self.path} not found"}))
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())

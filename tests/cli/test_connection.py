@@ -15,7 +15,7 @@ from finetune_cli.cluster.stored import Manifest
 from finetune_cli.main import main
 from tests.api.conftest import MINIMAL
 from tests.cli.api_stub import GROUP, JOBS, Answers, serving, versions, write_kubeconfig
-from tests.cli.stored_jobs import QUEUED, TRAINING, manifest
+from tests.cli.stored_jobs import FAILED, QUEUED, TRAINING, manifest
 
 FORBIDDEN = 'finetunejobs.finetune.dev "pages" is forbidden: User "me" cannot get resource'
 
@@ -186,6 +186,21 @@ def test_a_watch_ends_with_the_job_and_its_exit_code(kubeconfig: Path, capsys: p
 
     assert (code, err) == (16, "")
     assert [json.loads(line) for line in out.splitlines()] == [QUEUED, failed]
+
+
+def test_what_was_submitted_is_watched_until_it_has_ended_as_it_has_ended(
+    kubeconfig: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = "".join(json.dumps({"type": "MODIFIED", "object": one}) + "\n" for one in (QUEUED, FAILED))
+    answers = {f"POST {JOBS}": (201, QUEUED), JOBS + "/pages": (200, QUEUED), JOBS: (200, events.encode())}
+    with serving(answers) as address:
+        write_kubeconfig(kubeconfig, address)
+
+        code, out, _ = run(capsys, "submit", write_jobs(tmp_path, "search"), "--watch")
+
+    first, *_, last = out.splitlines()
+    assert (code, first) == (11, "search/pages created")
+    assert last.startswith("Failed       ColumnNotFound: 2 problems.")
 
 
 def test_a_watch_whose_connection_breaks_is_begun_anew_for_a_while(kubeconfig: Path) -> None:

@@ -136,6 +136,17 @@ def test_of_all_ranks_those_are_read_that_have_begun(
     assert found == (0, "step 1\n", "Note: train-2-0 has not begun and has no log yet\n")
 
 
+def test_a_log_is_followed_from_its_last_lines_until_its_pod_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers: Answers = {
+        f"{CORE}/pods": (200, {"items": PODS}),
+        f"{CORE}/pods/train-2-0/log?container=train&follow=true&tailLines=2": (200, b"step 1\nstep 2\nended\n"),
+    }
+
+    assert typed(tmp_path, monkeypatch, capsys, answers, "-f", "--tail", "2") == (0, "step 1\nstep 2\nended\n", "")
+
+
 @pytest.mark.parametrize("rank", ["0", "all"])
 def test_a_pod_that_has_not_begun_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str
