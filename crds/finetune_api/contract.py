@@ -185,7 +185,7 @@ class RunConfig(Contract):
         return self.processes_per_node * self.spec.resources.nodes
 
 
-class Training(Contract):
+class TrainingGang(Contract):
     """A gang that trains, of which the tracker is told meanwhile."""
 
     attempt: Count
@@ -207,7 +207,7 @@ class TrackingTask(Contract):
     """Why, as in docs/reasons.md."""
     message: Annotated[str, Field(max_length=MESSAGE_LIMIT)] = ""
     """The same for people."""
-    training: Training | None = None
+    training: TrainingGang | None = None
     """The gang that trains; absent once the job has ended, which the volume tells of then."""
     step: Count | None = None
     """The last step that is known of, with `metrics`: a training that has failed may have kept nothing."""

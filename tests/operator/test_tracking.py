@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from finetune_api.contract import Role, TrackingTask, Training
+from finetune_api.contract import Role, TrackingTask, TrainingGang
 from finetune_api.reasons import Reason
 from finetune_api.status import ConditionType, MetricsStatus, Phase, ProgressStatus, TrackingStatus
 from finetune_api.types import FinetuneJob
@@ -192,7 +192,7 @@ def test_the_pod_beside_the_gang_asks_rank_0_and_has_no_volume_that_one_node_may
     assert (container["resources"], spec["terminationGracePeriodSeconds"]) == ({"requests": LIVE_REQUESTS}, 10)
     assert "activeDeadlineSeconds" not in child["spec"]
     address = f"{BASE}-train-1-0.{BASE}-ranks"
-    assert task_of(child).training == Training(attempt=1, run="5eed-c0de", address=address)
+    assert task_of(child).training == TrainingGang(attempt=1, run="5eed-c0de", address=address)
 
 
 @pytest.mark.parametrize(

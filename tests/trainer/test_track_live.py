@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from finetune_api.contract import Training
+from finetune_api.contract import TrainingGang
 from finetune_api.reasons import Reason
 from finetune_api.status import CheckpointStatus, MetricsStatus
 from finetune_trainer.track.live import LOOK_EVERY_SECONDS, MOST_UNANSWERED, tell_while_training
@@ -57,7 +57,7 @@ def live(run: Run, port: int, tell: Tell, *acts: Callable[[], object], attempt: 
             raise EndedError
         left.pop(0)()
 
-    training = Training(attempt=attempt, run=run.id, address="127.0.0.1")
+    training = TrainingGang(attempt=attempt, run=run.id, address="127.0.0.1")
     fields = {"phase": "Training", "reason": "Training", "training": training, "usage": None, "published": None}
     with pytest.raises(EndedError):
         tell_while_training(run.config, task(mlflow("http://x"), **fields), tell=tell, port=port, wait=wait)
@@ -158,7 +158,7 @@ def test_a_tracker_that_refuses_ends_the_pod_with_its_words(run: Run, port: int)
     def refuse(_: Record) -> Any:  # noqa: ANN401 - as of a tracker
         raise RunFailure(Reason.TOKEN_REFUSED, "the Secret lacks its key")
 
-    training = Training(attempt=1, run=run.id, address="127.0.0.1")
+    training = TrainingGang(attempt=1, run=run.id, address="127.0.0.1")
     asked = task(mlflow("http://x"), phase="Training", reason="Training", training=training)
 
     with pytest.raises(RunFailure, match="the Secret lacks its key"):
@@ -167,7 +167,7 @@ def test_a_tracker_that_refuses_ends_the_pod_with_its_words(run: Run, port: int)
 
 @pytest.mark.parametrize("other", [{"attempt": 2}, {"job_uid": "another"}], ids=["gang", "job"])
 def test_the_pod_ends_where_the_one_that_answers_is_another(run: Run, tracker: Tracker, other: dict[str, Any]) -> None:
-    training = Training(attempt=1, run=run.id, address="127.0.0.1")
+    training = TrainingGang(attempt=1, run=run.id, address="127.0.0.1")
     asked = task(mlflow("http://x"), phase="Training", reason="Training", training=training)
     waits: list[float] = []
     untold: Tell = lambda _: pytest.fail("nothing is to be told")  # noqa: E731 - one word

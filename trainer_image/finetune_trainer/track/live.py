@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from finetune_api import keys
-from finetune_api.contract import Role, RunConfig, RunResult, TrackingTask, Training
+from finetune_api.contract import Role, RunConfig, RunResult, TrackingTask, TrainingGang
 from finetune_api.reasons import Reason
 from finetune_api.status import TrackingStatus
 from finetune_trainer.track.record import Record, make_record_of_training
@@ -64,7 +64,7 @@ def tell_while_training(
     return RunResult(role=Role.TRACK, reason=Reason.TRACKED, message=message, attempt=training.attempt)
 
 
-def ask(config: RunConfig, training: Training, *, port: int) -> KeptCurve | None:
+def ask(config: RunConfig, training: TrainingGang, *, port: int) -> KeptCurve | None:
     """Return what rank 0 of this very gang answers, past any proxy; None without an answer. It is not trusted."""
     connection = http.client.HTTPConnection(training.address, port, timeout=ANSWER_SECONDS)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from finetune_api.contract import TRAINED_FIELDS, RunConfig, TrackingTask, Training
+from finetune_api.contract import TRAINED_FIELDS, RunConfig, TrackingTask, TrainingGang
 from finetune_api.status import MetricsStatus, Phase
 from finetune_api.types import GROUP
 from finetune_api.workspace import Workspace
@@ -87,7 +87,7 @@ def make_record(config: RunConfig, task: TrackingTask, workspace: Workspace, inp
     )
 
 
-def make_record_of_training(config: RunConfig, task: TrackingTask, training: Training, kept: KeptCurve) -> Record:
+def make_record_of_training(config: RunConfig, task: TrackingTask, training: TrainingGang, kept: KeptCurve) -> Record:
     """Return what a tracker is told while a gang trains, from what its rank 0 answers."""
     started = _milliseconds(task.start_time) or 0
     return Record(

@@ -6,7 +6,7 @@ They alone hold the tracker's Secret. The first asks rank 0 and has no volume, w
 from typing import Any
 
 from finetune_api import keys, workspace
-from finetune_api.contract import MESSAGE_LIMIT, Role, TrackingTask, Training
+from finetune_api.contract import MESSAGE_LIMIT, Role, TrackingTask, TrainingGang
 from finetune_api.status import ConditionType, FinetuneJobStatus, Phase
 from finetune_api.tracking import Tracking
 from finetune_api.types import FinetuneJob
@@ -37,7 +37,7 @@ def build_live_track_job(
     job: FinetuneJob, tracking: Tracking, status: FinetuneJobStatus, *, run: str, platform: Platform
 ) -> dict[str, Any]:
     """Return the Job that tells the tracker of the gang of `status.attempt` while it trains."""
-    training = Training(attempt=status.attempt, run=run, address=names.first_rank(job, status.attempt))
+    training = TrainingGang(attempt=status.attempt, run=run, address=names.first_rank(job, status.attempt))
     task = TrackingTask(
         tracking=tracking,
         phase=Phase.TRAINING,
