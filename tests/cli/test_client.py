@@ -58,6 +58,12 @@ def test_a_job_tells_its_status_why_and_its_curve(answers: Answers) -> None:
     assert frame["score"].dropna().tolist() == [0.85, 0.92, 0.9312]
 
 
+def test_jobs_are_listed_by_their_names(answers: Answers) -> None:
+    answers[JOBS] = 200, {"items": [TRAINING]}
+
+    assert repr(Client().jobs()) == "[<FinetuneJob search/pages>]"
+
+
 def test_a_job_that_waits_has_an_empty_curve(answers: Answers) -> None:
     answers[JOBS + "/pages"] = (200, QUEUED)
 

@@ -246,4 +246,7 @@ def test_what_is_not_published_is_not_served(
     unpublished = {**SUCCEEDED, "status": {**SUCCEEDED["status"], "published": None}}
 
     assert [typed(tmp_path, monkeypatch, job) for job in (TRAINING, unpublished)] == [31, 31]
-    assert "search/pages has published no model (it is Training); " in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "search/pages has published no model (it is Training); `finetune watch pages` waits for that\n"
+        "search/pages has published no model (it is Succeeded); `finetune download` gets it off its volume\n"
+    )

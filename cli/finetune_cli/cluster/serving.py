@@ -22,7 +22,8 @@ def serve(given: Namespace) -> ExitCode:
     job = read_stored(cluster_of(given).get(given.name))
     published = job.status.published
     if published is None or published.commit is None:
-        text = f"{job.title} has published no model (it is {job.phase}); `finetune download` gets it off its volume"
+        other = f"watch {job.name}` waits for that" if not job.is_finished else "download` gets it off its volume"
+        text = f"{job.title} has published no model (it is {job.phase}); `finetune {other}"
         raise RefusalError(text, ExitCode.NOT_FOUND)
     if published.is_artifact:
         reference = (published.url or "").removeprefix("oci://")
