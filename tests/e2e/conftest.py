@@ -55,18 +55,6 @@ def hub(kube: Kubectl) -> Iterator[RunningHub]:
 
 
 @pytest.fixture
-def faulty_hub(hub: RunningHub) -> Iterator[RunningHub]:
-    """The Hub in the cluster, for one test at a time that makes it go wrong: without faults before and after.
-
-    Others use it meanwhile: a fault is for the paths of the test's own repository.
-    """
-    with exclusive("faulty-hub"):
-        hub.clear()
-        yield hub
-        hub.clear()
-
-
-@pytest.fixture
 def own_operator(kube: Kubectl) -> Iterator[None]:
     """The operator, to kill or to look into; other tests that do wait meanwhile."""
     with exclusive("operator"):

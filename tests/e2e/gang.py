@@ -1,6 +1,7 @@
 """What tests look at and break inside a running gang."""
 
 from tests.cluster.api import wait_until
+from tests.hub.running import RunningHub
 from tests.stack.kubectl import Kubectl, Manifest
 
 LABEL_JOB = "finetune.dev/job"
@@ -27,6 +28,17 @@ def children(kube: Kubectl, kind: str, job: Manifest, role: str = "") -> list[Ma
     return kube.find(kind, namespace=metadata["namespace"], selector=selector)
 
 
+def roles_of_jobs(kube: Kubectl, job: Manifest) -> list[str]:
+    """Return what the Jobs that belong to the job are for, sorted."""
+    return sorted(child["metadata"]["labels"][LABEL_ROLE] for child in children(kube, "jobs", job))
+
+
+def published_commits(hub: RunningHub, repository: str) -> list[str]:
+    """Return the titles of the commits that a run made, newest first."""
+    commits = hub.commits(repository)["commits"]
+    return [commit["title"] for commit in commits if commit["title"].startswith("Finetune")]
+
+
 def names(objects: list[Manifest]) -> list[str]:
     """Return the names, sorted."""
     return sorted(entry["metadata"]["name"] for entry in objects)
@@ -49,13 +61,6 @@ def signal_rank(kube: Kubectl, job: Manifest, pod: str, name: str) -> None:
     """Send a signal to the training process in a pod of the job. A gang stands still while one of it is stopped."""
     said = kube.run("exec", "-n", job["metadata"]["namespace"], pod, "--", "python3", "-c", SIGNAL_RANK, name)
     assert said.startswith("told"), "no training process was found in the pod"
-
-
-def tell_ranks_to_end(kube: Kubectl, job: Manifest) -> None:
-    """Send SIGTERM to every rank's pod, as a kubelet does, without deleting it."""
-    for pod in names(children(kube, "pods", job, "train")):
-        end = "import os, signal; os.kill(1, signal.SIGTERM)"
-        kube.run("exec", "-n", job["metadata"]["namespace"], pod, "--", "python3", "-c", end)
 
 
 def build_idle_container(image: str, *, accelerators: int) -> Manifest:

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import NAMESPACE, long_job
-from tests.e2e.gang import rank_pod, signal_rank
-from tests.e2e.states import has_checkpoint, in_phase
+from tests.e2e.gang import children, rank_pod, signal_rank, wait_until_freed
+from tests.e2e.states import has_checkpoint, in_phase, trains
 from tests.stack import jobs
 from tests.stack.install import ROOT
 from tests.stack.kubectl import Kubectl, Manifest
@@ -87,9 +87,11 @@ def _shows_it_in_training(kube: Kubectl, job: Manifest) -> str:
 
 
 def _suspends_and_resumes(kube: Kubectl, job: Manifest, *, standing_still: str) -> None:
+    pods = children(kube, "pods", job, "train")
     assert printed(kube, "suspend", NAME) == f"{NAMESPACE}/{NAME} suspended\n"
     signal_rank(kube, job, standing_still, "SIGCONT")
-    jobs.wait_until(kube, job, in_phase("Suspended"), seconds=1800)
+    suspended = jobs.wait_until(kube, job, in_phase("Suspended"), seconds=1800)["status"]
+    wait_until_freed(kube, pods)
 
     assert "Your move: Set spec.suspend to false" in printed(kube, "explain", NAME)
     assert finetune(kube, "rerun", NAME).returncode == 2
@@ -97,9 +99,12 @@ def _suspends_and_resumes(kube: Kubectl, job: Manifest, *, standing_still: str) 
     jobs.wait_until(kube, job, in_phase("Training"), seconds=1800)
 
     first = finetune(kube, "logs", NAME, "--attempt", "1")  # its pods are gone, and a pod of the next has the volume
+    goes_on = jobs.wait_until(kube, job, trains(attempt=2), seconds=1800)["status"]
 
     assert (first.returncode, first.stderr) == (0, ""), first
     assert '"event": ' in first.stdout
+    assert goes_on["restarts"]["total"] == 0
+    assert goes_on["progress"]["step"] >= suspended["checkpoint"]["step"]
 
 
 def _watches_its_end(kube: Kubectl) -> None:

@@ -1,6 +1,6 @@
 """A company's cluster: OpenShift's rule about user ids, volumes of one node, a Hub behind a proxy and a private CA.
 
-One job goes through all of it, with what the documentation says to set.
+That Hub lacks calls that are optional. One job goes through all of it, with what the documentation says to set.
 """
 
 import re
@@ -72,6 +72,7 @@ def seen(stack: Stack, kube: Kubectl, tmp_path_factory: pytest.TempPathFactory) 
         running_proxy(folder, host=addresses.HOST) as proxy,
     ):
         fill(hub)
+        hub.features(whoami=False, settings=False)
         endpoint = f"localhost:{hub.tls_port}"  # of the machine that the proxy is on: in a pod nobody listens there
         values = {**example("HTTPS_PROXY", {"http://proxy.example:3128": proxy.address}), **example("podSecurity")}
         install_chart(stack.target, more={**values, "hub": {"endpoint": f"https://{endpoint}"}})
@@ -187,6 +188,11 @@ def test_where_the_platform_chooses_users_all_pods_of_operator_and_job_run_as_th
 
 def test_the_hub_is_asked_through_the_proxy_alone_and_nothing_else_is(seen: Seen) -> None:
     assert seen.asked == {f"CONNECT {seen.hub}"}
+
+
+def test_a_hub_without_optional_calls_gets_the_model_and_the_status_gets_a_warning(seen: Seen) -> None:
+    assert any("whoami" in warning for warning in seen.ended["status"]["warnings"])
+    assert len([commit for commit in seen.commits if commit["title"].startswith("Finetune")]) == 1
 
 
 def test_a_model_is_downloaded_where_the_platform_chooses_users_and_no_pod_tells_which(seen: Seen) -> None:

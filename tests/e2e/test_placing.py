@@ -61,13 +61,29 @@ def waits(words: str) -> Callable[[Manifest], bool]:
     return lambda job: words in jobs.condition(job, "Scheduled").get("message", "")
 
 
+@pytest.fixture
+def quota(kube: Kubectl) -> Iterator[Callable[[int], None]]:
+    """Let all jobs together have so many slots; no limit after the test."""
+    metadata = {"name": "slots", "namespace": NAMESPACE}
+
+    def limit(slots: int) -> None:
+        spec = {"hard": {f"requests.{SLOT}": str(slots)}}
+        kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
+
+    yield limit
+    kube.delete("resourcequota", "slots", namespace=NAMESPACE)
+
+
 @pytest.mark.alone
-def test_two_gangs_that_each_need_all_that_is_free_take_no_half_of_it_and_run_one_after_the_other(
-    kube: Kubectl, submit: Submit, offer_slots: Callable[[str, int], None]
+def test_two_gangs_that_a_quota_and_then_nodes_keep_waiting_take_no_half_of_what_is_free_and_run_one_after_the_other(
+    kube: Kubectl, submit: Submit, offer_slots: Callable[[str, int], None], quota: Callable[[int], None]
 ) -> None:
     offer_slots("node-1", 1)
+    quota(1)
 
     pair = [submit(rationed_job(name)) for name in ("gang-one", "gang-two")]
+    refused = [jobs.wait_until(kube, job, waits("exceeded quota"), seconds=1800) for job in pair]
+    quota(4)
     waiting = [jobs.wait_until(kube, job, waits("2 of 2 pods have no node yet"), seconds=1800) for job in pair]
     held_while_one_is_free = nodes_held(kube)
     offer_slots("node-2", 1)
@@ -79,6 +95,7 @@ def test_two_gangs_that_each_need_all_that_is_free_take_no_half_of_it_and_run_on
                 ends.append(state["status"])
                 break
 
+    assert {jobs.condition(job, "Scheduled")["reason"] for job in refused} == {"PodsRefused"}
     assert held_while_one_is_free == {}
     assert {jobs.condition(job, "Scheduled")["reason"] for job in waiting} == {"Unschedulable"}
     assert max(len(held) for held in seen) == 1
@@ -86,36 +103,6 @@ def test_two_gangs_that_each_need_all_that_is_free_take_no_half_of_it_and_run_on
         ("Succeeded", 1, 0),
         ("Succeeded", 1, 0),
     ]
-
-
-@pytest.mark.alone
-def test_a_quota_for_half_a_gang_is_told_and_once_it_is_raised_the_job_runs(
-    kube: Kubectl, submit: Submit, offer_slots: Callable[[str, int], None]
-) -> None:
-    for node in ("node-1", "node-2"):
-        offer_slots(node, 1)
-    kube.apply(quota(1))
-    try:
-        job = submit(rationed_job("rationed"))
-        waiting = jobs.wait_until(kube, job, waits("exceeded quota"), seconds=1800)
-        kube.apply(quota(2))
-        finished = jobs.wait_until_finished(kube, job, seconds=1800)
-    finally:
-        kube.delete("resourcequota", "slots", namespace=NAMESPACE)
-
-    assert jobs.condition(waiting, "Scheduled")["reason"] == "PodsRefused"
-    status = finished["status"]
-    assert status["phase"] == "Succeeded", status
-    assert (status["attempt"], status["restarts"]["total"]) == (1, 0)
-
-
-def quota(slots: int) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "slots", "namespace": NAMESPACE},
-        "spec": {"hard": {f"requests.{SLOT}": str(slots)}},
-    }
 
 
 @pytest.mark.alone  # For a while one node takes no pods.

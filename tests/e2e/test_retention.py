@@ -8,8 +8,8 @@ import pytest
 from finetune_api import keys
 from tests.cluster import network
 from tests.e2e.conftest import NAMESPACE, long_job, quick_job
-from tests.e2e.gang import children, rank_pod, signal_rank
-from tests.e2e.states import goes_on_after, has_checkpoint, trains
+from tests.e2e.gang import children, events_with, names, rank_pod, signal_rank, wait_until_freed
+from tests.e2e.states import goes_on_after, has_checkpoint, in_phase, trains
 from tests.stack import jobs
 from tests.stack.kubectl import Kubectl, Manifest
 from tests.stack.target import Target
@@ -105,27 +105,48 @@ def test_neither_delete_all_nor_the_ttl_removes_the_only_copy_of_a_model(
     assert owners == {".": "delete-all"}
 
 
-def test_a_deleted_job_leaves_its_checkpoints_and_a_new_one_goes_on_from_them(kube: Kubectl, submit: Submit) -> None:
+def test_a_deleted_job_frees_its_accelerators_and_leaves_its_checkpoints_from_which_a_new_one_goes_on_to_its_deadline(
+    kube: Kubectl, submit: Submit
+) -> None:
     job = submit(long_job("pruned", publish=None))
-    seen = jobs.wait_until(kube, job, lambda one: bool(one.get("status", {}).get("checkpoint")), seconds=1800)
+    seen = jobs.wait_until(kube, job, has_checkpoint, seconds=1800)
     claim, step = seen["status"]["storage"]["claim"], seen["status"]["checkpoint"]["step"]
+    pods = children(kube, "pods", job)
 
     kube.delete(jobs.KIND, "pruned", namespace=NAMESPACE)
+    wait_until_freed(kube, pods)
+    left = children(kube, "persistentvolumeclaims", job)
+    for kind in ("jobs", "services", "configmaps"):
+        for name in names(children(kube, kind, job)):
+            kube.run("wait", "--for=delete", f"{kind}/{name}", "-n", NAMESPACE, "--timeout=10m")
+        assert children(kube, kind, job) == []
+
     kept = {"existingClaim": claim, "subPath": "."}
     again = submit(long_job("goes-on", publish=None, storage=kept))
     goes_on = jobs.wait_until(kube, again, trains(attempt=1), seconds=1800)
+    pods = children(kube, "pods", again, "train")
+    kube.apply(jobs.change(again, activeDeadlineSeconds=1))
+    failed = jobs.wait_until_finished(kube, again, seconds=1800)
+    wait_until_freed(kube, pods)
 
-    (left,) = [one for one in children(kube, "persistentvolumeclaims", job) if one["metadata"]["name"] == claim]
-    assert left["metadata"].get("ownerReferences") is None
+    assert [one["metadata"]["name"] for one in left] == [claim], "work does not die with the job"
+    assert left[0]["metadata"].get("ownerReferences") is None
     assert goes_on["status"]["storage"] == {"claim": claim, "folder": ""}
     assert goes_on["status"]["progress"]["step"] >= step
+    found = {kind: jobs.condition(failed, kind) for kind in ("Succeeded", "Finished", "Stalled", "Training")}
+    assert {(entry["status"], entry["reason"]) for entry in found.values()} == {
+        ("True", "DeadlineExceeded"),
+        ("False", "DeadlineExceeded"),
+    }
+    assert "activeDeadlineSeconds" in found["Succeeded"]["message"]
+    assert events_with(kube, failed, "DeadlineExceeded").count("DeadlineExceeded") == 1
 
 
 @pytest.mark.usefixtures("shared_claim")
 def test_jobs_on_one_claim_take_nothing_from_each_other(kube: Kubectl, target: Target, submit: Submit) -> None:
     same = {"existingClaim": CLAIM, "subPath": "team/pages"}
-    first = submit(quick_job("first", publish=None, storage=same, training__maxSteps=60))
-    jobs.wait_until(kube, first, lambda seen: bool(seen.get("status", {}).get("checkpoint")), seconds=1800)
+    first = submit(quick_job("first", publish=None, storage=same))
+    jobs.wait_until(kube, first, in_phase("Preparing"), seconds=1800)  # all of its work is still to come
 
     second = submit(quick_job("second", publish=None, storage=same, training__maxSteps=20))
     aside = submit(quick_job("aside", publish=None, storage={"existingClaim": CLAIM}))

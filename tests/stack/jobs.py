@@ -70,12 +70,14 @@ def wait_until(kubectl: Kubectl, job: Manifest, holds: Callable[[Manifest], bool
     raise AssertionError("unreachable")
 
 
-def states_until_finished(kubectl: Kubectl, job: Manifest, *, seconds: float) -> list[Manifest]:
-    """Return every state of the job from now on until it has succeeded or failed."""
+def states_until(
+    kubectl: Kubectl, job: Manifest, holds: Callable[[Manifest], bool], *, seconds: float
+) -> list[Manifest]:
+    """Return every state of the job from now on, the first for which `holds` is true as the last."""
     states = []
     for state in watch(kubectl, job, seconds=seconds):
         states.append(state)
-        if is_finished(state):
+        if holds(state):
             break
     return states
 
