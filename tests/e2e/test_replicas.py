@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 AT_ONCE = ("--grace-period=0", "--force", "--wait=false")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two_operators(kube: Kubectl, target: Target) -> Iterator[None]:
     """Two replicas of the operator; one again afterwards."""
     kube.run("delete", "lease", RELEASE, "-n", SYSTEM_NAMESPACE, "--ignore-not-found")  # of an earlier test run
