@@ -60,10 +60,6 @@ class Job(Shown):
         self._cluster = cluster
         self.name = name
 
-    def __repr__(self) -> str:
-        """Return which one it is: lists of jobs show no reports."""
-        return f"<FinetuneJob {self._cluster.namespace}/{self.name}>"
-
     @property
     def status(self) -> FinetuneJobStatus:
         """Return its status."""

@@ -12,7 +12,13 @@ _COLUMNS = ["step", "loss", "score"]
 
 
 class Shown:
-    """A job with a status and a report."""
+    """A job with a name, a status and a report."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        """Return which one it is: lists of jobs show no reports."""
+        return f"<FinetuneJob {self.name}>"
 
     @property
     def status(self) -> FinetuneJobStatus:

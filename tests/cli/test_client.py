@@ -61,7 +61,7 @@ def test_a_job_tells_its_status_why_and_its_curve(answers: Answers) -> None:
 def test_jobs_are_listed_by_their_names(answers: Answers) -> None:
     answers[JOBS] = 200, {"items": [TRAINING]}
 
-    assert repr(Client().jobs()) == "[<FinetuneJob search/pages>]"
+    assert repr(Client().jobs()) == "[<FinetuneJob pages>]"
 
 
 def test_a_job_that_waits_has_an_empty_curve(answers: Answers) -> None:

@@ -67,6 +67,18 @@ def test_it_has_the_scores_with_their_gain_and_interval() -> None:
     assert "few rows" in found.text
 
 
+def test_it_has_a_table_of_embedding_sizes_before_and_after() -> None:
+    sizes = [{"dimension": 64, "baseline": 0.8881, "final": 0.94}, {"dimension": 8, "final": 0.5}]
+    score = SUCCEEDED["status"]["evaluations"][0] | {"dimensions": sizes}
+    told = SUCCEEDED | {"status": SUCCEEDED["status"] | {"evaluations": [score]}}
+
+    found = read(page(subject(told)))
+
+    assert "ndcg@10 on held-out by embedding size" in found.text
+    head = found.rows.index(["dimensions", "before", "after"])
+    assert found.rows[head + 1 : head + 3] == [["64", "0.8881", "0.9400"], ["8", "", "0.5000"]]
+
+
 def test_its_curves_are_the_points_that_it_was_given() -> None:
     text = page(subject(TRAINING))
 

@@ -297,19 +297,22 @@ ANSWERS = {"query": "q", "positive": "good"}
             None,
             ANSWERS,
             [{"q": "q", "good": "a"}],
-            "all documents are relevant to all queries (1 documents, 1 queries); add documents that are not",
+            "all documents are relevant to all queries (1 documents, 1 queries); add documents that are not, or "
+            "hold out more rows",
         ),
         (
             None,
             ANSWERS,
             [{"q": query, "good": good} for query in ("q", "r") for good in ("a", "b")],
-            "all documents are relevant to all queries (2 documents, 2 queries); add documents that are not",
+            "all documents are relevant to all queries (2 documents, 2 queries); add documents that are not, or "
+            "hold out more rows",
         ),
         (
             None,
             COLUMNS,
             [{"q": "q", "good": "a", "bad": "q"}],
-            "all documents are relevant to all queries (2 documents, 1 queries); add documents that are not",
+            "all documents are relevant to all queries (2 documents, 1 queries); add documents that are not, or "
+            "hold out more rows",
         ),
         (
             "Triplet",

@@ -8,6 +8,7 @@ from finetune_trainer.prepare.layout.retrieval import Retrieval
 from finetune_trainer.prepare.rows.requests import DOCUMENT, LABEL, QUERY
 
 _ALIKE = "every model would get the same score because"
+_MORE = "add documents that are not, or hold out more rows"
 #: What pairs of labels have to be like.
 _PAIRS = {
     Evaluator.EMBEDDING_SIMILARITY: "give pairs with different labels",
@@ -45,7 +46,7 @@ def silence_of_retrieval(retrieval: Retrieval, *, ranks: bool) -> str | None:
     if len(retrieval.complete()) < len(answered):
         return None
     counts = f"{len(retrieval.documents.by_value)} documents, {len(answered)} queries"
-    return f"{_ALIKE} all documents are relevant to all queries ({counts}); add documents that are not"
+    return f"{_ALIKE} all documents are relevant to all queries ({counts}); {_MORE}"
 
 
 def notes_of_retrieval(where: str, retrieval: Retrieval, *, ranks: bool) -> list[str]:
