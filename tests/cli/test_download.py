@@ -1,6 +1,7 @@
 """`finetune download`: the model off the volume or from the Hub, byte for byte, or no folder at all."""
 
 import json
+import logging
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from finetune_cli.cluster.reader import BLOCK_BYTES, reader_pod
 from finetune_cli.cluster.refusal import RefusalError
 from finetune_cli.cluster.stored import Manifest, read_stored
 from finetune_cli.main import main
+from finetune_cli.models.hub import asking, model_at
 from finetune_trainer.hub.client import connect
 from finetune_trainer.workspace.report import Report
 from finetune_trainer.workspace.verify import hash_files
@@ -317,5 +319,16 @@ def test_what_the_hub_has_not_is_told_and_leaves_no_folder(
 
     assert main(["download", "pages"]) == ExitCode.BAD_DATA
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("; here the token is that of HF_TOKEN or of `hf auth login`")
+    assert line.endswith(
+        f"; here the Hub is {hub.endpoint} (HF_ENDPOINT), the token that of HF_TOKEN or of `hf auth login`"
+    )
     assert [path.name for path in Path().iterdir()] == ["volume"]
+
+
+def test_a_hub_that_does_not_answer_is_told_once_and_not_at_each_try() -> None:
+    log = logging.getLogger("huggingface_hub.utils._http")
+
+    with asking(model_at("acme/better", "0" * 40)):
+        warns = log.isEnabledFor(logging.WARNING)
+
+    assert (warns, log.isEnabledFor(logging.WARNING)) == (False, True)
