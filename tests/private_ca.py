@@ -2,7 +2,9 @@
 
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -29,10 +31,10 @@ class Certified:
 
 
 def certify(folder: Path, hosts: Sequence[str]) -> Certified:
-    """Return a certificate for `hosts`, of an authority that nobody knows yet."""
+    """Return a certificate for `hosts`, names or addresses, of an authority that nobody knows yet."""
     signer, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "company")])
-    names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+    names = x509.SubjectAlternativeName(list(map(_general_name, hosts)))
     constraints = x509.BasicConstraints(ca=True, path_length=0)
     signed = {
         "authority": builder(authority, issuer=authority, key=signer).add_extension(constraints, critical=True),
@@ -44,3 +46,9 @@ def certify(folder: Path, hosts: Sequence[str]) -> Certified:
     plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "server.key").write_bytes(key.private_bytes(*plain))
     return Certified(folder / "authority.crt", folder / "server.crt", folder / "server.key")
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    with suppress(ValueError):
+        return x509.IPAddress(ip_address(host))
+    return x509.DNSName(host)

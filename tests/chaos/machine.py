@@ -51,7 +51,9 @@ def start_control_plane() -> None:
 
 
 def start_kubelet(worker: Node) -> None:
-    """Start the kubelet of a node whose containers went on without it."""
+    """Start the kubelet of a node whose containers went on without it; one without power gets it with all the rest."""
+    if not processes.is_running(f"{worker.name}-containerd"):
+        return
     with paths.exclusive("cluster"):
         try:
             node.wait_until_ready(worker, binaries.folder())
