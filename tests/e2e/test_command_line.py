@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,15 +36,41 @@ def printed(kube: Kubectl, *arguments: str) -> str:
     return done.stdout
 
 
+@contextmanager
+def going_on(kube: Kubectl, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command beside what is done meanwhile; it is ended if it has not ended by then."""
+    command = [sys.executable, "-m", "finetune_cli", *arguments, "-n", NAMESPACE]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=kube.environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def printed_to_its_end(process: subprocess.Popen[str]) -> str:
+    """Return what a command that goes on has printed once it has ended well by itself."""
+    told, wrong = process.communicate(timeout=1800)
+    assert (process.returncode, wrong) == (0, ""), (process.args, told, wrong)
+    return told
+
+
 def test_every_verb_on_one_job_from_its_submission_to_a_second_run(kube: Kubectl, tmp_path: Path) -> None:
     job = long_job(NAME, publish=None, training__maxSteps=120, evaluation__every=40)
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(job))
     try:
-        _submits(kube, file)
-        pod = _shows_it_in_training(kube, job)
-        _suspends_and_resumes(kube, job, standing_still=pod)
-        _watches_its_end(kube)
+        with going_on(kube, "submit", str(file), "--watch") as submitting:
+            _is_submitted_once(kube, job, file)
+            pod = _shows_it_in_training(kube, job)
+            with going_on(kube, "logs", NAME, "-f") as following:
+                _suspends_and_resumes(kube, job, standing_still=pod)
+                followed = printed_to_its_end(following)
+            _watches_its_end(kube)
+            watched = printed_to_its_end(submitting).splitlines()
+        assert '"role": "train"' in followed
+        assert watched[0] == f"{NAMESPACE}/{NAME} created"
+        assert watched[-1].startswith("Succeeded  "), watched
         _keeps_what_its_pods_said(kube, tmp_path)
         _gives_its_model_away(kube, tmp_path)
         _runs_it_once_more(kube, job)
@@ -52,11 +80,10 @@ def test_every_verb_on_one_job_from_its_submission_to_a_second_run(kube: Kubectl
         kube.run("delete", "persistentvolumeclaims", "-n", NAMESPACE, "-l", f"finetune.dev/job={NAME}", "--wait=false")
 
 
-def _submits(kube: Kubectl, file: Path) -> None:
-    first = finetune(kube, "submit", str(file))
+def _is_submitted_once(kube: Kubectl, job: Manifest, file: Path) -> None:
+    jobs.wait_until(kube, job, bool, seconds=600)
     again = finetune(kube, "submit", str(file))
 
-    assert (first.returncode, first.stdout) == (0, f"{NAMESPACE}/{NAME} created\n"), first
     assert (again.returncode, again.stdout) == (10, "")
     assert "already exists" in again.stderr
 
