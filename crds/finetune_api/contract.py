@@ -346,7 +346,8 @@ class RunResult(Contract):
     tracking: TrackingStatus | None = None
     """What track did."""
     is_trained: bool = False
-    """Found by prepare: the volume holds a finished training of this very spec, so that only publishing is left."""
+    """Found by prepare: the volume holds a finished training of this very spec, so that only publishing is left.
+    What it measured is in `metrics`, `curve` and `evaluations`."""
     warnings: list[str] = Field(default_factory=list)
     """What did not stop the run but deserves a look."""
 

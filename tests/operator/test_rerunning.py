@@ -6,7 +6,7 @@ import pytest
 
 from finetune_api.contract import Role, RunConfig
 from finetune_api.reasons import Reason
-from finetune_api.status import ConditionType, Phase, RestartCounts
+from finetune_api.status import ConditionType, EvaluationScore, Phase, RestartCounts
 from finetune_api.types import FinetuneJob
 from finetune_operator.core.observed import Observed
 from tests.operator.given import (
@@ -37,6 +37,9 @@ REFUSED = Observed(
 )
 
 
+SCORES = [EvaluationScore(name="held-out", metric="ndcg@10", baseline=0.25, final=0.75)]
+
+
 def failed(**spec: object) -> FinetuneJob:
     """Return a job whose publishing was refused."""
     job = with_restarts(while_training(**spec), RestartCounts(infrastructure=3, total=3))
@@ -49,7 +52,7 @@ def with_rerun(job: FinetuneJob, value: str | None) -> FinetuneJob:
 
 
 def after_prepare(job: FinetuneJob, *, is_trained: bool) -> Observed:
-    words = a_result(Role.PREPARE, Reason.VALIDATED, is_trained=is_trained)
+    words = a_result(Role.PREPARE, Reason.VALIDATED, is_trained=is_trained, evaluations=SCORES if is_trained else [])
     pod = replace(a_pod(Role.PREPARE, phase="Succeeded", containers=ended(0, words)), uid="uid-of-the-second")
     return replace(PREPARED, pods=(pod,))
 
@@ -111,6 +114,7 @@ def test_a_model_that_was_trained_is_published_without_another_gang() -> None:
         "Trained",
         "an earlier run reached the end; its model is on the volume",
     )
+    assert decision.status.evaluations == SCORES
 
 
 def test_where_training_was_not_done_the_next_gang_goes_on() -> None:

@@ -3,8 +3,8 @@
 import itertools
 
 from finetune_api.status import CurvePoint
-from finetune_trainer.train.report.outline import outline
 from finetune_trainer.workspace import report
+from finetune_trainer.workspace.outline import outline
 
 
 def losses(steps: range) -> list[report.CurvePoint]:

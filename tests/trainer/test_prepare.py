@@ -17,7 +17,7 @@ from finetune_trainer.prepare.prepare import prepare
 from finetune_trainer.workspace.failures import RunFailure
 from finetune_trainer.workspace.fence import Fence, Owner
 from finetune_trainer.workspace.manifest import Column, InputsManifest, PreparedEvaluation, PreparedTrain
-from finetune_trainer.workspace.report import Report
+from finetune_trainer.workspace.report import CurvePoint, Report
 from finetune_trainer.workspace.verify import hash_files
 from tests.hub import RunningHub
 from tests.trainer.conftest import MakeRun, Run, png, write_jsonl, write_pages
@@ -186,17 +186,22 @@ def test_inputs_with_a_byte_that_has_changed_are_laid_out_again(
     assert hashes[part] == hashlib.sha256(right).hexdigest()
 
 
-@pytest.mark.parametrize(("of_whom", "is_trained"), [("{own}", True), ("of another", False)])
-def test_prepare_says_whether_the_volume_holds_a_finished_training_of_this_run(
-    make_run: MakeRun, tiny_model: Path, *, of_whom: str, is_trained: bool
+def test_a_training_that_has_ended_on_the_volume_is_told_with_what_it_measured(
+    make_run: MakeRun, tiny_model: Path
 ) -> None:
     run = finished_run(make_run, tiny_model)
-    report = Report.read(run.workspace.report)
-    report.model_copy(update={"run": of_whom.format(own=run.id)}).write(run.workspace.report)
+    curve = [CurvePoint(step=1, loss=0.5), CurvePoint(step=2, loss=0.25)]
+    report = Report.read(run.workspace.report).model_copy(update={"curve": curve})
+    report.write(run.workspace.report)
 
-    result = prepare(run.config, run.settings)
+    own = prepare(run.config, run.settings)
+    report.model_copy(update={"run": "of another"}).write(run.workspace.report)
+    of_another = prepare(run.config, run.settings)
 
-    assert result.is_trained is is_trained
+    assert (own.is_trained, own.metrics, own.evaluations) == (True, report.metrics, report.evaluations)
+    assert [(point.step, point.loss) for point in own.curve] == [(1, 0.5), (2, 0.25)]
+    assert own.evaluations != []
+    assert (of_another.is_trained, of_another.metrics, of_another.evaluations) == (False, None, [])
 
 
 def test_a_finished_training_whose_model_has_rotted_is_trained_on_and_told(make_run: MakeRun, tiny_model: Path) -> None:

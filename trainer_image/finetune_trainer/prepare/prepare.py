@@ -34,6 +34,7 @@ from finetune_trainer.workspace.fence import Fence, earlier_runs
 from finetune_trainer.workspace.finished import finished_report
 from finetune_trainer.workspace.images import INDEX, read_index, short_shards
 from finetune_trainer.workspace.manifest import InputsManifest
+from finetune_trainer.workspace.outline import outline
 from finetune_trainer.workspace.problems import as_failure
 from finetune_trainer.workspace.process import loading_libraries
 from finetune_trainer.workspace.settings import Settings, read_token
@@ -114,11 +115,15 @@ def published_before(done: PublishedRun) -> RunResult:
 
 
 def there_already(manifest: InputsManifest, workspace: Workspace) -> RunResult:
-    """Return what the operator is told of inputs that need no work."""
+    """Return what the operator is told of inputs that need no work, and of a training that has ended on them."""
     _log.info("inputs are there already")
     told: list[str] = []
-    is_trained = finished_report(workspace, manifest.run, warn=told.append) is not None
-    return as_result(manifest, is_trained=is_trained, told=told)
+    result = as_result(manifest)
+    report = finished_report(workspace, manifest.run, warn=told.append)
+    if report is not None:
+        measured = {"metrics": report.metrics, "curve": outline(report.curve), "evaluations": report.evaluations}
+        result = result.model_copy(update={"is_trained": True, **measured})
+    return result.model_copy(update={"warnings": [*result.warnings, *told]})
 
 
 def changed_sources(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -241,7 +246,7 @@ def is_whole(workspace: Workspace, manifest: InputsManifest) -> bool:
     return not short_shards(workspace.images, read_index(workspace.images))
 
 
-def as_result(manifest: InputsManifest, *, is_trained: bool = False, told: Sequence[str] = ()) -> RunResult:
+def as_result(manifest: InputsManifest, *, told: Sequence[str] = ()) -> RunResult:
     """Return what the operator is told."""
     rows = ", ".join(f"{dataset.name} {dataset.rows} rows" for dataset in manifest.datasets)
     return RunResult(
@@ -252,7 +257,6 @@ def as_result(manifest: InputsManifest, *, is_trained: bool = False, told: Seque
         model=manifest.model,
         datasets=manifest.datasets,
         warnings=[*manifest.warnings, *told],
-        is_trained=is_trained,
     )
 
 

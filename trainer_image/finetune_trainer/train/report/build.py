@@ -6,7 +6,7 @@ from importlib.metadata import version
 import finetune_api
 from finetune_api.contract import Progress, Role, RunResult, Stage
 from finetune_api.reasons import Reason
-from finetune_trainer.train.report.outline import outline
+from finetune_trainer.workspace.outline import outline
 from finetune_trainer.workspace.report import Report
 
 PACKAGES = ("torch", "sentence-transformers", "transformers", "accelerate", "datasets")

@@ -12,8 +12,8 @@ from finetune_api.status import CheckpointStatus, MetricsStatus, ProgressStatus
 from finetune_trainer.train.evaluation.measurement import Scores
 from finetune_trainer.train.report.history import History, Made
 from finetune_trainer.train.report.metrics import TrainMetrics
-from finetune_trainer.train.report.outline import outline
 from finetune_trainer.workspace.clock import now
+from finetune_trainer.workspace.outline import outline
 from finetune_trainer.workspace.report import CurvePoint, KeptCurve
 
 
