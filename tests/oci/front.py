@@ -1,6 +1,7 @@
 """What may stand before a registry: it asks for a login, breaks in the middle, or says what is not true."""
 
 import http.client
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -33,8 +34,10 @@ class Front:
 
 
 @contextmanager
-def running_front(registry: RunningRegistry) -> Iterator[Front]:
-    """Run a front of the registry on a free port."""
+def running_front(
+    registry: RunningRegistry, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[Front]:
+    """Run a front of the registry on a free port of `host`, with TLS if `tls` says how."""
     front = Front()
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,7 +60,8 @@ def running_front(registry: RunningRegistry) -> Iterator[Front]:
 
         def hand_on(self, body: bytes) -> Answer:
             with closing(http.client.HTTPConnection(registry.host, timeout=60)) as connection:
-                connection.request(self.command, self.path, body=body, headers=dict(self.headers))
+                outside = {} if tls is None else {"X-Forwarded-Proto": "https"}  # for addresses that it answers with
+                connection.request(self.command, self.path, body=body, headers=dict(self.headers) | outside)
                 answer = connection.getresponse()
                 content, headers = answer.read(), dict(answer.getheaders())
             front.after(self.command, self.path)
@@ -69,8 +73,10 @@ def running_front(registry: RunningRegistry) -> Iterator[Front]:
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - as the server calls them
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        front.host = f"127.0.0.1:{server.server_port}"
+    with ThreadingHTTPServer((host, 0), Handler) as server:
+        front.host = f"{host}:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

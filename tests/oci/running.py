@@ -1,4 +1,4 @@
-"""The registry of the test cluster, on a free port and over a folder of its own."""
+"""The registry of the test cluster, on a free loopback port and over a folder of its own."""
 
 import json
 import subprocess
@@ -54,38 +54,25 @@ class RunningRegistry:
 
 
 @contextmanager
-def running_registry(
-    folder: Path,
-    *,
-    host: str = "127.0.0.1",
-    certificate: tuple[Path, Path] | None = None,
-    logins: Path | None = None,
-) -> Iterator[RunningRegistry]:
-    """Run the registry over `folder`, with TLS if it has a certificate and its key.
-
-    `logins` is a file of names and hashes of passwords as of htpasswd, in bcrypt; without one it asks for none.
-    """
-    server = RunningRegistry(f"{host}:{free_port(host)}", folder / "store")
+def running_registry(folder: Path, *, certificate: tuple[Path, Path] | None = None) -> Iterator[RunningRegistry]:
+    """Run the registry over `folder`, with TLS if it has a certificate and its key."""
+    server = RunningRegistry(f"127.0.0.1:{free_port('127.0.0.1')}", folder / "store")
     http: dict[str, Any] = {"addr": server.host}
     if certificate is not None:
         http["tls"] = {"certificate": str(certificate[0]), "key": str(certificate[1])}
     configuration = folder / "registry.yaml"
     storage = {"filesystem": {"rootdirectory": str(server.folder)}, "delete": {"enabled": True}}
     log = {"level": "warn", "accesslog": {"disabled": True}}
-    settings: dict[str, Any] = {"version": 0.1, "log": log, "storage": storage, "http": http}
-    if logins is not None:
-        settings["auth"] = {"htpasswd": {"realm": "company", "path": str(logins)}}
-    configuration.write_text(yaml.safe_dump(settings))
+    configuration.write_text(yaml.safe_dump({"version": 0.1, "log": log, "storage": storage, "http": http}))
     command = [str(binaries.ensure_registry()), "serve", str(configuration)]
-    output = folder / "output.log"
-    port = int(server.host.rpartition(":")[2])
+    output, host, port = folder / "output.log", *server.host.split(":")
     environment = {"OTEL_TRACES_EXPORTER": "none"}
     with (
         output.open("w") as file,
         subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process,
     ):
         try:
-            wait_for((host, port), process, output)
+            wait_for((host, int(port)), process, output)
             yield server
         finally:
             process.terminate()
